@@ -1,0 +1,21 @@
+//! Kafka's wire format: API schemas, record batches, error codes. No I/O.
+//!
+//! The contract is <https://kafka.apache.org/protocol>. Each API has one file under `api/`, which
+//! declares its request and response field by field with their version ranges.
+
+pub mod api;
+mod error;
+mod frame;
+pub mod header;
+mod reader;
+pub mod records;
+mod schema;
+mod types;
+mod writer;
+
+pub use error::ErrorCode;
+pub use frame::Frame;
+pub use reader::{DecodeError, Reader};
+pub use schema::{Nullable, Request, Wire};
+pub use types::{Str, Uuid};
+pub use writer::Writer;

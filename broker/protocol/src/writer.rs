@@ -1,0 +1,119 @@
+//! Encodes one frame; large byte strings are handed on, not copied.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use crate::Frame;
+
+/// From here on it is cheaper to send bytes as a chunk of their own than to copy them.
+const CHUNK_SIZE_MIN: usize = 1024;
+
+/// Collects a message's bytes in the version it was made for.
+#[derive(Debug)]
+pub struct Writer {
+    done: Vec<Bytes>,
+    done_len: usize,
+    tail: BytesMut,
+    version: i16,
+    flexible: bool,
+}
+
+impl Writer {
+    /// An empty message of `version`; `flexible` versions (KIP-482) have compact lengths and tagged fields.
+    pub fn new(version: i16, flexible: bool) -> Self {
+        let tail = BytesMut::with_capacity(128);
+        Self {
+            done: Vec::new(),
+            done_len: 0,
+            tail,
+            version,
+            flexible,
+        }
+    }
+
+    /// The version that is being written.
+    pub fn version(&self) -> i16 {
+        self.version
+    }
+
+    /// Whether lengths are compact and tagged fields follow each struct.
+    pub fn flexible(&self) -> bool {
+        self.flexible
+    }
+
+    /// Sets whether what follows is flexible: headers and bodies differ.
+    pub fn set_flexible(&mut self, flexible: bool) {
+        self.flexible = flexible;
+    }
+
+    /// Copies raw bytes.
+    pub fn put(&mut self, bytes: &[u8]) {
+        self.tail.put_slice(bytes);
+    }
+
+    /// Appends raw bytes, sharing them where that is cheaper than a copy.
+    pub fn put_shared(&mut self, bytes: &Bytes) {
+        if bytes.len() < CHUNK_SIZE_MIN {
+            return self.put(bytes);
+        }
+        let head = self.tail.split().freeze();
+        for chunk in [head, bytes.clone()] {
+            self.done_len += chunk.len();
+            self.done.push(chunk);
+        }
+    }
+
+    /// An unsigned LEB128 number.
+    pub fn uvarint(&mut self, mut value: u32) {
+        while value >= 0x80 {
+            self.tail.put_u8(value as u8 | 0x80);
+            value >>= 7;
+        }
+        self.tail.put_u8(value as u8);
+    }
+
+    /// Bytes written so far.
+    pub fn len(&self) -> usize {
+        self.done_len + self.tail.len()
+    }
+
+    /// Whether nothing was written.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The length of a list or byte string, or null; `classic` writes the length of old versions.
+    pub(crate) fn length(&mut self, len: Option<usize>, classic: fn(&mut Self, i32)) {
+        // A frame is bounded to far less than 2^31 bytes, so a length always fits.
+        let len = len.map_or(-1, |len| i32::try_from(len).unwrap_or(i32::MAX));
+        if self.flexible {
+            self.uvarint((len + 1) as u32)
+        } else {
+            classic(self, len)
+        }
+    }
+
+    /// Writes `content` as one tagged field: tag, size, bytes.
+    pub(crate) fn tagged(&mut self, tag: u32, content: impl FnOnce(&mut Self)) {
+        let mut inner = Self::new(self.version, self.flexible);
+        content(&mut inner);
+        self.uvarint(tag);
+        self.uvarint(inner.len() as u32);
+        for chunk in inner.into_chunks() {
+            self.put(&chunk);
+        }
+    }
+
+    /// The message with its length before it, ready to be sent.
+    pub fn into_frame(self) -> Frame {
+        let len = self.len() as u32;
+        Frame::new(len, self.into_chunks())
+    }
+
+    /// The message's bytes without a length.
+    pub fn into_chunks(mut self) -> Vec<Bytes> {
+        if !self.tail.is_empty() {
+            self.done.push(self.tail.freeze());
+        }
+        self.done
+    }
+}
