@@ -1,3 +1,3 @@
-//! The `milena` binary.
+//! The `milena` binary: parse, then call.
 
 fn main() {}

@@ -1,0 +1,3 @@
+//! The broker and its command line. `main.rs` only parses and calls.
+
+pub mod api;
