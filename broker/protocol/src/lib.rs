@@ -14,7 +14,7 @@ mod types;
 mod writer;
 
 pub use error::ErrorCode;
-pub use frame::Frame;
+pub use frame::{Chunk, External, Frame, Records};
 pub use reader::{DecodeError, Reader};
 pub use schema::{Nullable, Request, Wire};
 pub use types::{Str, Uuid};

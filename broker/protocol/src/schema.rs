@@ -144,7 +144,7 @@ fn write_i16(w: &mut Writer, len: i32) {
     i16::try_from(len).unwrap_or(i16::MAX).write(w);
 }
 
-fn write_i32(w: &mut Writer, len: i32) {
+pub(crate) fn write_i32(w: &mut Writer, len: i32) {
     len.write(w);
 }
 

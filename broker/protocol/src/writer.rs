@@ -2,7 +2,8 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::Frame;
+use crate::frame::{Chunk, External};
+use crate::{Frame, schema};
 
 /// From here on it is cheaper to send bytes as a chunk of their own than to copy them.
 const CHUNK_SIZE_MIN: usize = 1024;
@@ -10,7 +11,7 @@ const CHUNK_SIZE_MIN: usize = 1024;
 /// Collects a message's bytes in the version it was made for.
 #[derive(Debug)]
 pub struct Writer {
-    done: Vec<Bytes>,
+    done: Vec<Chunk>,
     done_len: usize,
     tail: BytesMut,
     version: i16,
@@ -55,8 +56,18 @@ impl Writer {
         if bytes.len() < CHUNK_SIZE_MIN {
             return self.put(bytes);
         }
-        let head = self.tail.split().freeze();
-        for chunk in [head, bytes.clone()] {
+        self.put_chunk(Chunk::Bytes(bytes.clone()));
+    }
+
+    /// A length, and a place for that many bytes that the sender supplies.
+    pub fn put_external(&mut self, external: External) {
+        self.length(Some(external.len as usize), schema::write_i32);
+        self.put_chunk(Chunk::External(external));
+    }
+
+    fn put_chunk(&mut self, chunk: Chunk) {
+        let head = Chunk::Bytes(self.tail.split().freeze());
+        for chunk in [head, chunk] {
             self.done_len += chunk.len();
             self.done.push(chunk);
         }
@@ -99,7 +110,10 @@ impl Writer {
         self.uvarint(tag);
         self.uvarint(inner.len() as u32);
         for chunk in inner.into_chunks() {
-            self.put(&chunk);
+            match chunk {
+                Chunk::Bytes(bytes) => self.put(&bytes),
+                chunk => self.put_chunk(chunk),
+            }
         }
     }
 
@@ -110,9 +124,9 @@ impl Writer {
     }
 
     /// The message's bytes without a length.
-    pub fn into_chunks(mut self) -> Vec<Bytes> {
+    pub fn into_chunks(mut self) -> Vec<Chunk> {
         if !self.tail.is_empty() {
-            self.done.push(self.tail.freeze());
+            self.done.push(Chunk::Bytes(self.tail.freeze()));
         }
         self.done
     }
