@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use crate::{DecodeError, Reader, Wire, Writer};
+use crate::{DecodeError, ErrorCode, Reader, Wire, Writer};
 
 /// One piece of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,14 +43,22 @@ impl Chunk {
 #[derive(Debug, Clone, Default)]
 pub struct Frame {
     chunks: VecDeque<Chunk>,
+    first_error: ErrorCode,
 }
 
 impl Frame {
-    pub(crate) fn new(len: u32, chunks: Vec<Chunk>) -> Self {
+    pub(crate) fn new(len: u32, chunks: Vec<Chunk>, first_error: ErrorCode) -> Self {
         let prefix = Chunk::Bytes(Bytes::copy_from_slice(&len.to_be_bytes()));
+        let chunks = std::iter::once(prefix).chain(chunks).collect();
         Self {
-            chunks: std::iter::once(prefix).chain(chunks).collect(),
+            chunks,
+            first_error,
         }
+    }
+
+    /// The first error code in the message that is one, for counting.
+    pub fn first_error(&self) -> ErrorCode {
+        self.first_error
     }
 
     /// Bytes on the wire, the length's own four included.

@@ -127,6 +127,7 @@ impl Wire for ErrorCode {
         i16::read(r).map(Self::from)
     }
     fn write(&self, w: &mut Writer) {
+        w.note_error(*self);
         (*self as i16).write(w);
     }
 }

@@ -3,7 +3,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::frame::{Chunk, External};
-use crate::{Frame, schema};
+use crate::{ErrorCode, Frame, schema};
 
 /// From here on it is cheaper to send bytes as a chunk of their own than to copy them.
 const CHUNK_SIZE_MIN: usize = 1024;
@@ -16,6 +16,7 @@ pub struct Writer {
     tail: BytesMut,
     version: i16,
     flexible: bool,
+    first_error: ErrorCode,
 }
 
 impl Writer {
@@ -28,6 +29,7 @@ impl Writer {
             tail,
             version,
             flexible,
+            first_error: ErrorCode::None,
         }
     }
 
@@ -82,6 +84,13 @@ impl Writer {
         self.tail.put_u8(value as u8);
     }
 
+    /// Remembers the first error that the message tells, for counting.
+    pub(crate) fn note_error(&mut self, error: ErrorCode) {
+        if self.first_error.is_none() {
+            self.first_error = error;
+        }
+    }
+
     /// Bytes written so far.
     pub fn len(&self) -> usize {
         self.done_len + self.tail.len()
@@ -119,8 +128,8 @@ impl Writer {
 
     /// The message with its length before it, ready to be sent.
     pub fn into_frame(self) -> Frame {
-        let len = self.len() as u32;
-        Frame::new(len, self.into_chunks())
+        let (len, first_error) = (self.len() as u32, self.first_error);
+        Frame::new(len, self.into_chunks(), first_error)
     }
 
     /// The message's bytes without a length.
