@@ -194,7 +194,8 @@ impl ErrorCode {
     }
 }
 
-// Every response starts without an error.
+// Every response starts without an error. A macro's variant can't be marked for the derive.
+#[allow(clippy::derivable_impls)]
 impl Default for ErrorCode {
     fn default() -> Self {
         Self::None
