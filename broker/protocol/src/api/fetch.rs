@@ -21,10 +21,8 @@
 //! | 17 | directory id of the replica (KIP-853) |
 //! | 18 | high watermark of the replica (KIP-1166) |
 
-use bytes::Bytes;
-
 use crate::schema::{api, schema};
-use crate::{ErrorCode, Str, Uuid};
+use crate::{ErrorCode, Records, Str, Uuid};
 
 api!(1, Fetch, FetchRequest => FetchResponse, versions 0..=18, flexible 12);
 
@@ -108,7 +106,7 @@ schema! {
         snapshot_id: FetchSnapshotId, tagged 2 in 12..;
         aborted_transactions: Option<Vec<FetchAbortedTransaction>>, in 4.., nullable 4..;
         preferred_read_replica: i32 = -1, in 11..;
-        records: Option<Bytes>, nullable 0..;
+        records: Option<Records>, nullable 0..;
     }
 
     /// Where the log diverges from what the follower has.
