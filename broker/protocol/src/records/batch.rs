@@ -18,13 +18,24 @@
 
 use thiserror::Error;
 
+use super::{CompressionProblem, RawRecord};
+
 /// Bytes before a batch's first record.
 pub const BATCH_HEADER_SIZE: usize = 61;
 /// Bytes that the batch length does not count: the base offset and the length itself.
 pub const LOG_OVERHEAD: usize = 12;
 
 const CRC_AT: usize = 17;
-const ATTRIBUTES_AT: usize = 21;
+pub(super) const ATTRIBUTES_AT: usize = 21;
+
+/// CRC-32C is what iSCSI uses.
+const CRC32C: crc_fast::CrcAlgorithm = crc_fast::CrcAlgorithm::Crc32Iscsi;
+
+const CODEC: i16 = 0x07;
+pub(super) const LOG_APPEND_TIME: i16 = 0x08;
+pub(super) const TRANSACTIONAL: i16 = 0x10;
+pub(super) const CONTROL: i16 = 0x20;
+pub(super) const DELETE_HORIZON: i16 = 0x40;
 
 /// Why bytes are not a whole, valid magic 2 batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -162,7 +173,21 @@ impl BatchHeader {
 
     /// The last record's offset.
     pub fn last_offset(&self) -> i64 {
-        self.base_offset + i64::from(self.last_offset_delta)
+        self.base_offset.wrapping_add(self.last_offset_delta.into())
+    }
+
+    /// A record's offset.
+    pub fn offset_of(&self, record: &RawRecord<'_>) -> i64 {
+        self.base_offset.wrapping_add(record.offset_delta.into())
+    }
+
+    /// A record's timestamp in ms since 1970: its own, or the broker's for all of the batch.
+    pub fn timestamp_of(&self, record: &RawRecord<'_>) -> i64 {
+        if self.is_log_append_time() {
+            self.max_timestamp
+        } else {
+            self.base_timestamp.wrapping_add(record.timestamp_delta)
+        }
     }
 
     /// How the records are compressed; `None` for an unknown codec.
@@ -170,31 +195,89 @@ impl BatchHeader {
         Compression::from_attributes(self.attributes)
     }
 
+    /// How the records are compressed, or that the codec is unknown.
+    pub fn codec(&self) -> Result<Compression, CompressionProblem> {
+        self.compression()
+            .ok_or(CompressionProblem::UnknownCodec(self.attributes & 7))
+    }
+
     /// Whether timestamps are the broker's own (LogAppendTime).
     pub fn is_log_append_time(&self) -> bool {
-        self.attributes & 0x08 != 0
+        self.attributes & LOG_APPEND_TIME != 0
     }
 
     /// Whether the batch belongs to a transaction.
     pub fn is_transactional(&self) -> bool {
-        self.attributes & 0x10 != 0
+        self.attributes & TRANSACTIONAL != 0
     }
 
     /// Whether the batch holds a control record, which clients never see.
     pub fn is_control(&self) -> bool {
-        self.attributes & 0x20 != 0
+        self.attributes & CONTROL != 0
+    }
+
+    /// From when, ms since 1970, compaction may drop the batch's tombstones (KIP-534). The base
+    /// timestamp's place holds it, and the records' deltas count from it.
+    pub fn delete_horizon(&self) -> Option<i64> {
+        (self.attributes & DELETE_HORIZON != 0).then_some(self.base_timestamp)
+    }
+
+    /// Checks that the whole batch is at the front of `bytes`.
+    pub fn check_whole(&self, bytes: &[u8]) -> Result<(), BatchProblem> {
+        let (have, need) = (bytes.len(), self.size());
+        if have < need {
+            return Err(BatchProblem::Truncated { have, need });
+        }
+        Ok(())
+    }
+
+    /// The header with another codec named in it.
+    pub(super) fn with_codec(&self, compression: Compression) -> Self {
+        let attributes = self.attributes & !CODEC | i16::from(compression as u8);
+        Self {
+            attributes,
+            ..*self
+        }
+    }
+
+    /// The header to store for `batch`, which starts with `self`, with another largest timestamp, ms.
+    pub fn with_max_timestamp(
+        &self,
+        batch: &[u8],
+        max_timestamp: i64,
+    ) -> Result<Self, BatchProblem> {
+        let header = Self {
+            max_timestamp,
+            ..*self
+        };
+        header.with_new_crc(batch)
+    }
+
+    /// The header to store for `batch`, which starts with `self`, where the broker's time, ms, counts for
+    /// all of its records.
+    pub fn with_log_append_time(&self, batch: &[u8], now: i64) -> Result<Self, BatchProblem> {
+        let header = Self {
+            attributes: self.attributes | LOG_APPEND_TIME,
+            max_timestamp: now,
+            ..*self
+        };
+        header.with_new_crc(batch)
+    }
+
+    /// The CRC over this header and the records behind that of `batch`.
+    fn with_new_crc(mut self, batch: &[u8]) -> Result<Self, BatchProblem> {
+        self.check_whole(batch)?;
+        let mut crc = crc_fast::Digest::new(CRC32C);
+        crc.update(&self.to_bytes()[ATTRIBUTES_AT..]);
+        crc.update(&batch[BATCH_HEADER_SIZE..self.size()]);
+        self.crc = crc.finalize() as u32;
+        Ok(self)
     }
 
     /// Checks the CRC of the whole batch at the front of `bytes`.
     pub fn check_crc(&self, bytes: &[u8]) -> Result<(), BatchProblem> {
-        let need = self.size();
-        let Some(batch) = bytes.get(..need) else {
-            return Err(BatchProblem::Truncated {
-                have: bytes.len(),
-                need,
-            });
-        };
-        let computed = crc32c(&batch[ATTRIBUTES_AT..]);
+        self.check_whole(bytes)?;
+        let computed = crc32c(&bytes[ATTRIBUTES_AT..self.size()]);
         if computed == self.crc {
             Ok(())
         } else {
@@ -208,7 +291,7 @@ impl BatchHeader {
 
 /// CRC-32C (Castagnoli), with the processor's own instructions where it has them.
 pub fn crc32c(bytes: &[u8]) -> u32 {
-    crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, bytes) as u32
+    crc_fast::checksum(CRC32C, bytes) as u32
 }
 
 #[cfg(test)]

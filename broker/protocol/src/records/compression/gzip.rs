@@ -1,0 +1,31 @@
+//! gzip (RFC 1952), by zlib-rs.
+
+use std::io::Write;
+
+use flate2::{Compression as Level, bufread::MultiGzDecoder, write::GzEncoder};
+
+use super::{CompressionProblem, Sink};
+
+pub(super) fn compress(
+    level: Option<i32>,
+    input: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<(), CompressionProblem> {
+    let level = level.map_or(Level::default(), |level| {
+        Level::new(level.clamp(1, 9) as u32)
+    });
+    let mut encoder = GzEncoder::new(out, level);
+    encoder
+        .write_all(input)
+        .and_then(|()| encoder.finish())
+        .map(|_| ())
+        .map_err(|_| CompressionProblem::CannotCompress("gzip"))
+}
+
+pub(super) fn decompress(input: &[u8], sink: &mut Sink<'_>) -> Result<(), CompressionProblem> {
+    let corrupt = CompressionProblem::Corrupt {
+        codec: "gzip",
+        what: "it is not a whole gzip stream",
+    };
+    sink.drain(MultiGzDecoder::new(input), corrupt)
+}
