@@ -1,0 +1,260 @@
+//! The broker's settings that have an effect, row by row. `topic.rs` has the topics', `accepted.rs` those
+//! of Kafka's that mean nothing here. Names, types, defaults and bounds are Kafka 4's
+//! (<https://kafka.apache.org/documentation/#brokerconfigs>) unless the row says otherwise.
+
+use super::setting::Bounds::{Any, AtLeast, Between, BetweenOr, Form, Fraction, NotEmpty, OneOf};
+use super::setting::settings;
+use super::value::{CleanupPolicy, CompressionType, LogFormat, TimestampType};
+
+const MAX_INT: Option<&str> = Some("2147483647");
+const MAX_LONG: Option<&str> = Some("9223372036854775807");
+
+settings! {
+    /// The broker's settings with their types; [`super::BrokerConfig`] adds what follows from several.
+    BROKER => BrokerSettings;
+
+    // Who and where
+
+    /// This broker's number in its cluster. Kafka requires it; a single broker here is 1 without it.
+    "node.id" node_id: i32 = Some("1"), AtLeast(0), High, ReadOnly;
+    /// The older name of `node.id`; -1 is unset. Where both are given they must be equal.
+    "broker.id" broker_id: i32 = Some("-1"), AtLeast(-1), High, ReadOnly;
+    /// The cluster's id, 22 letters of URL-safe base64. Without it the first start makes one. A data
+    /// directory that belongs to another cluster stops the start. (Not in Kafka, where formatting sets it.)
+    "cluster.id" cluster_id: Option<String> = None, NotEmpty, Medium, ReadOnly;
+    /// Where the broker is, such as a zone: the text that clients and replica placement see.
+    "broker.rack" broker_rack: Option<String> = None, Any, Medium, ReadOnly;
+    /// The directories for partitions' data, separated by commas. Without it `log.dir` counts.
+    "log.dirs" log_dirs: Option<Vec<String>> = None, NotEmpty, High, ReadOnly;
+    /// The directory for partitions' data where `log.dirs` is not given. The default is a folder beside
+    /// which the broker was started (Kafka's is /tmp/kafka-logs).
+    "log.dir" log_dir: Vec<String> = Some("./milena-data"), NotEmpty, High, ReadOnly;
+    /// The directory for the cluster's metadata. Without it, the first data directory.
+    "metadata.log.dir" metadata_log_dir: Option<String> = None, NotEmpty, High, ReadOnly;
+
+    // Listeners
+
+    /// Where the broker listens: `NAME://host:port`, separated by commas. An empty host is every address;
+    /// port 0 is any free port. Names and ports are unique.
+    "listeners" listener_urls: Vec<String> = Some("PLAINTEXT://:9092"), NotEmpty, High, ReadOnly;
+    /// Where clients find those listeners, in the same form. Without it, what `listeners` says, an empty
+    /// host being this machine's name; and where `listeners` is not given either, localhost.
+    "advertised.listeners" advertised_listener_urls: Option<Vec<String>> = None, NotEmpty, High, ReadOnly;
+    /// Which protocol each listener's name stands for, as `NAME:PROTOCOL`, separated by commas. Only
+    /// PLAINTEXT is served so far.
+    "listener.security.protocol.map" listener_security_protocol_map: Vec<String> =
+        Some("SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT"), Any, Low, ReadOnly;
+    /// The listener that brokers use among themselves. Without it, the one of `security.inter.broker.protocol`.
+    "inter.broker.listener.name" inter_broker_listener_name: Option<String> = None, NotEmpty, Medium, ReadOnly;
+    /// The protocol that brokers use among themselves, where `inter.broker.listener.name` is not given.
+    "security.inter.broker.protocol" security_inter_broker_protocol: String =
+        Some("PLAINTEXT"), OneOf(&["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]), Medium, ReadOnly;
+    /// Listeners that Kafka keeps for its controllers. There are none here, so listeners of these names
+    /// are not opened.
+    "controller.listener.names" controller_listener_names: Vec<String> = Some(""), Any, High, ReadOnly;
+    /// Where `/metrics` and `/healthz` are served, as `host:port`; empty turns them off. (Not in Kafka.)
+    "http.listener" http_listener: String = Some("0.0.0.0:9404"),
+        Form("empty or host:port", super::listeners::is_host_port), Medium, ReadOnly;
+
+    // Requests and connections
+
+    /// The largest request in bytes; a connection that announces more is closed.
+    "socket.request.max.bytes" socket_request_max_bytes: i32 = Some("104857600"), AtLeast(1), High, ReadOnly;
+    /// How many connections the system keeps waiting to be accepted.
+    "socket.listen.backlog.size" socket_listen_backlog_size: i32 = Some("50"), AtLeast(1), Medium, ReadOnly;
+    /// How many bytes of requests may be in hand over all connections; beyond that sockets are not read.
+    /// -1 is no bound, and otherwise it is no less than `socket.request.max.bytes`.
+    "queued.max.request.bytes" queued_max_request_bytes: i64 = Some("-1"), AtLeast(-1), Medium, ReadOnly;
+    /// How many connections may be open in all; what is beyond is closed.
+    "max.connections" max_connections: i32 = MAX_INT, AtLeast(0), Medium, ClusterWide;
+    /// How many connections may be open from one address.
+    "max.connections.per.ip" max_connections_per_ip: i32 = MAX_INT, AtLeast(0), Medium, ClusterWide;
+    /// Other numbers for some addresses: `address:count`, separated by commas.
+    "max.connections.per.ip.overrides" max_connections_per_ip_overrides: String = Some(""),
+        Form("address:count, separated by commas", super::listeners::are_connection_overrides), Medium, ClusterWide;
+    /// A connection on which nothing happens for so many milliseconds is closed; -1 is never.
+    "connections.max.idle.ms" connections_max_idle_ms: i64 = Some("600000"), AtLeast(-1), Medium, ReadOnly;
+    /// The most bytes that one Fetch answers with, whatever the client asks for; the first batch is
+    /// returned even if it is larger.
+    "fetch.max.bytes" fetch_max_bytes: i32 = Some("57671680"), AtLeast(1024), Medium, ReadOnly;
+    /// How many incremental fetch sessions (KIP-227) are kept.
+    "max.incremental.fetch.session.cache.slots" max_incremental_fetch_session_cache_slots: i32 =
+        Some("1000"), AtLeast(0), Medium, ReadOnly;
+    /// The most partitions that one DescribeTopicPartitions answers with.
+    "max.request.partition.size.limit" max_request_partition_size_limit: i32 =
+        Some("2000"), AtLeast(1), Medium, ReadOnly;
+    /// How many milliseconds a stop may take: requests in hand are finished, files are synced and marked
+    /// clean. Past it the process ends as if killed. (Not in Kafka.)
+    "shutdown.timeout.ms" shutdown_timeout_ms: i64 = Some("30000"), AtLeast(1), Medium, ReadOnly;
+
+    // Topics
+
+    /// How many partitions a topic has that is created without a number.
+    "num.partitions" num_partitions: i32 = Some("1"), AtLeast(1), Medium, ReadOnly;
+    /// How many replicas a partition has that is created without a number.
+    "default.replication.factor" default_replication_factor: i32 = Some("1"), Between(1, 32767), Medium, ReadOnly;
+    /// Whether a topic is made when a client asks for one that isn't there.
+    "auto.create.topics.enable" auto_create_topics_enable: bool = Some("true"), Any, High, ReadOnly;
+    /// Whether topics can be deleted.
+    "delete.topic.enable" delete_topic_enable: bool = Some("true"), Any, High, ReadOnly;
+    /// How many replicas must have a record before acks=all is answered; with fewer in sync the write is
+    /// refused.
+    "min.insync.replicas" min_insync_replicas: i32 = Some("1"), AtLeast(1), High, ClusterWide;
+    /// The largest batch in bytes, as it is on disk.
+    "message.max.bytes" message_max_bytes: i32 = Some("1048588"), AtLeast(0), High, ClusterWide;
+    /// How batches are kept: as the producer sent them, or compressed anew.
+    "compression.type" compression_type: CompressionType =
+        Some("producer"), OneOf(CompressionType::WORDS), High, ClusterWide;
+    /// The level for gzip; -1 is the library's default.
+    "compression.gzip.level" compression_gzip_level: i32 = Some("-1"), BetweenOr(1, 9, -1), Medium, ClusterWide;
+    /// The level for LZ4.
+    "compression.lz4.level" compression_lz4_level: i32 = Some("9"), Between(1, 17), Medium, ClusterWide;
+    /// The level for Zstandard.
+    "compression.zstd.level" compression_zstd_level: i32 = Some("3"), Between(-131072, 22), Medium, ClusterWide;
+
+    // Logs: segments and indexes
+
+    /// A segment is closed when it has so many bytes. (Kafka 4 asks for at least 1 MiB, Kafka 3 for 14.)
+    "log.segment.bytes" log_segment_bytes: i32 = Some("1073741824"), AtLeast(14), High, ClusterWide;
+    /// A segment is closed when it is so many milliseconds old; without it `log.roll.hours` counts.
+    "log.roll.ms" log_roll_ms: Option<i64> = None, AtLeast(1), High, ClusterWide;
+    /// A segment is closed when it is so many hours old.
+    "log.roll.hours" log_roll_hours: i32 = Some("168"), AtLeast(1), High, ReadOnly;
+    /// By up to how many milliseconds, at random, a segment is closed earlier, so that not all close at
+    /// once; without it `log.roll.jitter.hours` counts.
+    "log.roll.jitter.ms" log_roll_jitter_ms: Option<i64> = None, AtLeast(0), High, ClusterWide;
+    /// By up to how many hours, at random, a segment is closed earlier.
+    "log.roll.jitter.hours" log_roll_jitter_hours: i32 = Some("0"), AtLeast(0), High, ReadOnly;
+    /// The most bytes of a segment's index.
+    "log.index.size.max.bytes" log_index_size_max_bytes: i32 = Some("10485760"), AtLeast(4), Medium, ClusterWide;
+    /// After how many bytes of records the index gets another entry.
+    "log.index.interval.bytes" log_index_interval_bytes: i32 = Some("4096"), AtLeast(0), Medium, ClusterWide;
+    /// Whether a new segment's space is claimed from the file system at once.
+    "log.preallocate" log_preallocate: bool = Some("false"), Any, Medium, ClusterWide;
+    /// How many milliseconds a deleted segment's files stay on disk.
+    "log.segment.delete.delay.ms" log_segment_delete_delay_ms: i64 = Some("60000"), AtLeast(0), High, ClusterWide;
+    /// How many threads a data directory gets to recover its logs at start.
+    "num.recovery.threads.per.data.dir" num_recovery_threads_per_data_dir: i32 =
+        Some("2"), AtLeast(1), High, ClusterWide;
+
+    // Logs: how long records stay
+
+    /// What happens to old records: `delete` drops segments past the retention, `compact` keeps the last
+    /// record of each key, both do both.
+    "log.cleanup.policy" log_cleanup_policy: CleanupPolicy =
+        Some("delete"), OneOf(CleanupPolicy::WORDS), Medium, ClusterWide;
+    /// How many milliseconds records stay; -1 is for ever; without it `log.retention.minutes` counts.
+    "log.retention.ms" log_retention_ms: Option<i64> = None, super::topic::RETENTION, High, ClusterWide;
+    /// How many minutes records stay; without it `log.retention.hours` counts.
+    "log.retention.minutes" log_retention_minutes: Option<i32> = None, super::topic::RETENTION, High, ReadOnly;
+    /// How many hours records stay; -1 is for ever.
+    "log.retention.hours" log_retention_hours: i32 = Some("168"), super::topic::RETENTION, High, ReadOnly;
+    /// How many bytes a partition keeps; -1 is no bound.
+    "log.retention.bytes" log_retention_bytes: i64 = Some("-1"), Any, High, ClusterWide;
+    /// How often, in milliseconds, segments are looked over for what can go.
+    "log.retention.check.interval.ms" log_retention_check_interval_ms: i64 =
+        Some("300000"), AtLeast(1), Medium, ReadOnly;
+    /// Whether logs are compacted at all. Off, topics with cleanup.policy=compact grow for ever.
+    "log.cleaner.enable" log_cleaner_enable: bool = Some("true"), Any, Medium, ReadOnly;
+    /// How many threads compact logs.
+    "log.cleaner.threads" log_cleaner_threads: i32 = Some("1"), AtLeast(0), Medium, ClusterWide;
+    /// How many bytes a second compaction reads and writes at most.
+    "log.cleaner.io.max.bytes.per.second" log_cleaner_io_max_bytes_per_second: f64 =
+        Some("1.7976931348623157E308"), Fraction(0.0, f64::MAX), Medium, ClusterWide;
+    /// The memory in bytes for compaction's table of keys, over all its threads.
+    "log.cleaner.dedupe.buffer.size" log_cleaner_dedupe_buffer_size: i64 =
+        Some("134217728"), AtLeast(1), Medium, ClusterWide;
+    /// How full that table may get.
+    "log.cleaner.io.buffer.load.factor" log_cleaner_io_buffer_load_factor: f64 =
+        Some("0.9"), Fraction(0.01, 1.0), Medium, ClusterWide;
+    /// The memory in bytes for compaction's reading and writing, over all its threads.
+    "log.cleaner.io.buffer.size" log_cleaner_io_buffer_size: i32 = Some("524288"), AtLeast(0), Medium, ClusterWide;
+    /// How many milliseconds compaction rests when no log needs it.
+    "log.cleaner.backoff.ms" log_cleaner_backoff_ms: i64 = Some("15000"), AtLeast(0), Medium, ClusterWide;
+    /// A log is compacted when this part of it is not compacted yet.
+    "log.cleaner.min.cleanable.ratio" log_cleaner_min_cleanable_ratio: f64 =
+        Some("0.5"), Fraction(0.0, 1.0), Medium, ClusterWide;
+    /// How many milliseconds a delete marker stays after its key is compacted away.
+    "log.cleaner.delete.retention.ms" log_cleaner_delete_retention_ms: i64 =
+        Some("86400000"), AtLeast(0), Medium, ClusterWide;
+    /// For how many milliseconds a record is not compacted.
+    "log.cleaner.min.compaction.lag.ms" log_cleaner_min_compaction_lag_ms: i64 =
+        Some("0"), AtLeast(0), Medium, ClusterWide;
+    /// After how many milliseconds a record must be compacted, however little there is to compact.
+    "log.cleaner.max.compaction.lag.ms" log_cleaner_max_compaction_lag_ms: i64 =
+        MAX_LONG, AtLeast(1), Medium, ClusterWide;
+
+    // Logs: what goes to disk when
+
+    /// After how many records a partition's log is synced to disk.
+    "log.flush.interval.messages" log_flush_interval_messages: i64 = MAX_LONG, AtLeast(1), High, ClusterWide;
+    /// After how many milliseconds a record is synced to disk; without it
+    /// `log.flush.scheduler.interval.ms` counts.
+    "log.flush.interval.ms" log_flush_interval_ms: Option<i64> = None, AtLeast(0), High, ClusterWide;
+    /// How often, in milliseconds, logs are looked over for what must be synced.
+    "log.flush.scheduler.interval.ms" log_flush_scheduler_interval_ms: i64 = MAX_LONG, AtLeast(1), High, ReadOnly;
+    /// How often, in milliseconds, the point from which a log is recovered is written down.
+    "log.flush.offset.checkpoint.interval.ms" log_flush_offset_checkpoint_interval_ms: i32 =
+        Some("60000"), AtLeast(0), High, ReadOnly;
+    /// How often, in milliseconds, the offsets at which logs start are written down.
+    "log.flush.start.offset.checkpoint.interval.ms" log_flush_start_offset_checkpoint_interval_ms: i32 =
+        Some("60000"), AtLeast(0), High, ReadOnly;
+    /// How often, in milliseconds, high watermarks are written down.
+    "replica.high.watermark.checkpoint.interval.ms" replica_high_watermark_checkpoint_interval_ms: i64 =
+        Some("5000"), AtLeast(1), High, ReadOnly;
+
+    // Logs: timestamps
+
+    /// Whether a record's timestamp is the producer's or the time of the append.
+    "log.message.timestamp.type" log_message_timestamp_type: TimestampType =
+        Some("CreateTime"), OneOf(TimestampType::WORDS), Medium, ClusterWide;
+    /// By how many milliseconds a producer's timestamp may lie behind the broker's clock.
+    "log.message.timestamp.before.max.ms" log_message_timestamp_before_max_ms: i64 =
+        MAX_LONG, AtLeast(0), Medium, ClusterWide;
+    /// By how many milliseconds a producer's timestamp may lie ahead of the broker's clock.
+    "log.message.timestamp.after.max.ms" log_message_timestamp_after_max_ms: i64 =
+        Some("3600000"), AtLeast(0), Medium, ClusterWide;
+
+    // Consumer groups and their offsets
+
+    /// The shortest session timeout, in milliseconds, that a group's member may ask for.
+    "group.min.session.timeout.ms" group_min_session_timeout_ms: i32 = Some("6000"), AtLeast(0), Medium, ReadOnly;
+    /// The longest session timeout, in milliseconds, that a group's member may ask for.
+    "group.max.session.timeout.ms" group_max_session_timeout_ms: i32 = Some("1800000"), AtLeast(0), Medium, ReadOnly;
+    /// How many milliseconds an empty group waits for more members before its first rebalance.
+    "group.initial.rebalance.delay.ms" group_initial_rebalance_delay_ms: i32 =
+        Some("3000"), AtLeast(0), Medium, ReadOnly;
+    /// How many members a group may have.
+    "group.max.size" group_max_size: i32 = MAX_INT, AtLeast(1), Medium, ReadOnly;
+    /// The most bytes of metadata with a committed offset.
+    "offset.metadata.max.bytes" offset_metadata_max_bytes: i32 = Some("4096"), AtLeast(0), High, ReadOnly;
+    /// How many partitions the topic of committed offsets has; it can't change once that topic is there.
+    "offsets.topic.num.partitions" offsets_topic_num_partitions: i32 = Some("50"), AtLeast(1), High, ReadOnly;
+    /// How many replicas the topic of committed offsets has, but no more than there are brokers when it
+    /// is created.
+    "offsets.topic.replication.factor" offsets_topic_replication_factor: i16 = Some("3"), AtLeast(1), High, ReadOnly;
+    /// The bytes of a segment of the topic of committed offsets.
+    "offsets.topic.segment.bytes" offsets_topic_segment_bytes: i32 = Some("104857600"), AtLeast(1), High, ReadOnly;
+    /// How many bytes are read at once when committed offsets are loaded.
+    "offsets.load.buffer.size" offsets_load_buffer_size: i32 = Some("5242880"), AtLeast(1), High, ReadOnly;
+    /// How many milliseconds a commit may wait to be replicated.
+    "offsets.commit.timeout.ms" offsets_commit_timeout_ms: i32 = Some("5000"), AtLeast(1), High, ReadOnly;
+    /// How many minutes offsets stay after their group was last seen with members.
+    "offsets.retention.minutes" offsets_retention_minutes: i32 = Some("10080"), AtLeast(1), High, ReadOnly;
+    /// How often, in milliseconds, offsets past that time are looked for.
+    "offsets.retention.check.interval.ms" offsets_retention_check_interval_ms: i64 =
+        Some("600000"), AtLeast(1), High, ReadOnly;
+
+    // Producers
+
+    /// How many milliseconds an idempotent producer is remembered after its last write.
+    "producer.id.expiration.ms" producer_id_expiration_ms: i32 = Some("86400000"), AtLeast(1), Low, ClusterWide;
+
+    // The process itself
+
+    /// How the process writes its own log: lines for people, or one JSON object a line. (Not in Kafka.)
+    "milena.log.format" process_log_format: LogFormat = Some("text"), OneOf(LogFormat::WORDS), Low, ReadOnly;
+    /// What the process logs: error, warn, info, debug or trace, for all or by module, such as
+    /// `info,milena::group=debug`. (Not in Kafka.)
+    "milena.log.level" process_log_level: String = Some("info"), NotEmpty, Low, ReadOnly;
+}
