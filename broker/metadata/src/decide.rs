@@ -1,0 +1,153 @@
+//! Every decision on an image: from what is asked to the records that make it so.
+
+mod brokers;
+mod configs;
+mod partitions;
+mod producer_ids;
+mod topics;
+
+use milena_protocol::ErrorCode;
+
+use crate::command::{Command, FoundCluster, Outcome, Refusal, SetFeatures};
+use crate::configs::ConfigRules;
+use crate::features;
+use crate::image::Image;
+use crate::record::{ClusterRecord, FeatureRecord, Record};
+
+pub use brokers::BROKERS_MAX;
+pub use configs::CONFIG_VALUE_BYTES_MAX;
+pub use partitions::PARTITIONS_PER_REQUEST_MAX;
+pub use producer_ids::PRODUCER_ID_BLOCK;
+
+/// The records that make it so, to be applied whole or not at all, and what who asked is told then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// Empty where nothing changes.
+    pub records: Vec<Record>,
+    /// For who asked, once the records are durable.
+    pub outcome: Outcome,
+}
+
+/// Decides a command on an image that holds everything decided before it.
+pub fn decide(
+    image: &Image,
+    command: &Command,
+    rules: &dyn ConfigRules,
+) -> Result<Decision, Refusal> {
+    let mut draft = Draft::on(image);
+    let outcome = match command {
+        Command::FoundCluster(found) => Outcome::FoundCluster(found_cluster(&mut draft, found)?),
+        Command::RegisterBroker(broker) => {
+            Outcome::RegisterBroker(brokers::register(&mut draft, broker)?)
+        }
+        Command::ChangeBroker(change) => {
+            Outcome::ChangeBroker(brokers::change(&mut draft, change)?)
+        }
+        Command::CreateTopics(create) => {
+            Outcome::CreateTopics(topics::create(&mut draft, create, rules)?)
+        }
+        Command::DeleteTopics(delete) => Outcome::DeleteTopics(topics::delete(&mut draft, delete)),
+        Command::CreatePartitions(create) => {
+            Outcome::CreatePartitions(partitions::create(&mut draft, create)?)
+        }
+        Command::AlterConfigs(alter) => {
+            Outcome::AlterConfigs(configs::alter(&mut draft, alter, rules))
+        }
+        Command::IncrementalAlterConfigs(alter) => {
+            Outcome::IncrementalAlterConfigs(configs::alter_incrementally(&mut draft, alter, rules))
+        }
+        Command::AllocateProducerIds(ask) => {
+            Outcome::AllocateProducerIds(producer_ids::allocate(&mut draft, ask)?)
+        }
+        Command::SetFeatures(set) => Outcome::SetFeatures(set_features(&mut draft, set)?),
+    };
+    let records = match validates_only(command) {
+        true => Vec::new(),
+        false => draft.records,
+    };
+    Ok(Decision { records, outcome })
+}
+
+fn validates_only(command: &Command) -> bool {
+    match command {
+        Command::CreateTopics(create) => create.validate_only,
+        Command::CreatePartitions(create) => create.validate_only,
+        Command::AlterConfigs(alter) => alter.validate_only,
+        Command::IncrementalAlterConfigs(alter) => alter.validate_only,
+        Command::SetFeatures(set) => set.validate_only,
+        _ => false,
+    }
+}
+
+/// The image as it becomes while a command is decided, and the records so far.
+struct Draft {
+    image: Image,
+    records: Vec<Record>,
+}
+
+impl Draft {
+    fn on(image: &Image) -> Self {
+        Self {
+            image: image.clone(),
+            records: Vec::new(),
+        }
+    }
+
+    /// Decides one record. It was decided on this very image, so it applies.
+    fn push(&mut self, record: impl Into<Record>) {
+        let record = record.into();
+        if let Err(mismatch) = self.image.apply(&record) {
+            unreachable!("a decision does not fit the image it was made on: {mismatch}");
+        }
+        self.records.push(record);
+    }
+}
+
+fn found_cluster(draft: &mut Draft, found: &FoundCluster) -> Result<(), Refusal> {
+    match draft.image.cluster_id() {
+        Some(present) if *present == found.cluster_id => Ok(()),
+        Some(present) => Err(Refusal::new(
+            ErrorCode::InconsistentClusterId,
+            format!(
+                "The cluster's id is '{present}' and can't become '{}'.",
+                found.cluster_id
+            ),
+        )),
+        None => {
+            let cluster_id = found.cluster_id.clone();
+            draft.push(ClusterRecord { cluster_id });
+            Ok(())
+        }
+    }
+}
+
+fn set_features(draft: &mut Draft, set: &SetFeatures) -> Result<(), Refusal> {
+    for (name, level) in &set.levels {
+        let invalid = |why: String| {
+            let message = format!("Invalid update version {level} for feature {name}. {why}");
+            Err(Refusal::new(ErrorCode::InvalidUpdateVersion, message))
+        };
+        let Some(feature) = features::find(name) else {
+            return invalid("This cluster does not support this feature.".into());
+        };
+        let present = draft.image.feature(name);
+        let (level_min, level_max) = (feature.level_min, feature.level_max);
+        if *level < 0 {
+            return invalid("A feature version cannot be less than 0.".into());
+        } else if *level != 0 && !(level_min..=level_max).contains(level) {
+            return invalid(format!(
+                "Valid versions are from {level_min} to {level_max}."
+            ));
+        } else if *level < present && !set.downgrade {
+            return invalid(
+                "Can't downgrade the version of this feature without setting the upgrade type to either safe \
+                 or unsafe downgrade."
+                    .into(),
+            );
+        } else if *level != present {
+            let (name, level) = (name.as_str().into(), *level);
+            draft.push(FeatureRecord { name, level });
+        }
+    }
+    Ok(())
+}
