@@ -1,0 +1,56 @@
+//! `partition.metadata` in a partition's folder: `version: 0` and `topic_id: …`, each on its line (KIP-516).
+
+use std::path::Path;
+
+use milena_protocol::Uuid;
+
+use crate::error::{LogError, StorageError};
+use crate::files::{self, Durability};
+
+const FILE: &str = "partition.metadata";
+
+/// The topic id that a partition's folder carries, if it has one.
+pub fn read(folder: &Path) -> Result<Option<Uuid>, LogError> {
+    let path = folder.join(FILE);
+    let text = files::read_if_there(&path).map_err(StorageError::of("read", &path))?;
+    let Some(text) = text else {
+        return Ok(None);
+    };
+    let text = String::from_utf8_lossy(&text);
+    let value = |name: &str| {
+        text.lines()
+            .find_map(|line| line.strip_prefix(name))
+            .map(str::trim)
+    };
+    let id = match (value("version:"), value("topic_id:")) {
+        (Some("0"), Some(id)) => Uuid::parse(id),
+        _ => None,
+    };
+    let problem = || "it is not `version: 0` and a `topic_id:`".to_owned();
+    id.map(Some).ok_or_else(|| LogError::Malformed {
+        path,
+        problem: problem(),
+    })
+}
+
+/// Refuses a folder of another topic; writes the file where there is none. A zero id asks for neither.
+pub(crate) fn check_or_write(folder: &Path, topic_id: Uuid) -> Result<(), LogError> {
+    if topic_id.is_zero() {
+        return Ok(());
+    }
+    match read(folder)? {
+        Some(found) if found != topic_id => Err(LogError::TopicId {
+            path: folder.to_path_buf(),
+            found,
+            expected: topic_id,
+        }),
+        Some(_) => Ok(()),
+        None => {
+            let path = folder.join(FILE);
+            let text = format!("version: 0\ntopic_id: {topic_id}\n");
+            files::replace(&path, text.as_bytes(), Durability::Cached)
+                .map_err(StorageError::of("write", &path))?;
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! Which leader epoch began at which offset: `leader-epoch-checkpoint`.
+//!
+//! | line | content |
+//! | --- | --- |
+//! | 1 | `0`, the format's version |
+//! | 2 | the number of entries |
+//! | then | `epoch start-offset`, both rising |
+
+use std::path::{Path, PathBuf};
+
+use crate::checkpoint;
+use crate::error::{LogError, StorageError};
+use crate::files::{self, Durability};
+
+/// The file's name.
+pub(crate) const FILE: &str = "leader-epoch-checkpoint";
+
+/// The epochs of one log; the file follows each change.
+#[derive(Debug)]
+pub(crate) struct Epochs {
+    path: PathBuf,
+    entries: Vec<(i32, i64)>,
+}
+
+impl Epochs {
+    /// Reads the file; none means no epochs yet.
+    pub fn open(folder: &Path) -> Result<Self, LogError> {
+        let path = folder.join(FILE);
+        let text = files::read_if_there(&path).map_err(StorageError::of("read", &path))?;
+        let entries = match text {
+            None => Vec::new(),
+            Some(text) => parse(&text).map_err(|problem| LogError::Malformed {
+                path: path.clone(),
+                problem,
+            })?,
+        };
+        Ok(Self { path, entries })
+    }
+
+    /// No epochs, whatever the file says; recovery assigns them anew.
+    pub fn forgotten(folder: &Path) -> Self {
+        Self {
+            path: folder.join(FILE),
+            entries: Vec::new(),
+        }
+    }
+
+    /// The folder has another name now.
+    pub fn moved(&mut self, folder: &Path) {
+        self.path = folder.join(FILE);
+    }
+
+    /// The newest epoch.
+    pub fn latest(&self) -> Option<i32> {
+        self.entries.last().map(|(epoch, _)| *epoch)
+    }
+
+    /// Notes that batches from `start` on are of `epoch`; whether that was news.
+    pub fn assign(&mut self, epoch: i32, start: i64) -> Result<bool, StorageError> {
+        if epoch < 0 || self.latest().is_some_and(|latest| epoch <= latest) {
+            return Ok(false);
+        }
+        // An epoch that never got a batch gives its place to the next.
+        self.entries.retain(|(_, earlier)| *earlier < start);
+        self.entries.push((epoch, start));
+        self.write().map(|()| true)
+    }
+
+    /// The end of `epoch` in a log that ends at `log_end` (KIP-101): the largest known epoch up to `epoch`, and the
+    /// offset at which the next one starts; `None` where the log knows no such epoch.
+    pub fn end_offset_for(&self, epoch: i32, log_end: i64) -> Option<(i32, i64)> {
+        let latest = self.latest()?;
+        if epoch == latest {
+            return Some((epoch, log_end));
+        }
+        let next = self.entries.iter().position(|(known, _)| *known > epoch)?;
+        let end = self.entries[next].1;
+        match next.checked_sub(1) {
+            Some(floor) => Some((self.entries[floor].0, end)),
+            None => Some((epoch, end)),
+        }
+    }
+
+    /// The epoch that `offset` belongs to.
+    pub fn of(&self, offset: i64) -> Option<i32> {
+        let count = self.entries.partition_point(|(_, start)| *start <= offset);
+        count.checked_sub(1).map(|index| self.entries[index].0)
+    }
+
+    /// Forgets epochs that start at `end` or later.
+    pub fn truncate_to(&mut self, end: i64) -> Result<(), StorageError> {
+        let before = self.entries.len();
+        self.entries.retain(|(_, start)| *start < end);
+        if self.entries.len() == before {
+            return Ok(());
+        }
+        self.write()
+    }
+
+    /// Forgets epochs that end at `start` or before; the one that holds `start` then begins there.
+    pub fn truncate_below(&mut self, start: i64) -> Result<(), StorageError> {
+        let Some(holding) = self
+            .entries
+            .partition_point(|(_, from)| *from <= start)
+            .checked_sub(1)
+        else {
+            return Ok(());
+        };
+        if self.entries[holding].1 == start && holding == 0 {
+            return Ok(());
+        }
+        self.entries.drain(..holding);
+        self.entries[0].1 = start;
+        self.write()
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) -> Result<(), StorageError> {
+        self.entries.clear();
+        self.write()
+    }
+
+    // The batches carry their epochs too, so what a power loss takes from this file recovery brings back.
+    fn write(&self) -> Result<(), StorageError> {
+        let lines = self
+            .entries
+            .iter()
+            .map(|(epoch, start)| format!("{epoch} {start}"));
+        files::replace(
+            &self.path,
+            checkpoint::render(lines).as_bytes(),
+            Durability::Cached,
+        )
+        .map_err(StorageError::of("write", &self.path))
+    }
+}
+
+fn parse(text: &[u8]) -> Result<Vec<(i32, i64)>, String> {
+    let mut entries: Vec<(i32, i64)> = Vec::new();
+    for line in checkpoint::lines(text)? {
+        let fields: Vec<&str> = line.split(' ').collect();
+        let [epoch, start] = fields[..] else {
+            return Err(format!("`{line}` is not an epoch and its start offset"));
+        };
+        match (epoch.parse(), start.parse()) {
+            (Ok(epoch), Ok(start)) => entries.push((epoch, start)),
+            _ => return Err(format!("`{line}` is not an epoch and its start offset")),
+        }
+    }
+    if !entries.is_sorted_by(|a, b| a.0 < b.0 && a.1 <= b.1) {
+        return Err("epochs and start offsets do not rise".into());
+    }
+    Ok(entries)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn epochs(folder: &Path) -> Epochs {
+        let mut epochs = Epochs::open(folder).unwrap();
+        for (epoch, start) in [(2, 10), (3, 20), (7, 40)] {
+            assert!(epochs.assign(epoch, start).unwrap());
+        }
+        epochs
+    }
+
+    #[test]
+    fn the_end_of_an_epoch_is_the_start_of_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let epochs = epochs(folder.path());
+        assert_eq!(epochs.end_offset_for(7, 55), Some((7, 55)));
+        assert_eq!(epochs.end_offset_for(3, 55), Some((3, 40)));
+        assert_eq!(epochs.end_offset_for(5, 55), Some((3, 40)));
+        assert_eq!(epochs.end_offset_for(0, 55), Some((0, 10)));
+        assert_eq!(epochs.end_offset_for(8, 55), None);
+        assert_eq!(epochs.of(25), Some(3));
+        assert_eq!(epochs.of(5), None);
+    }
+
+    #[test]
+    fn epochs_survive_reopening_and_follow_truncation() {
+        let folder = tempfile::tempdir().unwrap();
+        epochs(folder.path());
+        let mut again = Epochs::open(folder.path()).unwrap();
+        assert_eq!(again.entries, [(2, 10), (3, 20), (7, 40)]);
+        assert!(!again.assign(7, 99).unwrap());
+        again.truncate_to(40).unwrap();
+        again.truncate_below(15).unwrap();
+        assert_eq!(
+            Epochs::open(folder.path()).unwrap().entries,
+            [(2, 15), (3, 20)]
+        );
+    }
+
+    #[test]
+    fn a_damaged_file_is_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        for text in [
+            "",
+            "1\n0\n",
+            "0\n2\n1 2\n",
+            "0\n1\nx y\n",
+            "0\n2\n3 4\n2 5\n",
+        ] {
+            std::fs::write(folder.path().join(FILE), text).unwrap();
+            let error = Epochs::open(folder.path()).unwrap_err();
+            assert!(error.to_string().contains(FILE), "{error}");
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! The one door to the file system's data calls, so that a test can stall or fail them.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use rustix::fs::FallocateFlags;
+use rustix::io::{Errno, ReadWriteFlags};
+
+/// An open file of the log; positions are explicit, so that readers and the writer share it.
+#[derive(Debug)]
+pub(crate) struct LogFile {
+    file: File,
+    #[cfg(any(test, feature = "faults"))]
+    path: std::path::PathBuf,
+}
+
+impl LogFile {
+    /// Opens for reading and writing; makes the file where it is missing and `create` says so.
+    pub fn open(path: &Path, create: bool) -> io::Result<Self> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(create)
+            .truncate(false)
+            .open(path)?;
+        Ok(Self {
+            file,
+            #[cfg(any(test, feature = "faults"))]
+            path: path.to_path_buf(),
+        })
+    }
+
+    pub fn len(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    /// Writes all of `parts`, one after the other, from `position` on: one system call unless the system cuts it.
+    pub fn write_all_at(&self, mut parts: &mut [IoSlice<'_>], mut position: u64) -> io::Result<()> {
+        #[cfg(any(test, feature = "faults"))]
+        crate::faults::before_write(&self.path, |bytes| {
+            let whole: Vec<u8> = parts.iter().flat_map(|part| part.to_vec()).collect();
+            self.file
+                .write_all_at(&whole[..whole.len().min(bytes)], position)
+        })?;
+        while !parts.is_empty() {
+            match rustix::io::pwritev(&self.file, parts, position) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    position += written as u64;
+                    IoSlice::advance_slices(&mut parts, written);
+                }
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads until `buffer` is full or the file ends; returns the bytes read.
+    pub fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        let mut have = 0;
+        while have < buffer.len() {
+            match self
+                .file
+                .read_at(&mut buffer[have..], position + have as u64)
+            {
+                Ok(0) => break,
+                Ok(read) => have += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(have)
+    }
+
+    /// Reads without waiting for the disk: the bytes that the page cache has from `position` on, maybe none.
+    pub fn read_cached_at(&self, buffer: &mut [u8], position: u64) -> usize {
+        let mut have = 0;
+        while have < buffer.len() {
+            let at = position + have as u64;
+            let mut parts = [IoSliceMut::new(&mut buffer[have..])];
+            // Where the file system has no RWF_NOWAIT, nothing counts as cached and the caller reads on a thread.
+            match rustix::io::preadv2(&self.file, &mut parts, at, ReadWriteFlags::NOWAIT) {
+                Ok(read) if read > 0 => have += read,
+                Err(Errno::INTR) => {}
+                _ => break,
+            }
+        }
+        have
+    }
+
+    pub fn sync_data(&self) -> io::Result<()> {
+        #[cfg(any(test, feature = "faults"))]
+        crate::faults::before_sync(&self.path)?;
+        self.file.sync_data()
+    }
+
+    /// Sets the file's size; at its present size this gives reserved blocks behind it back.
+    pub fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+
+    /// Reserves blocks behind the file's end without changing its size.
+    pub fn reserve(&self, from: u64, bytes: u64) -> io::Result<()> {
+        Ok(rustix::fs::fallocate(
+            &self.file,
+            FallocateFlags::KEEP_SIZE,
+            from,
+            bytes,
+        )?)
+    }
+}
+
+/// Whether a replaced file must have reached the disk when the call returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Durability {
+    /// File and folder are synced.
+    Synced,
+    /// The rename is atomic, the rest is left to the system: for what recovery can rebuild.
+    Cached,
+}
+
+/// Replaces `path` by `contents`: readers see the old bytes or the new, never a mixture.
+pub(crate) fn replace(path: &Path, contents: &[u8], durability: Durability) -> io::Result<()> {
+    let temporary = path.with_added_extension("tmp");
+    let file = LogFile::open(&temporary, true)?;
+    file.set_len(0)?;
+    file.write_all_at(&mut [IoSlice::new(contents)], 0)?;
+    if durability == Durability::Synced {
+        file.sync_data()?;
+    }
+    fs::rename(&temporary, path)?;
+    match path.parent() {
+        Some(folder) if durability == Durability::Synced => sync_folder(folder),
+        _ => Ok(()),
+    }
+}
+
+/// Makes renames, new files and removals in `folder` survive a power loss.
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// The file's bytes, or `None` where there is no such file.
+pub(crate) fn read_if_there(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Removes a file that may be gone already.
+pub(crate) fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}

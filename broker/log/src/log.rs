@@ -1,0 +1,210 @@
+//! One partition's log: the writing half, owned by one task at a time.
+
+mod append;
+mod cut;
+mod flush;
+mod open;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use milena_protocol::records::BatchHeader;
+
+use crate::config::LogConfig;
+use crate::epochs::Epochs;
+use crate::error::{LogError, StorageError};
+use crate::files::Durability;
+use crate::preallocation::Preallocation;
+use crate::producers::{self, ActiveProducer, Producers, SequenceCheck, SequenceError};
+use crate::reader::LogReader;
+use crate::segment::file_name;
+use crate::shared::Shared;
+
+pub use append::{Appended, BatchToAppend, Stamp};
+pub use flush::LogFlusher;
+pub use open::{Opening, Recovery};
+
+/// The writing half of a log. Readers and the flusher are handed out, and go on while this half waits.
+#[derive(Debug)]
+pub struct Log {
+    shared: Arc<Shared>,
+    config: LogConfig,
+    epochs: Epochs,
+    producers: Producers,
+    head: Head,
+}
+
+/// What the writer knows of the active segment.
+#[derive(Debug)]
+struct Head {
+    created_ms: i64,
+    /// The first batch's largest timestamp; `None` until it was asked for.
+    first_timestamp: Option<i64>,
+    bytes_since_index_entry: u64,
+    preallocation: Preallocation,
+}
+
+impl Head {
+    fn new(now_ms: i64) -> Self {
+        Self {
+            created_ms: now_ms,
+            first_timestamp: None,
+            bytes_since_index_entry: 0,
+            preallocation: Preallocation::default(),
+        }
+    }
+}
+
+impl Log {
+    /// A reader of this log.
+    pub fn reader(&self) -> LogReader {
+        LogReader::new(self.shared.clone())
+    }
+
+    /// The handle that syncs this log to disk.
+    pub fn flusher(&self) -> LogFlusher {
+        LogFlusher::new(self.shared.clone())
+    }
+
+    /// The settings in force.
+    pub fn config(&self) -> &LogConfig {
+        &self.config
+    }
+
+    /// Puts other settings in force from the next call on.
+    pub fn set_config(&mut self, config: LogConfig) {
+        self.config = config;
+    }
+
+    /// The first offset that can be read.
+    pub fn log_start_offset(&self) -> i64 {
+        self.shared.start()
+    }
+
+    /// The offset that the next record gets.
+    pub fn log_end_offset(&self) -> i64 {
+        self.shared.end()
+    }
+
+    /// What lies below this offset is on disk; goes into the recovery point checkpoint.
+    pub fn recovery_point(&self) -> i64 {
+        self.shared.recovery_point()
+    }
+
+    /// The partition's folder.
+    pub fn folder(&self) -> PathBuf {
+        self.shared.path()
+    }
+
+    /// The folder was renamed (a deleted topic); open files and readers follow.
+    pub fn moved_to(&mut self, folder: &Path) {
+        *self.shared.folder.write() = folder.to_path_buf();
+        self.epochs.moved(folder);
+    }
+
+    /// What a producer's batch is. Ask and append under one hold of the log.
+    pub fn check_producer(&self, header: &BatchHeader) -> Result<SequenceCheck, SequenceError> {
+        self.producers.check(header)
+    }
+
+    /// The producers that the log remembers, by id.
+    pub fn active_producers(&self) -> Vec<ActiveProducer> {
+        self.producers.active()
+    }
+
+    /// Forgets producers that have been silent for `producer.id.expiration.ms`.
+    pub fn expire_producers(&mut self, now_ms: i64) {
+        self.producers
+            .expire(now_ms, self.config.producer_id_expiration_ms);
+    }
+
+    /// The newest leader epoch.
+    pub fn latest_epoch(&self) -> Option<i32> {
+        self.epochs.latest()
+    }
+
+    /// Batches from the log's end on are of `epoch`. Appends do this by themselves; a new leader may do it ahead.
+    pub fn assign_epoch(&mut self, epoch: i32) -> Result<(), StorageError> {
+        self.shared.check_writable()?;
+        self.epochs
+            .assign(epoch, self.shared.end())
+            .map(|_| ())
+            .map_err(|error| self.shared.fail(error))
+    }
+
+    /// The largest known epoch up to `epoch` and the offset at which it ends (OffsetForLeaderEpoch).
+    pub fn end_offset_for(&self, epoch: i32) -> Option<(i32, i64)> {
+        self.epochs.end_offset_for(epoch, self.shared.end())
+    }
+
+    /// The leader epoch of the record at `offset`.
+    pub fn epoch_of(&self, offset: i64) -> Option<i32> {
+        self.epochs.of(offset)
+    }
+
+    /// Gives back the descriptors of files that nobody has used since the last call, and reserved blocks.
+    pub fn close_idle(&mut self) {
+        for segment in self.shared.segments() {
+            segment.close_idle();
+        }
+    }
+
+    /// A clean stop: afterwards everything is on disk and the next opening scans nothing. The caller then writes
+    /// the checkpoints and the clean-shutdown marker.
+    pub fn close(&mut self) -> Result<(), StorageError> {
+        self.shared.check_writable()?;
+        let active = self.shared.active();
+        active.seal()?;
+        self.release_reserved()?;
+        self.snapshot_producers()?;
+        self.flusher().flush()
+    }
+
+    fn release_reserved(&mut self) -> Result<(), StorageError> {
+        let active = self.shared.active();
+        let size = active.size();
+        if self.head.preallocation.is_ahead_of(size) {
+            let path = active.path("log");
+            active
+                .file()?
+                .set_len(size)
+                .map_err(StorageError::of("truncate", &path))?;
+        }
+        self.head.preallocation = Preallocation::default();
+        Ok(())
+    }
+
+    /// Keeps the producers' state as of the log's end.
+    fn snapshot_producers(&self) -> Result<(), StorageError> {
+        let path = self
+            .shared
+            .path()
+            .join(file_name(self.shared.end(), "snapshot"));
+        producers::write(&path, &self.producers, Durability::Cached)
+    }
+}
+
+/// An offset that names a file of the folder, such as a segment's or a snapshot's.
+pub(crate) fn offset_in_name(name: &str, extension: &str) -> Option<i64> {
+    let digits = name.strip_suffix(extension)?.strip_suffix('.')?;
+    if digits.len() != 20 || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
+        return None;
+    }
+    digits.parse().ok()
+}
+
+/// Offsets of the folder's snapshots, oldest first.
+fn snapshots(folder: &Path) -> Result<Vec<i64>, LogError> {
+    let mut offsets = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(StorageError::of("list", folder))? {
+        let entry = entry.map_err(StorageError::of("list", folder))?;
+        offsets.extend(
+            entry
+                .file_name()
+                .to_str()
+                .and_then(|name| offset_in_name(name, "snapshot")),
+        );
+    }
+    offsets.sort_unstable();
+    Ok(offsets)
+}

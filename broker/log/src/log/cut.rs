@@ -1,0 +1,107 @@
+//! Taking records away: from the end (a follower's truncation) and from the start (DeleteRecords).
+
+use std::sync::Arc;
+
+use super::{Head, Log};
+use crate::error::{LogError, StorageError};
+use crate::segment::Segment;
+use crate::trash::Trash;
+
+impl Log {
+    /// Cuts the log so that it ends at `offset`, or at the start of the batch that holds it; a no-op beyond the end.
+    /// Epochs and producers are taken back with it.
+    pub fn truncate_to(&mut self, offset: i64, now_ms: i64) -> Result<(), LogError> {
+        self.shared.check_writable()?;
+        if offset >= self.shared.end() {
+            return Ok(());
+        }
+        if offset <= self.shared.segments()[0].base_offset() {
+            return self.truncate_fully_and_start_at(offset, now_ms);
+        }
+        self.shared.lower_recovery_point(offset);
+        let removed = self.shared.change_segments(|segments| {
+            let kept = segments
+                .partition_point(|segment| segment.base_offset() < offset)
+                .max(1);
+            segments.split_off(kept)
+        });
+        // From here on readers see the shorter log.
+        let active = self.shared.active();
+        let end = self.cut_within(&active, offset)?;
+        self.shared.forget_hints();
+        for segment in removed {
+            Trash::remove_now(&segment)?;
+        }
+        self.shared.note_folder_change();
+        self.head = Head::new(now_ms);
+        self.shared.set_start(self.shared.start().min(end));
+        self.epochs.truncate_to(end)?;
+        self.restore_producers(end, now_ms)
+    }
+
+    fn cut_within(&mut self, active: &Segment, offset: i64) -> Result<i64, LogError> {
+        let Some((position, header)) = active.find(offset)? else {
+            // All of its batches lie below; the log ends behind the last of them.
+            let end = offset.min(self.shared.end());
+            self.shared.set_end(end);
+            return Ok(end);
+        };
+        // A batch can't be cut: the log then ends where it starts.
+        let end = offset.min(header.base_offset);
+        self.shared.lower_recovery_point(end);
+        self.shared.set_end(end);
+        active.truncate(position, self.config.index_interval_bytes)?;
+        Ok(end)
+    }
+
+    /// Empties the log; its next record gets `offset`.
+    pub fn truncate_fully_and_start_at(
+        &mut self,
+        offset: i64,
+        now_ms: i64,
+    ) -> Result<(), LogError> {
+        self.shared.check_writable()?;
+        self.shared.lower_recovery_point(offset);
+        let old = self.shared.segments();
+        // Out of the way first: the new segment may have an old one's name.
+        for segment in &old {
+            Trash::rename_for_deletion(segment)?;
+        }
+        let segment = Arc::new(Segment::create(self.shared.folder.clone(), offset)?);
+        self.shared
+            .change_segments(|segments| *segments = vec![segment]);
+        self.shared.set_start(offset);
+        self.shared.set_end(offset);
+        self.shared.forget_hints();
+        for segment in &old {
+            Trash::remove_now(segment)?;
+        }
+        self.shared.note_folder_change();
+        self.head = Head::new(now_ms);
+        self.epochs.clear()?;
+        self.remove_snapshots()?;
+        self.producers.clear();
+        Ok(())
+    }
+
+    /// Moves the log start offset up to `offset` (DeleteRecords, or a follower's leader did); the caller keeps it at
+    /// or below the high watermark. Whole segments below it are removed by the next retention.
+    pub fn delete_records_before(&mut self, offset: i64) -> Result<(), StorageError> {
+        self.shared.check_writable()?;
+        if offset > self.shared.start() {
+            let start = offset.min(self.shared.end());
+            self.shared.set_start(start);
+            self.epochs.truncate_below(start)?;
+        }
+        Ok(())
+    }
+
+    fn remove_snapshots(&self) -> Result<(), LogError> {
+        let folder = self.shared.path();
+        for offset in super::snapshots(&folder)? {
+            let path = folder.join(crate::segment::file_name(offset, "snapshot"));
+            crate::files::remove_if_there(&path).map_err(StorageError::of("remove", &path))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,94 @@
+//! Syncing to disk, beside appends and reads.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::Log;
+use crate::epochs;
+use crate::error::StorageError;
+use crate::files;
+use crate::segment::{Segment, file_name};
+use crate::shared::Shared;
+
+/// Syncs one log; runs on a thread that may block, while the log goes on.
+#[derive(Debug, Clone)]
+pub struct LogFlusher {
+    shared: Arc<Shared>,
+}
+
+impl Log {
+    /// Whether `flush.messages` or `flush.ms` asks for a flush now; the caller then flushes, and asks again later.
+    pub fn flush_due(&self, now_ms: i64) -> bool {
+        let waiting = self.shared.end() - self.shared.recovery_point();
+        if waiting <= 0 {
+            self.shared.flushed_ms.store(now_ms, Ordering::Relaxed);
+            return false;
+        }
+        let since = now_ms.saturating_sub(self.shared.flushed_ms.load(Ordering::Relaxed));
+        let reached = |limit: Option<u64>, value: i64| {
+            limit.is_some_and(|limit| value.unsigned_abs() >= limit)
+        };
+        let due = reached(self.config.flush_messages, waiting)
+            || (since >= 0 && reached(self.config.flush_ms, since));
+        if due {
+            self.shared.flushed_ms.store(now_ms, Ordering::Relaxed);
+        }
+        due
+    }
+}
+
+impl LogFlusher {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// Brings everything that was appended before the call to disk, and raises the recovery point. A failure takes
+    /// the log offline: what the system has dropped can't be told (the bytes count as unsafe until recovery).
+    pub fn flush(&self) -> Result<(), StorageError> {
+        self.shared.check_writable()?;
+        let end = self.shared.end();
+        if end > self.shared.recovery_point() || self.shared.folder_dirty.load(Ordering::Acquire) {
+            self.sync(end).map_err(|error| self.shared.fail(error))?;
+            self.shared.raise_recovery_point(end);
+        }
+        Ok(())
+    }
+
+    fn sync(&self, end: i64) -> Result<(), StorageError> {
+        // Cleared first: what changes meanwhile waits for the next flush.
+        let folder_dirty = self.shared.folder_dirty.swap(false, Ordering::AcqRel);
+        let unsafe_from = self.shared.recovery_point();
+        let segments = self.shared.segments();
+        let holds_unsafe = |index: usize| {
+            segments
+                .get(index + 1)
+                .is_none_or(|next: &Arc<Segment>| next.base_offset() > unsafe_from)
+        };
+        for (index, segment) in segments.iter().enumerate() {
+            if segment.base_offset() < end && holds_unsafe(index) {
+                segment.sync()?;
+            }
+        }
+        if folder_dirty {
+            let folder = self.shared.path();
+            sync_if_there(&folder.join(epochs::FILE))?;
+            for segment in segments
+                .iter()
+                .filter(|segment| segment.base_offset() >= unsafe_from)
+            {
+                sync_if_there(&folder.join(file_name(segment.base_offset(), "snapshot")))?;
+            }
+            sync_if_there(&folder.join(file_name(end, "snapshot")))?;
+            files::sync_folder(&folder).map_err(StorageError::of("sync", &folder))?;
+        }
+        Ok(())
+    }
+}
+
+fn sync_if_there(path: &std::path::Path) -> Result<(), StorageError> {
+    match std::fs::File::open(path) {
+        Ok(file) => file.sync_data().map_err(StorageError::of("sync", path)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(StorageError::of("open", path)(error)),
+    }
+}

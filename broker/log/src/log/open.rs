@@ -1,0 +1,190 @@
+//! Opening a log: what the folder holds, and whether it may be trusted.
+
+mod folder;
+mod recover;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use milena_protocol::Uuid;
+use parking_lot::RwLock;
+
+use super::{Head, Log, snapshots};
+use crate::config::LogConfig;
+use crate::directory::partition_metadata;
+use crate::epochs::Epochs;
+use crate::error::{LogError, StorageError};
+use crate::files;
+use crate::producers::{self, Producers};
+use crate::segment::{Folder, Segment, file_name};
+use crate::shared::Shared;
+
+/// What the broker knows of a log before it opens it.
+#[derive(Debug, Clone, Copy)]
+pub struct Opening {
+    /// Whether the data directory carries the mark of a clean stop.
+    pub clean_shutdown: bool,
+    /// From `recovery-point-offset-checkpoint`: what lies below is on disk; 0 where unknown.
+    pub recovery_point: i64,
+    /// From `log-start-offset-checkpoint`; 0 where unknown. A log that is made anew starts here.
+    pub log_start_offset: i64,
+    /// The topic's id, for `partition.metadata`; zero where there is none.
+    pub topic_id: Uuid,
+    /// The broker's clock, ms.
+    pub now_ms: i64,
+}
+
+/// What opening found and did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// Segments that were walked from end to end.
+    pub segments_scanned: usize,
+    /// Batches whose checksums were verified.
+    pub batches_checked: u64,
+    /// Bytes behind the last valid batch that were cut, in all segments.
+    pub bytes_cut: u64,
+    /// Where the log was cut, if it was.
+    pub cut_at_offset: Option<i64>,
+}
+
+impl Log {
+    /// Opens the log in `path`, or makes an empty one. After a clean stop nothing is scanned. Otherwise what lies
+    /// beyond the recovery point is checked, and the first invalid batch there ends the log; damage below it is an
+    /// error that names file, offset and byte, and changes nothing.
+    pub fn open(
+        path: &Path,
+        config: LogConfig,
+        opening: Opening,
+    ) -> Result<(Self, Recovery), LogError> {
+        std::fs::create_dir_all(path).map_err(StorageError::of("create", path))?;
+        partition_metadata::check_or_write(path, opening.topic_id)?;
+        let found = folder::tidy(path)?;
+        let folder: Folder = Arc::new(RwLock::new(path.to_path_buf()));
+        let mut segments: Vec<Arc<Segment>> = found
+            .iter()
+            .map(|(base_offset, size)| {
+                Arc::new(Segment::existing(folder.clone(), *base_offset, *size))
+            })
+            .collect();
+        let is_new = segments.is_empty();
+        if is_new {
+            let first = Segment::create(folder.clone(), opening.log_start_offset.max(0))?;
+            segments.push(Arc::new(first));
+        }
+        let mut recovery = Recovery::default();
+        let end = if opening.clean_shutdown || is_new {
+            recover::clean_end(&segments, &config)?
+        } else {
+            recover::check(
+                &mut segments,
+                opening.recovery_point,
+                &config,
+                &mut recovery,
+            )?
+        };
+        let trusted = opening.clean_shutdown || is_new;
+        let mut log = Self::assemble(path, folder, segments, end, config, opening, trusted)?;
+        log.restore(end, opening.now_ms, trusted)?;
+        if log.shared.end() < opening.log_start_offset {
+            // The checkpoint reached the disk and the records did not.
+            log.truncate_fully_and_start_at(opening.log_start_offset, opening.now_ms)?;
+        }
+        Ok((log, recovery))
+    }
+
+    fn assemble(
+        path: &Path,
+        folder: Folder,
+        segments: Vec<Arc<Segment>>,
+        end: i64,
+        config: LogConfig,
+        opening: Opening,
+        trusted: bool,
+    ) -> Result<Self, LogError> {
+        let first = segments[0].base_offset();
+        let start = opening.log_start_offset.clamp(first, end.max(first));
+        let epochs = match Epochs::open(path) {
+            // The batches say it again; `restore` reads them all.
+            Err(LogError::Malformed { .. }) if !trusted => Epochs::forgotten(path),
+            epochs => epochs?,
+        };
+        let shared = Arc::new(Shared::new(folder, segments, start, end));
+        shared.raise_recovery_point(if trusted {
+            end
+        } else {
+            opening.recovery_point.min(end)
+        });
+        Ok(Self {
+            shared,
+            config,
+            epochs,
+            producers: Producers::default(),
+            head: Head::new(opening.now_ms),
+        })
+    }
+
+    /// Brings epochs and producers to the state they had when the log ended at `end`.
+    fn restore(&mut self, end: i64, now_ms: i64, trusted: bool) -> Result<(), LogError> {
+        self.epochs.truncate_to(end)?;
+        if !trusted {
+            return self.restore_producers(end, now_ms);
+        }
+        // A clean stop leaves a snapshot of the end; where it left none there were no producers.
+        let path = self.shared.path().join(file_name(end, "snapshot"));
+        match producers::read(&path, now_ms) {
+            Ok(producers) => self.producers = producers,
+            Err(LogError::Storage(error))
+                if error.source.kind() == std::io::ErrorKind::NotFound => {}
+            Err(_) => self.restore_producers(end, now_ms)?,
+        }
+        Ok(())
+    }
+
+    /// Rebuilds the producers' state from the newest snapshot up to `end` and the batches behind it; epochs that
+    /// those batches carry are noted too. Snapshots beyond `end` are removed.
+    pub(super) fn restore_producers(&mut self, end: i64, now_ms: i64) -> Result<(), LogError> {
+        let folder = self.shared.path();
+        self.producers.clear();
+        let mut from = self.shared.segments()[0].base_offset();
+        for offset in snapshots(&folder)?.into_iter().rev() {
+            let path = folder.join(file_name(offset, "snapshot"));
+            match (offset <= end).then(|| producers::read(&path, now_ms)) {
+                Some(Ok(producers)) => {
+                    self.producers = producers;
+                    from = from.max(offset);
+                    break;
+                }
+                Some(Err(LogError::Storage(error))) => return Err(error.into()),
+                // Beyond the end, or cut by a power loss.
+                _ => files::remove_if_there(&path).map_err(StorageError::of("remove", &path))?,
+            }
+        }
+        if self.epochs.latest().is_none() {
+            from = self.shared.segments()[0].base_offset();
+        }
+        self.replay(from, now_ms)
+    }
+
+    fn replay(&mut self, from: i64, now_ms: i64) -> Result<(), LogError> {
+        for segment in self.shared.segments() {
+            let next = self.shared.segment_after(segment.base_offset());
+            if next.is_some_and(|next| next.base_offset() <= from) {
+                continue;
+            }
+            let Some((position, _)) = segment.find(from)? else {
+                continue;
+            };
+            let mut scan = segment.scan(position)?;
+            let mut offset = from;
+            while let Some((_, header)) =
+                scan.next().map_err(|stop| segment.damage(stop, offset))?
+            {
+                offset = header.last_offset() + 1;
+                self.producers.note(&header, now_ms);
+                self.epochs
+                    .assign(header.partition_leader_epoch, header.base_offset)?;
+            }
+        }
+        Ok(())
+    }
+}

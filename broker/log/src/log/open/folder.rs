@@ -1,0 +1,111 @@
+//! The files of a partition's folder: leftovers are put away, segments listed.
+//!
+//! | name ends with | left by | becomes |
+//! | --- | --- | --- |
+//! | `.deleted` | a deletion that waited for its delay | removed |
+//! | `.cleaned`, `.tmp` | a compaction or replacement that was cut short | removed |
+//! | `.log.swap` | a finished compaction that was not put in place | put in place of the segments it covers |
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::error::{LogError, StorageError};
+use crate::files::{self, LogFile};
+use crate::log::offset_in_name;
+use crate::scan::Scan;
+use crate::segment::file_name;
+
+/// Puts leftovers away, and lists the segments: base offset and bytes.
+pub(super) fn tidy(path: &Path) -> Result<BTreeMap<i64, u64>, LogError> {
+    let names = names(path)?;
+    let swaps: Vec<i64> = names
+        .iter()
+        .filter_map(|name| offset_in_name(name.strip_suffix(".swap")?, "log"))
+        .collect();
+    for swap in &swaps {
+        finish_swap(path, &names, *swap)?;
+    }
+    let names = if swaps.is_empty() {
+        names
+    } else {
+        self::names(path)?
+    };
+    for name in &names {
+        let leftover = [".deleted", ".cleaned", ".swap", ".tmp"]
+            .iter()
+            .any(|end| name.ends_with(end));
+        let orphan = ["index", "timeindex", "txnindex"].iter().any(|extension| {
+            offset_in_name(name, extension)
+                .is_some_and(|base| !names.contains(&file_name(base, "log")))
+        });
+        if leftover || orphan {
+            remove(&path.join(name))?;
+        }
+    }
+    let mut segments = BTreeMap::new();
+    for (name, base_offset) in names
+        .iter()
+        .filter_map(|name| Some((name, offset_in_name(name, "log")?)))
+    {
+        let file = path.join(name);
+        let size = std::fs::metadata(&file)
+            .map_err(StorageError::of("read", &file))?
+            .len();
+        segments.insert(base_offset, size);
+    }
+    Ok(segments)
+}
+
+fn names(path: &Path) -> Result<Vec<String>, StorageError> {
+    let entries = std::fs::read_dir(path).map_err(StorageError::of("list", path))?;
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(StorageError::of("list", path))?;
+        names.extend(entry.file_name().into_string());
+    }
+    Ok(names)
+}
+
+fn remove(path: &Path) -> Result<(), StorageError> {
+    files::remove_if_there(path).map_err(StorageError::of("remove", path))
+}
+
+/// The compacted segment stands for every segment that starts within its offsets.
+fn finish_swap(path: &Path, names: &[String], base_offset: i64) -> Result<(), LogError> {
+    let swap = path.join(file_name(base_offset, "log") + ".swap");
+    let next_offset = next_offset(&swap, base_offset)?;
+    for covered in names.iter().filter_map(|name| offset_in_name(name, "log")) {
+        if covered == base_offset || (covered > base_offset && covered < next_offset) {
+            for extension in ["log", "index", "timeindex", "txnindex"] {
+                remove(&path.join(file_name(covered, extension)))?;
+            }
+        }
+    }
+    for extension in ["log", "index", "timeindex"] {
+        let file = path.join(file_name(base_offset, extension));
+        let from = file.with_added_extension("swap");
+        match std::fs::rename(&from, &file) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(StorageError::of("rename", &from)(error).into());
+            }
+            _ => {}
+        }
+    }
+    files::sync_folder(path).map_err(StorageError::of("sync", path))?;
+    Ok(())
+}
+
+fn next_offset(swap: &Path, base_offset: i64) -> Result<i64, LogError> {
+    let file = LogFile::open(swap, false).map_err(StorageError::of("open", swap))?;
+    let size = file.len().map_err(StorageError::of("read", swap))?;
+    let mut scan = Scan::new(Arc::new(file), 0, size, base_offset);
+    let mut next_offset = base_offset;
+    loop {
+        match scan.next() {
+            Ok(Some((_, header))) => next_offset = header.last_offset() + 1,
+            Ok(None) => return Ok(next_offset),
+            Err(stop) => return Err(stop.at(swap, next_offset)),
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Finding a log's end: at once after a clean stop, by checking after a crash.
+
+use std::sync::Arc;
+
+use super::Recovery;
+use crate::config::LogConfig;
+use crate::error::{LogError, StorageError};
+use crate::files;
+use crate::scan::ScanStop;
+use crate::segment::{Segment, file_name};
+
+/// No roll leaves a larger gap than a follower's over offsets that compaction has emptied.
+const ROLL_GAP_MIN: i64 = 1 << 30;
+
+/// The end of a log that was stopped cleanly: behind the last batch of the active segment.
+pub(super) fn clean_end(segments: &[Arc<Segment>], config: &LogConfig) -> Result<i64, LogError> {
+    let active = &segments[segments.len() - 1];
+    if active.size() == 0 {
+        return Ok(active.base_offset());
+    }
+    if !active.has_indexes() {
+        active.rebuild_indexes(config.index_interval_bytes)?;
+    }
+    match end_from(active, active.last_indexed_position()?) {
+        // An index that leads astray is made anew; damage of the batches themselves shows again.
+        Err(LogError::Damaged { .. }) => {
+            active.rebuild_indexes(config.index_interval_bytes)?;
+            end_from(active, 0)
+        }
+        end => end,
+    }
+}
+
+fn end_from(segment: &Segment, position: u64) -> Result<i64, LogError> {
+    let mut scan = segment.scan(position)?;
+    let mut end = segment.base_offset();
+    while let Some((_, header)) = scan.next().map_err(|stop| segment.damage(stop, end))? {
+        end = header.last_offset() + 1;
+    }
+    Ok(end)
+}
+
+/// Checks what lies beyond `recovery_point`, cuts the log at the first invalid batch there, rebuilds the indexes
+/// of the segments it walks, and returns the log's end.
+pub(super) fn check(
+    segments: &mut Vec<Arc<Segment>>,
+    recovery_point: i64,
+    config: &LogConfig,
+    recovery: &mut Recovery,
+) -> Result<i64, LogError> {
+    let trusted = segments.partition_point(|segment| segment.base_offset() <= recovery_point);
+    let first = trusted.saturating_sub(1);
+    let mut end = segments[first].base_offset();
+    for index in first..segments.len() {
+        let segment = segments[index].clone();
+        let gap = segment.base_offset() - end;
+        if index > first && gap != 0 && gap < ROLL_GAP_MIN {
+            recovery.cut_at_offset = Some(end);
+            cut_segments(segments, index, recovery)?;
+            return Ok(end);
+        }
+        let walked = walk(&segment, recovery_point, config, recovery)?;
+        end = walked.end;
+        if walked.valid_bytes < segment.size() {
+            recovery.bytes_cut += segment.size() - walked.valid_bytes;
+            recovery.cut_at_offset = Some(end);
+            segment.truncate(walked.valid_bytes, config.index_interval_bytes)?;
+            cut_segments(segments, index + 1, recovery)?;
+            return Ok(end);
+        }
+    }
+    Ok(end)
+}
+
+struct Walked {
+    end: i64,
+    valid_bytes: u64,
+}
+
+fn walk(
+    segment: &Segment,
+    recovery_point: i64,
+    config: &LogConfig,
+    recovery: &mut Recovery,
+) -> Result<Walked, LogError> {
+    recovery.segments_scanned += 1;
+    let mut scan = segment.scan(0)?;
+    let mut walked = Walked {
+        end: segment.base_offset(),
+        valid_bytes: 0,
+    };
+    loop {
+        let is_safe = walked.end < recovery_point;
+        let next = if is_safe {
+            scan.next()
+        } else {
+            scan.next_checked()
+        };
+        match next {
+            Ok(Some((_, header))) => {
+                recovery.batches_checked += u64::from(!is_safe);
+                walked.end = header.last_offset() + 1;
+                walked.valid_bytes = scan.position();
+            }
+            Ok(None) => break,
+            Err(ScanStop::Invalid { .. }) if !is_safe => break,
+            Err(stop) => return Err(segment.damage(stop, walked.end)),
+        }
+    }
+    if walked.valid_bytes == segment.size() {
+        segment.rebuild_indexes(config.index_interval_bytes)?;
+    }
+    Ok(walked)
+}
+
+/// Removes the segments from `index` on; they lie behind the log's end.
+fn cut_segments(
+    segments: &mut Vec<Arc<Segment>>,
+    index: usize,
+    recovery: &mut Recovery,
+) -> Result<(), LogError> {
+    for segment in segments.drain(index..) {
+        recovery.bytes_cut += segment.size();
+        for extension in ["log", "index", "timeindex", "txnindex"] {
+            let path = segment.path(extension);
+            files::remove_if_there(&path).map_err(StorageError::of("remove", &path))?;
+        }
+        let folder = segment.path("log");
+        if let Some(folder) = folder.parent() {
+            let path = folder.join(file_name(segment.base_offset(), "snapshot"));
+            files::remove_if_there(&path).map_err(StorageError::of("remove", &path))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,330 @@
+//! The reading half of a log: cheap to clone, and never waiting for an append or a flush.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use milena_protocol::records::{BATCH_HEADER_SIZE, BatchHeader};
+
+use crate::buffers::Buffer;
+use crate::error::{LogError, ReadError, StorageError};
+use crate::files::LogFile;
+use crate::scan::ScanStop;
+use crate::segment::Segment;
+use crate::shared::Shared;
+
+/// Reads one log. Clones share the log with its writer.
+#[derive(Debug, Clone)]
+pub struct LogReader {
+    shared: Arc<Shared>,
+}
+
+/// Whole batches, back to back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batches {
+    /// The batches; empty where there are none below the bound, or the first does not fit.
+    pub bytes: Bytes,
+    /// The offset behind the last of them.
+    pub next_offset: i64,
+}
+
+/// A place in a segment's file that is about to be read: it starts with the batch that was asked for.
+#[derive(Debug)]
+pub struct Slice {
+    shared: Arc<Shared>,
+    offset: i64,
+    bound: i64,
+    generation: u64,
+    at_least_one: bool,
+    place: Option<Place>,
+}
+
+#[derive(Debug)]
+struct Place {
+    segment: Arc<Segment>,
+    file: Arc<LogFile>,
+    position: u64,
+    /// Bytes to read.
+    len: usize,
+    /// Bytes up to the segment's end.
+    available: u64,
+}
+
+/// One segment, as listings show it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SegmentDescription {
+    /// Its first offset, which names its files.
+    pub base_offset: i64,
+    /// Bytes of its batches.
+    pub size: u64,
+}
+
+impl LogReader {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// The first offset that can be read.
+    pub fn log_start_offset(&self) -> i64 {
+        self.shared.start()
+    }
+
+    /// The offset that the next record gets.
+    pub fn log_end_offset(&self) -> i64 {
+        self.shared.end()
+    }
+
+    /// What lies below this offset is on disk.
+    pub fn recovery_point(&self) -> i64 {
+        self.shared.recovery_point()
+    }
+
+    /// Bytes of all batches, without indexes and without what is reserved.
+    pub fn size_bytes(&self) -> u64 {
+        self.shared
+            .segments()
+            .iter()
+            .map(|segment| segment.size())
+            .sum()
+    }
+
+    /// The segments, oldest first.
+    pub fn segments(&self) -> Vec<SegmentDescription> {
+        let describe = |segment: &Arc<Segment>| SegmentDescription {
+            base_offset: segment.base_offset(),
+            size: segment.size(),
+        };
+        self.shared.segments().iter().map(describe).collect()
+    }
+
+    /// `Err` once writing has failed; reading goes on.
+    pub fn check_writable(&self) -> Result<(), StorageError> {
+        self.shared.check_writable()
+    }
+
+    /// Finds the batches from the one that holds `offset` on, of offsets below `bound` (the high watermark or last
+    /// stable offset), about `max_bytes` of them from one segment; with `at_least_one` the first batch comes whole
+    /// whatever its size. Reads no records yet.
+    pub fn read(
+        &self,
+        offset: i64,
+        max_bytes: usize,
+        bound: i64,
+        at_least_one: bool,
+    ) -> Result<Slice, ReadError> {
+        let (start, end) = (self.shared.start(), self.shared.end());
+        if offset < start || offset > end {
+            return Err(ReadError::OutOfRange { offset, start, end });
+        }
+        let generation = self.shared.generation();
+        let bound = bound.min(end);
+        let mut slice = Slice {
+            shared: self.shared.clone(),
+            offset,
+            bound,
+            generation,
+            at_least_one,
+            place: None,
+        };
+        if offset < bound
+            && let Some((segment, position)) = self.locate(offset)?
+        {
+            slice.place = Some(Place::new(segment, position, max_bytes)?);
+        }
+        Ok(slice)
+    }
+
+    /// The batch that holds `offset`, or the first behind it.
+    pub(crate) fn locate(&self, offset: i64) -> Result<Option<(Arc<Segment>, u64)>, LogError> {
+        if let Some(known) = self.shared.hint(offset) {
+            return Ok(Some(known));
+        }
+        let mut next = self.shared.segment_of(offset);
+        while let Some(segment) = next {
+            if let Some((position, _)) = segment.find(offset)? {
+                return Ok(Some((segment, position)));
+            }
+            // Compaction leaves gaps: the batch may be the next segment's first.
+            next = self.shared.segment_after(segment.base_offset());
+        }
+        Ok(None)
+    }
+}
+
+impl Place {
+    fn new(segment: Arc<Segment>, position: u64, max_bytes: usize) -> Result<Self, StorageError> {
+        let available = segment.size().saturating_sub(position);
+        Ok(Self {
+            file: segment.file()?,
+            segment,
+            position,
+            len: usize::try_from(available).map_or(max_bytes, |bytes| bytes.min(max_bytes)),
+            available,
+        })
+    }
+}
+
+/// What a look over read bytes found.
+enum Walk {
+    /// So many bytes are whole batches below the bound, and this offset is behind them.
+    Whole { len: usize, next_offset: i64 },
+    /// Not even the first batch is whole; it has this size.
+    FirstIsCut { size: usize },
+}
+
+impl Slice {
+    /// Whether there is nothing to read.
+    pub fn is_empty(&self) -> bool {
+        self.place.is_none()
+    }
+
+    /// About how many bytes `read` will return.
+    pub fn len(&self) -> usize {
+        self.place.as_ref().map_or(0, |place| place.len)
+    }
+
+    /// The batches, if the page cache has at least the first; never waits for the disk.
+    pub fn read_cached(&self) -> Result<Option<Batches>, ReadError> {
+        self.read_with(
+            |file, bytes, position| Ok(file.read_cached_at(bytes, position)),
+            false,
+        )
+    }
+
+    /// The batches; may wait for the disk.
+    pub fn read(&self) -> Result<Batches, ReadError> {
+        let batches =
+            self.read_with(|file, bytes, position| file.read_at(bytes, position), true)?;
+        Ok(batches.unwrap_or_else(|| self.nothing()))
+    }
+
+    fn nothing(&self) -> Batches {
+        Batches {
+            bytes: Bytes::new(),
+            next_offset: self.offset,
+        }
+    }
+
+    /// `None` where the source has not a single whole batch that the slice should return.
+    fn read_with(
+        &self,
+        source: impl Fn(&LogFile, &mut [u8], u64) -> std::io::Result<usize>,
+        complete: bool,
+    ) -> Result<Option<Batches>, ReadError> {
+        let Some(place) = &self.place else {
+            return Ok(Some(self.nothing()));
+        };
+        let fetch = |len: usize| -> Result<Buffer, ReadError> {
+            let mut buffer = Buffer::of(len);
+            let read = source(&place.file, buffer.bytes_mut(), place.position)
+                .map_err(|error| StorageError::of("read", &place.segment.path("log"))(error))?;
+            buffer.truncate(read);
+            Ok(buffer)
+        };
+        let mut buffer = fetch(place.len.max(if self.at_least_one {
+            BATCH_HEADER_SIZE
+        } else {
+            0
+        }))?;
+        let mut walk = self.walk(place, buffer.as_ref())?;
+        if let Walk::FirstIsCut { size } = walk
+            && self.at_least_one
+            && size > BATCH_HEADER_SIZE
+            && (complete || buffer.as_ref().len() >= place.len)
+        {
+            buffer = fetch(size)?;
+            walk = self.walk(place, buffer.as_ref())?;
+        }
+        match walk {
+            Walk::Whole { len, next_offset } => {
+                buffer.truncate(len);
+                self.remember(place, len, next_offset);
+                Ok(Some(Batches {
+                    bytes: buffer.freeze(),
+                    next_offset,
+                }))
+            }
+            // Without a guarantee, a first batch above the limit is left out.
+            Walk::FirstIsCut { .. } if !self.at_least_one && buffer.as_ref().len() >= place.len => {
+                Ok(Some(self.nothing()))
+            }
+            Walk::FirstIsCut { .. } => Ok(None),
+        }
+    }
+
+    fn remember(&self, place: &Place, len: usize, next_offset: i64) {
+        if len > 0 {
+            let position = place.position + len as u64;
+            let base_offset = place.segment.base_offset();
+            self.shared
+                .remember(self.generation, next_offset, base_offset, position);
+        }
+    }
+
+    fn walk(&self, place: &Place, bytes: &[u8]) -> Result<Walk, ReadError> {
+        let (mut at, mut next_offset) = (0, self.offset);
+        while at < bytes.len() {
+            let rest = &bytes[at..];
+            let Some(header) = rest.first_chunk::<BATCH_HEADER_SIZE>() else {
+                break;
+            };
+            let header = match BatchHeader::parse(header) {
+                Ok(header) => header,
+                Err(problem) => return self.damaged(place, at, next_offset, problem.to_string()),
+            };
+            if header.base_offset >= self.bound {
+                return Ok(Walk::Whole {
+                    len: at,
+                    next_offset,
+                });
+            }
+            if at == 0 && header.size() as u64 > place.available {
+                return self.damaged(
+                    place,
+                    0,
+                    next_offset,
+                    "the batch goes beyond the file".into(),
+                );
+            }
+            if header.size() > rest.len() {
+                if at == 0 {
+                    return Ok(Walk::FirstIsCut {
+                        size: header.size(),
+                    });
+                }
+                break;
+            }
+            at += header.size();
+            next_offset = header.last_offset() + 1;
+        }
+        if at == 0 {
+            return Ok(Walk::FirstIsCut {
+                size: BATCH_HEADER_SIZE,
+            });
+        }
+        Ok(Walk::Whole {
+            len: at,
+            next_offset,
+        })
+    }
+
+    /// Bytes that are no batch: damage, unless the log was cut or swapped underneath this slice.
+    fn damaged(
+        &self,
+        place: &Place,
+        at: usize,
+        offset: i64,
+        problem: String,
+    ) -> Result<Walk, ReadError> {
+        if self.shared.generation() != self.generation {
+            return Ok(Walk::Whole {
+                len: 0,
+                next_offset: self.offset,
+            });
+        }
+        let position = place.position + at as u64;
+        Err(place
+            .segment
+            .damage(ScanStop::Invalid { position, problem }, offset)
+            .into())
+    }
+}

@@ -1,0 +1,383 @@
+//! One segment: a file of batches and its two indexes, shared by the writer and all readers.
+//!
+//! The writer alone grows it, and publishes the new size only after a whole write.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use milena_protocol::records::BatchHeader;
+use parking_lot::{Mutex, RwLock};
+
+use crate::error::{LogError, StorageError};
+use crate::files::LogFile;
+use crate::index::{Index, OffsetEntry, TimeEntry};
+use crate::scan::{Scan, ScanStop};
+
+/// A partition's folder, which a deletion may rename while readers hold its segments.
+pub(crate) type Folder = Arc<RwLock<PathBuf>>;
+
+/// The youngest timestamp of a segment and the last offset of the batch that has it; -1 where there is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Youngest {
+    pub timestamp: i64,
+    pub offset: i64,
+}
+
+pub(crate) const NO_TIMESTAMP: i64 = -1;
+
+#[derive(Debug)]
+pub(crate) struct Segment {
+    folder: Folder,
+    base_offset: i64,
+    size: AtomicU64,
+    slot: Mutex<Slot>,
+    offsets: Index<OffsetEntry>,
+    times: Index<TimeEntry>,
+    youngest: Mutex<Option<Youngest>>,
+    /// Cleared by each look for idle files, set by each use.
+    used: AtomicBool,
+}
+
+/// The file as it is called now, open or not.
+#[derive(Debug)]
+struct Slot {
+    suffix: &'static str,
+    file: Option<Arc<LogFile>>,
+}
+
+/// The name that Kafka gives a segment's files.
+pub(crate) fn file_name(base_offset: i64, extension: &str) -> String {
+    format!("{base_offset:020}.{extension}")
+}
+
+impl Segment {
+    /// A segment whose file has `size` bytes; nothing is opened.
+    pub fn existing(folder: Folder, base_offset: i64, size: u64) -> Self {
+        Self {
+            folder,
+            base_offset,
+            size: AtomicU64::new(size),
+            slot: Mutex::new(Slot {
+                suffix: "",
+                file: None,
+            }),
+            offsets: Index::lazy(),
+            times: Index::lazy(),
+            youngest: Mutex::new(None),
+            used: AtomicBool::new(true),
+        }
+    }
+
+    /// A new, empty segment with empty files.
+    pub fn create(folder: Folder, base_offset: i64) -> Result<Self, StorageError> {
+        let segment = Self::existing(folder, base_offset, 0);
+        let path = segment.path("log");
+        let file = LogFile::open(&path, true).map_err(StorageError::of("create", &path))?;
+        file.set_len(0).map_err(StorageError::of("empty", &path))?;
+        segment.slot.lock().file = Some(Arc::new(file));
+        segment.reset_indexes()?;
+        *segment.youngest.lock() = Some(segment.no_youngest());
+        Ok(segment)
+    }
+
+    fn no_youngest(&self) -> Youngest {
+        Youngest {
+            timestamp: NO_TIMESTAMP,
+            offset: self.base_offset,
+        }
+    }
+
+    pub fn base_offset(&self) -> i64 {
+        self.base_offset
+    }
+
+    /// Bytes that hold whole batches.
+    pub fn size(&self) -> u64 {
+        self.size.load(Ordering::Acquire)
+    }
+
+    /// Where a file of this segment is now.
+    pub fn path(&self, extension: &str) -> PathBuf {
+        let suffix = self.slot.lock().suffix;
+        let name = file_name(self.base_offset, extension) + suffix;
+        self.folder.read().join(name)
+    }
+
+    /// The open file of batches.
+    pub fn file(&self) -> Result<Arc<LogFile>, StorageError> {
+        self.used.store(true, Ordering::Relaxed);
+        let mut slot = self.slot.lock();
+        if let Some(file) = &slot.file {
+            return Ok(file.clone());
+        }
+        let name = file_name(self.base_offset, "log") + slot.suffix;
+        let path = self.folder.read().join(name);
+        let file = LogFile::open(&path, false).map_err(StorageError::of("open", &path))?;
+        let file = Arc::new(file);
+        slot.file = Some(file.clone());
+        Ok(file)
+    }
+
+    /// Gives descriptors back if nobody has used the segment since the last call.
+    pub fn close_idle(&self) {
+        if !self.used.swap(false, Ordering::Relaxed) {
+            self.slot.lock().file = None;
+            self.offsets.close_idle();
+            self.times.close_idle();
+        }
+    }
+
+    /// Renames the files to end with `suffix` instead of what they end with now.
+    pub fn rename(&self, suffix: &'static str) -> Result<(), StorageError> {
+        let mut slot = self.slot.lock();
+        let folder = self.folder.read().clone();
+        for extension in ["log", "index", "timeindex", "txnindex"] {
+            let name = file_name(self.base_offset, extension);
+            let (from, to) = (
+                folder.join(name.clone() + slot.suffix),
+                folder.join(name + suffix),
+            );
+            match std::fs::rename(&from, to) {
+                Err(error)
+                    if extension == "log" || error.kind() != std::io::ErrorKind::NotFound =>
+                {
+                    return Err(StorageError::of("rename", &from)(error));
+                }
+                _ => {}
+            }
+        }
+        slot.suffix = suffix;
+        Ok(())
+    }
+
+    /// Makes what was written up to `size` visible to readers.
+    pub fn publish(&self, size: u64) {
+        self.size.store(size, Ordering::Release);
+    }
+
+    /// Notes the batch at `position`; `index` says whether it gets index entries.
+    pub fn index_batch(
+        &self,
+        position: u64,
+        header: &BatchHeader,
+        index: bool,
+    ) -> Result<(), StorageError> {
+        let youngest = self.note_timestamp(header)?;
+        if index {
+            let entry = OffsetEntry {
+                relative_offset: self.relative(header.last_offset()),
+                position: position as u32,
+            };
+            let path = self.path("index");
+            self.offsets
+                .push(&path, entry)
+                .map_err(StorageError::of("write", &path))?;
+            self.index_time(youngest)?;
+        }
+        Ok(())
+    }
+
+    fn relative(&self, offset: i64) -> u32 {
+        (offset - self.base_offset) as u32
+    }
+
+    fn note_timestamp(&self, header: &BatchHeader) -> Result<Youngest, StorageError> {
+        let known = self.youngest()?;
+        if header.max_timestamp <= known.timestamp {
+            return Ok(known);
+        }
+        let youngest = Youngest {
+            timestamp: header.max_timestamp,
+            offset: header.last_offset(),
+        };
+        *self.youngest.lock() = Some(youngest);
+        Ok(youngest)
+    }
+
+    fn index_time(&self, youngest: Youngest) -> Result<(), StorageError> {
+        let path = self.path("timeindex");
+        let wrap = |error| StorageError::of("write", &path)(error);
+        let last = self.times.last(&path).map_err(wrap)?;
+        if youngest.timestamp > last.map_or(NO_TIMESTAMP, |entry| entry.timestamp) {
+            let entry = TimeEntry {
+                timestamp: youngest.timestamp,
+                relative_offset: self.relative(youngest.offset),
+            };
+            self.times.push(&path, entry).map_err(wrap)?;
+        }
+        Ok(())
+    }
+
+    /// The youngest timestamp; read from the time index's end the first time.
+    pub fn youngest(&self) -> Result<Youngest, StorageError> {
+        if let Some(youngest) = *self.youngest.lock() {
+            return Ok(youngest);
+        }
+        let path = self.path("timeindex");
+        let last = self
+            .times
+            .last(&path)
+            .map_err(StorageError::of("read", &path))?;
+        let youngest = last.map_or(self.no_youngest(), |entry| Youngest {
+            timestamp: entry.timestamp,
+            offset: self.base_offset + i64::from(entry.relative_offset),
+        });
+        *self.youngest.lock() = Some(youngest);
+        Ok(youngest)
+    }
+
+    /// The larger index's bytes.
+    pub fn index_size(&self) -> Result<usize, StorageError> {
+        let path = self.path("index");
+        let offsets = self
+            .offsets
+            .size(&path)
+            .map_err(StorageError::of("read", &path))?;
+        let times = self
+            .times
+            .size(&self.path("timeindex"))
+            .map_err(StorageError::of("read", &path))?;
+        Ok(offsets.max(times))
+    }
+
+    /// Completes the indexes of a segment that gets no more batches.
+    pub fn seal(&self) -> Result<(), StorageError> {
+        self.index_time(self.youngest()?)?;
+        self.write_indexes()
+    }
+
+    /// Writes buffered index entries.
+    pub fn write_indexes(&self) -> Result<(), StorageError> {
+        let path = self.path("index");
+        self.offsets
+            .write(&path)
+            .map_err(StorageError::of("write", &path))?;
+        let path = self.path("timeindex");
+        self.times
+            .write(&path)
+            .map_err(StorageError::of("write", &path))
+    }
+
+    /// Syncs batches, then indexes.
+    pub fn sync(&self) -> Result<(), StorageError> {
+        let path = self.path("log");
+        self.file()?
+            .sync_data()
+            .map_err(StorageError::of("sync", &path))?;
+        let path = self.path("index");
+        self.offsets
+            .sync(&path)
+            .map_err(StorageError::of("sync", &path))?;
+        let path = self.path("timeindex");
+        self.times
+            .sync(&path)
+            .map_err(StorageError::of("sync", &path))
+    }
+
+    /// A walk over the batches from `position` to the published end.
+    pub fn scan(&self, position: u64) -> Result<Scan, StorageError> {
+        let floor = self.base_offset;
+        Ok(Scan::new(self.file()?, position, self.size(), floor))
+    }
+
+    /// The first batch whose last offset is at least `offset`, and where it starts.
+    pub fn find(&self, offset: i64) -> Result<Option<(u64, BatchHeader)>, LogError> {
+        let path = self.path("index");
+        let floor = self
+            .offsets
+            .floor(&path, |entry| {
+                self.base_offset + i64::from(entry.relative_offset) <= offset
+            })
+            .map_err(StorageError::of("read", &path))?;
+        let start = floor.map_or(0, |entry| u64::from(entry.position));
+        match self.find_from(start, offset) {
+            // An index that leads astray costs a walk, never a wrong answer.
+            Err(LogError::Damaged { .. }) if start > 0 => self.find_from(0, offset),
+            found => found,
+        }
+    }
+
+    fn find_from(&self, start: u64, offset: i64) -> Result<Option<(u64, BatchHeader)>, LogError> {
+        let mut scan = self.scan(start)?;
+        while let Some((position, header)) =
+            scan.next().map_err(|stop| self.damage(stop, offset))?
+        {
+            if header.last_offset() >= offset {
+                return Ok(Some((position, header)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// A scan's end as the error that names file, offset and byte.
+    pub fn damage(&self, stop: ScanStop, offset: i64) -> LogError {
+        stop.at(&self.path("log"), offset)
+    }
+
+    /// The time index's last entry whose timestamp is below `timestamp`, as an absolute offset.
+    pub fn time_floor(&self, timestamp: i64) -> Result<Option<i64>, StorageError> {
+        let path = self.path("timeindex");
+        let floor = self
+            .times
+            .floor(&path, |entry| entry.timestamp < timestamp)
+            .map_err(StorageError::of("read", &path))?;
+        Ok(floor.map(|entry| self.base_offset + i64::from(entry.relative_offset)))
+    }
+
+    /// Where the walk for the log's end may start after a clean stop: the last indexed batch.
+    pub fn last_indexed_position(&self) -> Result<u64, StorageError> {
+        let path = self.path("index");
+        let last = self
+            .offsets
+            .last(&path)
+            .map_err(StorageError::of("read", &path))?;
+        let position = last.map_or(0, |entry| u64::from(entry.position));
+        Ok(if position < self.size() { position } else { 0 })
+    }
+
+    /// Whether both index files are there and whole; what they say is checked by whoever follows it.
+    pub fn has_indexes(&self) -> bool {
+        self.offsets.is_plausible(&self.path("index"))
+            && self.times.is_plausible(&self.path("timeindex"))
+    }
+
+    fn reset_indexes(&self) -> Result<(), StorageError> {
+        let path = self.path("index");
+        self.offsets
+            .reset(&path)
+            .map_err(StorageError::of("empty", &path))?;
+        let path = self.path("timeindex");
+        self.times
+            .reset(&path)
+            .map_err(StorageError::of("empty", &path))
+    }
+
+    /// Makes both indexes anew from the published batches.
+    pub fn rebuild_indexes(&self, interval: u32) -> Result<(), LogError> {
+        self.reset_indexes()?;
+        *self.youngest.lock() = Some(self.no_youngest());
+        let mut scan = self.scan(0)?;
+        let (mut since_entry, mut next_offset) = (0, self.base_offset);
+        while let Some((position, header)) =
+            scan.next().map_err(|stop| self.damage(stop, next_offset))?
+        {
+            next_offset = header.last_offset() + 1;
+            let indexed = since_entry > u64::from(interval);
+            self.index_batch(position, &header, indexed)?;
+            since_entry = header.size() as u64 + if indexed { 0 } else { since_entry };
+        }
+        Ok(())
+    }
+
+    /// Cuts the batches behind `size`, and what the indexes say of them.
+    pub fn truncate(&self, size: u64, index_interval: u32) -> Result<(), LogError> {
+        let path = self.path("log");
+        self.size.store(size, Ordering::Release);
+        self.file()?
+            .set_len(size)
+            .map_err(StorageError::of("truncate", &path))?;
+        // The youngest timestamp may have been in the part that is gone.
+        self.rebuild_indexes(index_interval)
+    }
+}

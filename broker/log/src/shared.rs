@@ -1,0 +1,187 @@
+//! What the writer of a log and its readers share.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+
+use crate::error::StorageError;
+use crate::segment::{Folder, Segment};
+
+/// Batch starts that are remembered per log: enough for its usual readers, 32 bytes each.
+const HINTS_MAX: usize = 64;
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub folder: Folder,
+    /// By base offset, never empty; the last is the active one. Held only to search, clone or swap.
+    segments: RwLock<Vec<Arc<Segment>>>,
+    start: AtomicI64,
+    end: AtomicI64,
+    recovery_point: AtomicI64,
+    hints: Mutex<Hints>,
+    failed: AtomicBool,
+    failure: Mutex<Option<StorageError>>,
+    /// Files were made or renamed since the folder was last synced.
+    pub folder_dirty: AtomicBool,
+    /// When the log was last flushed, ms.
+    pub flushed_ms: AtomicI64,
+}
+
+/// Where a batch starts that a reader will probably ask for.
+#[derive(Debug, Clone, Copy)]
+struct Hint {
+    offset: i64,
+    base_offset: i64,
+    position: u64,
+}
+
+#[derive(Debug, Default)]
+struct Hints {
+    recent: VecDeque<Hint>,
+    /// Counts truncations and swaps: a place learned before one is not remembered after it.
+    generation: u64,
+}
+
+impl Shared {
+    pub fn new(folder: Folder, segments: Vec<Arc<Segment>>, start: i64, end: i64) -> Self {
+        Self {
+            folder,
+            segments: RwLock::new(segments),
+            start: AtomicI64::new(start),
+            end: AtomicI64::new(end),
+            recovery_point: AtomicI64::new(0),
+            hints: Mutex::default(),
+            failed: AtomicBool::new(false),
+            failure: Mutex::new(None),
+            folder_dirty: AtomicBool::new(true),
+            flushed_ms: AtomicI64::new(0),
+        }
+    }
+
+    pub fn start(&self) -> i64 {
+        self.start.load(Ordering::Acquire)
+    }
+
+    pub fn set_start(&self, offset: i64) {
+        self.start.store(offset, Ordering::Release);
+    }
+
+    pub fn end(&self) -> i64 {
+        self.end.load(Ordering::Acquire)
+    }
+
+    pub fn set_end(&self, offset: i64) {
+        self.end.store(offset, Ordering::Release);
+    }
+
+    pub fn recovery_point(&self) -> i64 {
+        self.recovery_point.load(Ordering::Acquire)
+    }
+
+    pub fn raise_recovery_point(&self, offset: i64) {
+        self.recovery_point.fetch_max(offset, Ordering::AcqRel);
+    }
+
+    pub fn lower_recovery_point(&self, offset: i64) {
+        self.recovery_point.fetch_min(offset, Ordering::AcqRel);
+    }
+
+    /// A file was made, renamed or removed: the next flush syncs the folder.
+    pub fn note_folder_change(&self) {
+        self.folder_dirty.store(true, Ordering::Release);
+    }
+
+    pub fn path(&self) -> PathBuf {
+        self.folder.read().clone()
+    }
+
+    /// The segments as they are now.
+    pub fn segments(&self) -> Vec<Arc<Segment>> {
+        self.segments.read().clone()
+    }
+
+    pub fn active(&self) -> Arc<Segment> {
+        let segments = self.segments.read();
+        segments[segments.len() - 1].clone()
+    }
+
+    /// The segment that holds `offset`, and whether it is the last.
+    pub fn segment_of(&self, offset: i64) -> Option<Arc<Segment>> {
+        let segments = self.segments.read();
+        let count = segments.partition_point(|segment| segment.base_offset() <= offset);
+        count.checked_sub(1).map(|index| segments[index].clone())
+    }
+
+    /// The segment behind the one with `base_offset`.
+    pub fn segment_after(&self, base_offset: i64) -> Option<Arc<Segment>> {
+        let segments = self.segments.read();
+        let index = segments.partition_point(|segment| segment.base_offset() <= base_offset);
+        segments.get(index).cloned()
+    }
+
+    /// Lets `change` swap segments; readers see the list before or after it.
+    pub fn change_segments<T>(&self, change: impl FnOnce(&mut Vec<Arc<Segment>>) -> T) -> T {
+        change(&mut self.segments.write())
+    }
+
+    /// Whether writing has failed before, and how.
+    pub fn check_writable(&self) -> Result<(), StorageError> {
+        if !self.failed.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        self.failure.lock().clone().map_or(Ok(()), Err)
+    }
+
+    /// Takes the log offline for writing; the first failure is the one that is told.
+    pub fn fail(&self, error: StorageError) -> StorageError {
+        let first = self.failure.lock().get_or_insert(error).clone();
+        self.failed.store(true, Ordering::Release);
+        first
+    }
+
+    /// A known batch start: segment and position.
+    pub fn hint(&self, offset: i64) -> Option<(Arc<Segment>, u64)> {
+        let hint = {
+            let hints = self.hints.lock();
+            *hints
+                .recent
+                .iter()
+                .rev()
+                .find(|hint| hint.offset == offset)?
+        };
+        let segment = self.segment_of(hint.offset)?;
+        let usable = segment.base_offset() == hint.base_offset && hint.position < segment.size();
+        usable.then_some((segment, hint.position))
+    }
+
+    /// Counts truncations and swaps of segments.
+    pub fn generation(&self) -> u64 {
+        self.hints.lock().generation
+    }
+
+    /// Remembers where the batch with `offset` starts, or will.
+    pub fn remember(&self, generation: u64, offset: i64, base_offset: i64, position: u64) {
+        let mut hints = self.hints.lock();
+        if hints.generation != generation || hints.recent.iter().any(|hint| hint.offset == offset) {
+            return;
+        }
+        if hints.recent.len() == HINTS_MAX {
+            hints.recent.pop_front();
+        }
+        hints.recent.push_back(Hint {
+            offset,
+            base_offset,
+            position,
+        });
+    }
+
+    /// Positions have changed: nothing that was learned before holds.
+    pub fn forget_hints(&self) {
+        let mut hints = self.hints.lock();
+        hints.recent.clear();
+        hints.generation += 1;
+    }
+}

@@ -1,0 +1,111 @@
+use super::*;
+use std::fs;
+
+fn filled(folder: &std::path::Path, batches: i32) -> Log {
+    let (mut log, _) = open(folder, CRASHED);
+    for _ in 0..batches {
+        log.append(&[batch(2, 5, &[7; 90])], STAMP).unwrap();
+    }
+    log
+}
+
+fn last_segment(folder: &std::path::Path) -> std::path::PathBuf {
+    let names = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    names
+        .filter(|path| path.extension().is_some_and(|end| end == "log"))
+        .max()
+        .unwrap()
+}
+
+#[test]
+fn a_torn_tail_is_cut_at_the_last_whole_batch() {
+    for torn in [1, 60, 61, 100, 150] {
+        let folder = tempfile::tempdir().unwrap();
+        drop(filled(folder.path(), 4));
+        let path = last_segment(folder.path());
+        let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+        file.set_len(4 * 151 - torn).unwrap();
+        let (log, recovery) = open(folder.path(), CRASHED);
+        assert_eq!(log.log_end_offset(), 6);
+        assert_eq!(recovery.cut_at_offset, Some(6));
+        assert_eq!(recovery.bytes_cut, 151 - torn);
+        assert_eq!(fs::metadata(&path).unwrap().len(), 3 * 151);
+    }
+}
+
+#[test]
+fn the_first_invalid_batch_ends_the_log_and_later_segments_go() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(filled(folder.path(), 30));
+    let first = folder.path().join("00000000000000000000.log");
+    let mut bytes = fs::read(&first).unwrap();
+    bytes[151 + 100] ^= 1;
+    fs::write(&first, bytes).unwrap();
+    let (mut log, recovery) = open(folder.path(), CRASHED);
+    assert_eq!(recovery.cut_at_offset, Some(2));
+    assert_eq!(recovery.bytes_cut, 29 * 151);
+    assert_eq!(
+        log.append(&[batch(1, 5, &[])], STAMP).unwrap().first_offset,
+        2
+    );
+    assert_eq!(offsets_from(&log, 0), [0, 2]);
+}
+
+#[test]
+fn damage_below_the_recovery_point_is_named_and_never_cut() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(filled(folder.path(), 6));
+    let path = last_segment(folder.path());
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[151 + 16] = 9;
+    fs::write(&path, &bytes).unwrap();
+    let opening = Opening {
+        recovery_point: 10,
+        ..CRASHED
+    };
+    let error = Log::open(folder.path(), small(), opening)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("00000000000000000000.log")
+            && error.contains("offset 2")
+            && error.contains("byte 151"),
+        "{error}"
+    );
+    assert_eq!(fs::read(&path).unwrap(), bytes);
+}
+
+#[test]
+fn only_what_lies_beyond_the_recovery_point_is_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = filled(folder.path(), 30);
+    let active = log.reader().segments().last().unwrap().base_offset;
+    drop(log);
+    let opening = Opening {
+        recovery_point: active,
+        ..CRASHED
+    };
+    let (log, recovery) = open(folder.path(), opening);
+    assert_eq!((log.log_end_offset(), recovery.segments_scanned), (60, 1));
+}
+
+#[test]
+fn a_log_without_its_indexes_finds_every_batch() {
+    for opening in [CRASHED, CLEAN] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = filled(folder.path(), 30);
+        log.close().unwrap();
+        for entry in fs::read_dir(folder.path()).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|end| end != "log") {
+                fs::remove_file(path).unwrap();
+            }
+        }
+        let (log, _) = open(folder.path(), opening);
+        for offset in 0..60 {
+            assert_eq!(offsets_from(&log, offset)[0], offset / 2 * 2);
+        }
+    }
+}
