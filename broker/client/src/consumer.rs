@@ -1,0 +1,376 @@
+//! Consuming partitions that the caller names: positions, and a fetch on its way to each leader.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use bytes::Bytes;
+use milena_protocol::ErrorCode;
+use milena_protocol::api::fetch::{
+    FetchPartition, FetchPartitionResponse, FetchRequest, FetchResponse, FetchTopic,
+};
+use milena_protocol::records::{DECOMPRESSED_SIZE_MAX, OpenBatch, Record, batches};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::admin::{When, by_topic};
+use crate::client::call;
+use crate::connection::Connection;
+use crate::retry::backoff;
+use crate::{Client, Error};
+
+/// How much a consumer asks for and how long it waits.
+#[derive(Debug, Clone)]
+pub struct ConsumerOptions {
+    /// The most that one fetch brings, but for a first batch that is larger.
+    pub max_bytes: i32,
+    /// The most of one partition.
+    pub partition_max_bytes: i32,
+    /// The broker waits for this many bytes before it answers,
+    pub min_bytes: i32,
+    /// but for no longer than this.
+    pub max_wait: Duration,
+    /// Where to go on when the position is not there any more; `None` makes it an error.
+    pub reset: Option<When>,
+}
+
+impl Default for ConsumerOptions {
+    fn default() -> Self {
+        Self {
+            max_bytes: 50 << 20,
+            partition_max_bytes: 1 << 20,
+            min_bytes: 1,
+            max_wait: Duration::from_millis(500),
+            reset: None,
+        }
+    }
+}
+
+/// Where to begin in a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StartAt {
+    /// At this offset.
+    Offset(i64),
+    /// At the start, the end, or a time.
+    When(When),
+    /// So many records before the end, or at the start where there are fewer.
+    BeforeEnd(i64),
+}
+
+/// What one fetch brought of one partition.
+#[derive(Debug, Clone)]
+pub struct Fetched {
+    /// The topic's name.
+    pub topic: String,
+    /// The partition.
+    pub partition: i32,
+    /// The position that was fetched; the first batch may begin before it.
+    pub position: i64,
+    /// Up to where records are there for consumers.
+    pub high_watermark: i64,
+    /// Record batches as they came.
+    pub batches: Bytes,
+    /// The position behind the last batch.
+    pub next: i64,
+}
+
+impl Fetched {
+    /// The records from the position on, without the control records that transactions leave.
+    pub fn records(&self) -> Result<Vec<Record>, Error> {
+        let mut records = Vec::new();
+        for batch in batches(&self.batches) {
+            // The last batch of a fetch may be cut short: then it comes whole with the next.
+            let Ok((header, bytes)) = batch else { break };
+            if header.is_control() {
+                continue;
+            }
+            let bad = |problem: String| Error::BadBatch {
+                topic: self.topic.clone(),
+                partition: self.partition,
+                offset: header.base_offset,
+                problem,
+            };
+            header
+                .check_crc(&bytes)
+                .map_err(|problem| bad(problem.to_string()))?;
+            let open = OpenBatch::open(header, &bytes, DECOMPRESSED_SIZE_MAX);
+            let open = open.map_err(|problem| bad(problem.to_string()))?;
+            for record in open.iter() {
+                let record = record.map_err(|problem| bad(problem.to_string()))?;
+                if record.offset >= self.position {
+                    records.push(record);
+                }
+            }
+        }
+        Ok(records)
+    }
+}
+
+/// Reads partitions. What [`Consumer::poll`] has returned counts as consumed: positions are behind it.
+pub struct Consumer {
+    client: Client,
+    options: ConsumerOptions,
+    positions: BTreeMap<(String, i32), i64>,
+    fetches: JoinSet<Fetch>,
+    /// Leaders that a fetch is on its way to.
+    busy: BTreeSet<String>,
+    failures: u32,
+}
+
+/// A fetch that has ended.
+struct Fetch {
+    leader: String,
+    asked: BTreeMap<(String, i32), i64>,
+    begun: Instant,
+    response: Result<FetchResponse, Error>,
+}
+
+impl Consumer {
+    /// A consumer of nothing as yet.
+    pub fn new(client: Client, options: ConsumerOptions) -> Self {
+        Self {
+            client,
+            options,
+            positions: BTreeMap::new(),
+            fetches: JoinSet::new(),
+            busy: BTreeSet::new(),
+            failures: 0,
+        }
+    }
+
+    /// Consumes these partitions from now on, and no others.
+    pub fn assign(&mut self, positions: BTreeMap<(String, i32), i64>) {
+        self.positions = positions;
+    }
+
+    /// Consumes these partitions from now on, each from `start`, and no others.
+    pub async fn start(
+        &mut self,
+        partitions: &[(String, i32)],
+        start: StartAt,
+    ) -> Result<(), Error> {
+        let positions = match start {
+            StartAt::Offset(offset) => {
+                let at = partitions
+                    .iter()
+                    .map(|partition| (partition.clone(), offset));
+                at.collect()
+            }
+            StartAt::When(when) => self.client.offsets(partitions, when).await?,
+            StartAt::BeforeEnd(count) => {
+                let starts = self.client.offsets(partitions, When::Start).await?;
+                let mut ends = self.client.offsets(partitions, When::End).await?;
+                for (partition, end) in &mut ends {
+                    *end = (*end - count).max(starts.get(partition).copied().unwrap_or(0));
+                }
+                ends
+            }
+        };
+        self.assign(positions);
+        Ok(())
+    }
+
+    /// The next offset of each partition.
+    pub fn positions(&self) -> &BTreeMap<(String, i32), i64> {
+        &self.positions
+    }
+
+    /// Waits for one leader's answer and returns what it brought: nothing, where its wait was in vain.
+    /// Dropping this future loses nothing.
+    pub async fn poll(&mut self) -> Result<Vec<Fetched>, Error> {
+        self.fetch_from_idle_leaders().await?;
+        let Some(fetch) = self.fetches.join_next().await else {
+            // Nothing is assigned.
+            tokio::time::sleep(self.options.max_wait).await;
+            return Ok(Vec::new());
+        };
+        let fetch = fetch.map_err(|bug| Error::Invalid(format!("a fetch ended early: {bug}")))?;
+        self.busy.remove(&fetch.leader);
+        match self.accept(&fetch) {
+            Ok(fetched) => {
+                self.failures = 0;
+                // The next fetch is under way while the caller handles this one.
+                self.fetch_from_idle_leaders().await?;
+                Ok(fetched)
+            }
+            Err(error) => {
+                self.recover(error, &fetch).await?;
+                Ok(Vec::new())
+            }
+        }
+    }
+
+    /// Sends a fetch to every leader that none is on its way to.
+    async fn fetch_from_idle_leaders(&mut self) -> Result<(), Error> {
+        let partitions: Vec<_> = self.positions.keys().cloned().collect();
+        let by_leader = match self.client.by_leader(&partitions).await {
+            Ok(by_leader) => by_leader,
+            Err(error) if error.is_retriable() => {
+                self.pause(&error).await?;
+                self.client.refresh_topics_of(&partitions).await?;
+                self.client.by_leader(&partitions).await?
+            }
+            Err(error) => return Err(error),
+        };
+        for (leader, led) in by_leader {
+            if self.busy.insert(leader.address().to_owned()) {
+                self.spawn(leader, &led);
+            }
+        }
+        Ok(())
+    }
+
+    fn spawn(&mut self, leader: Connection, led: &[(String, i32)]) {
+        let position = |partition: &(String, i32)| self.positions.get(partition).copied();
+        let asked: BTreeMap<_, _> = led
+            .iter()
+            .filter_map(|partition| Some((partition.clone(), position(partition)?)))
+            .collect();
+        let request = self.request(&asked);
+        self.fetches.spawn(async move {
+            let begun = Instant::now();
+            Fetch {
+                leader: leader.address().to_owned(),
+                response: call(&leader, &request).await,
+                asked,
+                begun,
+            }
+        });
+    }
+
+    fn request(&self, asked: &BTreeMap<(String, i32), i64>) -> FetchRequest {
+        let partitions: Vec<_> = asked.keys().cloned().collect();
+        let topics = by_topic(&partitions, |partition| FetchPartition {
+            partition: partition.1,
+            fetch_offset: asked[partition],
+            partition_max_bytes: self.options.partition_max_bytes,
+            ..Default::default()
+        });
+        let topics = topics.into_iter().map(|(topic, partitions)| FetchTopic {
+            topic: topic.into(),
+            partitions,
+            ..Default::default()
+        });
+        FetchRequest {
+            max_wait_ms: self.options.max_wait.as_millis() as i32,
+            min_bytes: self.options.min_bytes,
+            max_bytes: self.options.max_bytes,
+            topics: topics.collect(),
+            ..Default::default()
+        }
+    }
+
+    /// What the answer brought, with positions moved behind it.
+    fn accept(&mut self, fetch: &Fetch) -> Result<Vec<Fetched>, Error> {
+        let response = fetch.response.as_ref().map_err(Clone::clone)?;
+        Error::check(fetch.leader.as_str(), response.error_code)?;
+        let mut fetched = Vec::new();
+        let mut failed = Ok(());
+        for topic in &response.responses {
+            for answered in &topic.partitions {
+                let partition = (topic.topic.to_string(), answered.partition_index);
+                let asked = fetch.asked.get(&partition);
+                // Assigned anew meanwhile: what comes belongs to the position before.
+                let Some(&position) =
+                    asked.filter(|&asked| self.positions.get(&partition) == Some(asked))
+                else {
+                    continue;
+                };
+                match brought(partition.clone(), position, answered) {
+                    Ok(brought) if brought.next > position => {
+                        self.positions.insert(partition, brought.next);
+                        fetched.push(brought);
+                    }
+                    Ok(_) => {}
+                    Err(error) => failed = Err(error),
+                }
+            }
+        }
+        // What came is handed on first; what failed will fail again.
+        if fetched.is_empty() {
+            failed.map(|()| fetched)
+        } else {
+            Ok(fetched)
+        }
+    }
+
+    async fn recover(&mut self, error: Error, fetch: &Fetch) -> Result<(), Error> {
+        let partitions: Vec<_> = fetch.asked.keys().cloned().collect();
+        match (error.code(), self.options.reset) {
+            (Some(ErrorCode::OffsetOutOfRange), Some(reset)) => {
+                let starts = self.client.offsets(&partitions, When::Start).await?;
+                let ends = self.client.offsets(&partitions, When::End).await?;
+                let anew = self.client.offsets(&partitions, reset).await?;
+                for (partition, offset) in anew {
+                    let range = starts.get(&partition).zip(ends.get(&partition));
+                    let position = self.positions.get_mut(&partition);
+                    if let (Some(position), Some((start, end))) = (position, range)
+                        && !(start..=end).contains(&&*position)
+                    {
+                        *position = offset;
+                    }
+                }
+                Ok(())
+            }
+            _ if error.is_retriable() => {
+                self.pause(&error).await?;
+                for (topic, _) in &partitions {
+                    // Where this fails, so will the next fetch, and say why.
+                    self.client.stale(topic, fetch.begun).await.ok();
+                }
+                Ok(())
+            }
+            _ => Err(error),
+        }
+    }
+
+    /// Waits a little longer after each failure in a row; gives up when they take longer than an operation may.
+    async fn pause(&mut self, error: &Error) -> Result<(), Error> {
+        self.failures += 1;
+        // Pauses grow to a second, so their number is about the seconds that have passed.
+        let after = self.client.options().deadline;
+        if u64::from(self.failures) > after.as_secs() + 5 {
+            return Err(Error::Deadline {
+                after,
+                last: Box::new(error.clone()),
+            });
+        }
+        tokio::time::sleep(backoff(self.failures)).await;
+        Ok(())
+    }
+}
+
+/// One partition's part of an answer.
+fn brought(
+    (topic, partition): (String, i32),
+    position: i64,
+    answered: &FetchPartitionResponse,
+) -> Result<Fetched, Error> {
+    let at = || format!("{topic}-{partition} at offset {position}");
+    Error::check(at(), answered.error_code)?;
+    let bytes = answered.records.clone().map(|records| records.into_bytes());
+    let bytes = bytes.unwrap_or_default();
+    let mut next = position;
+    for batch in batches(&bytes) {
+        match batch {
+            Ok((header, _)) => next = next.max(header.last_offset() + 1),
+            // Only behind a whole batch may one be cut short.
+            Err(_) if next > position => break,
+            Err(problem) => {
+                return Err(Error::BadBatch {
+                    topic,
+                    partition,
+                    offset: position,
+                    problem: problem.to_string(),
+                });
+            }
+        }
+    }
+    Ok(Fetched {
+        topic,
+        partition,
+        position,
+        high_watermark: answered.high_watermark,
+        batches: bytes,
+        next,
+    })
+}
