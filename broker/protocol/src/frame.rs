@@ -47,9 +47,8 @@ pub struct Frame {
 }
 
 impl Frame {
-    pub(crate) fn new(len: u32, chunks: Vec<Chunk>, first_error: ErrorCode) -> Self {
-        let prefix = Chunk::Bytes(Bytes::copy_from_slice(&len.to_be_bytes()));
-        let chunks = std::iter::once(prefix).chain(chunks).collect();
+    /// `chunks` begin with the length.
+    pub(crate) fn new(chunks: VecDeque<Chunk>, first_error: ErrorCode) -> Self {
         Self {
             chunks,
             first_error,
@@ -137,8 +136,7 @@ impl Wire for Option<Records> {
     fn write(&self, w: &mut Writer) {
         match self {
             None => None::<Bytes>.write(w),
-            Some(Records::Bytes(bytes)) => Some(bytes.clone()).write(w),
-            Some(Records::External(external)) => w.put_external(*external),
+            Some(records) => records.write(w),
         }
     }
 }
@@ -148,6 +146,9 @@ impl Wire for Records {
         Bytes::read(r).map(Self::Bytes)
     }
     fn write(&self, w: &mut Writer) {
-        Some(self.clone()).write(w);
+        match self {
+            Self::Bytes(bytes) => bytes.write(w),
+            Self::External(external) => w.put_external(*external),
+        }
     }
 }

@@ -10,7 +10,6 @@
 use bytes::Bytes;
 
 use crate::api::api_versions::ApiVersionsRequest;
-use crate::schema::read_tag;
 use crate::{DecodeError, Reader, Request, Str, Wire, Writer};
 
 /// What precedes every request's body.
@@ -57,7 +56,7 @@ impl RequestHeader {
 
 fn skip_tags(r: &mut Reader) -> Result<(), DecodeError> {
     for _ in 0..r.uvarint()? {
-        read_tag(r)?;
+        r.tag()?;
     }
     Ok(())
 }

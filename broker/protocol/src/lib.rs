@@ -9,13 +9,17 @@ mod frame;
 pub mod header;
 mod reader;
 pub mod records;
+#[cfg(feature = "sample")]
+pub mod sample;
 mod schema;
 mod types;
+mod wire;
 mod writer;
 
 pub use error::ErrorCode;
 pub use frame::{Chunk, External, Frame, Records};
-pub use reader::{DecodeError, Reader};
-pub use schema::{Nullable, Request, Wire};
+pub use reader::{DecodeError, Problem, Reader};
+pub use schema::Request;
 pub use types::{Str, Uuid};
+pub use wire::{Nullable, Wire};
 pub use writer::Writer;

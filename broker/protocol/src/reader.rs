@@ -3,10 +3,27 @@
 use bytes::{Buf, Bytes};
 use thiserror::Error;
 
-/// A list may take this many times the frame's size in memory, and a little more. Real requests stay
-/// under 12 (a one-letter name takes 3 bytes on the wire and 32 in memory); a hostile one is refused.
-const MEMORY_PER_WIRE_BYTE: usize = 16;
+use crate::Wire;
+
+/// A message's lists may take this many times its size in memory. Real requests stay under 12 where they
+/// are small (a one-letter name takes 3 bytes on the wire and 32 in memory) and under 4 where they are
+/// large (long names share the frame's bytes, numbers take as much as on the wire).
+const MEMORY_PER_WIRE_BYTE: usize = 4;
+const MEMORY_PER_WIRE_BYTE_SMALL: usize = 16;
+const SMALL_SIZE_MAX: usize = 1024 * 1024;
 const MEMORY_SLACK_BYTES: usize = 64 * 1024;
+
+/// What the lists of a frame of this size may take in memory, in bytes.
+const fn list_memory_max(frame_size: usize) -> usize {
+    let small = if frame_size < SMALL_SIZE_MAX {
+        frame_size
+    } else {
+        SMALL_SIZE_MAX
+    };
+    MEMORY_SLACK_BYTES
+        + small * (MEMORY_PER_WIRE_BYTE_SMALL - MEMORY_PER_WIRE_BYTE)
+        + frame_size * MEMORY_PER_WIRE_BYTE
+}
 
 /// Why bytes are not a message of the expected schema and version.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -74,7 +91,7 @@ pub struct Reader {
 impl Reader {
     /// Reads `buf` as `version`; `flexible` versions (KIP-482) have compact lengths and tagged fields.
     pub fn new(buf: Bytes, version: i16, flexible: bool) -> Self {
-        let list_memory_left = buf.len() * MEMORY_PER_WIRE_BYTE + MEMORY_SLACK_BYTES;
+        let list_memory_left = list_memory_max(buf.len());
         Self {
             buf,
             version,
@@ -168,12 +185,29 @@ impl Reader {
         }
     }
 
-    /// Accounts for one more list element of this size in memory.
-    pub(crate) fn charge_element(&mut self, size: usize) -> Result<(), DecodeError> {
-        match self.list_memory_left.checked_sub(size) {
-            Some(left) => self.list_memory_left = left,
-            None => return Err(Problem::TooManyElements.into()),
-        }
+    /// One tagged field: its tag and its bytes.
+    pub(crate) fn tag(&mut self) -> Result<(u32, Bytes), DecodeError> {
+        let tag = self.uvarint()?;
+        let len = self.uvarint()? as usize;
+        Ok((tag, self.take(len)?))
+    }
+
+    /// Reads a value that takes all of `content`, a tagged field's bytes. What it takes in memory counts
+    /// for the whole frame.
+    pub(crate) fn all_of<T: Wire>(&mut self, content: &Bytes) -> Result<T, DecodeError> {
+        let rest = std::mem::replace(&mut self.buf, content.clone());
+        let value = T::read(self)?;
+        self.finish()?;
+        self.buf = rest;
+        Ok(value)
+    }
+
+    /// Accounts for `count` more list elements of this size in memory.
+    pub(crate) fn charge(&mut self, count: usize, size: usize) -> Result<(), DecodeError> {
+        let left = count
+            .checked_mul(size)
+            .and_then(|bytes| self.list_memory_left.checked_sub(bytes));
+        self.list_memory_left = left.ok_or(Problem::TooManyElements)?;
         Ok(())
     }
 }

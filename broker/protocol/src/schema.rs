@@ -1,33 +1,34 @@
 //! How schemas are declared, and what each declaration turns into.
 //!
 //! ```text
+//! api!(1, Fetch, FetchRequest => FetchResponse, versions 0..=18, flexible 12);
+//!
 //! schema! {
 //!     /// What it is.
-//!     pub struct FetchTopic {
-//!         topic: Str, in ..=12;                           // present in these versions only
-//!         topic_id: Uuid, in 13..;
-//!         max_bytes: i32 = i32::MAX, in 3..;              // value when absent
-//!         forgotten: Option<Vec<i32>>, in 7.., nullable 9..;
-//!         cluster_id: Option<Str>, tagged 0 in 12..;      // tagged field (KIP-482)
+//!     pub struct FetchRequest {
+//!         topic: Str, in ..=12;                               // present in these versions only
+//!         max_bytes: i32 = i32::MAX, in 3..;                  // value where absent
+//!         forgotten: Option<Vec<i32>>, in 7.., nullable 9..;  // null is refused before 9
+//!         cluster_id: Option<Str>, tagged 0 in 12..;          // tagged field (KIP-482), ascending
+//!         cursor: Option<Box<Cursor>>;                        // struct that may be absent (KIP-893)
 //!     }
 //! }
-//! api!(1, Fetch, versions 0..=18, flexible 12..);         // joins FetchRequest and FetchResponse
 //! ```
+//!
+//! The rules are those of Kafka's generator, but for three:
+//! - Null in a version that doesn't know it is written as an empty value, where Kafka fails.
+//! - A value whose field is not in the version is dropped, where Kafka fails unless the field is
+//!   `ignorable`: whoever fills a message knows its version.
+//! - Unknown tagged fields are skipped and not kept.
+//!
+//! A field that is tagged in some versions and plain in others can't be declared: Kafka has none.
 
 use std::ops::RangeInclusive;
 
 use bytes::Bytes;
 
 use crate::reader::Problem;
-use crate::{DecodeError, ErrorCode, Reader, Str, Uuid, Writer};
-
-/// A value that has a place in Kafka's wire format. Reading fails with the field that is wrong.
-pub trait Wire: Sized {
-    /// Reads the value in the reader's version.
-    fn read(r: &mut Reader) -> Result<Self, DecodeError>;
-    /// Writes the value in the writer's version.
-    fn write(&self, w: &mut Writer);
-}
+use crate::{DecodeError, Nullable, Reader, Wire};
 
 /// One Kafka API: its request, and by it its response, versions and key.
 pub trait Request: Wire {
@@ -47,206 +48,17 @@ pub trait Request: Wire {
         version >= Self::FLEXIBLE_FROM
     }
 
-    /// Reads a request body to its end.
+    /// Reads a request body. Bytes behind it are ignored: Kafka ignores them, so a client may send some.
     fn decode(body: Bytes, version: i16) -> Result<Self, DecodeError> {
-        decode(body, version, Self::flexible(version))
+        Self::read(&mut Reader::new(body, version, Self::flexible(version)))
     }
 
     /// Reads a response body to its end.
     fn decode_response(body: Bytes, version: i16) -> Result<Self::Response, DecodeError> {
-        decode(body, version, Self::flexible(version))
-    }
-}
-
-fn decode<T: Wire>(body: Bytes, version: i16, flexible: bool) -> Result<T, DecodeError> {
-    let mut r = Reader::new(body, version, flexible);
-    let value = T::read(&mut r)?;
-    r.finish()?;
-    Ok(value)
-}
-
-/// A value that can be null in some versions.
-pub trait Nullable {
-    /// Whether it is null.
-    fn is_null(&self) -> bool;
-    /// Writes it, an empty value for a null where null is not `allowed`.
-    fn write_nullable(&self, w: &mut Writer, allowed: bool);
-}
-
-impl<T: Default> Nullable for Option<T>
-where
-    Self: Wire,
-    T: Wire,
-{
-    fn is_null(&self) -> bool {
-        self.is_none()
-    }
-    fn write_nullable(&self, w: &mut Writer, allowed: bool) {
-        if self.is_none() && !allowed {
-            T::default().write(w)
-        } else {
-            self.write(w)
-        }
-    }
-}
-
-macro_rules! wire_numbers {
-    ($($number:ty),*) => {$(
-        impl Wire for $number {
-            fn read(r: &mut Reader) -> Result<Self, DecodeError> {
-                r.array().map(Self::from_be_bytes)
-            }
-            fn write(&self, w: &mut Writer) {
-                w.put(&self.to_be_bytes());
-            }
-        }
-    )*};
-}
-wire_numbers!(i8, i16, u16, i32, u32, i64, f64);
-
-impl Wire for bool {
-    fn read(r: &mut Reader) -> Result<Self, DecodeError> {
-        Ok(i8::read(r)? != 0)
-    }
-    fn write(&self, w: &mut Writer) {
-        i8::from(*self).write(w);
-    }
-}
-
-impl Wire for Uuid {
-    fn read(r: &mut Reader) -> Result<Self, DecodeError> {
-        r.array().map(Self)
-    }
-    fn write(&self, w: &mut Writer) {
-        w.put(&self.0);
-    }
-}
-
-impl Wire for ErrorCode {
-    fn read(r: &mut Reader) -> Result<Self, DecodeError> {
-        i16::read(r).map(Self::from)
-    }
-    fn write(&self, w: &mut Writer) {
-        w.note_error(*self);
-        (*self as i16).write(w);
-    }
-}
-
-fn length_i16(r: &mut Reader) -> Result<i64, DecodeError> {
-    i16::read(r).map(i64::from)
-}
-
-fn length_i32(r: &mut Reader) -> Result<i64, DecodeError> {
-    i32::read(r).map(i64::from)
-}
-
-fn write_i16(w: &mut Writer, len: i32) {
-    // A string longer than an i16 can say is cut nowhere on the way in; ours are error texts and names.
-    i16::try_from(len).unwrap_or(i16::MAX).write(w);
-}
-
-pub(crate) fn write_i32(w: &mut Writer, len: i32) {
-    len.write(w);
-}
-
-impl Wire for Option<Str> {
-    fn read(r: &mut Reader) -> Result<Self, DecodeError> {
-        let Some(len) = r.length(length_i16)? else {
-            return Ok(None);
-        };
-        let text = Str::from_utf8(r.take(len)?).map_err(|_| Problem::NotUtf8)?;
-        Ok(Some(text))
-    }
-    fn write(&self, w: &mut Writer) {
-        let limit = if w.flexible() {
-            usize::MAX
-        } else {
-            i16::MAX as usize
-        };
-        let text = self
-            .as_deref()
-            .map(|text| &text[..text.floor_char_boundary(limit.min(text.len()))]);
-        w.length(text.map(str::len), write_i16);
-        w.put(text.unwrap_or_default().as_bytes());
-    }
-}
-
-impl Wire for Option<Bytes> {
-    fn read(r: &mut Reader) -> Result<Self, DecodeError> {
-        let Some(len) = r.length(length_i32)? else {
-            return Ok(None);
-        };
-        r.take(len).map(Some)
-    }
-    fn write(&self, w: &mut Writer) {
-        w.length(self.as_ref().map(Bytes::len), write_i32);
-        if let Some(bytes) = self {
-            w.put_shared(bytes);
-        }
-    }
-}
-
-impl<T: Wire> Wire for Option<Vec<T>> {
-    fn read(r: &mut Reader) -> Result<Self, DecodeError> {
-        let Some(len) = r.length(length_i32)? else {
-            return Ok(None);
-        };
-        // An element takes at least a byte, so `len` is bounded by the frame; memory is charged as it is used.
-        let mut list = Vec::with_capacity(len.min(64));
-        for _ in 0..len {
-            r.charge_element(size_of::<T>())?;
-            list.push(T::read(r)?);
-        }
-        Ok(Some(list))
-    }
-    fn write(&self, w: &mut Writer) {
-        w.length(self.as_ref().map(Vec::len), write_i32);
-        self.iter().flatten().for_each(|element| element.write(w));
-    }
-}
-
-macro_rules! wire_not_null {
-    ($($type:ty),*) => {$(
-        impl Wire for $type {
-            fn read(r: &mut Reader) -> Result<Self, DecodeError> {
-                Option::<Self>::read(r)?.ok_or(Problem::UnexpectedNull.into())
-            }
-            fn write(&self, w: &mut Writer) {
-                // The clone shares the bytes.
-                Some(self.clone()).write(w);
-            }
-        }
-    )*};
-}
-wire_not_null!(Str, Bytes);
-
-impl<T: Wire> Wire for Vec<T> {
-    fn read(r: &mut Reader) -> Result<Self, DecodeError> {
-        Option::<Self>::read(r)?.ok_or(Problem::UnexpectedNull.into())
-    }
-    fn write(&self, w: &mut Writer) {
-        w.length(Some(self.len()), write_i32);
-        self.iter().for_each(|element| element.write(w));
-    }
-}
-
-/// A struct that may be absent: one byte, -1 for null and 1 otherwise, before it (KIP-893).
-impl<T: Wire> Wire for Option<Box<T>> {
-    fn read(r: &mut Reader) -> Result<Self, DecodeError> {
-        if i8::read(r)? < 0 {
-            return Ok(None);
-        }
-        r.charge_element(size_of::<T>())?;
-        T::read(r).map(|value| Some(Box::new(value)))
-    }
-    fn write(&self, w: &mut Writer) {
-        match self {
-            None => (-1i8).write(w),
-            Some(value) => {
-                1i8.write(w);
-                value.write(w);
-            }
-        }
+        let mut r = Reader::new(body, version, Self::flexible(version));
+        let response = Self::Response::read(&mut r)?;
+        r.finish()?;
+        Ok(response)
     }
 }
 
@@ -277,6 +89,19 @@ macro_rules! schema {
             }
         }
 
+        #[cfg(feature = "sample")]
+        impl $crate::sample::Sample for $name {
+            #[allow(unused_variables, clippy::field_reassign_with_default)]
+            fn sample(source: &mut $crate::sample::Source) -> Self {
+                let version = source.version();
+                let mut value = Self::default();
+                $( $crate::schema::field!(
+                    @sample source, version, value.$field, [$($range)?] [$($nullable)?] [$($tag_range)?]
+                ); )*
+                value
+            }
+        }
+
         impl $crate::Wire for $name {
             #[allow(unused_mut, unused_variables)]
             fn read(r: &mut $crate::Reader) -> Result<Self, $crate::DecodeError> {
@@ -289,10 +114,9 @@ macro_rules! schema {
                 if r.flexible() {
                     let count = r.uvarint().map_err(|e| e.within(concat!(stringify!($name), " tags")))?;
                     for _ in 0..count {
-                        let (tag, mut content) = $crate::schema::read_tag(r)
-                            .map_err(|e| e.within(concat!(stringify!($name), " tags")))?;
+                        let (tag, content) = r.tag().map_err(|e| e.within(concat!(stringify!($name), " tags")))?;
                         $( $crate::schema::field!(
-                            @read_tag tag, content, version, value.$field,
+                            @read_tag r, tag, content, version, value.$field,
                             concat!(stringify!($name), ".", stringify!($field)), [$($tag, $tag_range)?]
                         ); )*
                     }
@@ -321,7 +145,7 @@ macro_rules! schema {
     )*};
 }
 
-/// What [`schema!`] makes of one field in each of its places. Tagged fields must be in ascending order.
+/// What [`schema!`] makes of one field in each of its places.
 macro_rules! field {
     (@default) => { Default::default() };
     (@default $default:expr) => { $default };
@@ -343,10 +167,30 @@ macro_rules! field {
     };
     (@read $r:ident, $version:ident, $value:expr, $name:expr, [] [] [$tag:literal]) => {};
 
-    (@read_tag $found:ident, $content:ident, $version:ident, $value:expr, $name:expr, []) => {};
-    (@read_tag $found:ident, $content:ident, $version:ident, $value:expr, $name:expr, [$tag:literal, $range:expr]) => {
+    (@read_tag $r:ident, $found:ident, $content:ident, $version:ident, $value:expr, $name:expr, []) => {};
+    (
+        @read_tag $r:ident, $found:ident, $content:ident, $version:ident, $value:expr, $name:expr,
+        [$tag:literal, $range:expr]
+    ) => {
         if $found == $tag && std::ops::RangeBounds::contains(&($range), &$version) {
-            $value = $crate::Wire::read(&mut $content).map_err(|e| e.within($name))?;
+            $value = $r.all_of(&$content).map_err(|e| e.within($name))?;
+        }
+    };
+
+    (@sample $source:ident, $version:ident, $value:expr, [$($range:expr)?] [] []) => {
+        if $crate::schema::field!(@holds $version, [$($range)?]) {
+            $value = $crate::sample::Sample::sample($source);
+        }
+    };
+    (@sample $source:ident, $version:ident, $value:expr, [$($range:expr)?] [$nullable:expr] []) => {
+        if $crate::schema::field!(@holds $version, [$($range)?]) {
+            let allowed = std::ops::RangeBounds::contains(&($nullable), &$version);
+            $value = $source.nullable(allowed);
+        }
+    };
+    (@sample $source:ident, $version:ident, $value:expr, [] [] [$range:expr]) => {
+        if std::ops::RangeBounds::contains(&($range), &$version) {
+            $value = $crate::sample::Sample::sample($source);
         }
     };
 
@@ -396,14 +240,6 @@ macro_rules! api {
 }
 
 pub(crate) use {api, field, schema};
-
-/// One tagged field: its tag and a reader bounded to its bytes.
-pub(crate) fn read_tag(r: &mut Reader) -> Result<(u32, Reader), DecodeError> {
-    let tag = r.uvarint()?;
-    let len = r.uvarint()? as usize;
-    let content = r.take(len)?;
-    Ok((tag, Reader::new(content, r.version(), r.flexible())))
-}
 
 pub(crate) fn same<T: PartialEq>(value: &T, default: T) -> bool {
     *value == default
