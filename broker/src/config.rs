@@ -15,9 +15,12 @@
 //! immutable snapshots: a change makes a new one.
 
 mod accepted;
+mod alter;
 mod broker;
+pub mod describe;
 pub mod listeners;
 pub mod load;
+pub mod reference;
 mod setting;
 mod topic;
 mod value;

@@ -1,4 +1,6 @@
 //! The broker and its command line. `main.rs` only parses and calls.
 
 pub mod api;
+pub mod cli;
 pub mod config;
+pub mod logging;

@@ -1,3 +1,7 @@
 //! The `milena` binary: parse, then call.
 
-fn main() {}
+use clap::Parser as _;
+
+fn main() -> std::process::ExitCode {
+    milena::cli::Cli::parse().run()
+}

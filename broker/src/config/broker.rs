@@ -26,8 +26,8 @@ settings! {
     "broker.rack" broker_rack: Option<String> = None, Any, Medium, ReadOnly;
     /// The directories for partitions' data, separated by commas. Without it `log.dir` counts.
     "log.dirs" log_dirs: Option<Vec<String>> = None, NotEmpty, High, ReadOnly;
-    /// The directory for partitions' data where `log.dirs` is not given. The default is a folder beside
-    /// which the broker was started (Kafka's is /tmp/kafka-logs).
+    /// The directory for partitions' data where `log.dirs` is not given. The default is a folder where
+    /// the broker is started (Kafka's is /tmp/kafka-logs).
     "log.dir" log_dir: Vec<String> = Some("./milena-data"), NotEmpty, High, ReadOnly;
     /// The directory for the cluster's metadata. Without it, the first data directory.
     "metadata.log.dir" metadata_log_dir: Option<String> = None, NotEmpty, High, ReadOnly;
@@ -160,7 +160,8 @@ settings! {
     "log.cleaner.threads" log_cleaner_threads: i32 = Some("1"), AtLeast(0), Medium, ClusterWide;
     /// How many bytes a second compaction reads and writes at most.
     "log.cleaner.io.max.bytes.per.second" log_cleaner_io_max_bytes_per_second: f64 =
-        Some("1.7976931348623157E308"), Fraction(0.0, f64::MAX), Medium, ClusterWide;
+        Some("1.7976931348623157E308"), Form("at least 0", |text| text.parse::<f64>().is_ok_and(|rate| rate >= 0.0)),
+        Medium, ClusterWide;
     /// The memory in bytes for compaction's table of keys, over all its threads.
     "log.cleaner.dedupe.buffer.size" log_cleaner_dedupe_buffer_size: i64 =
         Some("134217728"), AtLeast(1), Medium, ClusterWide;

@@ -82,13 +82,17 @@ pub(super) fn resolve(
         note("listeners", "none is left for clients".into());
     }
     check_unique_ports(&bound, &mut note);
-    check_advertised(&bound, &advertised, &mut note);
+    let told = match settings.advertised_listener_urls {
+        Some(_) => "advertised.listeners",
+        None => "listeners",
+    };
+    check_advertised(told, &bound, &advertised, &mut note);
     let protocols = protocols(settings, &mut note);
     let inter_broker = inter_broker(settings, around, &mut note);
     if !bound.is_empty() && !advertised.iter().any(|url| url.name == inter_broker) {
         note(
             "inter.broker.listener.name",
-            format!("no advertised listener has the name {inter_broker}"),
+            format!("no advertised listener has the name {inter_broker}; set it to one that has"),
         );
     }
     let listeners = bound.into_iter().filter_map(|url| {
@@ -224,33 +228,28 @@ fn one_of_each_family(a: &str, b: &str) -> bool {
 }
 
 fn check_advertised(
+    key: &'static str,
     bound: &[Url],
     advertised: &[Url],
     note: &mut impl FnMut(&'static str, String),
 ) {
-    const KEY: &str = "advertised.listeners";
-    for url in advertised {
-        let Some(listener) = bound.iter().find(|other| other.name == url.name) else {
-            note(KEY, format!("{} is not among the listeners", url.name));
+    for Url { name, host, port } in advertised {
+        let Some(listener) = bound.iter().find(|other| other.name == *name) else {
+            note(key, format!("{name} is not among the listeners"));
             continue;
         };
-        if is_every_address(&url.host) {
-            let problem = "clients can't connect to it; give the name or address under which they reach this broker";
+        if is_every_address(host) {
+            let problem = "clients can't connect to it; set advertised.listeners to the name or address under which \
+                           they reach this broker";
             note(
-                KEY,
-                format!(
-                    "{} would be advertised as {:?}: {problem}",
-                    url.name, url.host
-                ),
+                key,
+                format!("{name} would be advertised as {host:?}: {problem}"),
             );
         }
-        if url.port == 0 && listener.port != 0 {
+        if *port == 0 && listener.port != 0 {
             note(
-                KEY,
-                format!(
-                    "{} would be advertised with port 0; give the port that clients use",
-                    url.name
-                ),
+                key,
+                format!("{name} would be advertised with port 0; give the port that clients use"),
             );
         }
     }
@@ -350,3 +349,6 @@ pub(super) fn connection_override(item: &str) -> Option<(&str, u32)> {
         .filter(|count: &u32| i32::try_from(*count).is_ok())?;
     (!host.is_empty()).then_some((host, count))
 }
+
+#[cfg(test)]
+mod tests;

@@ -327,6 +327,9 @@ impl Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.name {
+            Some(name) if matches!(self.place, Place::Default) => {
+                write!(f, "{name}: {}", self.text)
+            }
             Some(name) => write!(f, "{}: {name}: {}", self.place, self.text),
             None => write!(f, "{}: {}", self.place, self.text),
         }
@@ -411,7 +414,7 @@ fn is_not_a_setting(variable: &str) -> bool {
 pub const COMMAND_LINE_VARIABLES: &[&str] = &["MILENA_CONFIG", "MILENA_BOOTSTRAP_SERVER"];
 
 /// The known name that is most like this one, where one is like it at all.
-fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     const LIKE: f64 = 0.8;
     let scored = known.map(|known| (strsim::jaro_winkler(name, known), known));
     let best = scored.max_by(|a, b| a.0.total_cmp(&b.0));

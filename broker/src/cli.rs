@@ -1,0 +1,105 @@
+//! The command line: one file a command, and what ends the process with which code.
+
+mod completions;
+mod config;
+
+use std::fmt;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// A Kafka-compatible broker, and tools for any Kafka.
+#[derive(Debug, Parser)]
+#[command(name = "milena", version, propagate_version = true, after_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  failed: the message on stderr says what to do
+  2  the command line or the configuration is wrong; nothing was started";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// What can be configured.
+    Config(config::Config),
+    /// Print a script that completes commands in a shell.
+    Completions(completions::Completions),
+}
+
+impl Cli {
+    /// Runs the command, and says on stderr what went wrong.
+    pub fn run(self) -> ExitCode {
+        let done = match self.command {
+            Command::Config(command) => command.run(),
+            Command::Completions(command) => command.run(),
+        };
+        match done {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => {
+                eprintln!("{failure}");
+                failure.code()
+            }
+        }
+    }
+}
+
+/// Why a command ends without having done its work.
+#[derive(Debug)]
+pub enum Failure {
+    /// It was asked for something that can't be: exit code 2.
+    Usage(String),
+    /// It did not succeed: exit code 1.
+    Failed(String),
+}
+
+impl Failure {
+    fn code(&self) -> ExitCode {
+        match self {
+            Self::Usage(_) => ExitCode::from(2),
+            Self::Failed(_) => ExitCode::from(1),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Usage(text) | Self::Failed(text)) = self;
+        for (at, line) in text.lines().enumerate() {
+            let end = if at == 0 { "" } else { "\n" };
+            write!(f, "{end}error: {line}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Prints a result. A reader that stops reading, such as `head`, is no failure.
+fn print(text: &str) -> Result<(), Failure> {
+    use std::io::Write as _;
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::Failed(
+            format!("the result can't be written: {error}"),
+        )),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        use clap::CommandFactory as _;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn each_problem_is_a_line_of_its_own() {
+        let failure = Failure::Usage("one\ntwo".into());
+        assert_eq!(failure.to_string(), "error: one\nerror: two");
+    }
+}

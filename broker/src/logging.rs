@@ -1,0 +1,55 @@
+//! The process's own log: lines for people or JSON, on stderr, so that stdout stays for results.
+
+use std::io::IsTerminal as _;
+
+use tracing_subscriber::EnvFilter;
+
+use crate::config::LogFormat;
+
+/// What went wrong with `milena.log.level`.
+#[derive(Debug)]
+pub struct BadLevel(String);
+
+impl std::error::Error for BadLevel {}
+
+impl std::fmt::Display for BadLevel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let levels =
+            "write error, warn, info, debug or trace, or such by module: info,milena::group=debug";
+        write!(f, "milena.log.level: {:?} is no level; {levels}", self.0)
+    }
+}
+
+/// Starts logging for the whole process; `level` as in `milena.log.level`. A second start changes nothing,
+/// so that several brokers can run in one test.
+pub fn start(format: LogFormat, level: &str) -> Result<(), BadLevel> {
+    let filter = EnvFilter::builder()
+        .parse(level)
+        .map_err(|_| BadLevel(level.to_owned()))?;
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    let started = match format {
+        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).try_init(),
+        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+    };
+    // The only failure is that logging has been started already.
+    drop(started);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_that_is_none_is_named() {
+        let problem = start(LogFormat::Text, "loud=quiet")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            problem.starts_with("milena.log.level: \"loud=quiet\" is no level; write error"),
+            "{problem}"
+        );
+    }
+}
