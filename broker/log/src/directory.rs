@@ -1,3 +1,224 @@
 //! The files of a data directory that belong to no single log.
+//!
+//! | file | content |
+//! | --- | --- |
+//! | `.lock` | locked while a broker uses the directory |
+//! | `meta.properties` | see `directory/identity.rs` |
+//! | `.kafka_cleanshutdown` | `{"version":0,"brokerEpoch":n}`, there only after a clean stop |
+//! | `<topic>-<partition>/` | a log; `….<id>-delete` and `….<id>-stray` behind it wait for removal |
 
+mod identity;
 pub(crate) mod partition_metadata;
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use milena_protocol::Uuid;
+use rustix::fs::{FlockOperation, flock};
+use thiserror::Error;
+
+use crate::error::{LogError, StorageError};
+use crate::files::{self, Durability};
+
+pub use identity::Identity;
+
+const LOCK: &str = ".lock";
+const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
+/// The longest name of a folder on the file systems in use.
+const NAME_MAX: usize = 255;
+
+/// Why a data directory can't be used.
+#[derive(Debug, Clone, Error)]
+pub enum DirectoryError {
+    /// Another process has it.
+    #[error("the data directory {} is in use by another process; stop that broker, or give this one a directory of its own", path.display())]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// It belongs to someone else.
+    #[error("the data directory {} belongs to {what} {found}, but this broker is of {what} {expected}; give it its own directory, or correct its configuration", path.display())]
+    Foreign {
+        /// The directory.
+        path: PathBuf,
+        /// `cluster` or `node`.
+        what: &'static str,
+        /// What meta.properties says.
+        found: String,
+        /// What the broker is.
+        expected: String,
+    },
+    /// A file in it can't be read or written.
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+impl From<StorageError> for DirectoryError {
+    fn from(error: StorageError) -> Self {
+        Self::Log(error.into())
+    }
+}
+
+/// A data directory that this process alone uses.
+#[derive(Debug)]
+pub struct DataDirectory {
+    path: PathBuf,
+    identity: Identity,
+    _lock: File,
+}
+
+/// A folder of a data directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PartitionFolder {
+    /// A log.
+    Log {
+        /// Its topic.
+        topic: String,
+        /// Its partition.
+        partition: i32,
+        /// Where it is.
+        path: PathBuf,
+    },
+    /// A deleted topic's log, to be removed.
+    Deleted(PathBuf),
+    /// A log that the metadata did not know.
+    Stray(PathBuf),
+}
+
+impl DataDirectory {
+    /// Locks `path`, which is made where it is missing, and checks that it is this node's: an empty one becomes it.
+    /// Without `cluster_id`, an empty directory gets a random one and another keeps its own.
+    pub fn open(
+        path: &Path,
+        node_id: i32,
+        cluster_id: Option<&str>,
+    ) -> Result<Self, DirectoryError> {
+        std::fs::create_dir_all(path).map_err(StorageError::of("create", path))?;
+        let lock_path = path.join(LOCK);
+        let lock = File::options()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&lock_path)
+            .map_err(StorageError::of("open", &lock_path))?;
+        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+            return Err(DirectoryError::InUse {
+                path: path.to_path_buf(),
+            });
+        }
+        let identity = identity::check_or_write(path, node_id, cluster_id)?;
+        Ok(Self {
+            path: path.to_path_buf(),
+            identity,
+            _lock: lock,
+        })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whose it is.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// The broker epoch of the last stop if that was clean. The mark is taken away: it has to be earned again.
+    pub fn take_clean_shutdown(&self) -> Result<Option<i64>, StorageError> {
+        let path = self.path.join(CLEAN_SHUTDOWN);
+        let text = files::read_if_there(&path).map_err(StorageError::of("read", &path))?;
+        let Some(text) = text else {
+            return Ok(None);
+        };
+        files::remove_if_there(&path).map_err(StorageError::of("remove", &path))?;
+        files::sync_folder(&self.path).map_err(StorageError::of("sync", &self.path))?;
+        Ok(broker_epoch(&String::from_utf8_lossy(&text)))
+    }
+
+    /// Marks a clean stop; every log has been closed and the checkpoints are written.
+    pub fn mark_clean_shutdown(&self, broker_epoch: i64) -> Result<(), StorageError> {
+        let path = self.path.join(CLEAN_SHUTDOWN);
+        let text = format!("{{\"version\":0,\"brokerEpoch\":{broker_epoch}}}");
+        files::replace(&path, text.as_bytes(), Durability::Synced)
+            .map_err(StorageError::of("write", &path))
+    }
+
+    /// A log's folder.
+    pub fn partition_path(&self, topic: &str, partition: i32) -> PathBuf {
+        self.path.join(format!("{topic}-{partition}"))
+    }
+
+    /// Renames a deleted topic's folder out of the way and returns where it is now; a [`crate::Trash`] removes it.
+    pub fn rename_deleted(&self, topic: &str, partition: i32) -> Result<PathBuf, StorageError> {
+        self.rename(topic, partition, "delete")
+    }
+
+    /// Renames the folder of a partition that the metadata does not know.
+    pub fn rename_stray(&self, topic: &str, partition: i32) -> Result<PathBuf, StorageError> {
+        self.rename(topic, partition, "stray")
+    }
+
+    fn rename(&self, topic: &str, partition: i32, end: &str) -> Result<PathBuf, StorageError> {
+        let from = self.partition_path(topic, partition);
+        let id: String = Uuid::random()
+            .0
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        let suffix = format!("-{partition}.{id}-{end}");
+        // Topic names are ASCII, so any place is a character's end.
+        let kept = topic.len().min(NAME_MAX - suffix.len());
+        let to = self.path.join(format!("{}{suffix}", &topic[..kept]));
+        std::fs::rename(&from, &to).map_err(StorageError::of("rename", &from))?;
+        files::sync_folder(&self.path).map_err(StorageError::of("sync", &self.path))?;
+        Ok(to)
+    }
+
+    /// The folders of logs, with what waits for removal; folders of other names are left alone.
+    pub fn partition_folders(&self) -> Result<Vec<PartitionFolder>, StorageError> {
+        let wrap = |error| StorageError::of("list", &self.path)(error);
+        let mut folders = Vec::new();
+        for entry in std::fs::read_dir(&self.path).map_err(wrap)? {
+            let entry = entry.map_err(wrap)?;
+            if !entry.file_type().map_err(wrap)?.is_dir() {
+                continue;
+            }
+            let name = entry.file_name();
+            folders.extend(name.to_str().and_then(|name| folder_of(name, entry.path())));
+        }
+        Ok(folders)
+    }
+}
+
+fn folder_of(name: &str, path: PathBuf) -> Option<PartitionFolder> {
+    if name.contains('.') && name.ends_with("-delete") {
+        return Some(PartitionFolder::Deleted(path));
+    }
+    if name.contains('.') && name.ends_with("-stray") {
+        return Some(PartitionFolder::Stray(path));
+    }
+    let (topic, partition) = name.rsplit_once('-')?;
+    let is_number = !partition.is_empty() && partition.bytes().all(|digit| digit.is_ascii_digit());
+    if topic.is_empty() || !is_number {
+        return None;
+    }
+    Some(PartitionFolder::Log {
+        topic: topic.to_owned(),
+        partition: partition.parse().ok()?,
+        path,
+    })
+}
+
+/// The number in a text that only Kafka and this broker write; a mark without one is a clean stop all the same.
+fn broker_epoch(text: &str) -> Option<i64> {
+    let Some((_, rest)) = text.split_once("\"brokerEpoch\"") else {
+        return Some(-1);
+    };
+    let digits = rest.trim_start_matches([':', ' ']);
+    let end = digits.find([',', '}', ' ', '\n']).unwrap_or(digits.len());
+    Some(digits[..end].parse().unwrap_or(-1))
+}
+
+#[cfg(test)]
+mod tests;

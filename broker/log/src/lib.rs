@@ -5,6 +5,7 @@
 
 mod buffers;
 mod checkpoint;
+mod cleaner;
 mod config;
 mod directory;
 mod epochs;
@@ -17,18 +18,25 @@ mod log;
 mod preallocation;
 mod producers;
 mod reader;
+mod retention;
 mod roll;
 mod scan;
 mod segment;
 mod shared;
+mod timestamps;
 pub mod trash;
 
 pub use checkpoint::{Checkpoint, Offsets};
+pub use cleaner::{Cleaned, CleaningPlan};
 pub use config::LogConfig;
+pub use directory::partition_metadata::read as topic_id_of;
+pub use directory::{DataDirectory, DirectoryError, Identity, PartitionFolder};
 pub use error::{AppendError, LogError, ReadError, StorageError};
 pub use log::{Appended, BatchToAppend, Log, LogFlusher, Opening, Recovery, Stamp};
 pub use producers::{ActiveProducer, SequenceCheck, SequenceError};
 pub use reader::{Batches, LogReader, SegmentDescription, Slice};
+pub use retention::Removed;
+pub use timestamps::TimestampedOffset;
 pub use trash::Trash;
 
 #[cfg(test)]

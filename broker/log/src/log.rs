@@ -5,6 +5,7 @@ mod cut;
 mod flush;
 mod open;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -158,6 +159,19 @@ impl Log {
         self.release_reserved()?;
         self.snapshot_producers()?;
         self.flusher().flush()
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Each producer's last batch, by its last offset.
+    pub(crate) fn last_producer_offsets(&self) -> HashMap<i64, i64> {
+        self.producers.last_offsets()
+    }
+
+    pub(crate) fn forget_epochs_below(&mut self, offset: i64) -> Result<(), StorageError> {
+        self.epochs.truncate_below(offset)
     }
 
     fn release_reserved(&mut self) -> Result<(), StorageError> {

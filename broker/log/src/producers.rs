@@ -112,10 +112,6 @@ impl StoredBatch {
 }
 
 impl Producers {
-    pub fn is_empty(&self) -> bool {
-        self.by_id.is_empty()
-    }
-
     /// What the batch is; batches without producer or sequence are always new.
     pub fn check(&self, header: &BatchHeader) -> Result<SequenceCheck, SequenceError> {
         let known = self.by_id.get(&header.producer_id);

@@ -63,6 +63,10 @@ impl LogReader {
         Self { shared }
     }
 
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     /// The first offset that can be read.
     pub fn log_start_offset(&self) -> i64 {
         self.shared.start()

@@ -71,7 +71,17 @@ impl Segment {
 
     /// A new, empty segment with empty files.
     pub fn create(folder: Folder, base_offset: i64) -> Result<Self, StorageError> {
+        Self::create_as(folder, base_offset, "")
+    }
+
+    /// A new, empty segment whose files' names end with `suffix`.
+    pub fn create_as(
+        folder: Folder,
+        base_offset: i64,
+        suffix: &'static str,
+    ) -> Result<Self, StorageError> {
         let segment = Self::existing(folder, base_offset, 0);
+        segment.slot.lock().suffix = suffix;
         let path = segment.path("log");
         let file = LogFile::open(&path, true).map_err(StorageError::of("create", &path))?;
         file.set_len(0).map_err(StorageError::of("empty", &path))?;
@@ -132,7 +142,8 @@ impl Segment {
     pub fn rename(&self, suffix: &'static str) -> Result<(), StorageError> {
         let mut slot = self.slot.lock();
         let folder = self.folder.read().clone();
-        for extension in ["log", "index", "timeindex", "txnindex"] {
+        // The batches' file last: where it is, the others are.
+        for extension in ["index", "timeindex", "txnindex", "log"] {
             let name = file_name(self.base_offset, extension);
             let (from, to) = (
                 folder.join(name.clone() + slot.suffix),
@@ -313,6 +324,14 @@ impl Segment {
     /// A scan's end as the error that names file, offset and byte.
     pub fn damage(&self, stop: ScanStop, offset: i64) -> LogError {
         stop.at(&self.path("log"), offset)
+    }
+
+    /// A batch that can't be opened, as an error.
+    pub fn malformed(&self, header: &BatchHeader, problem: &str) -> LogError {
+        LogError::Malformed {
+            path: self.path("log"),
+            problem: format!("the batch at offset {}: {problem}", header.base_offset),
+        }
     }
 
     /// The time index's last entry whose timestamp is below `timestamp`, as an absolute offset.

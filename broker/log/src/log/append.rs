@@ -15,9 +15,6 @@ use crate::segment::Segment;
 const INLINE_BATCHES: usize = 4;
 /// Batches of one system call: it takes at most 1,024 pieces, two for each.
 const BATCHES_PER_WRITE: usize = 512;
-/// Where the bytes begin that a batch's CRC covers.
-const CRC_COVERS_FROM: usize = 21;
-const LOG_APPEND_TIME: i16 = 0x08;
 
 /// A validated batch.
 #[derive(Debug, Clone)]
@@ -98,6 +95,14 @@ impl Log {
         now_ms: i64,
     ) -> Result<Appended, AppendError> {
         self.shared.check_writable()?;
+        for batch in batches {
+            // Anything else would break the log: a caller's bug, not an input.
+            assert_eq!(
+                batch.body.len(),
+                batch.header.size(),
+                "a validated batch is whole"
+            );
+        }
         let bytes: u64 = batches.iter().map(|batch| batch.body.len() as u64).sum();
         if bytes > u64::from(self.config.segment_bytes) {
             let segment_bytes = self.config.segment_bytes;
@@ -324,12 +329,9 @@ fn stamp_batch(batch: &BatchToAppend, offset: i64, stamp: Stamp) -> BatchHeader 
     header.base_offset = offset;
     header.partition_leader_epoch = stamp.leader_epoch;
     if stamp.log_append_time {
-        header.attributes |= LOG_APPEND_TIME;
-        header.max_timestamp = stamp.now_ms;
-        let mut digest = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi);
-        digest.update(&header.to_bytes()[CRC_COVERS_FROM..]);
-        digest.update(&batch.body[BATCH_HEADER_SIZE..]);
-        header.crc = digest.finalize() as u32;
+        header = header
+            .with_log_append_time(&batch.body, stamp.now_ms)
+            .expect("the caller has validated the batch");
     }
     header
 }

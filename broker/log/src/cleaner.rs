@@ -1,0 +1,313 @@
+//! Compaction: of each key the last value is kept, at its offset (`cleanup.policy=compact`).
+//!
+//! 1. [`Log::cleaning_plan`] decides, from the log's state, whether and what to clean.
+//! 2. [`CleaningPlan::clean`] writes new segments beside the old (`.cleaned`), while the log goes on.
+//! 3. [`Log::install`] puts them in place (`.swap`, then their own names). A crash before the `.swap` leaves the old
+//!    segments, one after it the new: opening finishes the work.
+
+mod filter;
+mod offset_map;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use milena_protocol::records::{DECOMPRESSED_SIZE_MAX, OpenBatch};
+
+use crate::config::LogConfig;
+use crate::error::{LogError, StorageError};
+use crate::files;
+use crate::log::{Log, LogFlusher};
+use crate::segment::Segment;
+use crate::shared::Shared;
+use crate::trash::Trash;
+
+use filter::Filter;
+use offset_map::OffsetMap;
+
+/// What a cleaning run will do; made from the log, carried out without it.
+#[derive(Debug)]
+pub struct CleaningPlan {
+    shared: Arc<Shared>,
+    config: LogConfig,
+    segments: Vec<Arc<Segment>>,
+    first_dirty_offset: i64,
+    /// The offset behind what may be cleaned.
+    end_offset: i64,
+    producers: HashMap<i64, i64>,
+    generation: u64,
+    now_ms: i64,
+}
+
+/// New segments that wait to be put in place.
+#[derive(Debug)]
+pub struct Cleaned {
+    groups: Vec<CleanedGroup>,
+    generation: u64,
+    /// What lies below is clean once they are in place.
+    cleaned_to: i64,
+}
+
+#[derive(Debug)]
+struct CleanedGroup {
+    old: Vec<Arc<Segment>>,
+    new: Arc<Segment>,
+}
+
+/// A segment as the decision sees it.
+#[derive(Debug, Clone, Copy)]
+struct Candidate {
+    base_offset: i64,
+    next_offset: i64,
+    size: u64,
+    youngest_ms: i64,
+}
+
+/// The offset up to which a log is to be cleaned, if it is worth it.
+fn decide(
+    segments: &[Candidate],
+    first_dirty_offset: i64,
+    high_watermark: i64,
+    now_ms: i64,
+    config: &LogConfig,
+) -> Option<i64> {
+    let lag = |ms: u64| now_ms.saturating_sub(i64::try_from(ms).unwrap_or(i64::MAX));
+    let is_cleanable = |segment: &&Candidate| {
+        segment.next_offset <= high_watermark
+            && (segment.youngest_ms <= lag(config.min_compaction_lag_ms)
+                || config.min_compaction_lag_ms == 0)
+    };
+    let cleanable: Vec<&Candidate> = segments.iter().take_while(is_cleanable).collect();
+    let end_offset = cleanable.last()?.next_offset;
+    let (dirty, clean): (Vec<_>, Vec<_>) = cleanable
+        .iter()
+        .partition(|segment| segment.next_offset > first_dirty_offset);
+    let size = |segments: &[&&Candidate]| segments.iter().map(|segment| segment.size).sum::<u64>();
+    let (dirty_bytes, clean_bytes) = (size(&dirty), size(&clean));
+    if dirty_bytes == 0 {
+        return None;
+    }
+    let ratio = dirty_bytes as f64 / (dirty_bytes + clean_bytes) as f64;
+    let overdue = dirty
+        .iter()
+        .any(|segment| segment.youngest_ms < lag(config.max_compaction_lag_ms));
+    (ratio >= config.min_cleanable_dirty_ratio || overdue).then_some(end_offset)
+}
+
+impl Log {
+    /// What compaction should do now; `None` where it is off or not worth it. `first_dirty_offset` comes from the
+    /// cleaner's checkpoint, 0 for none; nothing at `high_watermark` or above is touched, nor the active segment.
+    pub fn cleaning_plan(
+        &self,
+        first_dirty_offset: i64,
+        high_watermark: i64,
+        now_ms: i64,
+    ) -> Result<Option<CleaningPlan>, StorageError> {
+        if !self.config().compact {
+            return Ok(None);
+        }
+        let mut segments = self.shared().segments();
+        let mut candidates = Vec::new();
+        for pair in segments.windows(2) {
+            candidates.push(Candidate {
+                base_offset: pair[0].base_offset(),
+                next_offset: pair[1].base_offset(),
+                size: pair[0].size(),
+                youngest_ms: pair[0].youngest()?.timestamp,
+            });
+        }
+        let first_dirty_offset = first_dirty_offset.max(self.log_start_offset());
+        let Some(end_offset) = decide(
+            &candidates,
+            first_dirty_offset,
+            high_watermark,
+            now_ms,
+            self.config(),
+        ) else {
+            return Ok(None);
+        };
+        let count = candidates.partition_point(|segment| segment.base_offset < end_offset);
+        segments.truncate(count);
+        Ok(Some(CleaningPlan {
+            shared: self.shared().clone(),
+            config: self.config().clone(),
+            segments,
+            first_dirty_offset,
+            end_offset,
+            producers: self.last_producer_offsets(),
+            generation: self.shared().generation(),
+            now_ms,
+        }))
+    }
+
+    /// Puts cleaned segments in place of those they were made from, and returns the cleaner's new checkpoint;
+    /// `None` where the log has been cut meanwhile, and the work is thrown away.
+    pub fn install(
+        &mut self,
+        cleaned: Cleaned,
+        now_ms: i64,
+        trash: &mut Trash,
+    ) -> Result<Option<i64>, StorageError> {
+        let shared = self.shared().clone();
+        shared.check_writable()?;
+        let current = shared.segments();
+        let is_current = |group: &CleanedGroup| {
+            current.windows(group.old.len()).any(|window| {
+                window
+                    .iter()
+                    .zip(&group.old)
+                    .all(|(a, b)| Arc::ptr_eq(a, b))
+            })
+        };
+        if shared.generation() != cleaned.generation || !cleaned.groups.iter().all(is_current) {
+            for group in &cleaned.groups {
+                Trash::remove_now(&group.new)?;
+            }
+            return Ok(None);
+        }
+        let delay_ms = i64::try_from(self.config().file_delete_delay_ms).unwrap_or(i64::MAX);
+        for group in &cleaned.groups {
+            swap(&shared, group, now_ms.saturating_add(delay_ms), trash)
+                .map_err(|error| shared.fail(error))?;
+        }
+        Ok(Some(cleaned.cleaned_to))
+    }
+}
+
+fn swap(
+    shared: &Shared,
+    group: &CleanedGroup,
+    due_ms: i64,
+    trash: &mut Trash,
+) -> Result<(), StorageError> {
+    let folder = shared.path();
+    let sync = || files::sync_folder(&folder).map_err(StorageError::of("sync", &folder));
+    group.new.rename(".swap")?;
+    sync()?;
+    shared.change_segments(|segments| {
+        let first = segments
+            .iter()
+            .position(|segment| Arc::ptr_eq(segment, &group.old[0]))
+            .expect("`install` has found the group in the list");
+        segments.splice(first..first + group.old.len(), [group.new.clone()]);
+    });
+    shared.forget_hints();
+    for old in &group.old {
+        trash.put_segment(old, due_ms)?;
+    }
+    group.new.rename("")?;
+    sync()
+}
+
+impl CleaningPlan {
+    /// Writes the new segments; `map_bytes` bounds the memory for keys. Where that is too little for all that is
+    /// dirty, a part is cleaned and the next run goes on. May take long, and holds nothing of the log meanwhile.
+    pub fn clean(self, map_bytes: usize) -> Result<Cleaned, LogError> {
+        // What is rewritten must not be newer on disk than what it is made from.
+        LogFlusher::new(self.shared.clone()).flush()?;
+        let (map, mapped_to) = self.map_keys(map_bytes)?;
+        let last = self
+            .segments
+            .partition_point(|segment| segment.base_offset() < mapped_to);
+        let mut groups = Vec::new();
+        for old in self.groups(&self.segments[..last]) {
+            match self.rewrite(&old, &map) {
+                Ok(new) => groups.push(CleanedGroup {
+                    old,
+                    new: Arc::new(new),
+                }),
+                Err(error) => {
+                    for group in &groups {
+                        Trash::remove_now(&group.new)?;
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        Ok(Cleaned {
+            groups,
+            generation: self.generation,
+            cleaned_to: mapped_to,
+        })
+    }
+
+    /// The last offset of each key in what is dirty, as far as the memory goes, and where that was.
+    fn map_keys(&self, map_bytes: usize) -> Result<(OffsetMap, i64), LogError> {
+        let mut map = OffsetMap::new(map_bytes);
+        let mut mapped_to = self.first_dirty_offset;
+        for segment in &self.segments {
+            let Some((position, _)) = segment.find(self.first_dirty_offset)? else {
+                continue;
+            };
+            let mut scan = segment.scan(position)?;
+            while let Some((at, header)) = scan
+                .next()
+                .map_err(|stop| segment.damage(stop, mapped_to))?
+            {
+                if map.is_full() {
+                    return Ok((map, mapped_to));
+                }
+                if !header.is_control() && header.record_count > 0 {
+                    let batch = open(segment, at, &header)?;
+                    for record in batch.raw() {
+                        let record = record
+                            .map_err(|problem| segment.malformed(&header, &problem.to_string()))?;
+                        let offset = header.offset_of(&record);
+                        if let Some(key) = record.key.filter(|_| offset >= self.first_dirty_offset)
+                        {
+                            map.put(key, offset);
+                        }
+                    }
+                }
+                mapped_to = header.last_offset() + 1;
+            }
+        }
+        Ok((map, self.end_offset))
+    }
+
+    /// Neighbours that fit into one segment.
+    fn groups(&self, segments: &[Arc<Segment>]) -> Vec<Vec<Arc<Segment>>> {
+        let mut groups: Vec<Vec<Arc<Segment>>> = Vec::new();
+        let mut size = 0;
+        for (index, segment) in segments.iter().enumerate() {
+            let next_offset = segments
+                .get(index + 1)
+                .map_or(self.end_offset, |next| next.base_offset());
+            let fits = groups.last().is_some_and(|group| {
+                size + segment.size() <= u64::from(self.config.segment_bytes)
+                    && next_offset - group[0].base_offset() <= i64::from(i32::MAX)
+            });
+            match groups.last_mut() {
+                Some(group) if fits => group.push(segment.clone()),
+                _ => {
+                    groups.push(vec![segment.clone()]);
+                    size = 0;
+                }
+            }
+            size += segment.size();
+        }
+        groups
+    }
+
+    fn rewrite(&self, old: &[Arc<Segment>], map: &OffsetMap) -> Result<Segment, LogError> {
+        let new = Segment::create_as(self.shared.folder.clone(), old[0].base_offset(), ".cleaned")?;
+        let mut filter = Filter::new(&new, map, self);
+        let written = filter.run(old);
+        if written.is_err() {
+            Trash::remove_now(&new)?;
+        }
+        written.map(|()| new)
+    }
+}
+
+fn open(
+    segment: &Segment,
+    position: u64,
+    header: &milena_protocol::records::BatchHeader,
+) -> Result<OpenBatch, LogError> {
+    let batch = segment.read_batch(position, header)?;
+    OpenBatch::open(*header, &batch, DECOMPRESSED_SIZE_MAX)
+        .map_err(|problem| segment.malformed(header, &problem.to_string()))
+}
+
+#[cfg(test)]
+mod tests;

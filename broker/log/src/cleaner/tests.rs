@@ -1,0 +1,274 @@
+use super::*;
+use crate::{BatchToAppend, LogConfig, Opening, ReadError, Stamp};
+use milena_protocol::Uuid;
+use milena_protocol::records::{BatchBuilder, BatchHeader, BatchOptions, Compression, records};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+const OPENING: Opening = Opening {
+    clean_shutdown: false,
+    recovery_point: 0,
+    log_start_offset: 0,
+    topic_id: Uuid::ZERO,
+    now_ms: 0,
+};
+
+fn config() -> LogConfig {
+    LogConfig {
+        segment_bytes: 1_000,
+        index_interval_bytes: 100,
+        compact: true,
+        delete: false,
+        min_cleanable_dirty_ratio: 0.0,
+        delete_retention_ms: 100,
+        ..LogConfig::default()
+    }
+}
+
+fn open_log(folder: &Path) -> Log {
+    Log::open(folder, config(), OPENING).unwrap().0
+}
+
+fn put(log: &mut Log, pairs: &[(&str, Option<&str>)], codec: Compression) {
+    put_as(
+        log,
+        pairs,
+        BatchOptions {
+            codec: codec.into(),
+            ..BatchOptions::default()
+        },
+    );
+}
+
+fn put_as(log: &mut Log, pairs: &[(&str, Option<&str>)], options: BatchOptions) {
+    let mut builder = BatchBuilder::new(options);
+    for (key, value) in pairs {
+        builder
+            .push(7, Some(key.as_bytes()), value.map(str::as_bytes), &[])
+            .unwrap();
+    }
+    let body = builder.finish().unwrap();
+    let header = BatchHeader::parse(&body).unwrap();
+    let stamp = Stamp {
+        leader_epoch: 0,
+        now_ms: 0,
+        log_append_time: false,
+    };
+    log.append(&[BatchToAppend { header, body }], stamp)
+        .unwrap();
+}
+
+type Found = Vec<(i64, String, Option<String>)>;
+
+fn all(log: &Log) -> Result<Found, ReadError> {
+    let reader = log.reader();
+    let (mut next, mut found) = (reader.log_start_offset(), Vec::new());
+    while next < reader.log_end_offset() {
+        let batches = reader.read(next, 500, i64::MAX, true)?.read()?;
+        for record in records(&batches.bytes, 1 << 20) {
+            let record = record.unwrap();
+            let text = |bytes: &bytes::Bytes| String::from_utf8(bytes.to_vec()).unwrap();
+            found.push((
+                record.offset,
+                text(record.key.as_ref().unwrap()),
+                record.value.as_ref().map(text),
+            ));
+        }
+        assert!(batches.next_offset > next);
+        next = batches.next_offset;
+    }
+    Ok(found)
+}
+
+fn clean(log: &mut Log, from: i64, map_bytes: usize, now_ms: i64) -> Option<i64> {
+    let plan = log.cleaning_plan(from, i64::MAX, now_ms).unwrap()?;
+    let cleaned = plan.clean(map_bytes).unwrap();
+    log.install(cleaned, now_ms, &mut Trash::default()).unwrap()
+}
+
+fn latest(found: &Found) -> BTreeMap<String, Option<String>> {
+    found
+        .iter()
+        .map(|(_, key, value)| (key.clone(), value.clone()))
+        .collect()
+}
+
+fn fill(log: &mut Log, rounds: i32) {
+    for round in 0..rounds {
+        let codec = [Compression::None, Compression::Lz4, Compression::Zstd][round as usize % 3];
+        let (a, b) = (format!("k{}", round % 5), format!("k{}", round % 7));
+        let value = format!("v{round}");
+        put(
+            log,
+            &[(&a, Some(&value)), ("all", Some(&value)), (&b, Some("b"))],
+            codec,
+        );
+    }
+    log.roll(0).unwrap();
+}
+
+#[test]
+fn the_last_value_of_each_key_stays_at_its_offset() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut log = open_log(folder.path());
+    fill(&mut log, 60);
+    let before = all(&log).unwrap();
+    let size = log.reader().size_bytes();
+    let cleaned_to = clean(&mut log, 0, 1 << 20, 0);
+    assert_eq!(cleaned_to, Some(180));
+    let after = all(&log).unwrap();
+    assert_eq!(latest(&after), latest(&before));
+    assert_eq!(after.len(), latest(&before).len());
+    assert!(after.iter().all(|record| before.contains(record)));
+    assert!(log.reader().size_bytes() < size / 3);
+    assert_eq!(clean(&mut log, 180, 1 << 20, 0), None);
+}
+
+#[test]
+fn little_memory_takes_several_runs_to_the_same_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut log = open_log(folder.path());
+    fill(&mut log, 60);
+    let wanted = latest(&all(&log).unwrap());
+    let (mut from, mut runs) = (0, 0);
+    while let Some(cleaned_to) = clean(&mut log, from, 200, 0) {
+        assert!(cleaned_to > from);
+        (from, runs) = (cleaned_to, runs + 1);
+        assert_eq!(latest(&all(&log).unwrap()), wanted);
+    }
+    assert!(runs > 2 && from == 180);
+}
+
+#[test]
+fn a_tombstone_stays_for_its_time_and_then_goes() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut log = open_log(folder.path());
+    put(
+        &mut log,
+        &[("a", Some("1")), ("b", Some("1"))],
+        Compression::None,
+    );
+    put(&mut log, &[("a", None)], Compression::Gzip);
+    log.roll(0).unwrap();
+    clean(&mut log, 0, 1 << 20, 1_000).unwrap();
+    let tombstone = (2, "a".to_owned(), None);
+    assert_eq!(
+        all(&log).unwrap(),
+        [(1, "b".into(), Some("1".into())), tombstone.clone()]
+    );
+    for (now_ms, stays) in [(1_100, true), (1_101, false)] {
+        put(&mut log, &[("c", Some("1"))], Compression::None);
+        log.roll(0).unwrap();
+        clean(&mut log, 3, 1 << 20, now_ms).unwrap();
+        assert_eq!(all(&log).unwrap().contains(&tombstone), stays, "{now_ms}");
+    }
+}
+
+#[test]
+fn a_producers_last_sequence_survives_the_removal_of_its_records() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut log = open_log(folder.path());
+    let producer = BatchOptions {
+        producer_id: 9,
+        producer_epoch: 0,
+        base_sequence: 0,
+        ..BatchOptions::default()
+    };
+    put_as(&mut log, &[("a", Some("1")), ("a", Some("2"))], producer);
+    put(&mut log, &[("a", Some("3"))], Compression::None);
+    log.roll(0).unwrap();
+    clean(&mut log, 0, 1 << 20, 0).unwrap();
+    assert_eq!(all(&log).unwrap().len(), 1);
+    drop(log);
+    for path in std::fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+    {
+        if path.extension().is_some_and(|end| end == "snapshot") {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    let log = open_log(folder.path());
+    assert_eq!(log.active_producers()[0].last_sequence, 1);
+}
+
+#[test]
+fn a_crash_at_any_step_of_the_swap_leaves_the_old_or_the_new_segments() {
+    for step in 0..3 {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = open_log(folder.path());
+        fill(&mut log, 60);
+        let wanted = latest(&all(&log).unwrap());
+        let plan = log.cleaning_plan(0, i64::MAX, 0).unwrap().unwrap();
+        let cleaned = plan.clean(1 << 20).unwrap();
+        if step >= 1 {
+            cleaned.groups[0].new.rename(".swap").unwrap();
+        }
+        if step >= 2 {
+            Trash::rename_for_deletion(&cleaned.groups[0].old[0]).unwrap();
+        }
+        let end = log.log_end_offset();
+        drop(log);
+        let log = open_log(folder.path());
+        assert_eq!(log.log_end_offset(), end);
+        assert_eq!(latest(&all(&log).unwrap()), wanted, "step {step}");
+        let names = std::fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name());
+        for name in names.map(|name| name.into_string().unwrap()) {
+            assert!(
+                !name.ends_with(".swap") && !name.ends_with(".cleaned"),
+                "{name}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_log_that_was_cut_meanwhile_throws_the_cleaning_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut log = open_log(folder.path());
+    fill(&mut log, 30);
+    let cleaned = log
+        .cleaning_plan(0, i64::MAX, 0)
+        .unwrap()
+        .unwrap()
+        .clean(1 << 20)
+        .unwrap();
+    log.truncate_to(10, 0).unwrap();
+    assert_eq!(
+        log.install(cleaned, 0, &mut Trash::default()).unwrap(),
+        None
+    );
+    assert_eq!(log.log_end_offset(), 9);
+}
+
+#[test]
+fn dirt_age_and_lag_decide() {
+    let segment = |base_offset: i64, youngest_ms: i64| Candidate {
+        base_offset,
+        next_offset: base_offset + 10,
+        size: 100,
+        youngest_ms,
+    };
+    let segments = [segment(0, 10), segment(10, 20), segment(20, 30)];
+    let base = LogConfig {
+        min_cleanable_dirty_ratio: 0.5,
+        ..config()
+    };
+    let decide = |from, hw, config: &LogConfig| decide(&segments, from, hw, 100, config);
+    assert_eq!(decide(0, 30, &base), Some(30));
+    assert_eq!(decide(0, 29, &base), Some(20));
+    assert_eq!(decide(20, 30, &base), None);
+    assert_eq!(decide(30, 30, &base), None);
+    let overdue = LogConfig {
+        max_compaction_lag_ms: 60,
+        ..base
+    };
+    assert_eq!(decide(20, 30, &overdue), Some(30));
+    let lagging = LogConfig {
+        min_compaction_lag_ms: 75,
+        ..base
+    };
+    assert_eq!(decide(0, 30, &lagging), Some(20));
+}

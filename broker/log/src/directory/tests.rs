@@ -1,0 +1,68 @@
+use super::*;
+
+#[test]
+fn a_directory_keeps_its_identity_and_refuses_another_cluster_or_node_naming_both() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = DataDirectory::open(folder.path(), 1, None).unwrap();
+    let identity = first.identity().clone();
+    drop(first);
+    let again = DataDirectory::open(folder.path(), 1, None).unwrap();
+    assert_eq!(*again.identity(), identity);
+    drop(again);
+    let error = DataDirectory::open(folder.path(), 1, Some("other"))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("other") && error.contains(&identity.cluster_id),
+        "{error}"
+    );
+    let error = DataDirectory::open(folder.path(), 42, None)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("node 1") && error.contains("node 42"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_directory_in_use_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let _held = DataDirectory::open(folder.path(), 1, None).unwrap();
+    let error = DataDirectory::open(folder.path(), 1, None).unwrap_err();
+    assert!(matches!(error, DirectoryError::InUse { .. }), "{error}");
+}
+
+#[test]
+fn a_clean_stop_is_known_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = DataDirectory::open(folder.path(), 1, None).unwrap();
+    assert_eq!(directory.take_clean_shutdown().unwrap(), None);
+    directory.mark_clean_shutdown(77).unwrap();
+    assert_eq!(directory.take_clean_shutdown().unwrap(), Some(77));
+    assert_eq!(directory.take_clean_shutdown().unwrap(), None);
+}
+
+#[test]
+fn folders_are_told_apart_by_their_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = DataDirectory::open(folder.path(), 1, None).unwrap();
+    for name in ["a.b-c-3", "quorum", "x-y"] {
+        std::fs::create_dir(folder.path().join(name)).unwrap();
+    }
+    let long = "t".repeat(249);
+    std::fs::create_dir(directory.partition_path(&long, 12)).unwrap();
+    std::fs::create_dir(directory.partition_path("u", 0)).unwrap();
+    let deleted = directory.rename_deleted(&long, 12).unwrap();
+    let stray = directory.rename_stray("u", 0).unwrap();
+    let found = directory.partition_folders().unwrap();
+    let log = PartitionFolder::Log {
+        topic: "a.b-c".into(),
+        partition: 3,
+        path: folder.path().join("a.b-c-3"),
+    };
+    assert_eq!(found.len(), 3);
+    assert!(found.contains(&log));
+    assert!(found.contains(&PartitionFolder::Deleted(deleted)));
+    assert!(found.contains(&PartitionFolder::Stray(stray)));
+}
