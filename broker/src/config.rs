@@ -96,14 +96,11 @@ impl BrokerConfig {
     #[must_use]
     pub fn with_dynamic(&self, cluster: &Values, broker: &Values) -> Self {
         let usable = |values: &Values| {
-            let usable = values.iter().filter(|(name, value)| {
-                find(name).is_some_and(|s| s.update != Update::ReadOnly && s.check(value).is_ok())
+            let usable = values.iter().filter_map(|(name, value)| {
+                let setting = find(name).filter(|setting| setting.update != Update::ReadOnly)?;
+                Some((name.clone(), setting.check(value).ok()?))
             });
-            Arc::new(
-                usable
-                    .map(|(name, value)| (name.clone(), value.clone()))
-                    .collect(),
-            )
+            Arc::new(usable.collect())
         };
         let layers = Layers {
             start: self.layers.start.clone(),
