@@ -118,6 +118,7 @@ impl<'a> Iterator for RawRecords<'a> {
 }
 
 /// Takes one record off the front of `rest`.
+#[inline(always)]
 pub(super) fn take_record<'a>(rest: &mut &'a [u8]) -> Result<RawRecord<'a>, RecordProblem> {
     let len = varint::take_i32(rest)?;
     let mut body = take(rest, len)?;
@@ -137,7 +138,7 @@ pub(super) fn take_record<'a>(rest: &mut &'a [u8]) -> Result<RawRecord<'a>, Reco
     }
 }
 
-#[inline]
+#[inline(always)]
 fn take<'a>(rest: &mut &'a [u8], len: i32) -> Result<&'a [u8], RecordProblem> {
     let (taken, after) = usize::try_from(len)
         .ok()
@@ -147,7 +148,7 @@ fn take<'a>(rest: &mut &'a [u8], len: i32) -> Result<&'a [u8], RecordProblem> {
     Ok(taken)
 }
 
-#[inline]
+#[inline(always)]
 fn take_nullable<'a>(rest: &mut &'a [u8]) -> Result<Option<&'a [u8]>, RecordProblem> {
     match varint::take_i32(rest)? {
         -1 => Ok(None),
@@ -155,7 +156,7 @@ fn take_nullable<'a>(rest: &mut &'a [u8]) -> Result<Option<&'a [u8]>, RecordProb
     }
 }
 
-#[inline]
+#[inline(always)]
 fn take_headers<'a>(body: &mut &'a [u8]) -> Result<RawHeaders<'a>, RecordProblem> {
     let count = varint::take_i32(body)?;
     let bytes = *body;
