@@ -1,0 +1,130 @@
+"""What every suite does, and how it is checked: README.md beside this folder tells it as a story.
+
+A suite is a program `SUITE BOOTSTRAP PREFIX before|after`. Record `i` of partition `p` always has the same key,
+value, header and timestamp, and is always sent as the `i`-th of its partition; so what comes back can be compared
+offset by offset, in another process and after a restart as well.
+"""
+import faulthandler
+import sys
+import time
+import traceback
+
+PARTITIONS = 3
+ROUND = 4           # records a partition gets with each acks and codec
+LIMIT_S = 30        # for one wait; a broker on localhost answers in milliseconds, a rebalance in seconds
+PAUSE_S = 0.02      # between two attempts
+SUITE_LIMIT_S = 170  # the harness gives 180
+
+
+class Failed(Exception):
+    """A promise that did not hold; the text is all that the user sees."""
+
+
+def ensure(condition, message):
+    if not condition:
+        raise Failed(message)
+
+
+def equal(what, found, wanted):
+    ensure(found == wanted, f"{what}: found {found!r}, wanted {wanted!r}")
+
+
+def until(what, attempt, limit_s=LIMIT_S):
+    """Repeats `attempt` until it returns something true, and returns that."""
+    deadline = time.monotonic() + limit_s
+    while True:
+        found = attempt()
+        if found:
+            return found
+        ensure(time.monotonic() < deadline, f"{what}: not within {limit_s} s")
+        time.sleep(PAUSE_S)
+
+
+class Plan:
+    """Names and records of one run; `sent` counts what each partition holds."""
+
+    def __init__(self, bootstrap, prefix):
+        self.bootstrap = bootstrap
+        self.topic = prefix
+        self.group = f"{prefix}-group"
+        self.first_ms = int(time.time() * 1000)
+        self.sent = 0
+
+    def named(self, suffix):
+        return f"{self.topic}-{suffix}"
+
+    def round(self, count=ROUND):
+        """The next `count` records of each partition, as (partition, index); counts them as sent."""
+        first, self.sent = self.sent, self.sent + count
+        return [(p, i) for i in range(first, self.sent) for p in range(PARTITIONS)]
+
+    @staticmethod
+    def key(partition, index):
+        return b"k-%d-%d" % (partition, index)
+
+    @staticmethod
+    def value(partition, index):
+        """Long and repetitive enough that every codec has something to do."""
+        return b"v-%d-%d " % (partition, index) * 20
+
+    def timestamp_ms(self, index):
+        return self.first_ms + index
+
+    @staticmethod
+    def header(partition, index):
+        return "place", b"%d/%d" % (partition, index)
+
+
+class Seen:
+    """Records that came back. Refuses one that is not what the plan says, or that comes twice."""
+
+    def __init__(self, what):
+        self.what = what
+        self.places = set()
+
+    def add(self, partition, offset, value, key=None, header=None):
+        place = (partition, offset)
+        ensure(place not in self.places, f"{self.what}: partition {partition} offset {offset} came twice")
+        equal(f"{self.what}: value at partition {partition} offset {offset}", value, Plan.value(partition, offset))
+        if key is not None:
+            equal(f"{self.what}: key at partition {partition} offset {offset}", key, Plan.key(partition, offset))
+        if header is not None:
+            equal(f"{self.what}: header at partition {partition} offset {offset}", header,
+                  Plan.header(partition, offset))
+        self.places.add(place)
+
+    def holds(self, first, end):
+        """Whether every partition's offsets from `first` up to, not including, `end` have been seen."""
+        return len(self.places) >= (end - first) * PARTITIONS
+
+    def check(self, first, end):
+        wanted = {(p, i) for p in range(PARTITIONS) for i in range(first, end)}
+        missing, extra = sorted(wanted - self.places), sorted(self.places - wanted)
+        ensure(not missing, f"{self.what}: {len(missing)} records missing, the first at (partition, offset) "
+                            f"{missing[:1]}; saw {len(self.places)}")
+        ensure(not extra, f"{self.what}: {len(extra)} records that belong elsewhere, the first at "
+                          f"(partition, offset) {extra[:1]}")
+
+
+def halves(assignments):
+    """Whether two members share the partitions: all of them, none twice, nobody idle."""
+    one, two = assignments
+    return one and two and not set(one) & set(two) and len(set(one) | set(two)) == PARTITIONS
+
+
+def run(before, after):
+    """Runs the phase that the command line asks for; one line on stderr and exit status 1 if it fails."""
+    if len(sys.argv) != 4 or sys.argv[3] not in ("before", "after"):
+        sys.exit(f"usage: {sys.argv[0]} BOOTSTRAP PREFIX before|after")
+    faulthandler.dump_traceback_later(SUITE_LIMIT_S, exit=True)
+    bootstrap, prefix, phase = sys.argv[1:]
+    try:
+        {"before": before, "after": after}[phase](Plan(bootstrap, prefix))
+    except Exception as error:  # whatever the client raised is the finding
+        if not isinstance(error, Failed):
+            traceback.print_exc()
+        step = traceback.extract_tb(error.__traceback__)
+        here = [frame.name for frame in step if frame.filename == sys.argv[0] or "suite" in frame.filename]
+        print(f"FAILED {phase} in {' > '.join(here)}: {type(error).__name__}: {error}", file=sys.stderr)
+        sys.exit(1)
+    print(f"{phase}: ok")
