@@ -1,1 +1,5 @@
-//! What the end-to-end tests share.
+//! What the end-to-end tests share: a broker process, and the suites of real clients that run against it.
+
+pub mod broker;
+pub mod process;
+pub mod suite;

@@ -99,7 +99,7 @@ func commitByOffsetManager(p *plan.Plan, client sarama.Client) {
 		managed, err := manager.ManagePartition(p.Topic, partition)
 		plan.Ok("manage a partition", err)
 		managed.MarkOffset(plan.Half, plan.HalfOf(partition))
-		defer managed.Close()
+		defer managed.AsyncClose()
 	}
 	manager.Commit()
 	managedOffsets(p, plan.Half)
@@ -116,7 +116,7 @@ func managedOffsets(p *plan.Plan, wanted int64) {
 		offset, metadata := managed.NextOffset()
 		plan.Equal("offset committed by OffsetManager", offset, wanted)
 		plan.Equal("metadata committed by OffsetManager", metadata, plan.HalfOf(partition))
-		plan.Ok("close a managed partition", managed.Close())
+		managed.AsyncClose()
 	}
 	plan.Ok("close the OffsetManager", manager.Close())
 }
@@ -129,7 +129,7 @@ func resumeByOffsetManager(p *plan.Plan, client sarama.Client) {
 		managed, err := manager.ManagePartition(p.Topic, partition)
 		plan.Ok("manage a partition", err)
 		managed.MarkOffset(p.Sent, plan.HalfOf(partition))
-		defer managed.Close()
+		defer managed.AsyncClose()
 	}
 	manager.Commit()
 	managedOffsets(p, p.Sent)

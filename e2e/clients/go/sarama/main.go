@@ -59,7 +59,6 @@ func config() *sarama.Config {
 	config.Metadata.Retry.Max = 10
 	config.Producer.Partitioner = sarama.NewManualPartitioner
 	config.Producer.Return.Successes = true
-	config.Producer.Retry.Max = 0 // nothing here should need one
 	config.Consumer.Offsets.Initial = sarama.OffsetOldest
 	config.Consumer.Offsets.AutoCommit.Enable = false
 	config.Consumer.Group.Heartbeat.Interval = 500 * time.Millisecond
@@ -189,7 +188,7 @@ func produce(p *plan.Plan, acks sarama.RequiredAcks, codec sarama.CompressionCod
 
 func produceIdempotent(p *plan.Plan) {
 	config := config()
-	config.Producer.Idempotent, config.Producer.Retry.Max = true, 5 // sarama refuses none
+	config.Producer.Idempotent = true
 	config.Producer.RequiredAcks, config.Net.MaxOpenRequests = sarama.WaitForAll, 1
 	send(p, config)
 }

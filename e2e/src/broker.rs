@@ -1,0 +1,182 @@
+//! One `milena serve` process with a data directory of its own, on free ports of 127.0.0.1.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::process;
+
+/// From start to ready; far more than a broker needs, for a machine that is busy with the other tests.
+const READY_LIMIT: Duration = Duration::from_secs(30);
+/// From SIGTERM to exit.
+const STOP_LIMIT: Duration = Duration::from_secs(30);
+/// Lines of the broker's log that a failing test prints.
+const TAIL_LINES: usize = 60;
+
+/// A running broker. Dropped, it is killed; if the test is failing, the end of its log is printed.
+pub struct Broker {
+    folder: TempDir,
+    port: u16,
+    http_port: u16,
+    arguments: Vec<String>,
+    child: Child,
+}
+
+impl Broker {
+    /// Starts a broker with further arguments of `milena serve`, and waits until it is ready.
+    ///
+    /// The binary is `MILENA_BIN`, or the `milena` that cargo has built beside the running test.
+    pub fn start(arguments: &[&str]) -> Result<Self> {
+        let folder = tempfile::tempdir().context("a temporary folder for the broker")?;
+        let (port, http_port) = free_ports()?;
+        let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
+        let child = spawn(folder.path(), port, http_port, &arguments)?;
+        let mut broker = Self {
+            folder,
+            port,
+            http_port,
+            arguments,
+            child,
+        };
+        broker.until_ready()?;
+        Ok(broker)
+    }
+
+    /// HOST:PORT for clients.
+    pub fn bootstrap(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// HOST:PORT of metrics and health.
+    pub fn http(&self) -> String {
+        format!("127.0.0.1:{}", self.http_port)
+    }
+
+    /// The data directory; it lives as long as this value.
+    pub fn data(&self) -> PathBuf {
+        data_in(self.folder.path())
+    }
+
+    /// SIGTERM; an error unless the broker ends by itself, with exit status 0 and within a bound.
+    pub fn stop(&mut self) -> Result<()> {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).context("SIGTERM to the broker")?;
+        let Some(status) = process::wait(&mut self.child, STOP_LIMIT) else {
+            bail!("the broker still runs {STOP_LIMIT:?} after SIGTERM");
+        };
+        ensure!(status.success(), "after SIGTERM the broker ended with {status}, not with exit status 0");
+        Ok(())
+    }
+
+    /// SIGKILL.
+    pub fn kill9(&mut self) -> Result<()> {
+        self.child.kill().context("SIGKILL to the broker")?;
+        self.child.wait().context("wait for the killed broker")?;
+        Ok(())
+    }
+
+    /// Starts it again after `stop` or `kill9`: same data, same ports.
+    pub fn start_again(&mut self) -> Result<()> {
+        self.child = spawn(self.folder.path(), self.port, self.http_port, &self.arguments)?;
+        self.until_ready()
+    }
+
+    fn until_ready(&mut self) -> Result<()> {
+        let http = self.http();
+        let child = &mut self.child;
+        let ready = process::poll(READY_LIMIT, || match child.try_wait() {
+            Ok(Some(status)) => Some(Err(status)),
+            _ => is_ready(&http).then_some(Ok(())),
+        });
+        match ready {
+            Some(Ok(())) => Ok(()),
+            Some(Err(status)) => bail!("the broker ended with {status} instead of getting ready:\n{}", self.log_tail()),
+            None => bail!("the broker is not ready after {READY_LIMIT:?}:\n{}", self.log_tail()),
+        }
+    }
+
+    /// The last lines that the broker has logged.
+    pub fn log_tail(&self) -> String {
+        let text = fs::read_to_string(log_in(self.folder.path())).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        if !matches!(self.child.try_wait(), Ok(Some(_))) && self.kill9().is_err() {
+            eprintln!("broker {} could not be killed", self.child.id());
+        }
+        if std::thread::panicking() {
+            eprintln!("--- the end of the broker's log ---\n{}", self.log_tail());
+        }
+    }
+}
+
+fn data_in(folder: &Path) -> PathBuf {
+    folder.join("data")
+}
+
+fn log_in(folder: &Path) -> PathBuf {
+    folder.join("broker.log")
+}
+
+fn spawn(folder: &Path, port: u16, http_port: u16, arguments: &[String]) -> Result<Child> {
+    let program = binary()?;
+    let log = File::options().create(true).append(true).open(log_in(folder)).context("the broker's log")?;
+    Command::new(&program)
+        .arg("serve")
+        .arg("--data")
+        .arg(data_in(folder))
+        .args(["--set", &format!("listeners=PLAINTEXT://127.0.0.1:{port}")])
+        .args(["--set", &format!("http.listener=127.0.0.1:{http_port}")])
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().context("the broker's log")?)
+        .stderr(log)
+        .spawn()
+        .with_context(|| format!("start {}", program.display()))
+}
+
+/// `target/PROFILE/milena` for a test that runs as `target/PROFILE/deps/NAME`.
+fn binary() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("MILENA_BIN") {
+        return Ok(path.into());
+    }
+    let test = std::env::current_exe().context("the path of the running test")?;
+    let built = test.ancestors().nth(2).context("the target folder of the running test")?.join("milena");
+    ensure!(
+        built.exists(),
+        "{} does not exist: run `cargo build -p milena` first, or set MILENA_BIN",
+        built.display()
+    );
+    Ok(built)
+}
+
+/// Two ports that were free a moment ago.
+fn free_ports() -> Result<(u16, u16)> {
+    let one = TcpListener::bind("127.0.0.1:0").context("a free port")?;
+    let two = TcpListener::bind("127.0.0.1:0").context("a free port")?;
+    Ok((one.local_addr()?.port(), two.local_addr()?.port()))
+}
+
+fn is_ready(http: &str) -> bool {
+    ask(http, "/healthz/ready").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
+}
+
+/// The whole answer to a GET, head and body.
+fn ask(http: &str, path: &str) -> io::Result<String> {
+    let mut stream = TcpStream::connect(http)?;
+    stream.set_read_timeout(Some(READY_LIMIT))?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {http}\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}

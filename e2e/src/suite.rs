@@ -1,0 +1,94 @@
+//! The suites of real clients under `e2e/clients`: installed on first use, then run as programs
+//! `SUITE BOOTSTRAP PREFIX before|after`.
+
+use std::io::{self, Write};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process_group};
+use tempfile::NamedTempFile;
+
+use crate::process;
+
+/// A download of every client on a slow line.
+const INSTALL_LIMIT: Duration = Duration::from_secs(1500);
+/// One phase of one suite while all others run too; the suites themselves give up a little earlier, and say at what.
+const PHASE_LIMIT: Duration = Duration::from_secs(300);
+/// The exit status by which `install.sh` says that a runtime is missing.
+const SKIPPED: i32 = 3;
+
+/// A suite that is installed.
+pub struct Suite {
+    name: &'static str,
+    program: PathBuf,
+}
+
+impl Suite {
+    /// Installs what the suite needs. `None`, and a line on stderr, if a runtime is missing and can't be installed.
+    pub fn installed(name: &'static str) -> Result<Option<Self>> {
+        let mut install = Command::new(clients().join("install.sh"));
+        install.arg(name).env("MILENA_CLIENTS_DIR", installed_in());
+        let done = bounded(&mut install, INSTALL_LIMIT).with_context(|| format!("install the suite {name}"))?;
+        match done.status {
+            Some(0) => {}
+            Some(SKIPPED) => {
+                // not eprintln, which the test harness keeps to itself when a test passes
+                io::stderr().write_all(done.output.as_bytes())?;
+                return Ok(None);
+            }
+            _ => bail!("install.sh {name} failed:\n{}", done.output),
+        }
+        let program = installed_in().join("bin").join(name);
+        Ok(Some(Self { name, program }))
+    }
+
+    /// Runs one phase; an error with all that the suite printed unless it succeeds within a bound.
+    pub fn run(&self, arguments: &[&str]) -> Result<()> {
+        let done = bounded(Command::new(&self.program).args(arguments), PHASE_LIMIT)?;
+        let what = format!("{} {}", self.name, arguments.join(" "));
+        match done.status {
+            Some(0) => Ok(()),
+            Some(status) => bail!("{what}: exit status {status}:\n{}", done.output),
+            None => bail!("{what}: killed by a signal, or by us after {PHASE_LIMIT:?}:\n{}", done.output),
+        }
+    }
+}
+
+fn clients() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("clients")
+}
+
+fn installed_in() -> PathBuf {
+    let default = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/clients");
+    std::env::var_os("MILENA_CLIENTS_DIR").map_or_else(default, PathBuf::from)
+}
+
+struct Done {
+    status: Option<i32>,
+    output: String,
+}
+
+/// Runs a command and what it starts as a process group, which is killed when the time is over.
+fn bounded(command: &mut Command, limit: Duration) -> Result<Done> {
+    let output = NamedTempFile::new().context("a file for the output")?;
+    let mut child: Child = command
+        .stdin(Stdio::null())
+        .stdout(output.reopen()?)
+        .stderr(output.reopen()?)
+        .process_group(0)
+        .spawn()
+        .with_context(|| format!("start {}", command.get_program().display()))?;
+    let ended = process::wait(&mut child, limit);
+    if ended.is_none() {
+        kill_process_group(Pid::from_child(&child), Signal::KILL).context("kill a suite")?;
+        child.wait().context("wait for a killed suite")?;
+    }
+    let output = std::fs::read(output.path()).context("read the output")?;
+    Ok(Done {
+        status: ended.and_then(|status| status.code()),
+        output: String::from_utf8_lossy(&output).into_owned(),
+    })
+}
