@@ -66,11 +66,15 @@ impl Broker {
 
     /// SIGTERM; an error unless the broker ends by itself, with exit status 0 and within a bound.
     pub fn stop(&mut self) -> Result<()> {
-        kill_process(Pid::from_child(&self.child), Signal::TERM).context("SIGTERM to the broker")?;
+        kill_process(Pid::from_child(&self.child), Signal::TERM)
+            .context("SIGTERM to the broker")?;
         let Some(status) = process::wait(&mut self.child, STOP_LIMIT) else {
             bail!("the broker still runs {STOP_LIMIT:?} after SIGTERM");
         };
-        ensure!(status.success(), "after SIGTERM the broker ended with {status}, not with exit status 0");
+        ensure!(
+            status.success(),
+            "after SIGTERM the broker ended with {status}, not with exit status 0"
+        );
         Ok(())
     }
 
@@ -83,7 +87,12 @@ impl Broker {
 
     /// Starts it again after `stop` or `kill9`: same data, same ports.
     pub fn start_again(&mut self) -> Result<()> {
-        self.child = spawn(self.folder.path(), self.port, self.http_port, &self.arguments)?;
+        self.child = spawn(
+            self.folder.path(),
+            self.port,
+            self.http_port,
+            &self.arguments,
+        )?;
         self.until_ready()
     }
 
@@ -96,8 +105,14 @@ impl Broker {
         });
         match ready {
             Some(Ok(())) => Ok(()),
-            Some(Err(status)) => bail!("the broker ended with {status} instead of getting ready:\n{}", self.log_tail()),
-            None => bail!("the broker is not ready after {READY_LIMIT:?}:\n{}", self.log_tail()),
+            Some(Err(status)) => bail!(
+                "the broker ended with {status} instead of getting ready:\n{}",
+                self.log_tail()
+            ),
+            None => bail!(
+                "the broker is not ready after {READY_LIMIT:?}:\n{}",
+                self.log_tail()
+            ),
         }
     }
 
@@ -130,7 +145,11 @@ fn log_in(folder: &Path) -> PathBuf {
 
 fn spawn(folder: &Path, port: u16, http_port: u16, arguments: &[String]) -> Result<Child> {
     let program = binary()?;
-    let log = File::options().create(true).append(true).open(log_in(folder)).context("the broker's log")?;
+    let log = File::options()
+        .create(true)
+        .append(true)
+        .open(log_in(folder))
+        .context("the broker's log")?;
     Command::new(&program)
         .arg("serve")
         .arg("--data")
@@ -151,7 +170,11 @@ fn binary() -> Result<PathBuf> {
         return Ok(path.into());
     }
     let test = std::env::current_exe().context("the path of the running test")?;
-    let built = test.ancestors().nth(2).context("the target folder of the running test")?.join("milena");
+    let built = test
+        .ancestors()
+        .nth(2)
+        .context("the target folder of the running test")?
+        .join("milena");
     ensure!(
         built.exists(),
         "{} does not exist: run `cargo build -p milena` first, or set MILENA_BIN",
@@ -175,7 +198,10 @@ fn is_ready(http: &str) -> bool {
 fn ask(http: &str, path: &str) -> io::Result<String> {
     let mut stream = TcpStream::connect(http)?;
     stream.set_read_timeout(Some(READY_LIMIT))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {http}\r\nConnection: close\r\n\r\n")?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: {http}\r\nConnection: close\r\n\r\n"
+    )?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     Ok(answer)

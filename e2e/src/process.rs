@@ -22,5 +22,7 @@ pub fn poll<T>(limit: Duration, mut attempt: impl FnMut() -> Option<T>) -> Optio
 
 /// The child's exit status, or `None` if it still runs after `limit`.
 pub fn wait(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
-    poll(limit, || child.try_wait().expect("a child can be waited for"))
+    poll(limit, || {
+        child.try_wait().expect("a child can be waited for")
+    })
 }

@@ -31,7 +31,8 @@ impl Suite {
     pub fn installed(name: &'static str) -> Result<Option<Self>> {
         let mut install = Command::new(clients().join("install.sh"));
         install.arg(name).env("MILENA_CLIENTS_DIR", installed_in());
-        let done = bounded(&mut install, INSTALL_LIMIT).with_context(|| format!("install the suite {name}"))?;
+        let done = bounded(&mut install, INSTALL_LIMIT)
+            .with_context(|| format!("install the suite {name}"))?;
         match done.status {
             Some(0) => {}
             Some(SKIPPED) => {
@@ -52,7 +53,10 @@ impl Suite {
         match done.status {
             Some(0) => Ok(()),
             Some(status) => bail!("{what}: exit status {status}:\n{}", done.output),
-            None => bail!("{what}: killed by a signal, or by us after {PHASE_LIMIT:?}:\n{}", done.output),
+            None => bail!(
+                "{what}: killed by a signal, or by us after {PHASE_LIMIT:?}:\n{}",
+                done.output
+            ),
         }
     }
 }

@@ -15,10 +15,14 @@ fn goes_on_after_a_restart(name: &'static str) -> Result<()> {
     let mut broker = Broker::start(&SETTINGS)?;
     let bootstrap = broker.bootstrap();
     let told = |broker: &Broker| format!("the broker's log ends with\n{}", broker.log_tail());
-    suite.run(&[&bootstrap, name, "before"]).with_context(|| told(&broker))?;
+    suite
+        .run(&[&bootstrap, name, "before"])
+        .with_context(|| told(&broker))?;
     broker.stop()?;
     broker.start_again()?;
-    suite.run(&[&bootstrap, name, "after"]).with_context(|| told(&broker))?;
+    suite
+        .run(&[&bootstrap, name, "after"])
+        .with_context(|| told(&broker))?;
     broker.stop()?;
     match Suite::installed("dump-log")? {
         Some(dump_log) => dump_log.run(&[&broker.data().to_string_lossy()]),
