@@ -5,3 +5,4 @@ pub mod cli;
 pub mod config;
 pub mod group;
 pub mod logging;
+pub mod quorum;

@@ -1,6 +1,6 @@
 //! An image as records, and back: a snapshot is written in the log's own words.
 
-use super::{Image, Mismatch, Partition, Position, Topic};
+use super::{Image, Partition, Position, Topic};
 use crate::configs::ConfigResource;
 use crate::names::{BrokerId, PartitionId};
 use crate::record::{
@@ -27,17 +27,10 @@ impl Image {
             .chain(self.feature_records())
     }
 
-    /// The image that records from [`Image::records`] build, at the position they were taken.
-    pub fn from_records<E: From<Mismatch>>(
-        position: Position,
-        records: impl IntoIterator<Item = Result<Record, E>>,
-    ) -> Result<Self, E> {
-        let mut image = Self::default();
-        for record in records {
-            image.apply(&record?)?;
-        }
-        image.position = position;
-        Ok(image)
+    /// This image, at the position that it was taken at: for one that was built from [`Image::records`].
+    #[must_use]
+    pub fn at(self, position: Position) -> Self {
+        Self { position, ..self }
     }
 
     fn config_records(&self) -> impl Iterator<Item = Record> {

@@ -1,0 +1,66 @@
+//! Every version of every record that was ever written stays readable, and today's are written as they were.
+
+use milena_metadata::{Record, RecordError};
+
+/// One line a version. Lines are added, never changed.
+const EVER_WRITTEN: &[&str] = &[
+    r#"{"type":"cluster","version":1,"cluster_id":"uXrgk6mQQqyZ-eZ9mAJkmQ"}"#,
+    r#"{"type":"broker","version":1,"id":1,"epoch":7,"incarnation":"AAAAAAAAAAAAAAAAAAAAAQ","endpoints":[{"listener":"PLAINTEXT","host":"localhost","port":9092,"security_protocol":"PLAINTEXT"}],"node":"n","rack":null,"pool":null,"directories":["AAAAAAAAAAAAAAAAAAAABA"],"software":"0.1.0","last_end":"clean","fenced":false,"draining":false}"#,
+    r#"{"type":"broker_state","version":1,"id":1,"epoch":7,"fenced":true,"draining":false}"#,
+    r#"{"type":"topic","version":1,"id":"AAAAAAAAAAAAAAAAAAAACA","name":"orders"}"#,
+    r#"{"type":"topic_removed","version":1,"id":"AAAAAAAAAAAAAAAAAAAACA"}"#,
+    r#"{"type":"partition","version":1,"topic":"AAAAAAAAAAAAAAAAAAAACA","partition":0,"replicas":[{"broker":1,"directory":"AAAAAAAAAAAAAAAAAAAABA"}],"isr":[1],"elr":[],"leader":1,"last_leader":null,"leader_epoch":2,"partition_epoch":3}"#,
+    r#"{"type":"config","version":1,"resource":"topic","name":"orders","key":"retention.ms","value":"1000"}"#,
+    r#"{"type":"config","version":1,"resource":"broker","name":"","key":"log.retention.ms","value":null}"#,
+    r#"{"type":"producer_ids","version":1,"broker":1,"broker_epoch":7,"next":1000}"#,
+    r#"{"type":"feature","version":1,"name":"milena.version","level":1}"#,
+];
+
+#[test]
+fn every_record_ever_written_is_readable_and_written_the_same() {
+    for line in EVER_WRITTEN {
+        let record = Record::from_json(line.as_bytes()).unwrap_or_else(|e| panic!("{line}: {e}"));
+        let mut written = Vec::new();
+        record.write_json(&mut written);
+        assert_eq!(std::str::from_utf8(&written).unwrap(), *line);
+    }
+}
+
+#[test]
+fn unknown_fields_are_skipped() {
+    for line in EVER_WRITTEN {
+        let longer = line.replacen("\"version\":1", "\"version\":1,\"later\":{\"a\":[1]}", 1);
+        assert_eq!(
+            Record::from_json(longer.as_bytes()).unwrap(),
+            Record::from_json(line.as_bytes()).unwrap()
+        );
+    }
+}
+
+#[test]
+fn newer_versions_and_unknown_types_are_refused_by_name() {
+    for line in [
+        r#"{"type":"topic","version":2}"#,
+        r#"{"type":"lease","version":1}"#,
+    ] {
+        let error = Record::from_json(line.as_bytes()).unwrap_err();
+        assert!(matches!(error, RecordError::Newer { .. }), "{error}");
+        assert!(error.to_string().contains("start the version that wrote"));
+    }
+}
+
+#[test]
+fn what_is_no_record_is_refused() {
+    for line in [
+        "",
+        "{}",
+        "[]",
+        "null",
+        r#"{"type":"broker_state","version":1,"id":-1,"epoch":7,"fenced":true,"draining":false}"#,
+        r#"{"type":"topic","version":1,"id":"short","name":"orders"}"#,
+        r#"{"type":"topic","version":1,"id":"AAAAAAAAAAAAAAAAAAAACA","name":"a b"}"#,
+    ] {
+        let error = Record::from_json(line.as_bytes()).unwrap_err();
+        assert!(matches!(error, RecordError::Malformed(_)), "{line}");
+    }
+}
