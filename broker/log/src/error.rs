@@ -31,6 +31,18 @@ impl StorageError {
             source: Arc::new(source),
         }
     }
+
+    /// As `of`, where the path is made only for the error.
+    pub(crate) fn at<'a>(
+        action: &'static str,
+        path: &'a dyn Fn() -> PathBuf,
+    ) -> impl FnOnce(io::Error) -> Self + 'a {
+        move |source| Self {
+            path: path(),
+            action,
+            source: Arc::new(source),
+        }
+    }
 }
 
 /// Why a log can't be opened or changed.

@@ -9,7 +9,7 @@
 //! index costs no memory. What a crash takes from the buffer is rebuilt by recovery.
 
 use std::io::{self, IoSlice};
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -20,6 +20,9 @@ use crate::files::LogFile;
 const PENDING_MAX: usize = 1024;
 /// A binary search ends in one read of this many bytes.
 const BLOCK: usize = 1024;
+
+/// Where the index's file is now; asked only when a file is opened, for it allocates.
+pub(crate) type PathOf<'a> = &'a dyn Fn() -> PathBuf;
 
 /// One entry of an index: a key that grows, and where it leads.
 pub(crate) trait Entry: Copy {
@@ -123,15 +126,15 @@ impl<E: Entry> Index<E> {
     }
 
     /// Whether the file exists and holds whole entries.
-    pub fn is_plausible(&self, path: &Path) -> bool {
+    pub fn is_plausible(&self, path: PathOf<'_>) -> bool {
         let whole = |len: u64| len.is_multiple_of(E::SIZE as u64);
-        std::fs::metadata(path).is_ok_and(|file| whole(file.len()))
+        std::fs::metadata(path()).is_ok_and(|file| whole(file.len()))
     }
 
     /// Forgets every entry, in the file too.
-    pub fn reset(&self, path: &Path) -> io::Result<()> {
+    pub fn reset(&self, path: PathOf<'_>) -> io::Result<()> {
         let mut state = self.state.lock();
-        let file = Arc::new(LogFile::open(path, true)?);
+        let file = Arc::new(LogFile::open(&path(), true)?);
         file.set_len(0)?;
         *state = State {
             file: Some(file),
@@ -143,7 +146,7 @@ impl<E: Entry> Index<E> {
     }
 
     /// Adds an entry behind the others.
-    pub fn push(&self, path: &Path, entry: E) -> io::Result<()> {
+    pub fn push(&self, path: PathOf<'_>, entry: E) -> io::Result<()> {
         let mut state = self.state.lock();
         state.load(path)?;
         entry.encode(&mut state.pending);
@@ -155,12 +158,12 @@ impl<E: Entry> Index<E> {
     }
 
     /// Writes what waits in memory.
-    pub fn write(&self, path: &Path) -> io::Result<()> {
+    pub fn write(&self, path: PathOf<'_>) -> io::Result<()> {
         self.state.lock().write(path)
     }
 
     /// Writes, syncs.
-    pub fn sync(&self, path: &Path) -> io::Result<()> {
+    pub fn sync(&self, path: PathOf<'_>) -> io::Result<()> {
         self.write(path)?;
         let file = self.state.lock().file.clone();
         file.map_or(Ok(()), |file| file.sync_data())
@@ -172,21 +175,21 @@ impl<E: Entry> Index<E> {
     }
 
     /// Bytes of all entries.
-    pub fn size(&self, path: &Path) -> io::Result<usize> {
+    pub fn size(&self, path: PathOf<'_>) -> io::Result<usize> {
         let mut state = self.state.lock();
         let stored = state.load(path)?;
         Ok(stored * E::SIZE + state.pending.len())
     }
 
     /// The last entry.
-    pub fn last(&self, path: &Path) -> io::Result<Option<E>> {
+    pub fn last(&self, path: PathOf<'_>) -> io::Result<Option<E>> {
         let mut state = self.state.lock();
         state.load(path)?;
         Ok(state.last)
     }
 
     /// The last entry for which `below` holds; `below` holds for a prefix of the entries.
-    pub fn floor(&self, path: &Path, below: impl Fn(&E) -> bool) -> io::Result<Option<E>> {
+    pub fn floor(&self, path: PathOf<'_>, below: impl Fn(&E) -> bool) -> io::Result<Option<E>> {
         let view = self.view(path)?;
         let Some(last) = view.last else {
             return Ok(None);
@@ -201,7 +204,7 @@ impl<E: Entry> Index<E> {
             .transpose()
     }
 
-    fn view(&self, path: &Path) -> io::Result<View<E>> {
+    fn view(&self, path: PathOf<'_>) -> io::Result<View<E>> {
         let mut state = self.state.lock();
         let stored = state.load(path)?;
         let file = if stored > 0 {
@@ -219,21 +222,21 @@ impl<E: Entry> Index<E> {
 }
 
 impl<E: Entry> State<E> {
-    fn open(&mut self, path: &Path) -> io::Result<Arc<LogFile>> {
+    fn open(&mut self, path: PathOf<'_>) -> io::Result<Arc<LogFile>> {
         if let Some(file) = &self.file {
             return Ok(file.clone());
         }
-        let file = Arc::new(LogFile::open(path, true)?);
+        let file = Arc::new(LogFile::open(&path(), true)?);
         self.file = Some(file.clone());
         Ok(file)
     }
 
     /// The entries in the file; looks at it the first time.
-    fn load(&mut self, path: &Path) -> io::Result<usize> {
+    fn load(&mut self, path: PathOf<'_>) -> io::Result<usize> {
         if let Some(stored) = self.stored {
             return Ok(stored);
         }
-        let stored = match std::fs::metadata(path) {
+        let stored = match std::fs::metadata(path()) {
             Ok(file) => file.len() as usize / E::SIZE,
             Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
             Err(error) => return Err(error),
@@ -248,7 +251,7 @@ impl<E: Entry> State<E> {
         Ok(stored)
     }
 
-    fn write(&mut self, path: &Path) -> io::Result<()> {
+    fn write(&mut self, path: PathOf<'_>) -> io::Result<()> {
         if self.pending.is_empty() {
             return Ok(());
         }
@@ -320,7 +323,7 @@ mod tests {
     #[test]
     fn a_lookup_finds_the_floor_in_the_file_and_in_the_buffer() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("0.index");
+        let path = || folder.path().join("0.index");
         let index = Index::lazy();
         for key in 1..=1000u32 {
             let entry = OffsetEntry {

@@ -180,10 +180,10 @@ impl Segment {
                 relative_offset: self.relative(header.last_offset()),
                 position: position as u32,
             };
-            let path = self.path("index");
+            let path = || self.path("index");
             self.offsets
                 .push(&path, entry)
-                .map_err(StorageError::of("write", &path))?;
+                .map_err(StorageError::at("write", &path))?;
             self.index_time(youngest)?;
         }
         Ok(())
@@ -195,7 +195,8 @@ impl Segment {
 
     fn note_timestamp(&self, header: &BatchHeader) -> Result<Youngest, StorageError> {
         let known = self.youngest()?;
-        if header.max_timestamp <= known.timestamp {
+        // A batch that compaction has emptied keeps its timestamp in its header only.
+        if header.record_count == 0 || header.max_timestamp <= known.timestamp {
             return Ok(known);
         }
         let youngest = Youngest {
@@ -207,8 +208,8 @@ impl Segment {
     }
 
     fn index_time(&self, youngest: Youngest) -> Result<(), StorageError> {
-        let path = self.path("timeindex");
-        let wrap = |error| StorageError::of("write", &path)(error);
+        let path = || self.path("timeindex");
+        let wrap = |error| StorageError::at("write", &path)(error);
         let last = self.times.last(&path).map_err(wrap)?;
         if youngest.timestamp > last.map_or(NO_TIMESTAMP, |entry| entry.timestamp) {
             let entry = TimeEntry {
@@ -225,11 +226,11 @@ impl Segment {
         if let Some(youngest) = *self.youngest.lock() {
             return Ok(youngest);
         }
-        let path = self.path("timeindex");
+        let path = || self.path("timeindex");
         let last = self
             .times
             .last(&path)
-            .map_err(StorageError::of("read", &path))?;
+            .map_err(StorageError::at("read", &path))?;
         let youngest = last.map_or(self.no_youngest(), |entry| Youngest {
             timestamp: entry.timestamp,
             offset: self.base_offset + i64::from(entry.relative_offset),
@@ -240,15 +241,15 @@ impl Segment {
 
     /// The larger index's bytes.
     pub fn index_size(&self) -> Result<usize, StorageError> {
-        let path = self.path("index");
+        let path = || self.path("index");
         let offsets = self
             .offsets
             .size(&path)
-            .map_err(StorageError::of("read", &path))?;
+            .map_err(StorageError::at("read", &path))?;
         let times = self
             .times
-            .size(&self.path("timeindex"))
-            .map_err(StorageError::of("read", &path))?;
+            .size(&|| self.path("timeindex"))
+            .map_err(StorageError::at("read", &path))?;
         Ok(offsets.max(times))
     }
 
@@ -260,14 +261,14 @@ impl Segment {
 
     /// Writes buffered index entries.
     pub fn write_indexes(&self) -> Result<(), StorageError> {
-        let path = self.path("index");
+        let path = || self.path("index");
         self.offsets
             .write(&path)
-            .map_err(StorageError::of("write", &path))?;
-        let path = self.path("timeindex");
+            .map_err(StorageError::at("write", &path))?;
+        let path = || self.path("timeindex");
         self.times
             .write(&path)
-            .map_err(StorageError::of("write", &path))
+            .map_err(StorageError::at("write", &path))
     }
 
     /// Syncs batches, then indexes.
@@ -276,14 +277,14 @@ impl Segment {
         self.file()?
             .sync_data()
             .map_err(StorageError::of("sync", &path))?;
-        let path = self.path("index");
+        let path = || self.path("index");
         self.offsets
             .sync(&path)
-            .map_err(StorageError::of("sync", &path))?;
-        let path = self.path("timeindex");
+            .map_err(StorageError::at("sync", &path))?;
+        let path = || self.path("timeindex");
         self.times
             .sync(&path)
-            .map_err(StorageError::of("sync", &path))
+            .map_err(StorageError::at("sync", &path))
     }
 
     /// A walk over the batches from `position` to the published end.
@@ -294,13 +295,13 @@ impl Segment {
 
     /// The first batch whose last offset is at least `offset`, and where it starts.
     pub fn find(&self, offset: i64) -> Result<Option<(u64, BatchHeader)>, LogError> {
-        let path = self.path("index");
+        let path = || self.path("index");
         let floor = self
             .offsets
             .floor(&path, |entry| {
                 self.base_offset + i64::from(entry.relative_offset) <= offset
             })
-            .map_err(StorageError::of("read", &path))?;
+            .map_err(StorageError::at("read", &path))?;
         let start = floor.map_or(0, |entry| u64::from(entry.position));
         match self.find_from(start, offset) {
             // An index that leads astray costs a walk, never a wrong answer.
@@ -336,40 +337,40 @@ impl Segment {
 
     /// The time index's last entry whose timestamp is below `timestamp`, as an absolute offset.
     pub fn time_floor(&self, timestamp: i64) -> Result<Option<i64>, StorageError> {
-        let path = self.path("timeindex");
+        let path = || self.path("timeindex");
         let floor = self
             .times
             .floor(&path, |entry| entry.timestamp < timestamp)
-            .map_err(StorageError::of("read", &path))?;
+            .map_err(StorageError::at("read", &path))?;
         Ok(floor.map(|entry| self.base_offset + i64::from(entry.relative_offset)))
     }
 
     /// Where the walk for the log's end may start after a clean stop: the last indexed batch.
     pub fn last_indexed_position(&self) -> Result<u64, StorageError> {
-        let path = self.path("index");
+        let path = || self.path("index");
         let last = self
             .offsets
             .last(&path)
-            .map_err(StorageError::of("read", &path))?;
+            .map_err(StorageError::at("read", &path))?;
         let position = last.map_or(0, |entry| u64::from(entry.position));
         Ok(if position < self.size() { position } else { 0 })
     }
 
     /// Whether both index files are there and whole; what they say is checked by whoever follows it.
     pub fn has_indexes(&self) -> bool {
-        self.offsets.is_plausible(&self.path("index"))
-            && self.times.is_plausible(&self.path("timeindex"))
+        self.offsets.is_plausible(&|| self.path("index"))
+            && self.times.is_plausible(&|| self.path("timeindex"))
     }
 
     fn reset_indexes(&self) -> Result<(), StorageError> {
-        let path = self.path("index");
+        let path = || self.path("index");
         self.offsets
             .reset(&path)
-            .map_err(StorageError::of("empty", &path))?;
-        let path = self.path("timeindex");
+            .map_err(StorageError::at("empty", &path))?;
+        let path = || self.path("timeindex");
         self.times
             .reset(&path)
-            .map_err(StorageError::of("empty", &path))
+            .map_err(StorageError::at("empty", &path))
     }
 
     /// Makes both indexes anew from the published batches.

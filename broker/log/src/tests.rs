@@ -6,6 +6,7 @@ use milena_protocol::records::{BATCH_HEADER_SIZE, BatchHeader, crc32c};
 
 use crate::{BatchToAppend, Log, LogConfig, Opening, Recovery, Stamp};
 
+mod model;
 mod recovery;
 
 /// A batch of `count` records that are no real records: the log never looks inside.
