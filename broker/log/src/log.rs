@@ -143,7 +143,7 @@ impl Log {
         self.epochs.of(offset)
     }
 
-    /// Gives back the descriptors of files that nobody has used since the last call, and reserved blocks.
+    /// Gives back the descriptors of files that nobody has used since the last call.
     pub fn close_idle(&mut self) {
         for segment in self.shared.segments() {
             segment.close_idle();
