@@ -1,12 +1,23 @@
 //! The command line: one file a command, and what ends the process with which code.
 
+mod bench;
+mod cluster;
 mod completions;
 mod config;
+mod consume;
+mod failure;
+mod group;
+mod log;
+mod output;
+mod produce;
+mod topic;
 
 use std::fmt;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use failure::exit_of;
 
 /// A Kafka-compatible broker, and tools for any Kafka.
 #[derive(Debug, Parser)]
@@ -24,6 +35,12 @@ Exit codes:
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Topic(topic::TopicArgs),
+    Produce(produce::ProduceArgs),
+    Consume(consume::ConsumeArgs),
+    Group(group::GroupArgs),
+    Bench(bench::BenchArgs),
+    Log(log::LogArgs),
     /// What can be configured.
     Config(config::Config),
     /// Print a script that completes commands in a shell.
@@ -34,6 +51,12 @@ impl Cli {
     /// Runs the command, and says on stderr what went wrong.
     pub fn run(self) -> ExitCode {
         let done = match self.command {
+            Command::Topic(args) => return exit_of(topic::run(args)),
+            Command::Produce(args) => return exit_of(produce::run(args)),
+            Command::Consume(args) => return exit_of(consume::run(args)),
+            Command::Group(args) => return exit_of(group::run(args)),
+            Command::Bench(args) => return exit_of(bench::run(args)),
+            Command::Log(args) => return exit_of(async { log::run(args) }),
             Command::Config(command) => command.run(),
             Command::Completions(command) => command.run(),
         };

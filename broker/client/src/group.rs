@@ -117,6 +117,15 @@ impl GroupConsumer {
         self.consumer.positions()
     }
 
+    /// Consumes the partition again from `offset`, if it is assigned.
+    pub fn rewind(&mut self, partition: (String, i32), offset: i64) {
+        let mut positions = self.consumer.positions().clone();
+        if let Some(position) = positions.get_mut(&partition) {
+            *position = offset;
+            self.consumer.assign(positions);
+        }
+    }
+
     /// Joins where it is out, commits when it is time, and returns what one leader's answer brought. What
     /// was returned before counts as consumed. Dropping this future loses nothing but time.
     pub async fn poll(&mut self) -> Result<Vec<Fetched>, Error> {

@@ -32,5 +32,5 @@ pub use consumer::{Consumer, ConsumerOptions, Fetched, StartAt};
 pub use error::{ConnectionError, Error};
 pub use metadata::{Broker, Cluster, Partition, Topic};
 pub use producer::{
-    Acks, Delivered, Delivery, OnDelivery, Placed, Producer, ProducerOptions, Record,
+    Acks, Delivered, Delivery, OnDelivery, Placed, Producer, ProducerOptions, Record, producer_id,
 };

@@ -214,6 +214,12 @@ impl Sticky {
     }
 }
 
+/// A producer id and epoch that nobody has had: for those who build batches themselves.
+pub async fn producer_id(client: &Client) -> Result<(i64, i16), Error> {
+    let given = batch::new_identity(client).await?;
+    Ok((given.producer_id, given.epoch))
+}
+
 impl Producer {
     /// A producer; an idempotent one gets its id from the cluster first.
     pub async fn start(client: Client, mut options: ProducerOptions) -> Result<Self, Error> {

@@ -411,7 +411,7 @@ fn is_not_a_setting(variable: &str) -> bool {
 }
 
 /// Variables that the command line reads itself.
-pub const COMMAND_LINE_VARIABLES: &[&str] = &["MILENA_CONFIG", "MILENA_BOOTSTRAP_SERVER"];
+pub const COMMAND_LINE_VARIABLES: &[&str] = &["MILENA_CONFIG", "MILENA_BOOTSTRAP"];
 
 /// The known name that is most like this one, where one is like it at all.
 pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {

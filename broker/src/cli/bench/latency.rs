@@ -1,0 +1,188 @@
+//! `milena bench latency`: from producer to consumer, at a fixed rate.
+//!
+//! Each value begins with the nanoseconds at which its record was due, by a clock that both ends share: a
+//! producer that falls behind is part of what is measured.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use milena_client::admin::When;
+use milena_client::{
+    Client, Consumer, ConsumerOptions, Fetched, Producer, ProducerOptions, Record, StartAt,
+};
+
+use super::load::{Pace, value};
+use super::report::Meter;
+use super::{TopicChoice, Until};
+use crate::cli::cluster::{ClusterArgs, duration};
+use crate::cli::failure::{Exit, Failure};
+use crate::cli::produce::AcksArg;
+
+/// Bytes of a value that hold the time.
+const STAMP_BYTES: usize = 8;
+/// What is on its way when the last record was sent must come within this.
+const TAIL_MAX: Duration = Duration::from_secs(30);
+/// How long it runs where nobody says.
+const DURATION_DEFAULT: Duration = Duration::from_secs(10);
+
+/// Measure records end to end.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Latency {
+    #[command(flatten)]
+    topic: TopicChoice,
+    #[command(flatten)]
+    until: Until,
+    /// Records a second
+    #[arg(short, long, value_name = "RECORDS/S", default_value_t = 5000.0)]
+    rate: f64,
+    /// Bytes of each record's value
+    #[arg(short = 's', long, value_name = "BYTES", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(8..=100_000_000))]
+    record_size: u32,
+    /// How long a batch waits to be filled
+    #[arg(long, value_name = "TIME", default_value = "0ms", value_parser = duration)]
+    linger: Duration,
+    /// When the broker answers
+    #[arg(long, value_enum, default_value_t = AcksArg::All)]
+    acks: AcksArg,
+    /// Leave the records of this first time out of the latencies
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration)]
+    warm_up: Duration,
+}
+
+impl Latency {
+    fn records(&self) -> u64 {
+        let duration = self.until.duration.unwrap_or(DURATION_DEFAULT);
+        let by_time = (duration.as_secs_f64() * self.rate) as u64;
+        self.until.records.unwrap_or(by_time)
+    }
+}
+
+/// Runs the command.
+pub(super) async fn run(cluster: &ClusterArgs, bench: Latency) -> Result<(), Failure> {
+    if !bench.rate.is_finite() || bench.rate <= 0.0 {
+        return Err(Failure::new(Exit::Usage, "--rate must be more than 0"));
+    }
+    let client = cluster.reach().await?;
+    let indexes = bench.topic.ready(&client).await?;
+    let topic = &bench.topic.topic;
+    let partitions: Vec<_> = indexes
+        .into_iter()
+        .map(|index| (topic.clone(), index))
+        .collect();
+    // Connections of its own: what is behind a fetch that waits would wait too.
+    let mut consumer = Consumer::new(cluster.client(), ConsumerOptions::default());
+    consumer
+        .start(&partitions, StartAt::When(When::End))
+        .await?;
+    let run = Arc::new(Run::new(&bench));
+    let reading = tokio::spawn(read(consumer, run.clone()));
+    let sent = send(client, &bench, partitions.len() as u64, &run).await;
+    run.is_sent.store(true, Ordering::Release);
+    sent?;
+    let received = tokio::time::timeout(TAIL_MAX, reading).await;
+    let received = received.map_err(|_| {
+        let text = format!("some records did not arrive within {TAIL_MAX:?}");
+        Failure::new(Exit::TimedOut, text)
+    })?;
+    received.map_err(|bug| Failure::new(Exit::Failed, bug.to_string()))??;
+    run.meter
+        .finish("latency, producer to consumer")
+        .print(cluster.output)
+}
+
+/// What both ends share.
+struct Run {
+    clock: Instant,
+    warm_until_ns: u64,
+    meter: Meter,
+    sent: AtomicU64,
+    is_sent: AtomicBool,
+}
+
+impl Run {
+    fn new(bench: &Latency) -> Self {
+        Self {
+            clock: Instant::now(),
+            warm_until_ns: bench.warm_up.as_nanos() as u64,
+            meter: Meter::start(bench.records()),
+            sent: AtomicU64::new(0),
+            is_sent: AtomicBool::new(false),
+        }
+    }
+
+    fn receive(&self, fetched: &Fetched) -> Result<(), Failure> {
+        let now = self.clock.elapsed().as_nanos() as u64;
+        for record in fetched.records()? {
+            let value = record.value.unwrap_or_default();
+            self.meter.add(1, value.len() as u64);
+            let stamp = value.first_chunk::<STAMP_BYTES>();
+            let due = stamp.map_or(0, |stamp| u64::from_be_bytes(*stamp));
+            if due >= self.warm_until_ns {
+                self.meter
+                    .took(Duration::from_nanos(now.saturating_sub(due)), 1);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether all that was sent and stored has arrived.
+    fn is_over(&self) -> bool {
+        let is_sent = self.is_sent.load(Ordering::Acquire);
+        let arrived = self.meter.records() + self.meter.failed();
+        is_sent && arrived >= self.sent.load(Ordering::Relaxed)
+    }
+}
+
+fn options(bench: &Latency, run: &Arc<Run>) -> ProducerOptions {
+    let run = run.clone();
+    ProducerOptions {
+        acks: bench.acks.into(),
+        idempotent: bench.acks == AcksArg::All,
+        linger: bench.linger,
+        on_delivery: Some(Arc::new(move |delivered| {
+            if delivered.outcome.is_err() {
+                run.meter.fail(delivered.sent_at.len() as u64);
+            }
+        })),
+        ..ProducerOptions::default()
+    }
+}
+
+async fn send(
+    client: Client,
+    bench: &Latency,
+    partitions: u64,
+    run: &Arc<Run>,
+) -> Result<(), Failure> {
+    let producer = Producer::start(client, options(bench, run)).await?;
+    let filler = value(bench.record_size as usize);
+    let topic: Arc<str> = bench.topic.topic.as_str().into();
+    let pace = Pace::new(Some(bench.rate));
+    for index in 0..bench.records() {
+        let wait = pace.wait(index);
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
+        let due = pace.due(index).unwrap_or(run.clock);
+        let due = due.saturating_duration_since(run.clock).as_nanos() as u64;
+        let mut value = filler.to_vec();
+        value[..STAMP_BYTES].copy_from_slice(&due.to_be_bytes());
+        let mut record = Record::new(topic.clone()).value(value);
+        record.partition = Some((index % partitions) as i32);
+        drop(producer.send(record).await?);
+        run.sent.fetch_add(1, Ordering::Relaxed);
+    }
+    producer.flush().await;
+    Ok(())
+}
+
+async fn read(mut consumer: Consumer, run: Arc<Run>) -> Result<(), Failure> {
+    while !run.is_over() {
+        for fetched in consumer.poll().await? {
+            run.receive(&fetched)?;
+        }
+    }
+    Ok(())
+}

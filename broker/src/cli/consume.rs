@@ -1,0 +1,270 @@
+//! `milena consume`: records of a topic, by partitions or as a member of a group.
+
+mod format;
+
+use std::io::{self, Write};
+
+use clap::Args;
+use milena_client::admin::{Offsets, When};
+use milena_client::group::{GroupConsumer, GroupOptions};
+use milena_client::{Client, Consumer, ConsumerOptions, Error, Fetched, StartAt};
+
+use super::cluster::{ClusterArgs, timestamp_ms};
+use super::failure::Failure;
+use super::output;
+use format::RecordFormat;
+
+/// Read records and print them.
+#[derive(Debug, Args)]
+pub struct ConsumeArgs {
+    #[command(flatten)]
+    cluster: ClusterArgs,
+    /// The topic
+    topic: String,
+    /// Only these partitions
+    #[arg(
+        short,
+        long,
+        value_name = "N,N...",
+        value_delimiter = ',',
+        conflicts_with = "group"
+    )]
+    partitions: Vec<i32>,
+    /// Where to begin: beginning, end, an offset, -N for N before the end, or a time. In a group, where
+    /// it has committed nothing [default: end]
+    #[arg(long, value_name = "PLACE", value_parser = place, allow_hyphen_values = true)]
+    from: Option<StartAt>,
+    /// Stop after so many records
+    #[arg(short = 'n', long, value_name = "N")]
+    count: Option<u64>,
+    /// Stop at the end that the partitions have now
+    #[arg(short, long)]
+    exit: bool,
+    /// Consume as a member of this group, and commit
+    #[arg(short, long)]
+    group: Option<String>,
+    /// value, key:value, json, or a text with %t topic, %p partition, %o offset, %T timestamp, %k key,
+    /// %s value, %h headers, %K and %S their lengths, \n, \t, \xNN
+    #[arg(short, long, default_value = "value", value_parser = RecordFormat::parse)]
+    format: RecordFormat,
+}
+
+fn place(text: &str) -> Result<StartAt, String> {
+    Ok(match text {
+        "beginning" | "earliest" => StartAt::When(When::Start),
+        "end" | "latest" => StartAt::When(When::End),
+        _ => match text.parse::<i64>() {
+            Ok(before_end) if before_end < 0 => StartAt::BeforeEnd(-before_end),
+            Ok(offset) => StartAt::Offset(offset),
+            Err(_) => {
+                let problem =
+                    "give beginning, end, an offset, -N, or a time such as 2026-11-22T18:30:00Z";
+                StartAt::When(When::Time(timestamp_ms(text).map_err(|_| problem)?))
+            }
+        },
+    })
+}
+
+/// Runs the command until its end, Ctrl-C, or until nobody reads what it prints.
+pub async fn run(args: ConsumeArgs) -> Result<(), Failure> {
+    let client = args.cluster.reach().await?;
+    let consumed = match &args.group {
+        Some(group) => by_group(&client, &args, group).await,
+        None => by_assignment(&client, &args).await,
+    };
+    match consumed {
+        Err(Stop::Client(error)) => Err(Failure::explain(&client, error).await),
+        Err(Stop::Failure(failure)) => Err(failure),
+        Ok(()) => Ok(()),
+    }
+}
+
+enum Stop {
+    Client(Error),
+    Failure(Failure),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Client(error)
+    }
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Failure(failure)
+    }
+}
+
+/// The partitions that the command reads, after checking that they exist.
+async fn partitions(client: &Client, args: &ConsumeArgs) -> Result<Vec<(String, i32)>, Error> {
+    let topic = client.topic(&args.topic).await?;
+    if args.partitions.is_empty() {
+        let all = topic.partitions.iter();
+        return Ok(all
+            .map(|partition| (topic.name.clone(), partition.index))
+            .collect());
+    }
+    let wanted = args.partitions.iter();
+    wanted
+        .map(|&index| topic.partition(index).map(|_| (topic.name.clone(), index)))
+        .collect()
+}
+
+/// Refuses an offset that one of the partitions does not have.
+async fn check_offset(
+    client: &Client,
+    partitions: &[(String, i32)],
+    offset: i64,
+) -> Result<(), Stop> {
+    let starts = client.offsets(partitions, When::Start).await?;
+    let ends = client.offsets(partitions, When::End).await?;
+    for ((topic, index), start) in &starts {
+        let end = ends
+            .get(&(topic.clone(), *index))
+            .copied()
+            .unwrap_or(*start);
+        if !(*start..=end).contains(&offset) {
+            let text = format!("{topic}-{index} has offsets {start} to {end}, and no {offset}");
+            let failure = Failure::new(super::failure::Exit::NotFound, text);
+            let hint = "--partitions names those to read; --from beginning and --from end are always there";
+            return Err(failure.hint(hint).into());
+        }
+    }
+    Ok(())
+}
+
+async fn by_assignment(client: &Client, args: &ConsumeArgs) -> Result<(), Stop> {
+    let partitions = partitions(client, args).await?;
+    if let Some(StartAt::Offset(offset)) = args.from {
+        check_offset(client, &partitions, offset).await?;
+    }
+    let mut consumer = Consumer::new(client.clone(), ConsumerOptions::default());
+    consumer
+        .start(&partitions, args.from.unwrap_or(StartAt::When(When::End)))
+        .await?;
+    let ends = match args.exit {
+        true => Some(client.offsets(&partitions, When::End).await?),
+        false => None,
+    };
+    let mut printer = Printer::new(args);
+    let interrupted = tokio::signal::ctrl_c();
+    tokio::pin!(interrupted);
+    loop {
+        let at_end = ends.as_ref().is_some_and(|ends| {
+            let positions = consumer.positions();
+            ends.iter()
+                .all(|(partition, end)| positions.get(partition) >= Some(end))
+        });
+        if at_end || printer.is_done() {
+            return Ok(());
+        }
+        let fetched = tokio::select! {
+            fetched = consumer.poll() => fetched?,
+            _ = &mut interrupted => return Ok(()),
+        };
+        printer.print(&fetched, ends.as_ref())?;
+    }
+}
+
+async fn by_group(client: &Client, args: &ConsumeArgs, group: &str) -> Result<(), Stop> {
+    let partitions = partitions(client, args).await?;
+    let mut options = GroupOptions::new(group);
+    options.reset = match args.from {
+        Some(StartAt::When(when)) => when,
+        None => When::End,
+        Some(_) => {
+            let failure = Failure::new(super::failure::Exit::Usage, "a group begins at no offset");
+            let hint =
+                "give --from beginning, end or a time; or `milena group reset-offsets` first";
+            return Err(failure.hint(hint).into());
+        }
+    };
+    let topics = vec![args.topic.clone()];
+    let mut member =
+        GroupConsumer::new(client.clone(), options, topics, ConsumerOptions::default());
+    let ends = match args.exit {
+        true => Some(client.offsets(&partitions, When::End).await?),
+        false => None,
+    };
+    let mut printer = Printer::new(args);
+    let interrupted = tokio::signal::ctrl_c();
+    tokio::pin!(interrupted);
+    let ended = loop {
+        let at_end = !member.positions().is_empty()
+            && ends.as_ref().is_some_and(|ends| {
+                let mut positions = member.positions().iter();
+                positions.all(|(partition, position)| ends.get(partition) <= Some(position))
+            });
+        if at_end || printer.is_done() {
+            break Ok(());
+        }
+        let fetched = tokio::select! {
+            fetched = member.poll() => fetched,
+            _ = &mut interrupted => break Ok(()),
+        };
+        match fetched.map_err(Stop::from).and_then(|fetched| {
+            let behind = printer.print(&fetched, None)?;
+            Ok(behind)
+        }) {
+            // Those behind the last one printed are not consumed.
+            Ok(unprinted) => unprinted
+                .into_iter()
+                .for_each(|(partition, at)| member.rewind(partition, at)),
+            Err(stop) => break Err(stop),
+        }
+    };
+    let closed = member.close().await;
+    ended?;
+    Ok(closed?)
+}
+
+/// Prints records until enough are printed.
+struct Printer<'a> {
+    format: &'a RecordFormat,
+    left: Option<u64>,
+    buffer: Vec<u8>,
+}
+
+impl<'a> Printer<'a> {
+    fn new(args: &'a ConsumeArgs) -> Self {
+        let as_json = args.cluster.output == output::Format::Json;
+        let json = &RecordFormat::Json;
+        Self {
+            format: if as_json { json } else { &args.format },
+            left: args.count,
+            buffer: Vec::new(),
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.left == Some(0)
+    }
+
+    /// Prints the records below their partition's end, and returns where each partition is to be read on
+    /// whose records were not all printed.
+    fn print(&mut self, fetched: &[Fetched], ends: Option<&Offsets>) -> Result<Offsets, Stop> {
+        let mut unprinted = Offsets::new();
+        for fetched in fetched {
+            let partition = (fetched.topic.clone(), fetched.partition);
+            let end = ends.and_then(|ends| ends.get(&partition)).copied();
+            for record in fetched.records()? {
+                if end.is_some_and(|end| record.offset >= end) {
+                    break;
+                }
+                if self.is_done() {
+                    unprinted.insert(partition, record.offset);
+                    break;
+                }
+                self.left = self.left.map(|left| left - 1);
+                self.format
+                    .write(&mut self.buffer, &partition.0, partition.1, &record);
+            }
+        }
+        let mut out = io::stdout().lock();
+        let written = out.write_all(&self.buffer).and_then(|()| out.flush());
+        self.buffer.clear();
+        written.map_err(Failure::from)?;
+        Ok(unprinted)
+    }
+}

@@ -1,0 +1,214 @@
+//! `milena group`: list, describe, reset-offsets, delete.
+
+mod reset;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use clap::{Args, Subcommand};
+use milena_client::admin::{Committed, GroupDescription, GroupMember, When};
+use milena_client::{Client, Error};
+use serde::Serialize;
+
+use super::cluster::ClusterArgs;
+use super::failure::Failure;
+use super::output::{self, Format};
+
+/// Look at consumer groups and change where they are.
+#[derive(Debug, Args)]
+pub struct GroupArgs {
+    #[command(flatten)]
+    cluster: ClusterArgs,
+    #[command(subcommand)]
+    command: GroupCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum GroupCommand {
+    /// List the groups
+    List,
+    /// Show a group's members, offsets and lag
+    Describe {
+        /// The group
+        group: String,
+    },
+    /// Move the committed offsets of a group without members; only shows them unless --execute is given
+    ResetOffsets(reset::Reset),
+    /// Delete groups that have no members, with their offsets
+    Delete {
+        /// Groups to delete
+        #[arg(required = true, value_name = "GROUP")]
+        groups: Vec<String>,
+    },
+}
+
+/// Runs the command.
+pub async fn run(args: GroupArgs) -> Result<(), Failure> {
+    let client = args.cluster.reach().await?;
+    let format = args.cluster.output;
+    match args.command {
+        GroupCommand::List => list(&client, format).await,
+        GroupCommand::Describe { group } => describe(&client, &group, format).await,
+        GroupCommand::ResetOffsets(reset) => reset::run(&client, reset, format).await,
+        GroupCommand::Delete { groups } => delete(&client, &groups, format).await,
+    }
+}
+
+async fn explained<T>(client: &Client, result: Result<T, Error>) -> Result<T, Failure> {
+    match result {
+        Ok(value) => Ok(value),
+        Err(error) => Err(Failure::explain(client, error).await),
+    }
+}
+
+async fn list(client: &Client, format: Format) -> Result<(), Failure> {
+    let groups = client.groups().await?;
+    if format == Format::Json {
+        let listed = groups.iter().map(|group| {
+            serde_json::json!({
+                "group": group.id, "state": group.state, "type": group.kind,
+                "protocol": group.protocol, "coordinator": group.coordinator,
+            })
+        });
+        return output::json(&listed.collect::<Vec<_>>());
+    }
+    let rows = groups.into_iter().map(|group| {
+        [
+            group.id,
+            group.state,
+            group.kind,
+            group.protocol,
+            group.coordinator.to_string(),
+        ]
+    });
+    let headers = ["group", "state", "type", "protocol", "coordinator"];
+    output::table(headers, &rows.collect::<Vec<_>>())
+}
+
+async fn delete(client: &Client, groups: &[String], format: Format) -> Result<(), Failure> {
+    for group in groups {
+        explained(client, client.delete_group(group).await).await?;
+        match format {
+            Format::Json => {
+                output::json(&serde_json::json!({ "group": group, "result": "deleted" }))?
+            }
+            Format::Table => output::line(&format!("group {group}: deleted"))?,
+        }
+    }
+    Ok(())
+}
+
+/// One partition that a group consumes or has consumed.
+#[derive(Serialize)]
+struct Consumed {
+    topic: String,
+    partition: i32,
+    committed: Option<i64>,
+    end: Option<i64>,
+    lag: Option<i64>,
+    member: Option<String>,
+    client_id: Option<String>,
+    host: Option<String>,
+}
+
+async fn describe(client: &Client, group: &str, format: Format) -> Result<(), Failure> {
+    let described = explained(client, client.describe_group(group).await).await?;
+    let committed = client.committed(group).await?;
+    let consumed = consumed(client, &described, &committed).await?;
+    let state = &described.state;
+    if format == Format::Json {
+        return output::json(&serde_json::json!({
+            "group": group,
+            "state": state,
+            "assignor": described.assignor,
+            "members": described.members.len(),
+            "partitions": consumed,
+        }));
+    }
+    let members = described.members.len();
+    output::line(&format!(
+        "{group}  state {state}  assignor {}  members {members}",
+        if described.assignor.is_empty() {
+            "-"
+        } else {
+            &described.assignor
+        }
+    ))?;
+    let number = |number: Option<i64>| number.map_or("-".to_owned(), |number| number.to_string());
+    let text = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    let rows = consumed.into_iter().map(|row| {
+        [
+            row.topic,
+            row.partition.to_string(),
+            number(row.committed),
+            number(row.end),
+            number(row.lag),
+            text(row.member),
+            text(row.client_id),
+            text(row.host),
+        ]
+    });
+    let headers = [
+        "topic",
+        "partition",
+        "committed",
+        "end",
+        "lag",
+        "member",
+        "client",
+        "host",
+    ];
+    output::table(headers, &rows.collect::<Vec<_>>())
+}
+
+async fn consumed(
+    client: &Client,
+    group: &GroupDescription,
+    committed: &BTreeMap<(String, i32), Committed>,
+) -> Result<Vec<Consumed>, Failure> {
+    let mut owners: BTreeMap<(String, i32), &GroupMember> = BTreeMap::new();
+    for member in &group.members {
+        for (topic, partitions) in &member.assignment {
+            let owned = partitions
+                .iter()
+                .map(|&partition| (topic.clone(), partition));
+            owners.extend(owned.map(|partition| (partition, member)));
+        }
+    }
+    let all: BTreeSet<_> = committed.keys().chain(owners.keys()).cloned().collect();
+    let ends = ends(client, &all).await?;
+    let consumed = all.into_iter().map(|partition| {
+        let offset = committed.get(&partition).map(|committed| committed.offset);
+        let end = ends.get(&partition).copied();
+        let owner = owners.get(&partition);
+        Consumed {
+            committed: offset,
+            end,
+            lag: offset.zip(end).map(|(offset, end)| (end - offset).max(0)),
+            member: owner.map(|owner| owner.id.clone()),
+            client_id: owner.map(|owner| owner.client_id.clone()),
+            host: owner.map(|owner| owner.host.clone()),
+            topic: partition.0,
+            partition: partition.1,
+        }
+    });
+    Ok(consumed.collect())
+}
+
+/// The ends of those partitions whose topics are still there.
+async fn ends(
+    client: &Client,
+    partitions: &BTreeSet<(String, i32)>,
+) -> Result<milena_client::admin::Offsets, Failure> {
+    let topics: BTreeSet<&str> = partitions.iter().map(|(topic, _)| &**topic).collect();
+    let cluster = client
+        .refresh(&topics.into_iter().collect::<Vec<_>>())
+        .await?;
+    let exists = |(topic, index): &&(String, i32)| {
+        cluster
+            .topics
+            .get(topic)
+            .is_some_and(|topic| topic.partition(*index).is_ok())
+    };
+    let known: Vec<_> = partitions.iter().filter(exists).cloned().collect();
+    Ok(client.offsets(&known, When::End).await?)
+}

@@ -1,0 +1,267 @@
+//! `milena produce`: records from lines of a file or standard input.
+
+mod input;
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, IsTerminal, stdin};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use clap::Args;
+use milena_client::{Acks, Client, Error, Producer, ProducerOptions};
+use milena_protocol::records::{Compression, Header};
+use tokio::sync::mpsc;
+
+use super::cluster::{ClusterArgs, duration};
+use super::failure::{Exit, Failure};
+use super::output::{self, Format};
+use input::{Input, Lines};
+
+/// Lines read ahead of the producer.
+const LINES_AHEAD: usize = 1024;
+
+/// Write records, one a line.
+#[derive(Debug, Args)]
+pub struct ProduceArgs {
+    #[command(flatten)]
+    cluster: ClusterArgs,
+    /// The topic
+    topic: String,
+    /// A file with a record in each line [default: standard input]
+    file: Option<PathBuf>,
+    /// What a line is: `value`, `key:value`, or `json` with key, value, headers, partition, timestamp
+    #[arg(short, long, value_enum, default_value_t = Input::Value)]
+    format: Input,
+    /// What stands between key and value
+    #[arg(long, default_value = ":")]
+    separator: String,
+    /// A key or value of this text is null
+    #[arg(long, value_name = "TEXT")]
+    null: Option<String>,
+    /// One key for all records
+    #[arg(short, long)]
+    key: Option<String>,
+    /// A header for all records
+    #[arg(short = 'H', long = "header", value_name = "NAME=VALUE", value_parser = header)]
+    headers: Vec<Header>,
+    /// The partition [default: by the key, as Kafka's Java client decides]
+    #[arg(short, long, value_parser = clap::value_parser!(i32).range(0..))]
+    partition: Option<i32>,
+    /// When the broker answers
+    #[arg(long, value_enum, default_value_t = AcksArg::All)]
+    acks: AcksArg,
+    /// How batches are compressed
+    #[arg(short = 'z', long, value_enum, default_value_t = Codec::None)]
+    compression: Codec,
+    /// How long a batch waits to be filled
+    #[arg(long, value_name = "TIME", default_value = "5ms", value_parser = duration)]
+    linger: Duration,
+    /// A topic that is not there is left to the broker to create
+    #[arg(long)]
+    create: bool,
+}
+
+/// `--acks`, as people write it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum AcksArg {
+    /// When all in-sync replicas have the records.
+    #[value(alias = "-1")]
+    All,
+    /// When the leader has the records.
+    #[value(name = "1", alias = "leader")]
+    Leader,
+    /// Never.
+    #[value(name = "0", alias = "none")]
+    None,
+}
+
+impl From<AcksArg> for Acks {
+    fn from(acks: AcksArg) -> Self {
+        match acks {
+            AcksArg::All => Self::All,
+            AcksArg::Leader => Self::Leader,
+            AcksArg::None => Self::None,
+        }
+    }
+}
+
+/// `--compression`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[allow(missing_docs)]
+pub enum Codec {
+    None,
+    Gzip,
+    Snappy,
+    Lz4,
+    Zstd,
+}
+
+impl From<Codec> for Compression {
+    fn from(codec: Codec) -> Self {
+        match codec {
+            Codec::None => Self::None,
+            Codec::Gzip => Self::Gzip,
+            Codec::Snappy => Self::Snappy,
+            Codec::Lz4 => Self::Lz4,
+            Codec::Zstd => Self::Zstd,
+        }
+    }
+}
+
+fn header(text: &str) -> Result<Header, String> {
+    let (name, value) = text.split_once('=').ok_or("give NAME=VALUE")?;
+    Ok(Header {
+        key: name.to_owned().into(),
+        value: Some(value.to_owned().into()),
+    })
+}
+
+/// Runs the command.
+pub async fn run(args: ProduceArgs) -> Result<(), Failure> {
+    args.cluster.reach().await?;
+    let mut client_options = args.cluster.client_options();
+    client_options.create_topics = args.create;
+    let client = Client::new(client_options);
+    // A wrong topic or partition is better told before the first line is typed.
+    let topic = client.topic(&args.topic).await;
+    let topic = match topic {
+        Ok(topic) => topic,
+        Err(error) => return Err(Failure::explain(&client, error).await),
+    };
+    if let Some(partition) = args.partition {
+        topic.partition(partition)?;
+    }
+    let tally = Arc::new(Tally::default());
+    let producer = Producer::start(client, options(&args, &tally)).await?;
+    send_all(&args, &producer).await?;
+    producer.flush().await;
+    tally.report(&args)
+}
+
+/// What became of the records.
+#[derive(Default)]
+struct Tally {
+    stored: AtomicU64,
+    failed: AtomicU64,
+    first_error: Mutex<Option<Error>>,
+}
+
+impl Tally {
+    fn count(&self, records: usize, outcome: &Result<i64, Error>) {
+        let Err(error) = outcome else {
+            self.stored.fetch_add(records as u64, Ordering::Relaxed);
+            return;
+        };
+        self.failed.fetch_add(records as u64, Ordering::Relaxed);
+        let mut first = self
+            .first_error
+            .lock()
+            .unwrap_or_else(|poison| poison.into_inner());
+        first.get_or_insert_with(|| error.clone());
+    }
+
+    fn report(&self, args: &ProduceArgs) -> Result<(), Failure> {
+        let stored = self.stored.load(Ordering::Relaxed);
+        let failed = self.failed.load(Ordering::Relaxed);
+        if args.cluster.output == Format::Json {
+            let counts = serde_json::json!({ "stored": stored, "failed": failed });
+            output::json(&counts)?;
+        }
+        let first = self
+            .first_error
+            .lock()
+            .unwrap_or_else(|poison| poison.into_inner())
+            .take();
+        match first {
+            None => Ok(()),
+            Some(error) => {
+                let failure = Failure::from(error);
+                Err(failure.before(&format!(
+                    "{failed} of {} records were not stored",
+                    stored + failed
+                )))
+            }
+        }
+    }
+}
+
+fn options(args: &ProduceArgs, tally: &Arc<Tally>) -> ProducerOptions {
+    let tally = tally.clone();
+    ProducerOptions {
+        acks: args.acks.into(),
+        idempotent: args.acks == AcksArg::All,
+        compression: args.compression.into(),
+        linger: args.linger,
+        delivery_timeout: args.cluster.timeout,
+        on_delivery: Some(Arc::new(move |delivered| {
+            tally.count(delivered.sent_at.len(), delivered.outcome);
+        })),
+        ..ProducerOptions::default()
+    }
+}
+
+/// Reads lines until they end, or Ctrl-C, and sends them.
+async fn send_all(args: &ProduceArgs, producer: &Producer) -> Result<(), Failure> {
+    let lines = Lines {
+        topic: args.topic.as_str().into(),
+        format: args.format,
+        separator: args.separator.clone(),
+        null: args.null.clone(),
+        key: args.key.clone().map(Into::into),
+        headers: args.headers.clone(),
+        partition: args.partition,
+    };
+    let mut source = open(args)?;
+    let mut number = 0;
+    let interrupted = tokio::signal::ctrl_c();
+    tokio::pin!(interrupted);
+    loop {
+        let line = tokio::select! {
+            line = source.recv() => line,
+            _ = &mut interrupted => None,
+        };
+        let Some(line) = line else { return Ok(()) };
+        number += 1;
+        let record = lines
+            .record(line?)
+            .map_err(|problem| Failure::new(Exit::Usage, format!("line {number}: {problem}")))?;
+        producer.send(record).await?;
+    }
+}
+
+/// The lines, read on a thread of their own: reading standard input can't be given up.
+fn open(args: &ProduceArgs) -> Result<mpsc::Receiver<std::io::Result<Vec<u8>>>, Failure> {
+    let (sender, receiver) = mpsc::channel(LINES_AHEAD);
+    let mut reader: Box<dyn BufRead + Send> = match &args.file {
+        Some(path) => {
+            let file = File::open(path).map_err(|error| {
+                Failure::new(Exit::NotFound, format!("{}: {error}", path.display()))
+            })?;
+            Box::new(BufReader::new(file))
+        }
+        None => {
+            if stdin().is_terminal() {
+                eprintln!("one record a line; Ctrl-D ends");
+            }
+            Box::new(BufReader::new(stdin()))
+        }
+    };
+    std::thread::spawn(move || {
+        loop {
+            let mut line = Vec::new();
+            let read = match reader.read_until(b'\n', &mut line) {
+                Ok(0) => return,
+                Ok(_) => Ok(input::without_newline(line)),
+                Err(error) => Err(error),
+            };
+            let ended = read.is_err();
+            if sender.blocking_send(read).is_err() || ended {
+                return;
+            }
+        }
+    });
+    Ok(receiver)
+}

@@ -1,0 +1,412 @@
+//! `milena topic`: list, create, describe, alter, delete.
+
+use clap::{Args, Subcommand};
+use milena_client::admin::{Config, ConfigChange, NewTopic, Offsets, Resource, When};
+use milena_client::{Client, Error, Topic};
+use milena_protocol::ErrorCode;
+use serde::Serialize;
+
+use super::cluster::ClusterArgs;
+use super::failure::{Exit, Failure};
+use super::output::{self, Format};
+
+/// The most partitions that a topic may be asked to have: beyond it a slip of the finger is likelier.
+const PARTITIONS_MAX: i64 = 200_000;
+
+/// Create, list and change topics.
+#[derive(Debug, Args)]
+pub struct TopicArgs {
+    #[command(flatten)]
+    cluster: ClusterArgs,
+    #[command(subcommand)]
+    command: TopicCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum TopicCommand {
+    /// List the topics
+    List {
+        /// Kafka's own topics too
+        #[arg(long)]
+        internal: bool,
+    },
+    /// Create a topic
+    Create(Create),
+    /// Show partitions, offsets and configs
+    Describe {
+        /// Topics to show
+        #[arg(required = true, value_name = "TOPIC")]
+        topics: Vec<String>,
+        /// Configs that are at their defaults too
+        #[arg(long)]
+        all_configs: bool,
+    },
+    /// Change a topic's configs, or give it more partitions
+    Alter(Alter),
+    /// Delete topics with all their records
+    Delete {
+        /// Topics to delete
+        #[arg(required = true, value_name = "TOPIC")]
+        topics: Vec<String>,
+        /// A topic that is not there is no error
+        #[arg(long)]
+        if_exists: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Create {
+    /// The topic's name
+    topic: String,
+    /// How many partitions [default: the broker's num.partitions]
+    #[arg(short, long, value_parser = clap::value_parser!(i32).range(1..=PARTITIONS_MAX))]
+    partitions: Option<i32>,
+    /// How many replicas of each [default: the broker's default.replication.factor]
+    #[arg(short, long, value_parser = clap::value_parser!(i16).range(1..))]
+    replication_factor: Option<i16>,
+    /// A config of the topic, such as retention.ms=3600000
+    #[arg(short, long = "config", value_name = "NAME=VALUE", value_parser = name_and_value)]
+    configs: Vec<(String, String)>,
+    /// A topic that exists already is no error
+    #[arg(long)]
+    if_not_exists: bool,
+    /// Only say whether it could be created
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+struct Alter {
+    /// The topic's name
+    topic: String,
+    /// How many partitions it is to have in all
+    #[arg(short, long, value_parser = clap::value_parser!(i32).range(1..=PARTITIONS_MAX))]
+    partitions: Option<i32>,
+    /// Set a config
+    #[arg(short, long = "config", value_name = "NAME=VALUE", value_parser = name_and_value)]
+    configs: Vec<(String, String)>,
+    /// Take a config back to its default
+    #[arg(short, long = "delete-config", value_name = "NAME")]
+    delete_configs: Vec<String>,
+    /// Only say whether it could be changed
+    #[arg(long)]
+    dry_run: bool,
+}
+
+fn name_and_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("give NAME=VALUE".to_owned()),
+    }
+}
+
+/// Runs the command.
+pub async fn run(args: TopicArgs) -> Result<(), Failure> {
+    let client = args.cluster.reach().await?;
+    let format = args.cluster.output;
+    let done = match args.command {
+        TopicCommand::List { internal } => list(&client, internal, format).await,
+        TopicCommand::Create(create) => create_topic(&client, create, format).await,
+        TopicCommand::Describe {
+            topics,
+            all_configs,
+        } => describe(&client, &topics, all_configs, format).await,
+        TopicCommand::Alter(alter) => alter_topic(&client, alter, format).await,
+        TopicCommand::Delete { topics, if_exists } => {
+            delete(&client, &topics, if_exists, format).await
+        }
+    };
+    match done {
+        Err(Stop::Client(error)) => Err(Failure::explain(&client, error).await),
+        Err(Stop::Failure(failure)) => Err(failure),
+        Ok(()) => Ok(()),
+    }
+}
+
+/// A client's error is explained once, at the end; what is explained already stays.
+enum Stop {
+    Client(Error),
+    Failure(Failure),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Client(error)
+    }
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Failure(failure)
+    }
+}
+
+async fn list(client: &Client, internal: bool, format: Format) -> Result<(), Stop> {
+    let cluster = client.refresh_all().await?;
+    let mut topics: Vec<_> = cluster
+        .topics
+        .values()
+        .filter(|topic| internal || !topic.internal)
+        .collect();
+    topics.sort_by(|a, b| a.name.cmp(&b.name));
+    let listed: Vec<Listed> = topics.into_iter().map(Listed::of).collect();
+    if format == Format::Json {
+        return Ok(output::json(&listed)?);
+    }
+    let rows = listed.iter().map(|topic| {
+        let replicas = topic.replication_factor.to_string();
+        [
+            topic.name.clone(),
+            topic.partitions.to_string(),
+            replicas,
+            topic.id.clone(),
+        ]
+    });
+    Ok(output::table(
+        ["topic", "partitions", "replicas", "id"],
+        &rows.collect::<Vec<_>>(),
+    )?)
+}
+
+#[derive(Serialize)]
+struct Listed {
+    name: String,
+    id: String,
+    partitions: usize,
+    replication_factor: usize,
+    internal: bool,
+}
+
+impl Listed {
+    fn of(topic: &Topic) -> Self {
+        Self {
+            name: topic.name.clone(),
+            id: topic.id.to_string(),
+            partitions: topic.partitions.len(),
+            replication_factor: topic
+                .partitions
+                .first()
+                .map_or(0, |first| first.replicas.len()),
+            internal: topic.internal,
+        }
+    }
+}
+
+async fn create_topic(client: &Client, create: Create, format: Format) -> Result<(), Stop> {
+    let topic = NewTopic {
+        name: create.topic,
+        partitions: create.partitions,
+        replication_factor: create.replication_factor,
+        configs: create.configs,
+    };
+    let created = match client.create_topic(&topic, create.dry_run).await {
+        Ok(()) => true,
+        Err(error)
+            if create.if_not_exists && error.code() == Some(ErrorCode::TopicAlreadyExists) =>
+        {
+            false
+        }
+        Err(error) => {
+            return Err(with_config_names(
+                error,
+                topic.configs.iter().map(|(name, _)| name),
+            ));
+        }
+    };
+    let said = match (created, create.dry_run) {
+        (true, true) => "could be created",
+        (true, false) => "created",
+        (false, _) => "exists already",
+    };
+    Ok(done(&topic.name, said, format)?)
+}
+
+/// Names the nearest known config where the broker does not know one.
+fn with_config_names<'a>(error: Error, names: impl Iterator<Item = &'a String>) -> Stop {
+    if error.code() != Some(ErrorCode::InvalidConfig) {
+        return error.into();
+    }
+    let known: Vec<String> = crate::config::topic_settings()
+        .map(|setting| setting.name.to_owned())
+        .collect();
+    let unknown = names.filter(|name| !known.contains(name));
+    let near: Vec<String> = unknown
+        .flat_map(|name| super::failure::similar(name, &known))
+        .collect();
+    match near.first() {
+        Some(_) => {
+            let failure = Failure::new(Exit::Failed, error.to_string());
+            failure
+                .hint(format!("similar names: {}", near.join(", ")))
+                .into()
+        }
+        None => error.into(),
+    }
+}
+
+fn done(topic: &str, said: &str, format: Format) -> Result<(), Failure> {
+    match format {
+        Format::Json => output::json(&serde_json::json!({ "topic": topic, "result": said })),
+        Format::Table => output::line(&format!("topic {topic}: {said}")),
+    }
+}
+
+async fn alter_topic(client: &Client, alter: Alter, format: Format) -> Result<(), Stop> {
+    if alter.partitions.is_none() && alter.configs.is_empty() && alter.delete_configs.is_empty() {
+        let failure = Failure::new(Exit::Usage, "nothing to change");
+        return Err(failure
+            .hint("give --partitions, --config or --delete-config")
+            .into());
+    }
+    client.topic(&alter.topic).await?;
+    if let Some(count) = alter.partitions {
+        client
+            .add_partitions(&alter.topic, count, alter.dry_run)
+            .await?;
+    }
+    let set = alter
+        .configs
+        .into_iter()
+        .map(|(name, value)| (name, Some(value)));
+    let unset = alter.delete_configs.into_iter().map(|name| (name, None));
+    let changes: Vec<ConfigChange> = set.chain(unset).collect();
+    if !changes.is_empty() {
+        let altered = client
+            .alter_configs(Resource::Topic, &alter.topic, &changes, alter.dry_run)
+            .await;
+        altered.map_err(|error| with_config_names(error, changes.iter().map(|(name, _)| name)))?;
+    }
+    let said = if alter.dry_run {
+        "could be changed"
+    } else {
+        "changed"
+    };
+    Ok(done(&alter.topic, said, format)?)
+}
+
+async fn delete(
+    client: &Client,
+    topics: &[String],
+    if_exists: bool,
+    format: Format,
+) -> Result<(), Stop> {
+    for topic in topics {
+        let said = match client.delete_topic(topic).await {
+            Ok(()) => "deleted",
+            Err(error) if if_exists && error.code() == Some(ErrorCode::UnknownTopicOrPartition) => {
+                "was not there"
+            }
+            Err(error) => return Err(error.into()),
+        };
+        done(topic, said, format)?;
+    }
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct Described {
+    #[serde(flatten)]
+    topic: Listed,
+    configs: serde_json::Map<String, serde_json::Value>,
+    partition_details: Vec<DescribedPartition>,
+}
+
+#[derive(Serialize)]
+struct DescribedPartition {
+    partition: i32,
+    leader: Option<i32>,
+    leader_epoch: i32,
+    replicas: Vec<i32>,
+    in_sync: Vec<i32>,
+    start: Option<i64>,
+    end: Option<i64>,
+}
+
+async fn describe(
+    client: &Client,
+    names: &[String],
+    all_configs: bool,
+    format: Format,
+) -> Result<(), Stop> {
+    let mut described = Vec::new();
+    for name in names {
+        let topic = client.topic(name).await?;
+        let mut configs = client.configs(Resource::Topic, &[name]).await?;
+        let configs = configs.remove(name).unwrap_or_default();
+        // A partition without a leader has no offsets to tell; the rest is shown all the same.
+        let led = topic
+            .partitions
+            .iter()
+            .filter(|partition| partition.leader.is_some());
+        let led: Vec<_> = led
+            .map(|partition| (name.clone(), partition.index))
+            .collect();
+        let starts = client.offsets(&led, When::Start).await?;
+        let ends = client.offsets(&led, When::End).await?;
+        described.push(Described {
+            partition_details: partitions(&topic, &starts, &ends),
+            topic: Listed::of(&topic),
+            configs: shown(configs, all_configs),
+        });
+    }
+    match format {
+        Format::Json => output::json(&described)?,
+        Format::Table => described.iter().try_for_each(print)?,
+    }
+    Ok(())
+}
+
+fn shown(configs: Vec<Config>, all: bool) -> serde_json::Map<String, serde_json::Value> {
+    let shown = configs.into_iter().filter(|config| all || config.is_own);
+    shown
+        .map(|config| (config.name, config.value.into()))
+        .collect()
+}
+
+fn partitions(topic: &Topic, starts: &Offsets, ends: &Offsets) -> Vec<DescribedPartition> {
+    let described = topic.partitions.iter().map(|partition| {
+        let key = (topic.name.clone(), partition.index);
+        DescribedPartition {
+            partition: partition.index,
+            leader: partition.leader,
+            leader_epoch: partition.leader_epoch,
+            replicas: partition.replicas.clone(),
+            in_sync: partition.isr.clone(),
+            start: starts.get(&key).copied(),
+            end: ends.get(&key).copied(),
+        }
+    });
+    described.collect()
+}
+
+fn print(described: &Described) -> Result<(), Failure> {
+    let topic = &described.topic;
+    output::line(&format!(
+        "{}  id {}  partitions {}  replicas {}",
+        topic.name, topic.id, topic.partitions, topic.replication_factor
+    ))?;
+    for (name, value) in &described.configs {
+        output::line(&format!("  {name}={}", value.as_str().unwrap_or_default()))?;
+    }
+    let rows = described.partition_details.iter().map(|partition| {
+        let offset =
+            |offset: Option<i64>| offset.map_or("-".to_owned(), |offset| offset.to_string());
+        [
+            partition.partition.to_string(),
+            partition
+                .leader
+                .map_or("none".to_owned(), |leader| leader.to_string()),
+            ids(&partition.replicas),
+            ids(&partition.in_sync),
+            offset(partition.start),
+            offset(partition.end),
+        ]
+    });
+    let headers = ["partition", "leader", "replicas", "in sync", "start", "end"];
+    output::table(headers, &rows.collect::<Vec<_>>())
+}
+
+fn ids(ids: &[i32]) -> String {
+    let ids: Vec<String> = ids.iter().map(i32::to_string).collect();
+    ids.join(",")
+}
