@@ -3,6 +3,18 @@
 //! Each file has one `handle(broker, context, request) -> response`: the request is decoded, the version
 //! checked and the answer encoded by the table, so that what is advertised is what is routed.
 
+pub mod delete_groups;
+pub mod describe_groups;
+pub mod find_coordinator;
+pub mod heartbeat;
+pub mod join_group;
+pub mod leave_group;
+pub mod list_groups;
+pub mod offset_commit;
+pub mod offset_delete;
+pub mod offset_fetch;
+pub mod sync_group;
+
 use std::net::SocketAddr;
 
 use milena_protocol::Str;

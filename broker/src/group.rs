@@ -18,6 +18,7 @@ use tokio::time::timeout;
 
 pub mod classic;
 pub mod coordinator;
+pub mod host;
 pub mod machine;
 pub mod offsets;
 pub mod record;
@@ -297,5 +298,7 @@ fn java_hash(text: &str) -> i32 {
     })
 }
 
+#[cfg(test)]
+mod api_tests;
 #[cfg(test)]
 mod tests;

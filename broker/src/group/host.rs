@@ -1,0 +1,22 @@
+//! What the handlers of groups need of the broker around them.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use milena_metadata::Image;
+use milena_protocol::ErrorCode;
+
+use super::Groups;
+
+/// A broker that coordinates groups.
+pub trait GroupHost: Sync {
+    /// The groups.
+    fn groups(&self) -> &Groups;
+
+    /// The cluster's metadata as it is now.
+    fn image(&self) -> Arc<Image>;
+
+    /// Creates `__consumer_offsets` if it is not there yet, and waits until it is. An error is for the
+    /// client to try again: COORDINATOR_NOT_AVAILABLE.
+    fn ensure_offsets_topic(&self) -> impl Future<Output = Result<(), ErrorCode>> + Send;
+}
