@@ -10,6 +10,7 @@ mod group;
 mod log;
 mod output;
 mod produce;
+mod serve;
 mod topic;
 
 use std::fmt;
@@ -41,6 +42,8 @@ enum Command {
     Group(group::GroupArgs),
     Bench(bench::BenchArgs),
     Log(log::LogArgs),
+    /// Run a broker.
+    Serve(serve::Serve),
     /// What can be configured.
     Config(config::Config),
     /// Print a script that completes commands in a shell.
@@ -57,6 +60,7 @@ impl Cli {
             Command::Group(args) => return exit_of(group::run(args)),
             Command::Bench(args) => return exit_of(bench::run(args)),
             Command::Log(args) => return exit_of(async { log::run(args) }),
+            Command::Serve(command) => command.run(),
             Command::Config(command) => command.run(),
             Command::Completions(command) => command.run(),
         };

@@ -23,6 +23,7 @@ pub mod machine;
 pub mod offsets;
 pub mod record;
 pub mod request;
+pub mod storage;
 
 use classic::{Join, Leaving, Limits, Syncing};
 use coordinator::{Coordinator, CoordinatorLog};

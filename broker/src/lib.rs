@@ -1,8 +1,18 @@
 //! The broker and its command line. `main.rs` only parses and calls.
 
 pub mod api;
+pub mod broker;
 pub mod cli;
+mod clock;
 pub mod config;
+pub mod connection;
 pub mod group;
+mod http;
+mod limits;
 pub mod logging;
+mod metrics;
+pub mod partition;
+pub mod partitions;
+mod producer_ids;
 pub mod quorum;
+pub mod server;

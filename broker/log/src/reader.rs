@@ -77,6 +77,11 @@ impl LogReader {
         self.shared.end()
     }
 
+    /// The partition's folder.
+    pub fn folder(&self) -> std::path::PathBuf {
+        self.shared.path()
+    }
+
     /// What lies below this offset is on disk.
     pub fn recovery_point(&self) -> i64 {
         self.shared.recovery_point()

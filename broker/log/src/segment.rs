@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use milena_protocol::records::BatchHeader;
+use milena_protocol::records::{BatchHeader, LOG_OVERHEAD};
 use parking_lot::{Mutex, RwLock};
 
 use crate::error::{LogError, StorageError};
@@ -320,6 +320,19 @@ impl Segment {
             }
         }
         Ok(None)
+    }
+
+    /// The size of the batch that starts at `position`, by its length field.
+    pub fn batch_size_at(&self, position: u64) -> Result<usize, StorageError> {
+        let mut front = [0; LOG_OVERHEAD];
+        let path = self.path("log");
+        self.file()?
+            .read_at(&mut front, position)
+            .map_err(StorageError::of("read", &path))?;
+        let length = front
+            .last_chunk()
+            .map_or(0, |bytes| i32::from_be_bytes(*bytes));
+        Ok(LOG_OVERHEAD + usize::try_from(length).unwrap_or(0))
     }
 
     /// A scan's end as the error that names file, offset and byte.

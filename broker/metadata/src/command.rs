@@ -97,8 +97,8 @@ pub struct NewTopic {
     pub replication_factor: i16,
     /// Partition and its brokers, the preferred leader first; empty to have them placed.
     pub assignments: Vec<(i32, Vec<i32>)>,
-    /// What it sets itself.
-    pub configs: WantedConfigs,
+    /// Keys and values. A null value is refused.
+    pub configs: Vec<(String, Option<String>)>,
 }
 
 /// Creates topics, each on its own: a refusal of one is no refusal of the others.
@@ -150,14 +150,11 @@ pub struct CreatePartitions {
     pub validate_only: bool,
 }
 
-/// Keys and values as a client wrote them; a null value is refused.
-pub type WantedConfigs = Vec<(String, Option<String>)>;
-
 /// Sets all of a resource's configs: what is not named falls back to its default.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AlterConfigs {
     /// Resources with their keys and values.
-    pub resources: Vec<(ConfigResource, WantedConfigs)>,
+    pub resources: Vec<(ConfigResource, Vec<(String, Option<String>)>)>,
     /// Whether to say only what would happen.
     pub validate_only: bool,
 }

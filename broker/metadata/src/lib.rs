@@ -20,7 +20,7 @@ pub use command::{
     AllocateProducerIds, AlterConfigs, ChangeBroker, Command, ConfigChange, ConfigOperation,
     CreatePartitions, CreateTopics, CreatedTopic, DeleteTopics, DeletedTopic, FoundCluster,
     IncrementalAlterConfigs, NewPartitions, NewTopic, Outcome, ProducerIdBlock, Refusal,
-    RegisterBroker, Registered, Request, SetFeatures, TopicReference, WantedConfigs,
+    RegisterBroker, Registered, Request, SetFeatures, TopicReference,
 };
 pub use configs::{ConfigResource, ConfigRules, NoConfigRules, ResourceKind};
 pub use decide::{

@@ -43,6 +43,11 @@ impl TopicName {
     }
 
     /// The text.
+    pub fn is_internal(&self) -> bool {
+        matches!(&*self.0, "__consumer_offsets" | "__transaction_state")
+    }
+
+    /// The name's text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -105,11 +105,10 @@ async fn a_refusal_has_kafkas_code_and_changes_nothing() {
     assert_eq!(*quorum.image(), Image::default());
 }
 
-/// A release build on an idle machine is to keep 1 s and 100 ms. A test runs beside others, and unoptimised, so
-/// its bounds only catch work that grows with the square.
+/// A debug build on a busy machine gets ten times the time that a release build is to keep.
 #[tokio::test]
 async fn ten_thousand_partitions_are_created_reopened_and_deleted_in_a_moment() {
-    const SLACK: u32 = 20;
+    let slack = if cfg!(debug_assertions) { 20 } else { 1 };
     let dir = tempfile::tempdir().unwrap();
     let quorum = open(dir.path());
     quorum.request(registration()).await.unwrap();
@@ -129,6 +128,6 @@ async fn ten_thousand_partitions_are_created_reopened_and_deleted_in_a_moment() 
     let deleting = start.elapsed();
     assert_eq!(quorum.image().partition_count(), 0);
     println!("created in {creating:?}, reopened in {opening:?}, deleted in {deleting:?}");
-    assert!(creating + deleting < Duration::from_secs(1) * SLACK);
-    assert!(opening < Duration::from_millis(100) * SLACK);
+    assert!(creating + deleting < Duration::from_secs(1) * slack);
+    assert!(opening < Duration::from_millis(100) * slack);
 }

@@ -13,7 +13,7 @@ from pathlib import Path
 from kafka_tools import run_tool
 from plan import Failed, ensure
 
-DUMPED = re.compile(r"\d{20}\.(log|index|timeindex|snapshot)")
+DUMPED = (".log", ".index", ".timeindex", ".snapshot")
 FILES_OF_A_CALL = 400
 COMPLAINTS = re.compile(
     r"(?i)isvalid: false|mismatch|out of order|non-?consecutive|corrupt|exception|invalid|could not|ignoring|"
@@ -21,7 +21,7 @@ COMPLAINTS = re.compile(
 
 
 def main(data):
-    files = sorted(path for path in data.rglob("*") if DUMPED.fullmatch(path.name) and path.stat().st_size > 0)
+    files = sorted(path for path in data.rglob("*") if path.suffix in DUMPED and path.stat().st_size > 0)
     logs = [path for path in files if path.suffix == ".log"]
     ensure(logs, f"no segment with records is under {data}")
     internal = [path for path in logs if path.parent.name.startswith("__consumer_offsets-")]

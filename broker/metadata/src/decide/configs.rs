@@ -7,7 +7,7 @@ use milena_protocol::ErrorCode;
 
 use super::Draft;
 use crate::command::{
-    AlterConfigs, ConfigChange, ConfigOperation, IncrementalAlterConfigs, Refusal, WantedConfigs,
+    AlterConfigs, ConfigChange, ConfigOperation, IncrementalAlterConfigs, Refusal,
 };
 use crate::configs::{ConfigResource, ConfigRules, ResourceKind};
 use crate::image::Configs;
@@ -23,7 +23,7 @@ pub(super) fn alter(
     rules: &dyn ConfigRules,
 ) -> Vec<Result<(), Refusal>> {
     let twice = resources_twice(ask.resources.iter().map(|(resource, _)| resource));
-    let alter = |(resource, wanted): &(ConfigResource, WantedConfigs)| {
+    let alter = |(resource, wanted): &(ConfigResource, Vec<(String, Option<String>)>)| {
         check_resource(draft, resource, &twice)?;
         let before = present(draft, resource);
         let after = replaced(wanted)?;

@@ -1,0 +1,49 @@
+# The commands of the README. CARGO_FLAGS goes to every cargo call.
+CARGO ?= cargo
+TESTS_AT_ONCE ?= 2
+
+.PHONY: help run build test test-units test-clients fuzz lint fmt bench image docs clean
+
+help: ## Show the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
+
+run: ## Build and start a broker on localhost:9092, its data in ./milena-data
+	$(CARGO) build --release -p milena
+	./target/release/milena serve
+
+build: ## Build everything
+	$(CARGO) build --workspace --all-targets
+
+test: test-units test-clients fuzz ## Install what the tests need, and run all of them
+
+test-units: ## Tests that need nothing but cargo
+	$(CARGO) test --workspace --exclude e2e
+
+test-clients: ## Real clients and tools against a real broker
+	$(CARGO) build -p milena
+	./e2e/clients/install.sh
+	$(CARGO) test -p e2e -- --test-threads=$(TESTS_AT_ONCE)
+	./e2e/clients/skipped.sh
+
+fuzz: ## Fuzz the frame and batch decoders for FUZZ_SECONDS each
+	./broker/protocol/fuzz/run.sh $(or $(FUZZ_SECONDS),60)
+
+lint: ## Formatting, clippy with warnings as errors
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+fmt: ## Format the code
+	$(CARGO) fmt --all
+
+bench: ## Compare with Apache Kafka and a floor; writes docs/benchmarks.md
+	./e2e/bench/run.sh
+
+image: ## Build the container image milena:dev
+	./image.sh
+
+docs: ## Write the generated pages of docs/ anew
+	$(CARGO) build -p milena
+	UPDATE_DOCS=1 $(CARGO) test -p milena --lib docs
+
+clean: ## Remove what was built and installed here
+	$(CARGO) clean

@@ -1,0 +1,137 @@
+//! A part of a segment's file, to be sent to a client as it is: nothing of it is read until its turn comes.
+
+use std::io;
+use std::sync::Arc;
+
+use crate::error::ReadError;
+use crate::files::LogFile;
+use crate::reader::LogReader;
+use crate::segment::Segment;
+
+/// Bytes of a segment's file, from the start of a batch on. The last batch may be cut short, as Kafka's clients
+/// expect; the file stays open while this lives, also where its segment is deleted meanwhile.
+#[derive(Debug, Clone)]
+pub struct Region {
+    file: Arc<LogFile>,
+    position: u64,
+    len: usize,
+}
+
+impl LogReader {
+    /// Where the batches from the one that holds `offset` on are: those of offsets below `bound` (the high watermark),
+    /// about `bytes_max` of them, from one segment. With `at_least_one` the first batch is whole whatever its size.
+    /// `None` where there is nothing to send.
+    pub fn region(
+        &self,
+        offset: i64,
+        bytes_max: usize,
+        bound: i64,
+        at_least_one: bool,
+    ) -> Result<Option<Region>, ReadError> {
+        let shared = self.shared();
+        let (start, end) = (shared.start(), shared.end());
+        if offset < start || offset > end {
+            return Err(ReadError::OutOfRange { offset, start, end });
+        }
+        let generation = shared.generation();
+        if offset >= bound || (bytes_max == 0 && !at_least_one) {
+            return Ok(None);
+        }
+        let Some((segment, position)) = self.locate(offset)? else {
+            return Ok(None);
+        };
+        let stop = self.stop_position(&segment, bound, end)?;
+        let available = usize::try_from(stop.saturating_sub(position)).unwrap_or(usize::MAX);
+        let mut len = available.min(bytes_max);
+        if len < available && at_least_one {
+            len = len.max(segment.batch_size_at(position)?.min(available));
+        }
+        if len == available && bound >= end {
+            // Whoever reads to the end comes back for what follows it.
+            shared.remember(generation, end, segment.base_offset(), stop);
+        }
+        if len == 0 {
+            return Ok(None);
+        }
+        Ok(Some(Region {
+            file: segment.file()?,
+            position,
+            len,
+        }))
+    }
+
+    /// Where in the segment the bound lies: at its end, unless the bound is inside it.
+    fn stop_position(
+        &self,
+        segment: &Arc<Segment>,
+        bound: i64,
+        end: i64,
+    ) -> Result<u64, ReadError> {
+        if bound >= end
+            || self
+                .shared()
+                .segment_after(segment.base_offset())
+                .is_some_and(|next| next.base_offset() <= bound)
+        {
+            return Ok(segment.size());
+        }
+        match self.locate(bound)? {
+            Some((holder, position)) if holder.base_offset() == segment.base_offset() => {
+                Ok(position)
+            }
+            _ => Ok(segment.size()),
+        }
+    }
+}
+
+impl Region {
+    /// Bytes left.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether nothing is left.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Reads what the page cache has of the next bytes, at most what `into` takes; 0 where it has none of them.
+    pub fn read_cached(&mut self, into: &mut [u8]) -> usize {
+        let len = into.len().min(self.len);
+        let read = self.file.read_cached_at(&mut into[..len], self.position);
+        self.skip(read);
+        read
+    }
+
+    /// Takes the next bytes off, at most `len`.
+    #[must_use]
+    pub fn split_to(&mut self, len: usize) -> Self {
+        let len = len.min(self.len);
+        let front = Self {
+            file: self.file.clone(),
+            position: self.position,
+            len,
+        };
+        self.skip(len);
+        front
+    }
+
+    /// Reads all that is left; may wait for the disk. Fails where the file has become shorter.
+    pub fn read_all(&mut self) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; self.len];
+        let read = self.file.read_at(&mut bytes, self.position)?;
+        if read < bytes.len() {
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the log was cut while it was being read",
+            ));
+        }
+        self.skip(read);
+        Ok(bytes)
+    }
+
+    fn skip(&mut self, bytes: usize) {
+        self.position += bytes as u64;
+        self.len -= bytes;
+    }
+}

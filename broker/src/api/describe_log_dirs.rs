@@ -1,0 +1,95 @@
+//! DescribeLogDirs (key 35): the data directories, what lies in each, and their room (KIP-113, KIP-827).
+
+use std::collections::HashSet;
+
+use milena_protocol::Str;
+use milena_protocol::api::describe_log_dirs::{
+    DescribeLogDirsPartition, DescribeLogDirsRequest, DescribeLogDirsResponse,
+    DescribeLogDirsResult, DescribeLogDirsTopic,
+};
+
+use super::RequestContext;
+use crate::broker::Broker;
+use crate::partitions::{DataDir, HostedTopic};
+
+/// Each directory, with the partitions that are asked for; null asks for all.
+pub async fn handle(
+    broker: &Broker,
+    _context: &RequestContext,
+    request: DescribeLogDirsRequest,
+) -> DescribeLogDirsResponse {
+    let wanted: Option<HashSet<(Str, i32)>> = request.topics.map(|topics| {
+        let pairs = topics.into_iter().flat_map(|topic| {
+            topic
+                .partitions
+                .into_iter()
+                .map(move |index| (topic.topic.clone(), index))
+                .collect::<Vec<_>>()
+        });
+        pairs.collect()
+    });
+    let topics = broker.partitions().topics();
+    let results = broker
+        .partitions()
+        .dirs()
+        .iter()
+        .map(|dir| describe(dir, &topics, wanted.as_ref()));
+    DescribeLogDirsResponse {
+        results: results.collect(),
+        ..Default::default()
+    }
+}
+
+fn describe(
+    dir: &DataDir,
+    topics: &[std::sync::Arc<HostedTopic>],
+    wanted: Option<&HashSet<(Str, i32)>>,
+) -> DescribeLogDirsResult {
+    let mut described = Vec::new();
+    for topic in topics {
+        let name = Str::from(topic.name().as_str());
+        let partitions: Vec<_> = topic
+            .partitions()
+            .filter(|partition| {
+                wanted.is_none_or(|wanted| wanted.contains(&(name.clone(), partition.index())))
+            })
+            .filter(|partition| partition.reader().folder().parent() == Some(dir.directory.path()))
+            .map(|partition| DescribeLogDirsPartition {
+                partition_index: partition.index(),
+                partition_size: i64::try_from(partition.reader().size_bytes()).unwrap_or(i64::MAX),
+                offset_lag: 0,
+                is_future_key: false,
+            })
+            .collect();
+        if !partitions.is_empty() {
+            described.push(DescribeLogDirsTopic { name, partitions });
+        }
+    }
+    let (total_bytes, usable_bytes) = room(dir);
+    DescribeLogDirsResult {
+        log_dir: Str::from(absolute(dir)),
+        topics: described,
+        total_bytes,
+        usable_bytes,
+        ..Default::default()
+    }
+}
+
+fn absolute(dir: &DataDir) -> String {
+    let path = std::path::absolute(dir.directory.path())
+        .unwrap_or_else(|_| dir.directory.path().to_path_buf());
+    path.display().to_string()
+}
+
+/// Bytes of the file system in all, and of them free; -1 where it does not say.
+fn room(dir: &DataDir) -> (i64, i64) {
+    let bytes =
+        |blocks: u64, size: u64| i64::try_from(blocks.saturating_mul(size)).unwrap_or(i64::MAX);
+    match rustix::fs::statvfs(dir.directory.path()) {
+        Ok(stat) => (
+            bytes(stat.f_blocks, stat.f_frsize),
+            bytes(stat.f_bavail, stat.f_frsize),
+        ),
+        Err(_) => (-1, -1),
+    }
+}

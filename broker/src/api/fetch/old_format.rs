@@ -1,0 +1,66 @@
+//! Fetch below version 10: what those clients can't read is converted, or refused.
+//!
+//! | version | may get |
+//! | --- | --- |
+//! | 0, 1 | magic 0 |
+//! | 2, 3 | magic 1 |
+//! | 4 to 9 | magic 2 without zstd |
+
+use bytes::Bytes;
+use milena_log::Region;
+use milena_protocol::ErrorCode;
+use milena_protocol::records::convert::down;
+use milena_protocol::records::legacy::Magic;
+use milena_protocol::records::{Compression, batches};
+
+/// From this version on the log's bytes are sent as they are.
+pub const VERBATIM_FROM: i16 = 10;
+/// All batches of one answer may hold this much when decompressed.
+const DECOMPRESSED_SIZE_MAX: usize = 128 * 1024 * 1024;
+
+/// Reads a part of the log and converts it for `version`. Runs on a thread that may block.
+pub async fn convert(
+    mut region: Region,
+    from_offset: i64,
+    version: i16,
+) -> Result<Bytes, ErrorCode> {
+    let work = move || {
+        let bytes = region.read_all().map_err(|error| {
+            tracing::error!(%error, "the log could not be read");
+            ErrorCode::KafkaStorageError
+        })?;
+        convert_bytes(&Bytes::from(bytes), from_offset, version)
+    };
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| ErrorCode::UnknownServerError)?
+}
+
+fn convert_bytes(bytes: &Bytes, from_offset: i64, version: i16) -> Result<Bytes, ErrorCode> {
+    let magic = match version {
+        ..=1 => Magic::V0,
+        2..=3 => Magic::V1,
+        _ => return without_zstd(bytes),
+    };
+    down(bytes, magic, from_offset, DECOMPRESSED_SIZE_MAX).map_err(|problem| {
+        tracing::debug!(%problem, version, "batches can't be converted for an old consumer");
+        problem.code()
+    })
+}
+
+/// The batches up to the first with zstd; an error where that is the first of all.
+fn without_zstd(bytes: &Bytes) -> Result<Bytes, ErrorCode> {
+    let mut size = 0;
+    for (header, batch) in batches(bytes).map_while(Result::ok) {
+        if header.compression() == Some(Compression::Zstd) {
+            return if size == 0 {
+                Err(ErrorCode::UnsupportedCompressionType)
+            } else {
+                Ok(bytes.slice(..size))
+            };
+        }
+        size += batch.len();
+    }
+    // A last batch that is cut short stays: its reader fetches it again.
+    Ok(bytes.clone())
+}

@@ -1,0 +1,183 @@
+//! ListOffsets (key 2): the offset of a point in time, or of the log's ends.
+//!
+//! | timestamp | asks for | since |
+//! | --- | --- | --- |
+//! | -1 | the end: the high watermark, or the last stable offset for read_committed | 0 |
+//! | -2 | the log start offset | 0 |
+//! | -3 | the record with the largest timestamp (KIP-734) | 7 |
+//! | -4 | the start of what is on local disk: the log start, as nothing is tiered (KIP-405) | 8 |
+//! | -5 | the end of what is tiered: none (KIP-1005) | 9 |
+//! | -6 | the earliest offset that waits to be tiered: none (KIP-1023) | 11 |
+
+use milena_log::LogReader;
+use milena_protocol::ErrorCode;
+use milena_protocol::api::list_offsets::{
+    ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse,
+    ListOffsetsTopicResponse,
+};
+
+use super::RequestContext;
+use crate::broker::Broker;
+use crate::partition::Partition;
+
+const LATEST: i64 = -1;
+const EARLIEST: i64 = -2;
+const MAX_TIMESTAMP: i64 = -3;
+const EARLIEST_LOCAL: i64 = -4;
+const LATEST_TIERED: i64 = -5;
+const EARLIEST_PENDING_UPLOAD: i64 = -6;
+
+/// An offset with its record's timestamp, where it has one.
+type Found = (i64, i64);
+
+/// Answers for each partition.
+pub async fn handle(
+    broker: &Broker,
+    context: &RequestContext,
+    request: ListOffsetsRequest,
+) -> ListOffsetsResponse {
+    let mut topics = Vec::with_capacity(request.topics.len());
+    for topic in request.topics {
+        let mut partitions = Vec::with_capacity(topic.partitions.len());
+        for wanted in &topic.partitions {
+            let found = broker
+                .partitions()
+                .partition(&topic.name, wanted.partition_index);
+            let answer = match found {
+                Ok(partition) => answer(&partition, context.version, wanted).await,
+                Err(error) => Err(error),
+            };
+            partitions.push(into_response(wanted, context.version, answer));
+        }
+        topics.push(ListOffsetsTopicResponse {
+            name: topic.name,
+            partitions,
+        });
+    }
+    ListOffsetsResponse {
+        throttle_time_ms: 0,
+        topics,
+    }
+}
+
+async fn answer(
+    partition: &std::sync::Arc<Partition>,
+    version: i16,
+    wanted: &ListOffsetsPartition,
+) -> Result<(Vec<i64>, Found, i32), ErrorCode> {
+    partition.check_leader_epoch(wanted.current_leader_epoch)?;
+    let reader = partition.reader();
+    if version == 0 {
+        let offsets = old_style(partition, wanted.timestamp, wanted.max_num_offsets);
+        return Ok((offsets, (-1, -1), -1));
+    }
+    let found = match wanted.timestamp {
+        LATEST => (partition.high_watermark(), -1),
+        EARLIEST => (reader.log_start_offset(), -1),
+        EARLIEST_LOCAL if version >= 8 => (reader.log_start_offset(), -1),
+        LATEST_TIERED if version >= 9 => (-1, -1),
+        EARLIEST_PENDING_UPLOAD if version >= 11 => (-1, -1),
+        MAX_TIMESTAMP if version >= 7 => by_time(partition, None).await?,
+        timestamp if timestamp >= 0 => by_time(partition, Some(timestamp)).await?,
+        _ => return Err(ErrorCode::UnsupportedVersion),
+    };
+    let epoch = if found.0 < 0 {
+        None
+    } else {
+        partition.log().await.epoch_of(found.0)
+    };
+    Ok((Vec::new(), found, epoch.unwrap_or(partition.leader_epoch())))
+}
+
+/// The first record at or after a time, or that with the largest timestamp. Reads batches from disk.
+async fn by_time(
+    partition: &std::sync::Arc<Partition>,
+    timestamp: Option<i64>,
+) -> Result<Found, ErrorCode> {
+    let reader = partition.reader().clone();
+    let high_watermark = partition.high_watermark();
+    let search = move || match timestamp {
+        Some(timestamp) => reader.offset_for_timestamp(timestamp),
+        None => reader.max_timestamp(),
+    };
+    match tokio::task::spawn_blocking(search).await {
+        Ok(Ok(Some(found))) if found.offset < high_watermark => Ok((found.offset, found.timestamp)),
+        Ok(Ok(_)) => Ok((-1, -1)),
+        Ok(Err(error)) => {
+            tracing::error!(topic = %partition.topic(), partition = partition.index(), %error, "time search failed");
+            Err(ErrorCode::KafkaStorageError)
+        }
+        Err(_) => Err(ErrorCode::UnknownServerError),
+    }
+}
+
+/// Version 0: the start offsets of the segments that are older than the time, newest first.
+fn old_style(partition: &Partition, timestamp: i64, count_max: i32) -> Vec<i64> {
+    let reader = partition.reader();
+    let count_max = usize::try_from(count_max).unwrap_or(0);
+    let mut offsets: Vec<i64> = match timestamp {
+        EARLIEST => vec![reader.log_start_offset()],
+        LATEST => reader
+            .segments()
+            .iter()
+            .map(|segment| segment.base_offset)
+            .collect(),
+        time => {
+            let older = reader
+                .segments()
+                .into_iter()
+                .filter(|segment| modified_ms(reader, segment.base_offset) <= time);
+            older.map(|segment| segment.base_offset).collect()
+        }
+    };
+    if timestamp != EARLIEST {
+        let start = reader.log_start_offset();
+        offsets
+            .iter_mut()
+            .for_each(|offset| *offset = start.max(*offset));
+        if timestamp == LATEST {
+            offsets.push(partition.high_watermark());
+        }
+        offsets.sort_unstable_by(|a, b| b.cmp(a));
+        offsets.dedup();
+    }
+    offsets.truncate(count_max);
+    offsets
+}
+
+/// When a segment's file was last written, ms since 1970; the log itself keeps no such time.
+fn modified_ms(reader: &LogReader, base_offset: i64) -> i64 {
+    let path = reader.folder().join(format!("{base_offset:020}.log"));
+    let modified = std::fs::metadata(path)
+        .and_then(|metadata| metadata.modified())
+        .ok();
+    let since = modified
+        .and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok())
+        .unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn into_response(
+    wanted: &ListOffsetsPartition,
+    version: i16,
+    answer: Result<(Vec<i64>, Found, i32), ErrorCode>,
+) -> ListOffsetsPartitionResponse {
+    let partition_index = wanted.partition_index;
+    match answer {
+        Ok((old_style_offsets, (offset, timestamp), leader_epoch)) => {
+            ListOffsetsPartitionResponse {
+                partition_index,
+                old_style_offsets,
+                timestamp,
+                offset,
+                leader_epoch: if version >= 4 { leader_epoch } else { -1 },
+                ..Default::default()
+            }
+        }
+        Err(error_code) => ListOffsetsPartitionResponse {
+            partition_index,
+            error_code,
+            ..Default::default()
+        },
+    }
+}

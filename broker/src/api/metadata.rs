@@ -1,0 +1,194 @@
+//! Metadata (key 3): brokers, topics and who leads them; creates topics that are asked for.
+
+use milena_metadata::{Image, Topic, TopicId, TopicName};
+use milena_protocol::api::metadata::{
+    MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponseBroker,
+    MetadataResponsePartition, MetadataResponseTopic,
+};
+use milena_protocol::{ErrorCode, Str, Uuid};
+
+use super::RequestContext;
+use crate::broker::Broker;
+
+/// Every operation that a topic knows, as a bit field: what everyone may do while there is no authorizer.
+pub const TOPIC_OPERATIONS: i32 = bits(&[3, 4, 5, 6, 7, 8, 10, 11]);
+/// Every operation that the cluster knows.
+pub const CLUSTER_OPERATIONS: i32 = bits(&[5, 7, 8, 9, 10, 11, 12]);
+
+/// Kafka's AclOperation codes as the bits of an i32.
+const fn bits(operations: &[u8]) -> i32 {
+    let (mut bits, mut at) = (0, 0);
+    while at < operations.len() {
+        bits |= 1 << operations[at];
+        at += 1;
+    }
+    bits
+}
+
+/// The cluster as the client's listener sees it.
+pub async fn handle(
+    broker: &Broker,
+    context: &RequestContext,
+    request: MetadataRequest,
+) -> MetadataResponse {
+    // An empty list means all in version 0, and none from then on.
+    let all = match &request.topics {
+        None => true,
+        Some(topics) => topics.is_empty() && context.version == 0,
+    };
+    let mut created = ErrorCode::None;
+    if !all && request.allow_auto_topic_creation && broker.config().auto_create_topics_enable {
+        created = create_missing(broker, &request).await;
+    }
+    let image = broker.image();
+    let detail = Detail {
+        version: context.version,
+        operations: request.include_topic_authorized_operations,
+    };
+    let topics = if all {
+        image
+            .topics()
+            .map(|topic| detail.describe(&image, topic))
+            .collect()
+    } else {
+        let wanted = request.topics.iter().flatten();
+        wanted
+            .map(|topic| detail.answer(&image, topic, created))
+            .collect()
+    };
+    MetadataResponse {
+        throttle_time_ms: 0,
+        brokers: brokers(&image, &context.listener),
+        cluster_id: image.cluster_id().map(|id| Str::from(&**id)),
+        controller_id: controller(&image),
+        topics,
+        cluster_authorized_operations: match request.include_cluster_authorized_operations {
+            true => CLUSTER_OPERATIONS,
+            false => i32::MIN,
+        },
+        error_code: ErrorCode::None,
+    }
+}
+
+/// A broker that is not fenced: each takes what is for the controller, and passes it on.
+pub fn controller(image: &Image) -> i32 {
+    image
+        .brokers()
+        .find(|broker| !broker.fenced)
+        .map_or(-1, |broker| broker.id.get())
+}
+
+/// The brokers that have an address on this listener.
+fn brokers(image: &Image, listener: &str) -> Vec<MetadataResponseBroker> {
+    let alive = image.brokers().filter(|broker| !broker.fenced);
+    let reachable = alive.filter_map(|broker| {
+        let endpoint = broker
+            .endpoints
+            .iter()
+            .find(|endpoint| &*endpoint.listener == listener)?;
+        Some(MetadataResponseBroker {
+            node_id: broker.id.get(),
+            host: Str::from(&*endpoint.host),
+            port: i32::from(endpoint.port),
+            rack: broker.rack.as_deref().map(Str::from),
+        })
+    });
+    reachable.collect()
+}
+
+/// Creates the topics that are asked for by name and do not exist. Its error is for those that it could not.
+async fn create_missing(broker: &Broker, request: &MetadataRequest) -> ErrorCode {
+    let image = broker.image();
+    let names = request
+        .topics
+        .iter()
+        .flatten()
+        .filter_map(|topic| topic.name.as_deref());
+    let missing: Vec<TopicName> = names
+        .filter(|name| image.topic(name).is_none())
+        .filter_map(|name| TopicName::new(name).ok())
+        .collect();
+    if missing.is_empty() {
+        return ErrorCode::None;
+    }
+    broker.auto_create(missing).await
+}
+
+/// What is told of a topic.
+struct Detail {
+    version: i16,
+    operations: bool,
+}
+
+impl Detail {
+    fn answer(
+        &self,
+        image: &Image,
+        wanted: &MetadataRequestTopic,
+        created: ErrorCode,
+    ) -> MetadataResponseTopic {
+        let failed = |error_code, name: Option<&Str>, topic_id| MetadataResponseTopic {
+            error_code,
+            // Versions below 12 can't say null.
+            name: name.cloned().or((self.version < 12).then(Str::default)),
+            topic_id,
+            ..Default::default()
+        };
+        let Some(name) = &wanted.name else {
+            let found = image.topic_by_id(TopicId(wanted.topic_id));
+            return match found {
+                Some(topic) => self.describe(image, topic),
+                None => failed(ErrorCode::UnknownTopicId, None, wanted.topic_id),
+            };
+        };
+        if let Some(topic) = image.topic(name) {
+            return self.describe(image, topic);
+        }
+        let error = match TopicName::new(name) {
+            Err(_) => ErrorCode::InvalidTopicException,
+            Ok(_) if created.is_none() => ErrorCode::UnknownTopicOrPartition,
+            Ok(_) => created,
+        };
+        failed(error, Some(name), Uuid::ZERO)
+    }
+
+    fn describe(&self, image: &Image, topic: &Topic) -> MetadataResponseTopic {
+        let partitions = topic
+            .partitions()
+            .map(|(id, partition)| MetadataResponsePartition {
+                error_code: if partition.leader.is_none() {
+                    ErrorCode::LeaderNotAvailable
+                } else {
+                    ErrorCode::None
+                },
+                partition_index: id.get(),
+                leader_id: partition.leader.map_or(-1, |leader| leader.get()),
+                leader_epoch: partition.leader_epoch,
+                replica_nodes: partition.brokers().map(|id| id.get()).collect(),
+                isr_nodes: partition.isr.iter().map(|id| id.get()).collect(),
+                offline_replicas: offline(image, partition),
+            });
+        MetadataResponseTopic {
+            error_code: ErrorCode::None,
+            name: Some(Str::from(topic.name.as_str())),
+            topic_id: topic.id.0,
+            is_internal: topic.name.is_internal(),
+            partitions: partitions.collect(),
+            topic_authorized_operations: if self.operations {
+                TOPIC_OPERATIONS
+            } else {
+                i32::MIN
+            },
+        }
+    }
+}
+
+/// Replicas on brokers that are fenced or unknown.
+pub fn offline(image: &Image, partition: &milena_metadata::Partition) -> Vec<i32> {
+    let alive = |id| image.broker(id).is_some_and(|broker| !broker.fenced);
+    partition
+        .brokers()
+        .filter(|&id| !alive(id))
+        .map(|id| id.get())
+        .collect()
+}

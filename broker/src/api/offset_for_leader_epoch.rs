@@ -1,0 +1,64 @@
+//! OffsetForLeaderEpoch (key 23): where an epoch ends in this log, for truncation (KIP-101, KIP-320).
+
+use milena_protocol::ErrorCode;
+use milena_protocol::api::offset_for_leader_epoch::{
+    EpochEndOffset, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse,
+    OffsetForLeaderPartition, OffsetForLeaderTopicResult,
+};
+
+use super::RequestContext;
+use crate::broker::Broker;
+
+/// Answers for each partition.
+pub async fn handle(
+    broker: &Broker,
+    _context: &RequestContext,
+    request: OffsetForLeaderEpochRequest,
+) -> OffsetForLeaderEpochResponse {
+    let mut topics = Vec::with_capacity(request.topics.len());
+    for topic in request.topics {
+        let mut partitions = Vec::with_capacity(topic.partitions.len());
+        for wanted in &topic.partitions {
+            partitions.push(answer(broker, &topic.topic, wanted).await);
+        }
+        topics.push(OffsetForLeaderTopicResult {
+            partitions,
+            topic: topic.topic,
+        });
+    }
+    OffsetForLeaderEpochResponse {
+        throttle_time_ms: 0,
+        topics,
+    }
+}
+
+/// The end of the newest epoch up to the one asked for; -1 where the log knows none.
+async fn end_offset(
+    broker: &Broker,
+    topic: &str,
+    wanted: &OffsetForLeaderPartition,
+) -> Result<(i32, i64), ErrorCode> {
+    let partition = broker.partitions().partition(topic, wanted.partition)?;
+    partition.check_leader_epoch(wanted.current_leader_epoch)?;
+    if wanted.leader_epoch == partition.leader_epoch() {
+        return Ok((wanted.leader_epoch, partition.reader().log_end_offset()));
+    }
+    Ok(partition
+        .log()
+        .await
+        .end_offset_for(wanted.leader_epoch)
+        .unwrap_or((-1, -1)))
+}
+
+async fn answer(broker: &Broker, topic: &str, wanted: &OffsetForLeaderPartition) -> EpochEndOffset {
+    let (error_code, (leader_epoch, end_offset)) = match end_offset(broker, topic, wanted).await {
+        Ok(end) => (ErrorCode::None, end),
+        Err(error) => (error, (-1, -1)),
+    };
+    EpochEndOffset {
+        error_code,
+        partition: wanted.partition,
+        leader_epoch,
+        end_offset,
+    }
+}

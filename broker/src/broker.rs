@@ -1,0 +1,351 @@
+//! What the handlers of all APIs share: one broker's state, by its owners.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use milena_metadata::{
+    BrokerId, CreateTopics, Image, NewTopic, Refusal, Request as Command, ResourceKind, TopicId,
+    TopicName,
+};
+use milena_protocol::ErrorCode;
+use tokio::sync::Semaphore;
+
+use crate::api::fetch::session::FetchSessions;
+use crate::clock::Clock;
+use crate::config::{BrokerConfig, Values};
+use crate::group::classic::Limits;
+use crate::group::host::GroupHost;
+use crate::group::storage::PartitionLog;
+use crate::group::{Groups, OFFSETS_TOPIC, Settings};
+use crate::limits::Connections;
+use crate::metrics::Metrics;
+use crate::partition::{Partition, Refused};
+use crate::partitions::Partitions;
+use crate::producer_ids::ProducerIds;
+use crate::quorum::Quorum;
+
+/// Bytes of requests in hand where `queued.max.request.bytes` does not say: more than a few of the largest
+/// requests at once would only wait for the disk in memory.
+const IN_FLIGHT_DEFAULT: u32 = 256 * 1024 * 1024;
+
+/// One broker.
+pub struct Broker {
+    /// Who this is.
+    node_id: BrokerId,
+    broker_epoch: i64,
+    clock: Clock,
+    /// As it was at the start; what is dynamic is laid over it.
+    started_with: Arc<BrokerConfig>,
+    config: ArcSwap<BrokerConfig>,
+    quorum: Arc<Quorum>,
+    partitions: Arc<Partitions>,
+    groups: Groups,
+    fetch_sessions: FetchSessions,
+    producer_ids: ProducerIds,
+    connections: Arc<Connections>,
+    in_flight: Arc<Semaphore>,
+    in_flight_max: u32,
+    metrics: Arc<Metrics>,
+}
+
+/// The parts that a broker is put together from.
+pub struct Parts {
+    /// The broker's id.
+    pub node_id: BrokerId,
+    /// The epoch of its registration.
+    pub broker_epoch: i64,
+    /// Its configuration.
+    pub config: Arc<BrokerConfig>,
+    /// The metadata quorum.
+    pub quorum: Arc<Quorum>,
+    /// Its partitions.
+    pub partitions: Arc<Partitions>,
+    /// Its metrics.
+    pub metrics: Arc<Metrics>,
+}
+
+impl Broker {
+    /// Puts a broker together; nothing runs yet.
+    pub fn new(parts: Parts) -> Arc<Self> {
+        let slots =
+            usize::try_from(parts.config.max_incremental_fetch_session_cache_slots).unwrap_or(0);
+        let in_flight_max = in_flight_max(&parts.config);
+        let groups = groups(&parts);
+        Arc::new(Self {
+            node_id: parts.node_id,
+            broker_epoch: parts.broker_epoch,
+            clock: Clock,
+            config: ArcSwap::new(parts.config.clone()),
+            started_with: parts.config,
+            producer_ids: ProducerIds::new(parts.quorum.clone(), parts.node_id, parts.broker_epoch),
+            groups,
+            quorum: parts.quorum,
+            partitions: parts.partitions,
+            fetch_sessions: FetchSessions::new(slots),
+            connections: Arc::default(),
+            in_flight: Arc::new(Semaphore::new(in_flight_max as usize)),
+            in_flight_max,
+            metrics: parts.metrics,
+        })
+    }
+
+    /// This broker's id.
+    pub fn node_id(&self) -> i32 {
+        self.node_id.get()
+    }
+
+    /// The epoch of this life's registration.
+    pub fn broker_epoch(&self) -> i64 {
+        self.broker_epoch
+    }
+
+    /// Milliseconds since 1970.
+    pub fn now_ms(&self) -> i64 {
+        self.clock.now_ms()
+    }
+
+    /// The configuration as it is now.
+    pub fn config(&self) -> Arc<BrokerConfig> {
+        self.config.load_full()
+    }
+
+    /// The cluster's metadata as it is now.
+    pub fn image(&self) -> Arc<Image> {
+        self.quorum.image()
+    }
+
+    /// The metadata quorum.
+    pub fn quorum(&self) -> &Quorum {
+        &self.quorum
+    }
+
+    /// The partitions hosted here.
+    pub fn partitions(&self) -> &Arc<Partitions> {
+        &self.partitions
+    }
+
+    /// The consumer groups coordinated here.
+    pub fn groups(&self) -> &Groups {
+        &self.groups
+    }
+
+    /// The incremental fetch sessions.
+    pub fn fetch_sessions(&self) -> &FetchSessions {
+        &self.fetch_sessions
+    }
+
+    /// Where producer ids come from.
+    pub fn producer_ids(&self) -> &ProducerIds {
+        &self.producer_ids
+    }
+
+    /// The connections there are.
+    pub fn connections(&self) -> &Arc<Connections> {
+        &self.connections
+    }
+
+    /// The bytes of requests that may be in hand, and how many they are.
+    pub fn in_flight(&self) -> (Arc<Semaphore>, u32) {
+        (self.in_flight.clone(), self.in_flight_max)
+    }
+
+    /// The metrics.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Asks the quorum for a change, and answers when this broker has taken it over.
+    pub async fn change<C: Command>(&self, command: C) -> Result<C::Outcome, Refusal> {
+        let outcome = self.quorum.request(command).await.map_err(into_refusal)?;
+        self.take_over().await;
+        Ok(outcome)
+    }
+
+    /// Brings configuration and partitions to where the metadata is.
+    pub async fn take_over(&self) {
+        let image = self.image();
+        let config = Arc::new(self.resolve(&image));
+        self.config.store(config.clone());
+        let gone = self.partitions.sync(&image, &config).await;
+        self.partitions.reconfigure(&image, &config).await;
+        for topic in gone {
+            self.groups.topic_deleted(topic.as_str()).await;
+        }
+        for partition in self
+            .partitions
+            .topic(OFFSETS_TOPIC)
+            .iter()
+            .flat_map(|topic| topic.partitions())
+        {
+            self.groups
+                .elected(partition.index(), partition.leader_epoch());
+        }
+    }
+
+    /// Gives up all groups: whoever waits for one is told to look for the coordinator again.
+    pub fn resign_groups(&self) {
+        for partition in self
+            .partitions
+            .topic(OFFSETS_TOPIC)
+            .iter()
+            .flat_map(|topic| topic.partitions())
+        {
+            self.groups.resigned(
+                partition.index(),
+                partition.leader_epoch().saturating_add(1),
+            );
+        }
+    }
+
+    /// The start's configuration under the cluster's and this broker's dynamic values.
+    fn resolve(&self, image: &Image) -> BrokerConfig {
+        let values = |name: &str| -> Values {
+            let configs = image.configs(ResourceKind::Broker, name);
+            configs
+                .map(|configs| {
+                    configs
+                        .iter()
+                        .map(|(key, value)| (key.to_string(), value.to_string()))
+                        .collect()
+                })
+                .unwrap_or_default()
+        };
+        self.started_with
+            .with_dynamic(&values(""), &values(&self.node_id.get().to_string()))
+    }
+
+    /// Creates topics that a client asked for without creating them. LEADER_NOT_AVAILABLE makes the client ask
+    /// again, which old ones do for no other code.
+    pub async fn auto_create(&self, names: Vec<TopicName>) -> ErrorCode {
+        let config = self.config();
+        let wish = |name: &TopicName| NewTopic {
+            name: name.to_string(),
+            id: TopicId::random(),
+            partitions: -1,
+            replication_factor: -1,
+            assignments: Vec::new(),
+            configs: Vec::new(),
+        };
+        let command = CreateTopics {
+            topics: names.iter().map(wish).collect(),
+            default_partitions: config.num_partitions,
+            default_replication_factor: i16::try_from(config.default_replication_factor)
+                .unwrap_or(i16::MAX),
+            validate_only: false,
+        };
+        match self.change(command).await {
+            Ok(outcomes) => {
+                let refusals = outcomes.into_iter().filter_map(Result::err);
+                let refused = refusals.map(|refusal| refusal.code);
+                let mut refused = refused.filter(|code| *code != ErrorCode::TopicAlreadyExists);
+                refused.next().unwrap_or_default()
+            }
+            Err(refusal) => {
+                tracing::warn!(?names, %refusal, "topics could not be created on demand");
+                ErrorCode::LeaderNotAvailable
+            }
+        }
+    }
+
+    /// Logs and counts what the disk refused; other refusals are the client's own.
+    pub fn note_append_failure(&self, partition: &Partition, refused: &Refused) {
+        if refused.code() == ErrorCode::KafkaStorageError {
+            self.metrics.append_failed();
+            tracing::error!(topic = %partition.topic(), partition = partition.index(), error = %refused, "append failed");
+        }
+    }
+}
+
+/// What clients are told where the quorum gave no outcome.
+fn into_refusal(error: crate::quorum::QuorumError) -> Refusal {
+    Refusal::new(error.code(), error.to_string())
+}
+
+/// A request of any allowed size must fit.
+fn in_flight_max(config: &BrokerConfig) -> u32 {
+    let largest = u32::try_from(config.socket_request_max_bytes).unwrap_or(0);
+    let wanted = u32::try_from(config.queued_max_request_bytes.min(i64::from(u32::MAX)));
+    wanted.unwrap_or(IN_FLIGHT_DEFAULT).max(largest)
+}
+
+impl GroupHost for Broker {
+    fn groups(&self) -> &Groups {
+        &self.groups
+    }
+
+    fn image(&self) -> Arc<Image> {
+        Self::image(self)
+    }
+
+    async fn ensure_offsets_topic(&self) -> Result<(), ErrorCode> {
+        if self.image().topic(OFFSETS_TOPIC).is_some() {
+            return Ok(());
+        }
+        let config = self.config();
+        let brokers = i16::try_from(self.image().brokers().count()).unwrap_or(i16::MAX);
+        let topic = NewTopic {
+            name: OFFSETS_TOPIC.to_owned(),
+            id: TopicId::random(),
+            partitions: config.offsets_topic_num_partitions,
+            // One broker can't hold three replicas; a cluster grows the topic when it has more.
+            replication_factor: config.offsets_topic_replication_factor.min(brokers),
+            assignments: Vec::new(),
+            configs: vec![
+                ("cleanup.policy".to_owned(), Some("compact".to_owned())),
+                ("compression.type".to_owned(), Some("producer".to_owned())),
+                (
+                    "segment.bytes".to_owned(),
+                    Some(config.offsets_topic_segment_bytes.to_string()),
+                ),
+            ],
+        };
+        let (default_partitions, default_replication_factor) = (1, 1);
+        let command = CreateTopics {
+            topics: vec![topic],
+            default_partitions,
+            default_replication_factor,
+            validate_only: false,
+        };
+        match self
+            .change(command)
+            .await
+            .map(|mut outcomes| outcomes.pop())
+        {
+            Ok(Some(Ok(_))) => Ok(()),
+            // Two clients asked at once.
+            Ok(Some(Err(refusal))) if refusal.code == ErrorCode::TopicAlreadyExists => Ok(()),
+            failed => {
+                tracing::error!(
+                    ?failed,
+                    "__consumer_offsets could not be created, so groups can't be served"
+                );
+                Err(ErrorCode::CoordinatorNotAvailable)
+            }
+        }
+    }
+}
+
+/// The groups, whose shards are as many as the topic's partitions, for ever.
+fn groups(parts: &Parts) -> Groups {
+    let config = &parts.config;
+    let shards = match parts.quorum.image().topic(OFFSETS_TOPIC) {
+        Some(topic) => topic.partition_count(),
+        None => usize::try_from(config.offsets_topic_num_partitions).unwrap_or(1),
+    };
+    let settings = Settings {
+        limits: Limits {
+            size_max: usize::try_from(config.group_max_size).unwrap_or(usize::MAX),
+            initial_rebalance_delay_ms: config.group_initial_rebalance_delay_ms,
+        },
+        session_timeout_ms: config.group_min_session_timeout_ms
+            ..=config.group_max_session_timeout_ms,
+        offset_metadata_size_max: usize::try_from(config.offset_metadata_max_bytes).unwrap_or(0),
+        offsets_retention_ms: i64::from(config.offsets_retention_minutes) * 60_000,
+        offsets_retention_check_interval_ms: u64::try_from(
+            config.offsets_retention_check_interval_ms,
+        )
+        .unwrap_or(1),
+    };
+    let log = PartitionLog::new(parts.partitions.clone(), Clock);
+    Groups::new(Arc::new(log), shards, settings)
+}

@@ -1,0 +1,17 @@
+//! The broker's clock, in one place so that a simulation can put another there.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Tells the time of day.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Clock;
+
+impl Clock {
+    /// Milliseconds since 1970, UTC; 0 where the machine's clock stands before that.
+    pub fn now_ms(self) -> i64 {
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    }
+}

@@ -1,0 +1,213 @@
+//! One client's connection: requests in, responses out in the order of the requests.
+//!
+//! Only Produce overtakes a waiting Produce, and appends happen in the order of arrival. Any other
+//! request starts when all before it are answered, and nothing starts behind it until it is answered
+//! itself. That is the order clients rely on, and what acks=all gains from.
+
+pub mod outbox;
+pub mod pending;
+pub mod reader;
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use milena_protocol::DecodeError;
+use thiserror::Error;
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{self, Call, Started};
+use crate::broker::Broker;
+use outbox::Outbox;
+use pending::PendingProduce;
+use reader::{FrameReader, ReadError, Request};
+
+/// Produce requests of one connection that wait for their replicas; beyond it the socket is not read.
+const PENDING_MAX: usize = 64;
+
+/// A year: as good as no bound, and within what timers can hold.
+const IDLE_FOR_EVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// Why a connection ended other than by its client's wish.
+#[derive(Debug, Error)]
+pub enum ConnectionError {
+    /// What came is not to be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// A frame that is no request of ours.
+    #[error("{api} (version {version}) can't be read: {source}")]
+    Malformed {
+        /// The request's API.
+        api: &'static str,
+        /// Its version; -1 where the header can't be read.
+        version: i16,
+        /// The field and its problem.
+        source: DecodeError,
+    },
+    /// An API or version that is not in the routing table.
+    #[error("API key {key} in version {version} is not served; ApiVersions tells what is")]
+    NotServed {
+        /// The API's number.
+        key: i16,
+        /// The version asked for.
+        version: i16,
+    },
+    /// A Produce with acks=0 failed; closing is the only answer such a client gets.
+    #[error("a produce request with acks=0 failed: {0}")]
+    UnansweredProduce(milena_protocol::ErrorCode),
+    /// Sending failed.
+    #[error(transparent)]
+    Send(#[from] io::Error),
+    /// The client neither sent nor took anything for `connections.max.idle.ms`.
+    #[error("the connection was idle for {0:?}")]
+    Idle(Duration),
+}
+
+impl ConnectionError {
+    /// Whether the client just left, which is nothing to warn of.
+    pub fn is_disconnect(&self) -> bool {
+        matches!(
+            self,
+            Self::Read(ReadError::Io(_) | ReadError::ClosedInside) | Self::Send(_)
+        )
+    }
+}
+
+/// The state of one connection, owned by its task.
+pub struct Connection {
+    stream: TcpStream,
+    broker: Arc<Broker>,
+    call: Call,
+    reader: FrameReader,
+    pending: VecDeque<Box<PendingProduce>>,
+    outbox: Outbox,
+    idle_max: Duration,
+    stopping: CancellationToken,
+}
+
+/// What the connection's loop goes on with.
+enum Event {
+    Answered,
+    Received(Option<Request>),
+    Stopping,
+}
+
+impl Connection {
+    /// A connection whose socket is set up already.
+    pub fn new(
+        stream: TcpStream,
+        broker: Arc<Broker>,
+        call: Call,
+        reader: FrameReader,
+        stopping: CancellationToken,
+    ) -> Self {
+        let idle_max = idle_max(broker.config().connections_max_idle_ms);
+        let (pending, outbox) = (VecDeque::new(), Outbox::default());
+        Self {
+            stream,
+            broker,
+            call,
+            reader,
+            pending,
+            outbox,
+            idle_max,
+            stopping,
+        }
+    }
+
+    /// Serves requests until the client leaves, misbehaves, or the broker stops.
+    pub async fn run(mut self) -> Result<(), ConnectionError> {
+        loop {
+            if !self.reader.has_frame() || self.pending.len() >= PENDING_MAX {
+                self.flush().await?;
+            }
+            match self.next_event().await? {
+                Event::Answered => {}
+                Event::Received(Some(request)) => self.serve(request).await?,
+                Event::Received(None) | Event::Stopping => break,
+            }
+        }
+        self.answer_pending().await?;
+        self.flush().await
+    }
+
+    /// Waits for the oldest waiting Produce, or the next request, whichever comes first.
+    async fn next_event(&mut self) -> Result<Event, ConnectionError> {
+        let waiting = !self.pending.is_empty();
+        let readable = self.pending.len() < PENDING_MAX;
+        tokio::select! {
+            biased;
+            () = pending::front(&mut self.pending), if waiting => {
+                self.take_answer()?;
+                Ok(Event::Answered)
+            }
+            request = self.reader.next(&self.stream), if readable => Ok(Event::Received(request?)),
+            () = self.stopping.cancelled() => Ok(Event::Stopping),
+            () = tokio::time::sleep(self.idle_max), if !waiting => {
+                Err(ConnectionError::Idle(self.idle_max))
+            }
+        }
+    }
+
+    async fn serve(&mut self, request: Request) -> Result<(), ConnectionError> {
+        match api::start(&self.broker, &self.call, request).await? {
+            Started::Produce(produce) => {
+                self.pending.push_back(produce);
+                self.take_ready()
+            }
+            Started::Other(request) => {
+                self.answer_pending().await?;
+                self.flush().await?;
+                let response = api::answer(&self.broker, request).await?;
+                self.outbox.push(response);
+                Ok(())
+            }
+        }
+    }
+
+    /// Moves what is answered already from the front of the waiting to the outbox.
+    fn take_ready(&mut self) -> Result<(), ConnectionError> {
+        while self
+            .pending
+            .front()
+            .is_some_and(|pending| pending.is_done())
+        {
+            self.take_answer()?;
+        }
+        Ok(())
+    }
+
+    fn take_answer(&mut self) -> Result<(), ConnectionError> {
+        let Some(done) = self.pending.pop_front() else {
+            return Ok(());
+        };
+        if let Some(frame) = done.into_answer(&self.broker)? {
+            self.outbox.push(frame.into());
+        }
+        Ok(())
+    }
+
+    async fn answer_pending(&mut self) -> Result<(), ConnectionError> {
+        while !self.pending.is_empty() {
+            pending::front(&mut self.pending).await;
+            self.take_answer()?;
+        }
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<(), ConnectionError> {
+        if self.outbox.is_empty() {
+            return Ok(());
+        }
+        let sent = tokio::time::timeout(self.idle_max, self.outbox.flush(&self.stream)).await;
+        sent.map_err(|_| ConnectionError::Idle(self.idle_max))??;
+        Ok(())
+    }
+}
+
+/// `connections.max.idle.ms`, where -1 is for ever.
+fn idle_max(ms: i64) -> Duration {
+    u64::try_from(ms).map_or(IDLE_FOR_EVER, Duration::from_millis)
+}

@@ -1,0 +1,104 @@
+//! A Produce whose records are appended and that waits for their replicas.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use milena_protocol::api::produce::{ProduceRequest, ProduceResponse};
+use milena_protocol::header::encode_response;
+use milena_protocol::{ErrorCode, Frame, Request};
+use tokio::time::{Instant, timeout_at};
+
+use super::ConnectionError;
+use crate::broker::Broker;
+use crate::partition::{Commit, Partition};
+
+/// What one partition's records wait for.
+#[derive(Debug)]
+pub struct Wait {
+    /// Where they were appended.
+    pub partition: Arc<Partition>,
+    /// The last of them.
+    pub last_offset: i64,
+    /// The epoch that they were appended in.
+    pub leader_epoch: i32,
+    /// Where the result stands in the response: topic, partition.
+    pub place: (usize, usize),
+}
+
+/// A Produce from its append to its answer. It holds offsets and a deadline, never the request's frame.
+#[derive(Debug)]
+pub struct PendingProduce {
+    /// The response so far.
+    pub response: ProduceResponse,
+    /// What it still waits for, in the request's order.
+    pub waits: VecDeque<Wait>,
+    /// When the wait ends with REQUEST_TIMED_OUT.
+    pub deadline: Instant,
+    /// The request's version.
+    pub version: i16,
+    /// The request's correlation id.
+    pub correlation_id: i32,
+    /// The request's acks; 0 gets no answer.
+    pub acks: i16,
+    /// When the request was read.
+    pub started: Instant,
+}
+
+impl PendingProduce {
+    /// Whether nothing is left to wait for.
+    pub fn is_done(&self) -> bool {
+        self.waits.is_empty()
+    }
+
+    /// Waits for the replicas or the deadline. It can be given up and called again.
+    pub async fn wait(&mut self) {
+        while let Some(wait) = self.waits.front() {
+            let error = settle(wait, self.deadline).await;
+            let (topic, partition) = wait.place;
+            let result = &mut self.response.responses[topic].partition_responses[partition];
+            if !error.is_none() {
+                (result.error_code, result.base_offset) = (error, -1);
+            }
+            self.waits.pop_front();
+        }
+    }
+
+    /// The encoded answer; `None` for acks=0, whose errors can only close the connection.
+    pub fn into_answer(self, broker: &Broker) -> Result<Option<Frame>, ConnectionError> {
+        let frame =
+            encode_response::<ProduceRequest>(&self.response, self.version, self.correlation_id);
+        broker
+            .metrics()
+            .answered(ProduceRequest::KEY, frame.first_error(), self.started);
+        match (self.acks, frame.first_error()) {
+            (0, ErrorCode::None) => Ok(None),
+            (0, error) => Err(ConnectionError::UnansweredProduce(error)),
+            _ => Ok(Some(frame)),
+        }
+    }
+}
+
+async fn settle(wait: &Wait, deadline: Instant) -> ErrorCode {
+    loop {
+        let moved = wait.partition.high_watermark_moved();
+        tokio::pin!(moved);
+        // Registered before the question, so that no move is missed between question and wait.
+        moved.as_mut().enable();
+        match wait.partition.commit(wait.last_offset, wait.leader_epoch) {
+            Commit::Done => return ErrorCode::None,
+            Commit::Lost(error) => return error,
+            Commit::Waiting => {}
+        }
+        if timeout_at(deadline, moved).await.is_err() {
+            return ErrorCode::RequestTimedOut;
+        }
+    }
+}
+
+/// Waits for the oldest; for ever where none waits.
+pub async fn front(pending: &mut VecDeque<Box<PendingProduce>>) {
+    match pending.front_mut() {
+        Some(oldest) => oldest.wait().await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,157 @@
+//! Frames in: one read fills a buffer, and each request is a slice of it.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes, BytesMut};
+use thiserror::Error;
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Bytes asked of the socket at once: several small requests come with one call, and it stays in the
+/// processor's second-level cache.
+const READ_SIZE: usize = 128 * 1024;
+const LENGTH_SIZE: usize = 4;
+
+/// One request's bytes, counted against the bytes in flight while it lives.
+#[derive(Debug)]
+pub struct Request {
+    /// Header and body, without the length.
+    pub frame: Bytes,
+    _in_flight: OwnedSemaphorePermit,
+}
+
+/// Why a connection can't be read any further.
+#[derive(Debug, Error)]
+pub enum ReadError {
+    /// The connection broke.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The peer closed it in the middle of a request.
+    #[error("the connection was closed in the middle of a request")]
+    ClosedInside,
+    /// A length that no request has.
+    #[error("a request of {len} bytes is over socket.request.max.bytes ({max}){hint}")]
+    BadLength {
+        /// What the length field says.
+        len: u32,
+        /// The largest that is allowed.
+        max: u32,
+        /// What the bytes look like, if not like Kafka's protocol.
+        hint: &'static str,
+    },
+}
+
+/// The unread part of a connection's input. It holds no memory while the connection is idle.
+#[derive(Debug)]
+pub struct FrameReader {
+    buf: BytesMut,
+    size_max: u32,
+    in_flight: Arc<Semaphore>,
+    in_flight_max: u32,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl FrameReader {
+    /// Reads requests of at most `size_max` bytes, each counted against `in_flight`.
+    pub fn new(size_max: u32, in_flight: Arc<Semaphore>, in_flight_max: u32) -> Self {
+        Self {
+            buf: BytesMut::new(),
+            size_max,
+            in_flight,
+            in_flight_max,
+            permit: None,
+        }
+    }
+
+    /// Whether a whole request is here already.
+    pub fn has_frame(&self) -> bool {
+        self.length()
+            .is_some_and(|len| self.buf.len() >= LENGTH_SIZE + len as usize)
+    }
+
+    /// The next request; `None` at the connection's end. Nothing is lost where the wait is given up.
+    pub async fn next(&mut self, stream: &TcpStream) -> Result<Option<Request>, ReadError> {
+        loop {
+            if let Some(len) = self.length() {
+                self.check(len)?;
+                self.admit(len).await;
+                if self.has_frame() {
+                    return Ok(Some(self.take(len as usize)));
+                }
+                self.buf
+                    .reserve((LENGTH_SIZE + len as usize).saturating_sub(self.buf.len()));
+            }
+            if !self.fill(stream).await? {
+                return if self.buf.is_empty() {
+                    Ok(None)
+                } else {
+                    Err(ReadError::ClosedInside)
+                };
+            }
+        }
+    }
+
+    fn length(&self) -> Option<u32> {
+        self.buf
+            .first_chunk()
+            .map(|bytes| u32::from_be_bytes(*bytes))
+    }
+
+    fn check(&self, len: u32) -> Result<(), ReadError> {
+        if len <= self.size_max {
+            return Ok(());
+        }
+        let hint = match self.buf.first_chunk::<LENGTH_SIZE>() {
+            Some(b"GET " | b"POST" | b"PUT " | b"HEAD" | b"OPTI" | b"DELE") => {
+                ": it looks like HTTP, and this port speaks Kafka's protocol"
+            }
+            Some([0x16, 0x03, _, _]) => ": it looks like TLS, and this listener is PLAINTEXT",
+            _ => "",
+        };
+        Err(ReadError::BadLength {
+            len,
+            max: self.size_max,
+            hint,
+        })
+    }
+
+    /// Waits until the request fits into the bytes in flight; meanwhile the socket is not read.
+    async fn admit(&mut self, len: u32) {
+        if self.permit.is_none() {
+            let bytes = len.min(self.in_flight_max);
+            // The semaphore is never closed, so this is always a permit.
+            self.permit = self.in_flight.clone().acquire_many_owned(bytes).await.ok();
+        }
+    }
+
+    fn take(&mut self, len: usize) -> Request {
+        self.buf.advance(LENGTH_SIZE);
+        let frame = self.buf.split_to(len).freeze();
+        let permit = self.permit.take();
+        let permit =
+            permit.unwrap_or_else(|| unreachable!("a request is admitted before it is taken"));
+        Request {
+            frame,
+            _in_flight: permit,
+        }
+    }
+
+    /// One read; `false` at the end of input.
+    async fn fill(&mut self, stream: &TcpStream) -> io::Result<bool> {
+        loop {
+            if self.buf.is_empty() {
+                self.buf = BytesMut::new();
+            }
+            stream.readable().await?;
+            if self.buf.capacity() - self.buf.len() < READ_SIZE / 2 {
+                self.buf.reserve(READ_SIZE);
+            }
+            match stream.try_read_buf(&mut self.buf) {
+                Ok(read) => return Ok(read > 0),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                Err(e) => return Err(e),
+            }
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! A replica hosted here: append, read, high watermark.
+//!
+//! The log's writing half is behind an asynchronous lock, in whose queue a producer waits without
+//! holding a thread; what readers need goes around it: the log's reading half, and offsets as atomics.
+
+pub mod intake;
+mod settings;
+pub mod waiters;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, AtomicI64, Ordering};
+
+use arc_swap::ArcSwap;
+use milena_log::{AppendError, BatchToAppend, Log, LogReader, SequenceCheck, SequenceError, Stamp};
+use milena_metadata::{TopicId, TopicName};
+use milena_protocol::ErrorCode;
+use tokio::sync::futures::Notified;
+use tokio::sync::{Mutex, MutexGuard, Notify};
+
+use crate::config::{BrokerConfig, TimestampType, TopicConfig};
+use crate::metrics::TopicTraffic;
+use waiters::Waiters;
+
+/// Where an append stands on its way to being committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Commit {
+    /// The high watermark has passed it.
+    Done,
+    /// Replicas still lack it.
+    Waiting,
+    /// It is not this broker's to commit any more.
+    Lost(ErrorCode),
+}
+
+/// What an append was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    /// The first record's offset; that of the first time for a duplicate.
+    pub base_offset: i64,
+    /// The last record's offset.
+    pub last_offset: i64,
+    /// The log append time in ms; -1 where records carry the producer's.
+    pub log_append_time_ms: i64,
+    /// The first offset that the log keeps.
+    pub log_start_offset: i64,
+    /// The epoch that it was appended in.
+    pub leader_epoch: i32,
+}
+
+/// One partition of a topic, on this broker. Shared by handle; owns its log.
+#[derive(Debug)]
+pub struct Partition {
+    topic: TopicName,
+    topic_id: TopicId,
+    index: i32,
+    log: Mutex<Log>,
+    reader: LogReader,
+    config: ArcSwap<TopicConfig>,
+    traffic: Arc<TopicTraffic>,
+    leader_epoch: AtomicI32,
+    in_sync_replicas: AtomicI32,
+    high_watermark: AtomicI64,
+    moved: Notify,
+    waiters: Waiters,
+}
+
+impl Partition {
+    /// A leader over an opened log; all that it holds is committed where it is the only replica.
+    pub fn new(
+        (topic, topic_id, index): (TopicName, TopicId, i32),
+        log: Log,
+        config: Arc<TopicConfig>,
+        traffic: Arc<TopicTraffic>,
+        leader_epoch: i32,
+    ) -> Self {
+        let reader = log.reader();
+        Self {
+            topic,
+            topic_id,
+            index,
+            high_watermark: AtomicI64::new(reader.log_end_offset()),
+            log: Mutex::new(log),
+            reader,
+            config: ArcSwap::new(config),
+            traffic,
+            leader_epoch: AtomicI32::new(leader_epoch),
+            in_sync_replicas: AtomicI32::new(1),
+            moved: Notify::new(),
+            waiters: Waiters::default(),
+        }
+    }
+
+    /// The topic's name.
+    pub fn topic(&self) -> &TopicName {
+        &self.topic
+    }
+
+    /// The topic's id.
+    pub fn topic_id(&self) -> TopicId {
+        self.topic_id
+    }
+
+    /// The partition's number.
+    pub fn index(&self) -> i32 {
+        self.index
+    }
+
+    /// The log's reading half.
+    pub fn reader(&self) -> &LogReader {
+        &self.reader
+    }
+
+    /// The topic's configuration as it is now.
+    pub fn config(&self) -> Arc<TopicConfig> {
+        self.config.load_full()
+    }
+
+    /// The topic's byte and record counters.
+    pub fn traffic(&self) -> &TopicTraffic {
+        &self.traffic
+    }
+
+    /// The fetches that wait here.
+    pub fn waiters(&self) -> &Waiters {
+        &self.waiters
+    }
+
+    /// The epoch that this replica leads in.
+    pub fn leader_epoch(&self) -> i32 {
+        self.leader_epoch.load(Ordering::Acquire)
+    }
+
+    /// The offset below which all in-sync replicas hold everything.
+    pub fn high_watermark(&self) -> i64 {
+        self.high_watermark.load(Ordering::Acquire)
+    }
+
+    /// The offset below which no transaction is open: the high watermark until transactions exist.
+    pub fn last_stable_offset(&self) -> i64 {
+        self.high_watermark()
+    }
+
+    /// The next move of the high watermark or the leadership.
+    pub fn high_watermark_moved(&self) -> Notified<'_> {
+        self.moved.notified()
+    }
+
+    /// The log's writing half, for what the housekeeping does to it. Appends wait meanwhile.
+    pub async fn log(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().await
+    }
+
+    /// The same from a thread that may block.
+    pub fn log_blocking(&self) -> MutexGuard<'_, Log> {
+        self.log.blocking_lock()
+    }
+
+    /// Whether what was appended at `last_offset` in `leader_epoch` is committed.
+    pub fn commit(&self, last_offset: i64, leader_epoch: i32) -> Commit {
+        if self.leader_epoch() != leader_epoch {
+            Commit::Lost(ErrorCode::NotLeaderOrFollower)
+        } else if self.high_watermark() > last_offset {
+            Commit::Done
+        } else {
+            Commit::Waiting
+        }
+    }
+
+    /// Checks the epoch that a client believes in; -1 is a client that does not say.
+    pub fn check_leader_epoch(&self, claimed: i32) -> Result<(), ErrorCode> {
+        match claimed.cmp(&self.leader_epoch()) {
+            _ if claimed < 0 => Ok(()),
+            std::cmp::Ordering::Less => Err(ErrorCode::FencedLeaderEpoch),
+            std::cmp::Ordering::Equal => Ok(()),
+            std::cmp::Ordering::Greater => Err(ErrorCode::UnknownLeaderEpoch),
+        }
+    }
+
+    /// Appends validated batches, in one write. The producers' sequences are checked under the same lock.
+    pub async fn append(
+        &self,
+        batches: Vec<BatchToAppend>,
+        acks: i16,
+        now_ms: i64,
+    ) -> Result<Appended, Refused> {
+        let config = self.config.load();
+        if acks == -1 && self.in_sync_replicas.load(Ordering::Acquire) < config.min_insync_replicas
+        {
+            return Err(Refused::Code(ErrorCode::NotEnoughReplicas));
+        }
+        let mut log = self.log.lock().await;
+        let leader_epoch = self.leader_epoch();
+        if let Some(duplicate) = check_producers(&mut log, &batches)? {
+            let log_start_offset = self.reader.log_start_offset();
+            return Ok(Appended {
+                log_start_offset,
+                leader_epoch,
+                ..duplicate
+            });
+        }
+        let log_append_time = config.message_timestamp_type == TimestampType::LogAppendTime;
+        let appended = log.append(
+            &batches,
+            Stamp {
+                leader_epoch,
+                now_ms,
+                log_append_time,
+            },
+        )?;
+        self.advance_to(self.reader.log_end_offset(), appended.bytes);
+        drop(log);
+        let records = batches
+            .iter()
+            .map(|batch| u64::from(batch.header.record_count.unsigned_abs()))
+            .sum();
+        self.traffic.received(appended.bytes, records);
+        Ok(Appended {
+            base_offset: appended.first_offset,
+            last_offset: appended.last_offset,
+            log_append_time_ms: if log_append_time { now_ms } else { -1 },
+            log_start_offset: self.reader.log_start_offset(),
+            leader_epoch,
+        })
+    }
+
+    /// Moves the high watermark: with one replica it follows the log's end.
+    fn advance_to(&self, offset: i64, bytes: u64) {
+        self.high_watermark.fetch_max(offset, Ordering::SeqCst);
+        self.moved.notify_waiters();
+        self.waiters
+            .arrived(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    /// Takes over what the topic's configuration says now.
+    pub async fn set_config(&self, config: Arc<TopicConfig>, broker: &BrokerConfig) {
+        self.log.lock().await.set_config(config.log_config(broker));
+        self.config.store(config);
+    }
+
+    /// Wakes everyone who waits here: the partition is being removed.
+    pub fn retire(&self) {
+        self.leader_epoch.store(-1, Ordering::Release);
+        self.moved.notify_waiters();
+        self.waiters.wake_all();
+    }
+}
+
+/// Why an append was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// For a reason that Kafka has a code for.
+    #[error("{0}")]
+    Code(ErrorCode),
+    /// A producer's sequence or epoch is not the next.
+    #[error(transparent)]
+    Sequence(#[from] SequenceError),
+    /// The log could not take it.
+    #[error(transparent)]
+    Log(#[from] AppendError),
+}
+
+impl Refused {
+    /// Kafka's code for it.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::Code(code) => *code,
+            Self::Sequence(SequenceError::OutOfOrder { .. }) => ErrorCode::OutOfOrderSequenceNumber,
+            Self::Sequence(SequenceError::InvalidEpoch { .. }) => ErrorCode::InvalidProducerEpoch,
+            Self::Log(AppendError::Storage(_)) => ErrorCode::KafkaStorageError,
+            Self::Log(AppendError::TooLarge { .. }) => ErrorCode::RecordListTooLarge,
+            Self::Log(_) => ErrorCode::UnknownServerError,
+        }
+    }
+}
+
+/// Fails on a gap or an old epoch; a duplicate is answered with its first offsets.
+fn check_producers(log: &mut Log, batches: &[BatchToAppend]) -> Result<Option<Appended>, Refused> {
+    for batch in batches.iter().filter(|batch| batch.header.producer_id >= 0) {
+        let SequenceCheck::Duplicate {
+            first_offset,
+            last_offset,
+            ..
+        } = log.check_producer(&batch.header)?
+        else {
+            continue;
+        };
+        let (log_append_time_ms, log_start_offset, leader_epoch) = (-1, -1, -1);
+        let duplicate = Appended {
+            base_offset: first_offset,
+            last_offset,
+            log_append_time_ms,
+            log_start_offset,
+            leader_epoch,
+        };
+        return Ok(Some(duplicate));
+    }
+    Ok(None)
+}

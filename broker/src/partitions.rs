@@ -1,0 +1,339 @@
+//! The partitions hosted here: opened, grown and deleted as the cluster's metadata says.
+
+pub mod housekeeping;
+pub mod open;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use milena_log::{DataDirectory, Log, LogError, Offsets, StorageError, Trash};
+use milena_metadata::{Image, ResourceKind, Topic, TopicId, TopicName};
+use milena_protocol::{ErrorCode, Uuid};
+use parking_lot::{Mutex, RwLock};
+
+use crate::clock::Clock;
+use crate::config::{BrokerConfig, TopicConfig, Values};
+use crate::metrics::{Metrics, TopicTraffic};
+use crate::partition::Partition;
+use open::{Known, LogToOpen};
+
+/// A topic with partitions here.
+#[derive(Debug)]
+pub struct HostedTopic {
+    name: TopicName,
+    id: Uuid,
+    traffic: Arc<TopicTraffic>,
+    partitions: Vec<Option<Arc<Partition>>>,
+}
+
+impl HostedTopic {
+    /// The topic's name.
+    pub fn name(&self) -> &TopicName {
+        &self.name
+    }
+
+    /// A partition that is hosted here.
+    pub fn partition(&self, index: i32) -> Option<&Arc<Partition>> {
+        self.partitions.get(usize::try_from(index).ok()?)?.as_ref()
+    }
+
+    /// All partitions that are hosted here.
+    pub fn partitions(&self) -> impl Iterator<Item = &Arc<Partition>> {
+        self.partitions.iter().flatten()
+    }
+}
+
+#[derive(Debug, Default)]
+struct Topics {
+    by_name: HashMap<TopicName, Arc<HostedTopic>>,
+    by_id: HashMap<Uuid, Arc<HostedTopic>>,
+}
+
+/// A data directory and what its checkpoints said at the start.
+#[derive(Debug)]
+pub struct DataDir {
+    /// The directory, held against other processes.
+    pub directory: DataDirectory,
+    /// What is known of the logs in it.
+    pub known: Known,
+}
+
+/// Every partition of this broker.
+#[derive(Debug)]
+pub struct Partitions {
+    node_id: i32,
+    dirs: Vec<DataDir>,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+    topics: RwLock<Topics>,
+    trash: Mutex<Trash>,
+    cleaned_to: Mutex<Offsets>,
+    // Changes come one after the other; readers never wait for them.
+    syncing: tokio::sync::Mutex<()>,
+}
+
+impl Partitions {
+    /// No partitions yet; `sync` opens what the metadata names.
+    pub fn new(node_id: i32, dirs: Vec<DataDir>, clock: Clock, metrics: Arc<Metrics>) -> Self {
+        let cleaned_to = dirs
+            .iter()
+            .flat_map(|dir| dir.known.cleaned_to().clone())
+            .collect();
+        let (topics, trash, syncing) = Default::default();
+        Self {
+            node_id,
+            dirs,
+            clock,
+            metrics,
+            topics,
+            trash,
+            cleaned_to: Mutex::new(cleaned_to),
+            syncing,
+        }
+    }
+
+    /// A topic by name.
+    pub fn topic(&self, name: &str) -> Option<Arc<HostedTopic>> {
+        self.topics.read().by_name.get(name).cloned()
+    }
+
+    /// A topic by id.
+    pub fn topic_by_id(&self, id: Uuid) -> Option<Arc<HostedTopic>> {
+        self.topics.read().by_id.get(&id).cloned()
+    }
+
+    /// A partition by its topic's name, or the error for a client that believes it is here.
+    pub fn partition(&self, topic: &str, index: i32) -> Result<Arc<Partition>, ErrorCode> {
+        let topic = self
+            .topic(topic)
+            .ok_or(ErrorCode::UnknownTopicOrPartition)?;
+        topic
+            .partition(index)
+            .cloned()
+            .ok_or(ErrorCode::UnknownTopicOrPartition)
+    }
+
+    /// All topics.
+    pub fn topics(&self) -> Vec<Arc<HostedTopic>> {
+        self.topics.read().by_name.values().cloned().collect()
+    }
+
+    /// All partitions.
+    pub fn all(&self) -> Vec<Arc<Partition>> {
+        self.topics()
+            .iter()
+            .flat_map(|topic| topic.partitions().cloned().collect::<Vec<_>>())
+            .collect()
+    }
+
+    /// The data directories.
+    pub fn dirs(&self) -> &[DataDir] {
+        &self.dirs
+    }
+
+    /// Opens what the image names and is not here, and deletes what is here and not in it. A partition
+    /// whose log can't be opened is left out and logged; the others go on.
+    /// The topics that were deleted are returned.
+    pub async fn sync(
+        self: &Arc<Self>,
+        image: &Arc<Image>,
+        config: &Arc<BrokerConfig>,
+    ) -> Vec<TopicName> {
+        let _turn = self.syncing.lock().await;
+        let gone = self.remove_gone(image).await;
+        let wanted: Vec<Arc<Topic>> = image
+            .topics()
+            .filter(|topic| self.lacks(topic))
+            .cloned()
+            .collect();
+        if !wanted.is_empty() {
+            let (this, image, config) = (self.clone(), image.clone(), config.clone());
+            let opening =
+                tokio::task::spawn_blocking(move || this.open_topics(&wanted, &image, &config));
+            if let Err(error) = opening.await {
+                tracing::error!(%error, "opening partitions failed");
+            }
+        }
+        gone
+    }
+
+    fn lacks(&self, topic: &Topic) -> bool {
+        match self.topic(topic.name.as_str()) {
+            Some(hosted) => {
+                hosted.id != topic.id.0 || hosted.partitions.len() < topic.partition_count()
+            }
+            None => true,
+        }
+    }
+
+    fn open_topics(&self, wanted: &[Arc<Topic>], image: &Image, config: &Arc<BrokerConfig>) {
+        let mut logs = Vec::new();
+        let mut grown = Vec::with_capacity(wanted.len());
+        for topic in wanted {
+            let hosted = self.begin(topic);
+            let topic_config = topic_config(image, config, &topic.name);
+            for (id, partition) in topic.partitions().skip(hosted.partitions.len()) {
+                if partition
+                    .brokers()
+                    .any(|broker| broker.get() == self.node_id)
+                {
+                    logs.push(LogToOpen {
+                        place: grown.len(),
+                        topic: topic.clone(),
+                        id,
+                        config: topic_config.clone(),
+                    });
+                }
+            }
+            grown.push((hosted, topic.partition_count()));
+        }
+        let threads = usize::try_from(config.num_recovery_threads_per_data_dir).unwrap_or(1);
+        let opened = open::open_all(self, config, logs, threads);
+        for ((hosted, count), opened) in grown.into_iter().zip(opened.by_place()) {
+            self.publish(hosted, count, opened);
+        }
+    }
+
+    /// The topic as it is hosted so far.
+    fn begin(&self, topic: &Topic) -> HostedTopic {
+        if let Some(hosted) = self.topic(topic.name.as_str()) {
+            let (name, id, traffic) = (hosted.name.clone(), hosted.id, hosted.traffic.clone());
+            return HostedTopic {
+                name,
+                id,
+                traffic,
+                partitions: hosted.partitions.clone(),
+            };
+        }
+        let traffic = Arc::new(self.metrics.topic(topic.name.as_str()));
+        HostedTopic {
+            name: topic.name.clone(),
+            id: topic.id.0,
+            traffic,
+            partitions: Vec::new(),
+        }
+    }
+
+    fn publish(&self, mut hosted: HostedTopic, count: usize, opened: Vec<open::OpenLog>) {
+        hosted.partitions.resize(count, None);
+        for log in opened {
+            let id = log.id.get();
+            let name = (hosted.name.clone(), TopicId(hosted.id), id);
+            let partition = Partition::new(
+                name,
+                log.log,
+                log.config,
+                hosted.traffic.clone(),
+                log.leader_epoch,
+            );
+            hosted.partitions[log.id.index()] = Some(Arc::new(partition));
+        }
+        let hosted = Arc::new(hosted);
+        let mut topics = self.topics.write();
+        topics.by_id.insert(hosted.id, hosted.clone());
+        topics.by_name.insert(hosted.name.clone(), hosted);
+    }
+
+    async fn remove_gone(&self, image: &Image) -> Vec<TopicName> {
+        let gone = |topic: &Arc<HostedTopic>| {
+            image
+                .topic(topic.name.as_str())
+                .is_none_or(|t| t.id.0 != topic.id)
+        };
+        let gone: Vec<_> = self.topics().into_iter().filter(gone).collect();
+        for topic in &gone {
+            self.forget(topic);
+            self.metrics.topic_deleted(topic.name.as_str());
+            for partition in topic.partitions() {
+                partition.retire();
+                self.discard(partition).await;
+            }
+        }
+        gone.into_iter().map(|topic| topic.name.clone()).collect()
+    }
+
+    fn forget(&self, topic: &HostedTopic) {
+        let mut topics = self.topics.write();
+        topics.by_name.remove(topic.name.as_str());
+        topics.by_id.remove(&topic.id);
+    }
+
+    /// Renames a deleted partition's folder; its files go after `file.delete.delay.ms`.
+    async fn discard(&self, partition: &Partition) {
+        let mut log = partition.log().await;
+        let due_ms = self
+            .clock
+            .now_ms()
+            .saturating_add(partition.config().file_delete_delay_ms);
+        match self.rename_deleted(partition, &mut log) {
+            Ok(folder) => self.trash.lock().put(folder, due_ms),
+            Err(error) => tracing::error!(
+                topic = %partition.topic(), partition = partition.index(), %error,
+                "a deleted partition's folder could not be renamed; remove it by hand after a stop"
+            ),
+        }
+    }
+
+    fn rename_deleted(
+        &self,
+        partition: &Partition,
+        log: &mut Log,
+    ) -> Result<PathBuf, StorageError> {
+        let dir = self.dir_of(partition);
+        let folder = self.dirs[dir]
+            .directory
+            .rename_deleted(partition.topic().as_str(), partition.index())?;
+        log.moved_to(&folder);
+        Ok(folder)
+    }
+
+    /// Which directory a partition lies in.
+    fn dir_of(&self, partition: &Partition) -> usize {
+        let folder = partition.reader().folder();
+        let holds = |dir: &DataDir| folder.parent() == Some(dir.directory.path());
+        self.dirs.iter().position(holds).unwrap_or(0)
+    }
+
+    /// Gives each partition the configuration that holds now.
+    pub async fn reconfigure(&self, image: &Image, config: &BrokerConfig) {
+        for topic in self.topics() {
+            let now = topic_config(image, config, &topic.name);
+            for partition in topic.partitions() {
+                if *partition.config() != *now {
+                    partition.set_config(now.clone(), config).await;
+                }
+            }
+        }
+    }
+
+    /// Moves a log's start forward, and answers with it; it holds across a crash.
+    pub async fn delete_records_before(
+        &self,
+        partition: &Arc<Partition>,
+        offset: i64,
+    ) -> Result<i64, StorageError> {
+        partition.log().await.delete_records_before(offset)?;
+        self.checkpoint_log_starts()?;
+        Ok(partition.reader().log_start_offset())
+    }
+}
+
+/// The topic's own values over the broker's.
+pub fn topic_config(image: &Image, config: &BrokerConfig, topic: &str) -> Arc<TopicConfig> {
+    let own: Values = image
+        .configs(ResourceKind::Topic, topic)
+        .map(|configs| {
+            configs
+                .iter()
+                .map(|(key, value)| (key.to_string(), value.to_string()))
+                .collect()
+        })
+        .unwrap_or_default();
+    config.topic(&own)
+}
+
+/// Logs a partition that can't be served.
+fn report_offline(topic: &TopicName, index: i32, error: &LogError) {
+    tracing::error!(%topic, partition = index, %error, "the partition is offline");
+}

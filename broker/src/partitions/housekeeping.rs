@@ -1,0 +1,198 @@
+//! What is done to logs in the background, on a thread that may block: retention, flushes, checkpoints,
+//! the removal of deleted files.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use milena_log::{Checkpoint, LogError, Offsets, StorageError, trash};
+
+use super::Partitions;
+use crate::partition::Partition;
+
+impl Partitions {
+    /// Deletes what retention lets go, and forgets silent producers.
+    pub fn enforce_retention(&self) {
+        let now_ms = self.clock.now_ms();
+        for partition in self.all() {
+            if let Err(error) = self.enforce_on(&partition, now_ms) {
+                tracing::error!(topic = %partition.topic(), partition = partition.index(), %error, "retention failed");
+            }
+        }
+        self.empty_trash(now_ms);
+    }
+
+    fn enforce_on(&self, partition: &Partition, now_ms: i64) -> Result<(), LogError> {
+        let high_watermark = partition.high_watermark();
+        let mut log = partition.log_blocking();
+        log.expire_producers(now_ms);
+        let removed = log.retain(high_watermark, now_ms, &mut self.trash.lock())?;
+        if removed.segments > 0 {
+            tracing::info!(
+                topic = %partition.topic(), partition = partition.index(), segments = removed.segments, bytes = removed.bytes,
+                log_start_offset = log.log_start_offset(), "old segments were deleted"
+            );
+        }
+        log.close_idle();
+        Ok(())
+    }
+
+    /// Removes deleted files whose delay is over.
+    pub fn empty_trash(&self, now_ms: i64) {
+        let due = self.trash.lock().take_due(now_ms);
+        for path in due {
+            if let Err(error) = trash::remove(&path) {
+                tracing::warn!(%error, "a deleted file could not be removed");
+            }
+        }
+    }
+
+    /// Brings to disk what `flush.messages` and `flush.ms` ask for.
+    pub fn flush_due(&self) {
+        let now_ms = self.clock.now_ms();
+        for partition in self.all() {
+            let flusher = {
+                let log = partition.log_blocking();
+                log.flush_due(now_ms).then(|| log.flusher())
+            };
+            if let Some(Err(error)) = flusher.map(|flusher| flusher.flush()) {
+                tracing::error!(topic = %partition.topic(), partition = partition.index(), %error, "flush failed");
+            }
+        }
+    }
+
+    /// Compacts the logs that are dirty enough, with at most `map_bytes` of memory for keys.
+    pub fn compact(&self, map_bytes: usize) {
+        for partition in self.all() {
+            if !partition.config().cleanup_policy.compact {
+                continue;
+            }
+            if let Err(error) = self.compact_one(&partition, map_bytes) {
+                tracing::error!(topic = %partition.topic(), partition = partition.index(), %error, "compaction failed");
+            }
+        }
+    }
+
+    fn compact_one(&self, partition: &Partition, map_bytes: usize) -> Result<(), LogError> {
+        let key = (partition.topic().to_string(), partition.index());
+        let from = self.cleaned_to.lock().get(&key).copied().unwrap_or(0);
+        let now_ms = self.clock.now_ms();
+        let plan =
+            partition
+                .log_blocking()
+                .cleaning_plan(from, partition.high_watermark(), now_ms)?;
+        let Some(plan) = plan else { return Ok(()) };
+        let before = partition.reader().size_bytes();
+        let cleaned = plan.clean(map_bytes)?;
+        let installed =
+            partition
+                .log_blocking()
+                .install(cleaned, now_ms, &mut self.trash.lock())?;
+        if let Some(offset) = installed {
+            self.cleaned_to.lock().insert(key, offset);
+            self.write(Checkpoint::Cleaner, |partition| {
+                self.cleaned_to
+                    .lock()
+                    .get(&(partition.topic().to_string(), partition.index()))
+                    .copied()
+            })?;
+            tracing::info!(
+                topic = %partition.topic(), partition = partition.index(), up_to = offset,
+                bytes_before = before, bytes_after = partition.reader().size_bytes(), "the log was compacted"
+            );
+        }
+        Ok(())
+    }
+
+    /// Writes all checkpoints.
+    pub fn checkpoint(&self) -> Result<(), StorageError> {
+        self.write(Checkpoint::RecoveryPoint, |partition| {
+            Some(partition.reader().recovery_point())
+        })?;
+        self.write(Checkpoint::HighWatermark, |partition| {
+            Some(partition.high_watermark())
+        })?;
+        self.checkpoint_log_starts()
+    }
+
+    /// Writes where logs start, for those that do not start with a segment.
+    pub fn checkpoint_log_starts(&self) -> Result<(), StorageError> {
+        self.write(Checkpoint::LogStart, |partition| {
+            let start = partition.reader().log_start_offset();
+            let first = partition
+                .reader()
+                .segments()
+                .first()
+                .map(|segment| segment.base_offset);
+            (first != Some(start)).then_some(start)
+        })
+    }
+
+    fn write(
+        &self,
+        checkpoint: Checkpoint,
+        offset: impl Fn(&Partition) -> Option<i64>,
+    ) -> Result<(), StorageError> {
+        let mut by_dir: BTreeMap<usize, Offsets> = (0..self.dirs.len())
+            .map(|dir| (dir, Offsets::new()))
+            .collect();
+        for partition in self.all() {
+            let offsets = by_dir.get_mut(&self.dir_of(&partition));
+            if let (Some(offsets), Some(offset)) = (offsets, offset(&partition)) {
+                offsets.insert((partition.topic().to_string(), partition.index()), offset);
+            }
+        }
+        by_dir.iter().try_for_each(|(dir, offsets)| {
+            checkpoint.write(self.dirs[*dir].directory.path(), offsets)
+        })
+    }
+
+    /// A clean stop: every log on disk, checkpoints written, the directories marked.
+    pub fn close(&self, broker_epoch: i64) -> bool {
+        let mut clean = true;
+        for partition in self.all() {
+            if let Err(error) = partition.log_blocking().close() {
+                tracing::error!(topic = %partition.topic(), partition = partition.index(), %error, "the log was not closed cleanly");
+                clean = false;
+            }
+        }
+        if let Err(error) = self.checkpoint() {
+            tracing::error!(%error, "checkpoints could not be written");
+            clean = false;
+        }
+        clean && self.mark_clean(broker_epoch)
+    }
+}
+
+impl Partitions {
+    fn mark_clean(&self, broker_epoch: i64) -> bool {
+        let marked = self
+            .dirs
+            .iter()
+            .try_for_each(|dir| dir.directory.mark_clean_shutdown(broker_epoch));
+        if let Err(error) = &marked {
+            tracing::error!(%error, "the clean stop can't be marked; the next start checks the logs' ends");
+        }
+        marked.is_ok()
+    }
+}
+
+/// Runs `work` every `period` on a thread that may block, until the broker stops.
+pub async fn every(
+    period: Duration,
+    partitions: Arc<Partitions>,
+    stopping: tokio_util::sync::CancellationToken,
+    work: impl Fn(&Partitions) + Send + Sync + 'static,
+) {
+    let work = Arc::new(work);
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(period) => {}
+            () = stopping.cancelled() => return,
+        }
+        let (partitions, work) = (partitions.clone(), work.clone());
+        if let Err(error) = tokio::task::spawn_blocking(move || work(&partitions)).await {
+            tracing::error!(%error, "background work on the logs failed");
+        }
+    }
+}

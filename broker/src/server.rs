@@ -1,0 +1,217 @@
+//! The process: opens the data, listens, serves, and stops cleanly.
+
+mod data;
+mod listen;
+mod register;
+mod signals;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::broker::{Broker, Parts};
+use crate::clock::Clock;
+use crate::config::BrokerConfig;
+use crate::http;
+use crate::metrics::Metrics;
+use crate::partitions::{Partitions, housekeeping};
+use crate::quorum::{Quorum, QuorumError, StoreError, StoreOptions};
+use data::Data;
+use listen::BoundListener;
+use signals::Signals;
+
+/// An append may hold its worker while the disk is slow, so that there are always others.
+const WORKERS_MIN: usize = 4;
+/// How often flush.messages and flush.ms are looked at.
+const FLUSH_PERIOD: Duration = Duration::from_millis(100);
+/// How often the checkpoints are written: Kafka's log.flush.offset.checkpoint.interval.ms.
+const CHECKPOINT_PERIOD: Duration = Duration::from_secs(60);
+
+/// Why the broker did not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The data directory can't be used.
+    #[error(transparent)]
+    Data(#[from] milena_log::DirectoryError),
+    /// An address can't be listened on.
+    #[error("{listener} can't listen on {address}: {source}{hint}")]
+    Listen {
+        /// The listener's name.
+        listener: String,
+        /// Where.
+        address: String,
+        /// Why not.
+        source: std::io::Error,
+        /// What to do about it.
+        hint: &'static str,
+    },
+    /// The metadata can't be read or changed.
+    #[error("the cluster's metadata can't be used: {0}")]
+    Quorum(#[from] StoreError),
+    /// The quorum refused this broker.
+    #[error("this broker can't be registered: {0}")]
+    Register(#[from] QuorumError),
+    /// The data directory is another cluster's or broker's.
+    #[error("{0}")]
+    Identity(String),
+    /// The system refused threads, signals or memory.
+    #[error("the process can't be set up: {0}")]
+    System(std::io::Error),
+}
+
+/// Runs a broker until it is told to stop; returns when everything is on disk.
+pub fn run(config: BrokerConfig) -> Result<(), StartError> {
+    let data = runtime("milena-data", workers())?;
+    // The quorum, timers and HTTP: never behind a partition's lock or a slow disk.
+    let control = runtime("milena-control", 1)?;
+    let result = data.block_on(serve(Arc::new(config), control.handle().clone()));
+    data.shutdown_timeout(Duration::from_secs(1));
+    control.shutdown_timeout(Duration::from_secs(1));
+    result
+}
+
+fn workers() -> usize {
+    std::thread::available_parallelism().map_or(WORKERS_MIN, |cores| cores.get().max(WORKERS_MIN))
+}
+
+fn runtime(name: &str, workers: usize) -> Result<Runtime, StartError> {
+    Builder::new_multi_thread()
+        .worker_threads(workers)
+        .thread_name(name)
+        .enable_all()
+        .build()
+        .map_err(StartError::System)
+}
+
+async fn serve(config: Arc<BrokerConfig>, control: Handle) -> Result<(), StartError> {
+    let mut signals = Signals::listen()?;
+    // The ports first: a second broker on this machine should hear of the port, not of half-opened data.
+    let listeners = listen::bind_all(&config)?;
+    let data = Data::open(&config)?;
+    let broker = assemble(&config, data, &listeners).await?;
+    let stopping = CancellationToken::new();
+    let tasks = TaskTracker::new();
+    keep_house(&broker, &stopping, &tasks);
+    let http = http::start(&broker, &config, &control, &stopping).await?;
+    for listener in listeners {
+        tasks.spawn(listen::accept(
+            listener,
+            broker.clone(),
+            tasks.clone(),
+            stopping.clone(),
+        ));
+    }
+    http.set_ready();
+    tracing::info!(
+        node = broker.node_id(),
+        cluster = broker.image().cluster_id().map_or("", |id| &**id),
+        "ready"
+    );
+    signals.stop_asked().await;
+    tracing::info!("stopping: finishing what is in hand; a second signal exits at once");
+    tokio::select! {
+        () = stop(&config, broker, stopping, tasks) => Ok(()),
+        () = signals.stop_asked() => {
+            tracing::warn!("stopped at once by a second signal; the next start checks the logs' ends");
+            std::process::exit(1)
+        }
+    }
+}
+
+/// Opens metadata and partitions, and registers this life of the broker.
+async fn assemble(
+    config: &Arc<BrokerConfig>,
+    data: Data,
+    listeners: &[BoundListener],
+) -> Result<Arc<Broker>, StartError> {
+    let dir = config.metadata_dir().join("quorum");
+    let quorum = Arc::new(Quorum::open(&dir, config.clone(), StoreOptions::default())?);
+    let registered = register::register(&quorum, config, &data, listeners).await?;
+    let metrics =
+        Metrics::new().map_err(|error| StartError::System(std::io::Error::other(error)))?;
+    let node_id = data.node_id();
+    let partitions = Arc::new(Partitions::new(
+        node_id.get(),
+        data.into_dirs(),
+        Clock,
+        metrics.clone(),
+    ));
+    let broker = Broker::new(Parts {
+        node_id,
+        broker_epoch: registered.epoch,
+        config: config.clone(),
+        quorum,
+        partitions,
+        metrics,
+    });
+    broker.take_over().await;
+    Ok(broker)
+}
+
+/// Starts what is done to the logs in the background.
+fn keep_house(broker: &Arc<Broker>, stopping: &CancellationToken, tasks: &TaskTracker) {
+    let every = |period: Duration, work: Box<dyn Fn(&Partitions) + Send + Sync>| {
+        let partitions = broker.partitions().clone();
+        tasks.spawn(housekeeping::every(
+            period,
+            partitions,
+            stopping.clone(),
+            work,
+        ));
+    };
+    let config = broker.config();
+    let period = |ms: i64| Duration::from_millis(u64::try_from(ms).unwrap_or(0).max(1));
+    every(
+        period(config.log_retention_check_interval_ms),
+        Box::new(Partitions::enforce_retention),
+    );
+    every(FLUSH_PERIOD, Box::new(Partitions::flush_due));
+    every(
+        CHECKPOINT_PERIOD,
+        Box::new(|partitions| {
+            if let Err(error) = partitions.checkpoint() {
+                tracing::error!(%error, "checkpoints could not be written");
+            }
+        }),
+    );
+    if config.log_cleaner_enable {
+        let map_bytes =
+            usize::try_from(config.log_cleaner_dedupe_buffer_size).unwrap_or(usize::MAX);
+        let backoff = period(config.log_cleaner_backoff_ms);
+        every(
+            backoff,
+            Box::new(move |partitions| partitions.compact(map_bytes)),
+        );
+    }
+}
+
+/// Answers what is in hand, within the bound, and marks the data clean.
+async fn stop(
+    config: &BrokerConfig,
+    broker: Arc<Broker>,
+    stopping: CancellationToken,
+    tasks: TaskTracker,
+) {
+    stopping.cancel();
+    // Members that wait for a rebalance are answered, so that their connections can end.
+    broker.resign_groups();
+    tasks.close();
+    let bound = Duration::from_millis(u64::try_from(config.shutdown_timeout_ms).unwrap_or(0));
+    if tokio::time::timeout(bound, tasks.wait()).await.is_err() {
+        tracing::warn!(
+            ?bound,
+            "requests were still in hand at the end of shutdown.timeout.ms, and are dropped"
+        );
+    }
+    let (partitions, epoch) = (broker.partitions().clone(), broker.broker_epoch());
+    let clean = tokio::task::spawn_blocking(move || partitions.close(epoch))
+        .await
+        .unwrap_or(false);
+    if clean {
+        tracing::info!("stopped; everything is on disk");
+    }
+}

@@ -1,0 +1,219 @@
+//! Listeners: bound before the data is opened, accepting when it is.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::StartError;
+use crate::api::Call;
+use crate::broker::Broker;
+use crate::config::{BrokerConfig, Listener};
+use crate::connection::reader::FrameReader;
+use crate::connection::{Connection, ConnectionError};
+use crate::limits::{Limits, Place};
+
+/// Everyone, while there is no authentication.
+const ANONYMOUS: &str = "User:ANONYMOUS";
+/// Accepting fails while descriptors are short; it is tried again after this.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// A listener whose port is taken.
+pub struct BoundListener {
+    /// What it was configured as.
+    pub listener: Listener,
+    socket: TcpListener,
+    /// Where it is bound; the port is the real one where 0 was asked for.
+    pub address: SocketAddr,
+}
+
+/// Binds all of the broker's listeners.
+pub fn bind_all(config: &BrokerConfig) -> Result<Vec<BoundListener>, StartError> {
+    config
+        .listeners
+        .iter()
+        .map(|listener| bind(listener, config.socket_listen_backlog_size))
+        .collect()
+}
+
+fn bind(listener: &Listener, backlog: i32) -> Result<BoundListener, StartError> {
+    let bound = addresses(&listener.host, listener.port).and_then(|address| {
+        let socket = socket(address, backlog)?;
+        let address = socket.local_addr()?;
+        Ok((socket, address))
+    });
+    let (socket, address) = bound.map_err(|source| StartError::Listen {
+        listener: listener.name.clone(),
+        address: format!("{}:{}", listener.host, listener.port),
+        hint: match source.kind() {
+            io::ErrorKind::AddrInUse => {
+                "; another process has the port: stop it, or set listeners to another port"
+            }
+            io::ErrorKind::PermissionDenied => {
+                "; ports below 1024 need a privilege: set listeners to another port"
+            }
+            _ => "",
+        },
+        source,
+    })?;
+    Ok(BoundListener {
+        listener: listener.clone(),
+        socket,
+        address,
+    })
+}
+
+/// An empty host is every address, IPv6 where the system has it.
+fn addresses(host: &str, port: u16) -> io::Result<SocketAddr> {
+    if !host.is_empty() {
+        return (host, port)
+            .to_socket_addrs()?
+            .next()
+            .ok_or_else(|| io::ErrorKind::AddrNotAvailable.into());
+    }
+    let six = Socket::new(Domain::IPV6, Type::STREAM, Some(Protocol::TCP));
+    let any = if six.is_ok() {
+        IpAddr::from(Ipv6Addr::UNSPECIFIED)
+    } else {
+        IpAddr::from(Ipv4Addr::UNSPECIFIED)
+    };
+    Ok(SocketAddr::new(any, port))
+}
+
+fn socket(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    // A restart must not wait for the old connections' TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(backlog)?;
+    socket.set_nonblocking(true)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Accepts connections until the broker stops.
+pub async fn accept(
+    listener: BoundListener,
+    broker: Arc<Broker>,
+    tasks: TaskTracker,
+    stopping: CancellationToken,
+) {
+    let server = Server::new(&listener, broker, stopping);
+    tracing::info!(listener = listener.listener.name, address = %listener.address, "listening");
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.socket.accept() => accepted,
+            () = server.stopping.cancelled() => return,
+        };
+        match accepted {
+            Ok((stream, address)) => {
+                if let Some(serving) = server.admit(stream, address) {
+                    tasks.spawn(serving);
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, listener = listener.listener.name, "a connection can't be accepted");
+                tokio::time::sleep(ACCEPT_RETRY).await;
+            }
+        }
+    }
+}
+
+/// What a listener's connections share.
+struct Server {
+    broker: Arc<Broker>,
+    name: Arc<str>,
+    principal: Arc<str>,
+    in_flight: Arc<tokio::sync::Semaphore>,
+    in_flight_max: u32,
+    stopping: CancellationToken,
+}
+
+impl Server {
+    fn new(listener: &BoundListener, broker: Arc<Broker>, stopping: CancellationToken) -> Self {
+        let (in_flight, in_flight_max) = broker.in_flight();
+        let (name, principal) = (listener.listener.name.as_str().into(), ANONYMOUS.into());
+        Self {
+            broker,
+            name,
+            principal,
+            in_flight,
+            in_flight_max,
+            stopping,
+        }
+    }
+
+    /// The connection's service, if there is room for it; otherwise it is closed.
+    fn admit(
+        &self,
+        stream: TcpStream,
+        address: SocketAddr,
+    ) -> Option<impl Future<Output = ()> + use<>> {
+        let config = self.broker.config();
+        let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+        let place = match self
+            .broker
+            .connections()
+            .admit(address.ip(), &limits(&config, address.ip()))
+        {
+            Ok(place) => place,
+            Err(refusal) => {
+                self.broker.metrics().connection_refused();
+                tracing::warn!(%refusal, %address, "connection refused");
+                return None;
+            }
+        };
+        self.broker.metrics().connection_accepted();
+        // Small answers must not wait for the next ones (Nagle's algorithm).
+        if let Err(error) = SockRef::from(&stream).set_tcp_nodelay(true) {
+            tracing::debug!(%error, %address, "TCP_NODELAY can't be set");
+        }
+        let size_max = u32::try_from(config.socket_request_max_bytes).unwrap_or(0);
+        let reader = FrameReader::new(size_max, self.in_flight.clone(), self.in_flight_max);
+        let (listener, principal) = (self.name.clone(), self.principal.clone());
+        let call = Call {
+            address,
+            listener,
+            principal,
+        };
+        let connection = Connection::new(
+            stream,
+            self.broker.clone(),
+            call,
+            reader,
+            self.stopping.clone(),
+        );
+        Some(serve(connection, place, address))
+    }
+}
+
+fn limits(config: &BrokerConfig, address: IpAddr) -> Limits {
+    let total = usize::try_from(config.max_connections).unwrap_or(0);
+    let per_address = config.max_connections_from(&address.to_string()) as usize;
+    Limits { total, per_address }
+}
+
+async fn serve(connection: Connection, place: Place, address: SocketAddr) {
+    match connection.run().await {
+        Ok(()) => {}
+        Err(error @ (ConnectionError::Send(_) | ConnectionError::Idle(_))) => {
+            tracing::debug!(%address, %error, "connection closed");
+        }
+        Err(error) if error.is_disconnect() => {
+            tracing::debug!(%address, %error, "connection closed")
+        }
+        Err(error) => tracing::warn!(%address, %error, "connection closed"),
+    }
+    drop(place);
+}
