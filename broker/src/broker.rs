@@ -44,6 +44,7 @@ pub struct Broker {
     producer_ids: ProducerIds,
     connections: Arc<Connections>,
     in_flight: Arc<Semaphore>,
+    taking_over: tokio::sync::Mutex<()>,
     in_flight_max: u32,
     metrics: Arc<Metrics>,
 }
@@ -85,6 +86,7 @@ impl Broker {
             connections: Arc::default(),
             in_flight: Arc::new(Semaphore::new(in_flight_max as usize)),
             in_flight_max,
+            taking_over: tokio::sync::Mutex::default(),
             metrics: parts.metrics,
         })
     }
@@ -163,6 +165,8 @@ impl Broker {
 
     /// Brings configuration and partitions to where the metadata is.
     pub async fn take_over(&self) {
+        // One after the other, and the image is read in turn: an older one must never undo a newer.
+        let _turn = self.taking_over.lock().await;
         let image = self.image();
         let config = Arc::new(self.resolve(&image));
         self.config.store(config.clone());

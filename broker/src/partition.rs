@@ -231,6 +231,12 @@ impl Partition {
             .arrived(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
+    /// Whether `flush.messages` or `flush.ms` may ask for a flush.
+    pub fn wants_flushes(&self) -> bool {
+        let config = self.config.load();
+        config.flush_messages != i64::MAX || config.flush_ms != i64::MAX
+    }
+
     /// Takes over what the topic's configuration says now.
     pub async fn set_config(&self, config: Arc<TopicConfig>, broker: &BrokerConfig) {
         self.log.lock().await.set_config(config.log_config(broker));

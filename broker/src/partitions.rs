@@ -38,6 +38,25 @@ impl HostedTopic {
         self.partitions.get(usize::try_from(index).ok()?)?.as_ref()
     }
 
+    /// The same, or the error for a client that believes it is here.
+    pub fn find(&self, index: i32) -> Result<&Arc<Partition>, ErrorCode> {
+        let place = usize::try_from(index).ok();
+        match place.and_then(|index| self.partitions.get(index)) {
+            Some(Some(partition)) => Ok(partition),
+            // Its log could not be opened.
+            Some(None) => Err(ErrorCode::KafkaStorageError),
+            None => Err(ErrorCode::UnknownTopicOrPartition),
+        }
+    }
+
+    /// How many of its partitions are offline: their logs could not be opened.
+    pub fn offline_count(&self) -> usize {
+        self.partitions
+            .iter()
+            .filter(|partition| partition.is_none())
+            .count()
+    }
+
     /// All partitions that are hosted here.
     pub fn partitions(&self) -> impl Iterator<Item = &Arc<Partition>> {
         self.partitions.iter().flatten()
@@ -69,8 +88,6 @@ pub struct Partitions {
     topics: RwLock<Topics>,
     trash: Mutex<Trash>,
     cleaned_to: Mutex<Offsets>,
-    // Changes come one after the other; readers never wait for them.
-    syncing: tokio::sync::Mutex<()>,
 }
 
 impl Partitions {
@@ -80,7 +97,7 @@ impl Partitions {
             .iter()
             .flat_map(|dir| dir.known.cleaned_to().clone())
             .collect();
-        let (topics, trash, syncing) = Default::default();
+        let (topics, trash) = Default::default();
         Self {
             node_id,
             dirs,
@@ -89,7 +106,6 @@ impl Partitions {
             topics,
             trash,
             cleaned_to: Mutex::new(cleaned_to),
-            syncing,
         }
     }
 
@@ -108,10 +124,7 @@ impl Partitions {
         let topic = self
             .topic(topic)
             .ok_or(ErrorCode::UnknownTopicOrPartition)?;
-        topic
-            .partition(index)
-            .cloned()
-            .ok_or(ErrorCode::UnknownTopicOrPartition)
+        topic.find(index).cloned()
     }
 
     /// All topics.
@@ -132,7 +145,8 @@ impl Partitions {
         &self.dirs
     }
 
-    /// Opens what the image names and is not here, and deletes what is here and not in it. A partition
+    /// Opens what the image names and is not here, and deletes what is here and not in it; calls come one
+    /// after the other, with images in order. A partition
     /// whose log can't be opened is left out and logged; the others go on.
     /// The topics that were deleted are returned.
     pub async fn sync(
@@ -140,7 +154,6 @@ impl Partitions {
         image: &Arc<Image>,
         config: &Arc<BrokerConfig>,
     ) -> Vec<TopicName> {
-        let _turn = self.syncing.lock().await;
         let gone = self.remove_gone(image).await;
         let wanted: Vec<Arc<Topic>> = image
             .topics()

@@ -26,6 +26,8 @@ use signals::Signals;
 
 /// An append may hold its worker while the disk is slow, so that there are always others.
 const WORKERS_MIN: usize = 4;
+/// Threads for what waits for the disk: more at once would only queue at the disk.
+const BLOCKING_THREADS_MAX: usize = 32;
 /// How often flush.messages and flush.ms are looked at.
 const FLUSH_PERIOD: Duration = Duration::from_millis(100);
 /// How often the checkpoints are written: Kafka's log.flush.offset.checkpoint.interval.ms.
@@ -82,6 +84,7 @@ fn runtime(name: &str, workers: usize) -> Result<Runtime, StartError> {
     Builder::new_multi_thread()
         .worker_threads(workers)
         .thread_name(name)
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
         .enable_all()
         .build()
         .map_err(StartError::System)
@@ -130,6 +133,8 @@ async fn assemble(
 ) -> Result<Arc<Broker>, StartError> {
     let dir = config.metadata_dir().join("quorum");
     let quorum = Arc::new(Quorum::open(&dir, config.clone(), StoreOptions::default())?);
+    // Data beside metadata that was just made is somebody's to look at, not ours to set aside.
+    let is_new = quorum.image().cluster_id().is_none();
     let registered = register::register(&quorum, config, &data, listeners).await?;
     let metrics =
         Metrics::new().map_err(|error| StartError::System(std::io::Error::other(error)))?;
@@ -149,6 +154,11 @@ async fn assemble(
         metrics,
     });
     broker.take_over().await;
+    if !is_new {
+        let partitions = broker.partitions().clone();
+        // It only tidies: the broker serves meanwhile.
+        tokio::task::spawn_blocking(move || partitions.sweep());
+    }
     Ok(broker)
 }
 

@@ -82,13 +82,19 @@ async fn wait_for_enough(
         return pass;
     }
     let deadline = Instant::now() + wait_max;
+    let mut before = pass.bytes;
     loop {
-        let waiting = register(broker, session, bytes_min);
+        let waiting = register(broker, session, bytes_min.saturating_sub(before));
         // What came between the last look and the registration is seen now.
         let pass = look(broker, session, bytes_max);
         if enough(&pass) {
             return pass;
         }
+        // Counted twice where it came behind the registration: then the fetch looks once more than it must.
+        waiting
+            .wakeup()
+            .arrived(pass.bytes.saturating_sub(before) as i64);
+        before = pass.bytes;
         if tokio::time::timeout_at(deadline, waiting.wakeup().woken())
             .await
             .is_err()
@@ -98,20 +104,14 @@ async fn wait_for_enough(
     }
 }
 
-fn register(broker: &Broker, session: &Session, bytes_min: usize) -> Registered {
+fn register(broker: &Broker, session: &Session, bytes_wanted: usize) -> Registered {
     let partitions = session
         .wanted
         .iter()
-        .filter_map(|wanted| find(broker, wanted).ok())
-        .collect();
-    // What is there already counts, so the fetch may be woken a little early, and looks again.
+        .filter_map(|wanted| find(broker, wanted).ok());
     Registered::new(
-        Wakeup::new(if bytes_min > 1 {
-            bytes_min as i64 / 2
-        } else {
-            1
-        }),
-        partitions,
+        Wakeup::new(bytes_wanted.max(1) as i64),
+        partitions.collect(),
     )
 }
 
@@ -126,10 +126,7 @@ fn find(broker: &Broker, wanted: &Wanted) -> Result<Arc<Partition>, ErrorCode> {
             .topic_by_id(*id)
             .ok_or(ErrorCode::UnknownTopicId)?,
     };
-    topic
-        .partition(wanted.index)
-        .cloned()
-        .ok_or(ErrorCode::UnknownTopicOrPartition)
+    topic.find(wanted.index).cloned()
 }
 
 fn look(broker: &Broker, session: &Session, bytes_max: usize) -> Pass {
@@ -253,14 +250,13 @@ async fn partition_response(
         records: Some(records),
         ..Default::default()
     };
-    if matches!(
+    let moved = matches!(
         error_code,
         ErrorCode::FencedLeaderEpoch | ErrorCode::NotLeaderOrFollower
-    ) {
-        if let Ok(partition) = find(broker, wanted) {
-            response.current_leader.leader_id = broker.node_id();
-            response.current_leader.leader_epoch = partition.leader_epoch();
-        }
+    );
+    if moved && let Ok(partition) = find(broker, wanted) {
+        response.current_leader.leader_id = broker.node_id();
+        response.current_leader.leader_epoch = partition.leader_epoch();
     }
     response
 }

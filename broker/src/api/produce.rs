@@ -125,8 +125,9 @@ async fn append_partition(
     topic: &HostedTopic,
     data: PartitionProduceData,
 ) -> PartitionProduceResponse {
-    let Some(partition) = topic.partition(data.index) else {
-        return failed(data.index, ErrorCode::UnknownTopicOrPartition, None);
+    let partition = match topic.find(data.index) {
+        Ok(partition) => partition,
+        Err(error) => return failed(data.index, error, None),
     };
     let rules = Intake {
         version: context.version,

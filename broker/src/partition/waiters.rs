@@ -29,8 +29,9 @@ impl Wakeup {
         self.notify.notified().await;
     }
 
-    fn arrived(&self, bytes: i64) {
-        if self.bytes_wanted.fetch_sub(bytes, Ordering::AcqRel) <= bytes {
+    /// Counts bytes that have come; wakes the fetch with the last that it wants.
+    pub fn arrived(&self, bytes: i64) {
+        if bytes > 0 && self.bytes_wanted.fetch_sub(bytes, Ordering::AcqRel) <= bytes {
             self.notify.notify_one();
         }
     }

@@ -2,13 +2,19 @@
 //! the removal of deleted files.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use milena_log::{Checkpoint, LogError, Offsets, StorageError, trash};
+use milena_log::{Checkpoint, LogError, Offsets, PartitionFolder, StorageError, trash};
 
-use super::Partitions;
+use super::{DataDir, Partitions};
 use crate::partition::Partition;
+use milena_protocol::ErrorCode;
+
+const UNKNOWN: ErrorCode = ErrorCode::UnknownTopicOrPartition;
+/// How long the folder of a partition that the metadata does not know is kept, for a person to look at it.
+const STRAY_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 impl Partitions {
     /// Deletes what retention lets go, and forgets silent producers.
@@ -50,13 +56,66 @@ impl Partitions {
     /// Brings to disk what `flush.messages` and `flush.ms` ask for.
     pub fn flush_due(&self) {
         let now_ms = self.clock.now_ms();
-        for partition in self.all() {
+        for partition in self
+            .all()
+            .iter()
+            .filter(|partition| partition.wants_flushes())
+        {
             let flusher = {
                 let log = partition.log_blocking();
                 log.flush_due(now_ms).then(|| log.flusher())
             };
             if let Some(Err(error)) = flusher.map(|flusher| flusher.flush()) {
                 tracing::error!(topic = %partition.topic(), partition = partition.index(), %error, "flush failed");
+            }
+        }
+    }
+
+    /// Looks after folders that no partition is in: deleted ones go, unknown ones are set aside and kept for
+    /// [`STRAY_KEPT`]. Only once the metadata is whole: an empty image says nothing about old data.
+    pub fn sweep(&self) {
+        for dir in &self.dirs {
+            let folders = match dir.directory.partition_folders() {
+                Ok(folders) => folders,
+                Err(error) => {
+                    tracing::error!(%error, "a data directory can't be listed");
+                    continue;
+                }
+            };
+            folders
+                .into_iter()
+                .for_each(|folder| self.sweep_one(dir, folder));
+        }
+    }
+
+    fn sweep_one(&self, dir: &DataDir, folder: PartitionFolder) {
+        let now_ms = self.clock.now_ms();
+        match folder {
+            PartitionFolder::Deleted(path) => self.trash.lock().put(path, now_ms),
+            PartitionFolder::Stray(path) if is_older(&path, STRAY_KEPT) => {
+                self.trash.lock().put(path, now_ms)
+            }
+            PartitionFolder::Stray(_) => {}
+            PartitionFolder::Log {
+                topic,
+                partition,
+                path,
+            } => {
+                let known = self
+                    .topic(&topic)
+                    .is_some_and(|hosted| hosted.find(partition).err() != Some(UNKNOWN));
+                if known {
+                    return;
+                }
+                match dir.directory.rename_stray(&topic, partition) {
+                    Ok(now) => tracing::warn!(
+                        folder = %path.display(), now = %now.display(),
+                        "the metadata knows no such partition: its folder is set aside, and removed in a week"
+                    ),
+                    Err(error) => {
+                        tracing::error!(%error, "a folder that the metadata does not know stays where it is")
+                    }
+                }
             }
         }
     }
@@ -195,4 +254,10 @@ pub async fn every(
             tracing::error!(%error, "background work on the logs failed");
         }
     }
+}
+
+/// Whether a folder was last changed longer ago than this.
+fn is_older(path: &Path, age: Duration) -> bool {
+    let modified = std::fs::metadata(path).and_then(|metadata| metadata.modified());
+    modified.is_ok_and(|modified| modified.elapsed().is_ok_and(|elapsed| elapsed > age))
 }
