@@ -202,7 +202,7 @@ fn no_path_is_of_one_machine() {
 }
 
 /// The names in a section of a manifest, each with its line.
-fn section<'a>(manifest: &'a str, is_ours: impl Fn(&str) -> bool) -> Vec<(&'a str, &'a str)> {
+fn section(manifest: &str, is_ours: impl Fn(&str) -> bool) -> Vec<(&str, &str)> {
     let mut ours = false;
     let mut entries = Vec::new();
     for line in manifest.lines() {

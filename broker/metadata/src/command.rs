@@ -150,11 +150,14 @@ pub struct CreatePartitions {
     pub validate_only: bool,
 }
 
+/// Keys and values; `None` is a key without a value.
+pub type ConfigValues = Vec<(String, Option<String>)>;
+
 /// Sets all of a resource's configs: what is not named falls back to its default.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AlterConfigs {
     /// Resources with their keys and values.
-    pub resources: Vec<(ConfigResource, Vec<(String, Option<String>)>)>,
+    pub resources: Vec<(ConfigResource, ConfigValues)>,
     /// Whether to say only what would happen.
     pub validate_only: bool,
 }

@@ -18,9 +18,9 @@ mod record;
 
 pub use command::{
     AllocateProducerIds, AlterConfigs, ChangeBroker, Command, ConfigChange, ConfigOperation,
-    CreatePartitions, CreateTopics, CreatedTopic, DeleteTopics, DeletedTopic, FoundCluster,
-    IncrementalAlterConfigs, NewPartitions, NewTopic, Outcome, ProducerIdBlock, Refusal,
-    RegisterBroker, Registered, Request, SetFeatures, TopicReference,
+    ConfigValues, CreatePartitions, CreateTopics, CreatedTopic, DeleteTopics, DeletedTopic,
+    FoundCluster, IncrementalAlterConfigs, NewPartitions, NewTopic, Outcome, ProducerIdBlock,
+    Refusal, RegisterBroker, Registered, Request, SetFeatures, TopicReference,
 };
 pub use configs::{ConfigResource, ConfigRules, NoConfigRules, ResourceKind};
 pub use decide::{
