@@ -64,6 +64,18 @@ impl Broker {
         data_in(self.folder.path())
     }
 
+    /// Bytes of memory that the process holds now (`VmRSS`), or held at its peak (`VmHWM`).
+    pub fn memory_bytes(&self, field: &str) -> Result<u64> {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = fs::read_to_string(&path).with_context(|| path.clone())?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))
+            .with_context(|| format!("{path} has no {field}"))?;
+        let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
+        Ok(kib * 1024)
+    }
+
     /// SIGTERM; an error unless the broker ends by itself, with exit status 0 and within a bound.
     pub fn stop(&mut self) -> Result<()> {
         kill_process(Pid::from_child(&self.child), Signal::TERM)
@@ -165,7 +177,7 @@ fn spawn(folder: &Path, port: u16, http_port: u16, arguments: &[String]) -> Resu
 }
 
 /// `target/PROFILE/milena` for a test that runs as `target/PROFILE/deps/NAME`.
-fn binary() -> Result<PathBuf> {
+pub fn binary() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("MILENA_BIN") {
         return Ok(path.into());
     }

@@ -1,0 +1,232 @@
+//! kill -9 under load, again and again: what was acknowledged is there, once, and committed offsets hold.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use e2e::broker::{Broker, binary};
+use e2e::load::{block_on, create_topic};
+use milena_client::admin::{Committed, When};
+use milena_client::{
+    Client, ClientOptions, Consumer, ConsumerOptions, Producer, ProducerOptions, Record, StartAt,
+};
+use milena_protocol::records::Compression;
+use tokio::task::JoinSet;
+
+const KILLS: usize = 50;
+/// What a producer sends before the next kill, at the most.
+const LOAD_TIME: Duration = Duration::from_millis(250);
+const TOPIC: &str = "ledger";
+const GROUP: &str = "readers";
+const PARTITIONS: i32 = 3;
+/// Small segments, so that kills fall between and into rolls.
+const SEGMENT_BYTES: &str = "1048576";
+/// Records that one producer has under way.
+const WINDOW: usize = 200;
+
+/// What clients were told, over all lives of the broker.
+#[derive(Default)]
+struct Told {
+    /// Partition and value of every acknowledged record, with its offset.
+    acknowledged: BTreeMap<(i32, String), i64>,
+    committed: i64,
+}
+
+fn client(broker: &Broker) -> Client {
+    let mut options = ClientOptions::new(&broker.bootstrap());
+    options.deadline = Duration::from_secs(30);
+    Client::new(options)
+}
+
+/// One life: an idempotent producer that must survive the kill, and commits, until the broker is killed.
+async fn live_and_die(
+    broker: &mut Broker,
+    producer: &Producer,
+    life: usize,
+    told: &mut Told,
+) -> Result<()> {
+    let committing = tokio::spawn(commit(client(broker), told.committed));
+    let mut deliveries = JoinSet::new();
+    let (begun, mut sent) = (Instant::now(), 0);
+    while begun.elapsed() < LOAD_TIME {
+        let value = format!("{life}/{sent}");
+        let mut record = Record::new(TOPIC).value(value.clone());
+        record.partition = Some(sent % PARTITIONS);
+        let delivery = producer.send(record).await?;
+        deliveries.spawn(async move { (value, delivery.placed().await) });
+        sent += 1;
+        while deliveries.len() > WINDOW {
+            note(&mut deliveries, told).await?;
+        }
+    }
+    // Under way: the window's records, and a commit.
+    broker.kill9()?;
+    told.committed = committing.await?;
+    broker.start_again()?;
+    while !deliveries.is_empty() {
+        note(&mut deliveries, told).await?;
+    }
+    Ok(())
+}
+
+type Placing = (String, Result<milena_client::Placed, milena_client::Error>);
+
+/// Waits for one record's fate; the producer tries on across the kill, so that all are stored in the end.
+async fn note(deliveries: &mut JoinSet<Placing>, told: &mut Told) -> Result<()> {
+    let done = deliveries.join_next().await.context("none is under way")?;
+    let (value, placed) = done?;
+    let placed = placed.with_context(|| format!("record {value}"))?;
+    told.acknowledged
+        .insert((placed.partition, value), placed.offset);
+    Ok(())
+}
+
+/// Commits one offset after the other until the broker is gone; the last one that was acknowledged.
+async fn commit(client: Client, from: i64) -> i64 {
+    let mut acknowledged = from;
+    loop {
+        let offset = Committed {
+            offset: acknowledged + 1,
+            leader_epoch: -1,
+            metadata: "kept".to_owned(),
+        };
+        let offsets = BTreeMap::from([((TOPIC.to_owned(), 0), offset)]);
+        let done = tokio::time::timeout(LOAD_TIME * 2, client.commit(GROUP, None, &offsets));
+        match done.await {
+            Ok(Ok(())) => acknowledged += 1,
+            Ok(Err(_)) | Err(_) => return acknowledged,
+        }
+    }
+}
+
+/// Everything in the topic: partition and value, with the offset; each may be there once.
+async fn stored(broker: &Broker) -> Result<BTreeMap<(i32, String), i64>> {
+    let client = client(broker);
+    let partitions: Vec<_> = (0..PARTITIONS).map(|p| (TOPIC.to_owned(), p)).collect();
+    let ends = client.offsets(&partitions, When::End).await?;
+    let mut consumer = Consumer::new(client, ConsumerOptions::default());
+    consumer
+        .start(&partitions, StartAt::When(When::Start))
+        .await?;
+    let mut found = BTreeMap::new();
+    while consumer.positions() != &ends {
+        for fetched in consumer.poll().await? {
+            for record in fetched.records()? {
+                let value = record.value.context("a record without its value")?;
+                let value = String::from_utf8(value.to_vec())?;
+                let before = found.insert((fetched.partition, value.clone()), record.offset);
+                ensure!(
+                    before.is_none(),
+                    "{value} is stored twice in partition {}: at {before:?} and {}",
+                    fetched.partition,
+                    record.offset
+                );
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Segments, indexes, snapshots and checkpoints of all partitions that hold something.
+fn log_files(data: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for folder in std::fs::read_dir(data)? {
+        let folder = folder?.path();
+        let name = folder.file_name().unwrap_or_default().to_string_lossy();
+        if !folder.is_dir() || !name.starts_with(TOPIC) {
+            continue;
+        }
+        for file in std::fs::read_dir(folder)? {
+            let path = file?.path();
+            let kind = path.extension().unwrap_or_default().to_string_lossy();
+            if ["log", "index", "timeindex", "snapshot"].contains(&&*kind) {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn check_files(broker: &Broker) -> Result<usize> {
+    let files = log_files(&broker.data())?;
+    ensure!(
+        files.len() > 2,
+        "no log files in {}",
+        broker.data().display()
+    );
+    let dump = Command::new(binary()?)
+        .args(["log", "dump"])
+        .args(&files)
+        .output()?;
+    ensure!(
+        dump.status.success(),
+        "milena log dump: {}\n{}",
+        dump.status,
+        String::from_utf8_lossy(&dump.stderr)
+    );
+    Ok(files.len())
+}
+
+async fn kill_again_and_again(broker: &mut Broker) -> Result<Told> {
+    let options = ProducerOptions {
+        linger: Duration::from_millis(1),
+        compression: Compression::Lz4,
+        ..ProducerOptions::default()
+    };
+    let producer = Producer::start(client(broker), options).await?;
+    let mut told = Told::default();
+    for life in 0..KILLS {
+        live_and_die(broker, &producer, life, &mut told)
+            .await
+            .with_context(|| format!("life {life}"))?;
+    }
+    Ok(told)
+}
+
+#[test]
+fn fifty_kills_lose_no_acknowledged_record_and_repeat_none() -> Result<()> {
+    let settings = ["--set", "offsets.topic.num.partitions=1"];
+    let mut broker = Broker::start(&settings)?;
+    let configs = [("segment.bytes", SEGMENT_BYTES)];
+    create_topic(&broker.bootstrap(), TOPIC, PARTITIONS, &configs)?;
+    let begun = Instant::now();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    let told = runtime.block_on(kill_again_and_again(&mut broker))?;
+
+    let found = runtime.block_on(stored(&broker))?;
+    for ((partition, value), offset) in &told.acknowledged {
+        let at = found.get(&(*partition, value.clone()));
+        let at = at.with_context(|| format!("{value}, acknowledged at {offset}, is gone"))?;
+        ensure!(
+            *offset == -1 || at == offset,
+            "{value} was acknowledged at {offset} and is at {at}"
+        );
+    }
+    ensure!(!told.acknowledged.is_empty(), "nothing was acknowledged");
+    let committed = block_on(client(&broker).committed(GROUP))?;
+    let committed = committed?.remove(&(TOPIC.to_owned(), 0));
+    let committed = committed.context("the group's offset is gone")?;
+    // The commit that was under way at a kill may hold too.
+    ensure!(
+        committed.offset == told.committed || committed.offset == told.committed + 1,
+        "{} was committed, {} is there",
+        told.committed,
+        committed.offset
+    );
+    ensure!(committed.metadata == "kept" && told.committed > 0);
+    broker.stop()?;
+    let files = check_files(&broker)?;
+    println!(
+        "{KILLS} kills in {:?}: {} records acknowledged, {} commits, {files} files valid",
+        begun.elapsed(),
+        told.acknowledged.len(),
+        told.committed
+    );
+    Ok(())
+}
