@@ -9,9 +9,9 @@ use milena_protocol::{Chunk, Frame};
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
 
-/// Bytes gathered for one write. They are read and written while they are in the processor's cache, so a
-/// response of many megabytes costs no more memory than this.
-const STAGE_SIZE: usize = 256 * 1024;
+/// Bytes gathered for one write. They are read and written while they are in the processor's cache, and a
+/// response of many megabytes to a client that does not read costs no more memory than this.
+const STAGE_SIZE: usize = 64 * 1024;
 /// Stages kept for reuse; more are made where more connections send at once, and dropped afterwards.
 const STAGES_KEPT: usize = 16;
 /// From here on bytes go to the socket as they are, and are not gathered first.

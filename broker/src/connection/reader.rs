@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use thiserror::Error;
@@ -12,6 +13,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// processor's second-level cache.
 const READ_SIZE: usize = 128 * 1024;
 const LENGTH_SIZE: usize = 4;
+/// A request of this size holds a part of the bytes in flight that others wait for ...
+const LARGE_SIZE_MIN: u32 = 1024 * 1024;
+/// ... so that its bytes must not stop coming for this long.
+const LARGE_STALL_MAX: Duration = Duration::from_secs(10);
 
 /// One request's bytes, counted against the bytes in flight while it lives.
 #[derive(Debug)]
@@ -30,6 +35,12 @@ pub enum ReadError {
     /// The peer closed it in the middle of a request.
     #[error("the connection was closed in the middle of a request")]
     ClosedInside,
+    /// A large request that was begun and did not go on.
+    #[error("a request of {len} bytes stopped coming for {LARGE_STALL_MAX:?}")]
+    Stalled {
+        /// What the length field says.
+        len: u32,
+    },
     /// A length that no request has.
     #[error("a request of {len} bytes is over socket.request.max.bytes ({max}){hint}")]
     BadLength {
@@ -82,8 +93,16 @@ impl FrameReader {
                 self.buf
                     .reserve((LENGTH_SIZE + len as usize).saturating_sub(self.buf.len()));
             }
-            if !self.fill(stream).await? {
-                return if self.buf.is_empty() {
+            let open = match self.length() {
+                Some(len) if len >= LARGE_SIZE_MIN => {
+                    let filled = tokio::time::timeout(LARGE_STALL_MAX, self.fill(stream)).await;
+                    filled.map_err(|_| ReadError::Stalled { len })??
+                }
+                _ => self.fill(stream).await?,
+            };
+            if !open {
+                let whole = self.buf.is_empty();
+                return if whole {
                     Ok(None)
                 } else {
                     Err(ReadError::ClosedInside)
