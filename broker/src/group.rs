@@ -14,7 +14,7 @@ use milena_protocol::api::join_group::JoinGroupResponse;
 use milena_protocol::api::list_groups::ListedGroup;
 use milena_protocol::api::sync_group::SyncGroupResponse;
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 pub mod classic;
 pub mod coordinator;
@@ -35,6 +35,15 @@ pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
 
 /// A shard that is busy with a slow append is left out of a snapshot after this: metrics can't wait for it.
 const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// All groups as metrics show them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GroupsSnapshot {
+    /// The groups of the shards that answered.
+    pub groups: Vec<GroupSnapshot>,
+    /// Shards that are here and did not answer: they are being loaded, or wait for a slow disk.
+    pub shards_unread: usize,
+}
 
 /// What the broker's configuration says about groups.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -249,16 +258,28 @@ impl Groups {
         Ok(groups)
     }
 
-    /// All groups and their offsets, for metrics. A shard that is not loaded or stalled is left out.
-    pub async fn snapshot(&self) -> Vec<GroupSnapshot> {
-        let mut groups = Vec::new();
-        for shard in self.coordinator.loaded_shards() {
-            let asked = self.ask(shard, |reply| Request::Snapshot { reply });
-            if let Ok(Ok(snapshot)) = timeout(SNAPSHOT_TIMEOUT, asked).await {
-                groups.extend(snapshot);
+    /// All groups and their offsets, for metrics. A shard that is not loaded or stalled is left out and counted.
+    pub async fn snapshot(&self) -> GroupsSnapshot {
+        // All shards are asked at once, so that stalled ones cost their time once.
+        let deadline = Instant::now() + SNAPSHOT_TIMEOUT;
+        let ask = |shard| {
+            let (reply, answer) = oneshot::channel();
+            self.coordinator.offer(shard, Request::Snapshot { reply });
+            answer
+        };
+        let loaded = self.coordinator.loaded_shards();
+        let answers: Vec<_> = loaded.into_iter().map(ask).collect();
+        let mut snapshot = GroupsSnapshot {
+            groups: Vec::new(),
+            shards_unread: self.coordinator.loading_count(),
+        };
+        for answer in answers {
+            match timeout_at(deadline, answer).await {
+                Ok(Ok(Ok(groups))) => snapshot.groups.extend(groups),
+                _ => snapshot.shards_unread += 1,
             }
         }
-        groups
+        snapshot
     }
 
     /// A topic is deleted: forgets what was committed for it, in all groups here.

@@ -1,17 +1,22 @@
 //! HTTP: `/metrics` for Prometheus, `/healthz/live` and `/healthz/ready` for whoever runs the process.
+//!
+//! It answers before the data is opened and while the broker stops, and on a runtime of its own, so that a slow
+//! disk makes a broker unready and never mute.
 
+mod connections;
+
+#[cfg(test)]
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{StatusCode, Uri, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
-use tokio::net::TcpListener;
 use tokio::runtime::Handle;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::Mutex;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::broker::Broker;
 use crate::config::BrokerConfig;
@@ -19,64 +24,92 @@ use crate::server::StartError;
 
 /// The format that Prometheus scrapes.
 const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
+const PLAIN: &str = "text/plain; charset=utf-8";
+const PATHS: &str = "\
+/metrics        metrics in Prometheus' text format
+/healthz/live   200 as long as the process answers
+/healthz/ready  200 while clients are served, 503 while the broker starts or stops
+";
 
-#[derive(Clone)]
-struct Service {
-    broker: Arc<Broker>,
-    ready: Arc<AtomicBool>,
+/// What the answers depend on.
+#[derive(Default)]
+struct Stage {
+    /// There once partitions are open and listeners accept.
+    broker: OnceLock<Arc<Broker>>,
+    stopping: CancellationToken,
+    /// One scrape at a time: a disk that does not answer must not gather threads.
+    scraping: Arc<Mutex<()>>,
 }
 
-/// The running HTTP server.
-#[derive(Debug)]
+/// The running HTTP server; it ends when this is dropped.
 pub struct Http {
-    ready: Arc<AtomicBool>,
+    stage: Arc<Stage>,
+    /// Where it listens; `None` where it is turned off.
+    #[cfg(test)]
+    address: Option<SocketAddr>,
+    _end: DropGuard,
 }
 
 impl Http {
-    /// From now on `/healthz/ready` answers 200.
-    pub fn set_ready(&self) {
-        self.ready.store(true, Ordering::Release);
+    /// From now on `/metrics` shows the broker, and `/healthz/ready` answers 200 until it stops.
+    pub fn set_ready(&self, broker: Arc<Broker>) {
+        // A second broker in one process does not happen; the first stays.
+        let _ = self.stage.broker.set(broker);
     }
 }
 
-/// Serves on `http.listener` until the broker stops; an empty address turns it off.
-pub async fn start(
-    broker: &Arc<Broker>,
+/// Serves on `http.listener`, on `runtime`; an empty address turns it off.
+pub fn start(
     config: &BrokerConfig,
     runtime: &Handle,
     stopping: &CancellationToken,
 ) -> Result<Http, StartError> {
-    let ready = Arc::new(AtomicBool::new(false));
-    let http = Http {
-        ready: ready.clone(),
-    };
-    if config.http_listener.is_empty() {
-        return Ok(http);
-    }
-    let listener = bind(&config.http_listener).await?;
-    let service = Service {
-        broker: broker.clone(),
-        ready,
-    };
-    let router = Router::new()
-        .route("/metrics", get(metrics))
-        .route("/healthz/live", get(async || "live\n"))
-        .route("/healthz/ready", get(readiness))
-        .with_state(service);
-    let stopping = stopping.clone().cancelled_owned();
-    runtime.spawn(async move {
-        if let Err(error) = axum::serve(listener, router)
-            .with_graceful_shutdown(stopping)
-            .await
-        {
-            tracing::error!(%error, "the HTTP server ended");
-        }
+    let end = CancellationToken::new();
+    let stage = Arc::new(Stage {
+        stopping: stopping.clone(),
+        ..Stage::default()
     });
-    Ok(http)
+    let mut address = None;
+    if !config.http_listener.is_empty() {
+        let listener = bind(&config.http_listener)?;
+        address = listener.local_addr().ok();
+        let (router, end) = (router(stage.clone()), end.clone());
+        runtime.spawn(connections::serve(listener, router, end));
+    }
+    if let Some(address) = address {
+        tracing::info!(%address, "serving /metrics and /healthz");
+    }
+    Ok(Http {
+        stage,
+        #[cfg(test)]
+        address,
+        _end: end.drop_guard(),
+    })
 }
 
-async fn bind(address: &str) -> Result<TcpListener, StartError> {
-    let bound = TcpListener::bind(address).await.map_err(|source| StartError::Listen {
+fn router(stage: Arc<Stage>) -> Router {
+    Router::new()
+        .route("/", get(async || plain(StatusCode::OK, PATHS)))
+        .route("/metrics", get(metrics))
+        .route(
+            "/healthz/live",
+            get(async || plain(StatusCode::OK, "live\n")),
+        )
+        .route("/healthz/ready", get(readiness))
+        .fallback(async |uri: Uri| {
+            let hint = format!("{} is not served here; these are:\n{PATHS}", uri.path());
+            plain(StatusCode::NOT_FOUND, hint)
+        })
+        .with_state(stage)
+}
+
+/// Bound outside of any runtime: it is served on another than the one that starts it.
+fn bind(address: &str) -> Result<std::net::TcpListener, StartError> {
+    let bound = std::net::TcpListener::bind(address).and_then(|listener| {
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    });
+    bound.map_err(|source| StartError::Listen {
         listener: "http.listener".to_owned(),
         address: address.to_owned(),
         hint: match source.kind() {
@@ -86,32 +119,49 @@ async fn bind(address: &str) -> Result<TcpListener, StartError> {
             _ => "",
         },
         source,
-    })?;
-    let address = bound
-        .local_addr()
-        .unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)));
-    tracing::info!(%address, "serving /metrics and /healthz");
-    Ok(bound)
+    })
 }
 
-async fn readiness(State(service): State<Service>) -> impl IntoResponse {
-    if service.ready.load(Ordering::Acquire) {
-        (StatusCode::OK, "ready\n")
+async fn readiness(State(stage): State<Arc<Stage>>) -> impl IntoResponse {
+    if stage.stopping.is_cancelled() {
+        plain(StatusCode::SERVICE_UNAVAILABLE, "not ready: stopping\n")
+    } else if stage.broker.get().is_none() {
+        plain(StatusCode::SERVICE_UNAVAILABLE, STARTING)
     } else {
-        (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "not ready: partitions are still being opened\n",
-        )
+        plain(StatusCode::OK, "ready\n")
     }
 }
 
-async fn metrics(State(service): State<Service>) -> impl IntoResponse {
-    match service.broker.metrics().render(&service.broker) {
-        Ok(text) => (StatusCode::OK, [(header::CONTENT_TYPE, TEXT_FORMAT)], text),
-        Err(error) => (
-            StatusCode::INTERNAL_SERVER_ERROR,
-            [(header::CONTENT_TYPE, TEXT_FORMAT)],
-            error.to_string(),
-        ),
+const STARTING: &str = "not ready: starting, the data is still being opened\n";
+
+async fn metrics(State(stage): State<Arc<Stage>>) -> impl IntoResponse {
+    let Some(broker) = stage.broker.get().cloned() else {
+        return plain(StatusCode::SERVICE_UNAVAILABLE, STARTING).into_response();
+    };
+    let turn = stage.scraping.clone().lock_owned().await;
+    let groups = broker.groups().snapshot().await;
+    let render = move || {
+        let page = broker.metrics().render(&broker, groups);
+        drop(turn);
+        page
+    };
+    // Reading many partitions takes a while, and the runtime has timers to keep.
+    match tokio::task::spawn_blocking(render).await {
+        Ok(Ok(page)) => ([(header::CONTENT_TYPE, TEXT_FORMAT)], page).into_response(),
+        Ok(Err(error)) => failed(&error),
+        Err(error) => failed(&error),
     }
 }
+
+fn failed(error: &dyn std::error::Error) -> axum::response::Response {
+    tracing::error!(%error, "metrics could not be gathered");
+    let text = format!("metrics could not be gathered: {error}\n");
+    plain(StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
+}
+
+fn plain<T: IntoResponse>(status: StatusCode, text: T) -> impl IntoResponse + use<T> {
+    (status, [(header::CONTENT_TYPE, PLAIN)], text)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,16 +1,38 @@
 //! Every metric in one place; handles are looked up once and kept by whoever counts.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `table.rs` | every metric's name, kind, labels and help |
+//! | `state.rs` | what is a state, read off the broker when a scrape asks |
+//! | `process.rs` | what the system says of the process |
+//! | `text.rs` | the format |
+//! | `reference.rs` | `docs/metrics.md` |
 
-use std::sync::Arc;
+mod process;
+pub mod reference;
+mod state;
+mod table;
+mod text;
 
+use std::collections::HashSet;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use milena_log::{Recovery, Removed};
 use milena_protocol::ErrorCode;
 use parking_lot::Mutex;
+use prometheus::core::Collector;
 use prometheus::{
-    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry, TextEncoder,
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry, TextEncoder,
 };
 use tokio::time::Instant;
 
-use crate::api::ROUTES;
+use crate::api;
 use crate::broker::Broker;
+use crate::group::GroupsSnapshot;
+use state::State;
+use table::Metric;
+use text::Page;
 
 /// Seconds; from a tenth of a millisecond, below which the network is all that is seen, to ten seconds.
 const LATENCY_BUCKETS: &[f64] = &[
@@ -19,16 +41,23 @@ const LATENCY_BUCKETS: &[f64] = &[
 ];
 /// Topics with counters of their own; those beyond it share one row, so that the series stay bounded.
 const TOPICS_MAX: usize = 1_000;
-const OTHER_TOPICS: &str = "(other)";
 /// Client software names and versions told apart; the names come from the network.
 const SOFTWARE_MAX: usize = 100;
+/// What is beyond a bound.
+const OTHER: &str = "(other)";
+/// API keys below this have a place in the table of counters. Kafka's are below 100.
+const API_KEYS_MAX: usize = 128;
 
-/// The counters that requests and appends move.
+/// The counters that requests, appends and the care of logs move.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    apis: Vec<ApiCounters>,
+    started: Instant,
+    /// By API key; made by an API's first request, so that those never used have no series.
+    apis: Vec<OnceLock<ApiCounters>>,
+    requests: IntCounterVec,
     errors: IntCounterVec,
+    latency: HistogramVec,
     bytes_in: IntCounterVec,
     records_in: IntCounterVec,
     bytes_out: IntCounterVec,
@@ -36,16 +65,33 @@ pub struct Metrics {
     connections_refused: IntCounter,
     append_failures: IntCounter,
     software: IntCounterVec,
-    software_seen: Mutex<std::collections::HashSet<(String, String)>>,
-    topics_seen: Mutex<std::collections::HashSet<String>>,
+    software_seen: Mutex<HashSet<(String, String)>>,
+    topics_seen: Mutex<HashSet<String>>,
+    retention_segments: IntCounter,
+    retention_bytes: IntCounter,
+    compactions: IntCounter,
+    care_failures: IntCounterVec,
+    recovered_segments: IntCounter,
+    recovered_batches: IntCounter,
+    recovery_bytes_cut: IntCounter,
 }
 
 #[derive(Debug)]
 struct ApiCounters {
-    key: i16,
     name: &'static str,
     requests: IntCounter,
-    latency: prometheus::Histogram,
+    latency: Histogram,
+}
+
+/// Work that is done to logs in the background.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Care {
+    /// Deleting what is old.
+    Retention,
+    /// Bringing to disk what `flush.ms` asks for.
+    Flush,
+    /// Keeping the last value of each key.
+    Compaction,
 }
 
 /// One topic's counters, shared by its partitions.
@@ -69,95 +115,95 @@ impl TopicTraffic {
     }
 }
 
+/// Registers what the table says.
+struct Registrar<'a>(&'a Registry);
+
+impl Registrar<'_> {
+    fn add<C: Collector + Clone + 'static>(&self, counter: C) -> Result<C, prometheus::Error> {
+        self.0.register(Box::new(counter.clone()))?;
+        Ok(counter)
+    }
+
+    fn counter(&self, metric: &Metric) -> Result<IntCounter, prometheus::Error> {
+        self.add(IntCounter::new(metric.name, metric.help)?)
+    }
+
+    fn counters(&self, metric: &Metric) -> Result<IntCounterVec, prometheus::Error> {
+        let options = Opts::new(metric.name, metric.help);
+        self.add(IntCounterVec::new(options, metric.labels)?)
+    }
+
+    fn histograms(
+        &self,
+        metric: &Metric,
+        buckets: &[f64],
+    ) -> Result<HistogramVec, prometheus::Error> {
+        let options = HistogramOpts::new(metric.name, metric.help).buckets(buckets.to_vec());
+        self.add(HistogramVec::new(options, metric.labels)?)
+    }
+}
+
 impl Metrics {
     /// All metrics, registered. Fails only where two have one name, which the tests rule out.
     pub fn new() -> Result<Arc<Self>, prometheus::Error> {
         let registry = Registry::new();
-        let counters = |name: &str, help: &str, labels: &[&str]| {
-            let counters = IntCounterVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(counters.clone()))?;
-            Ok::<_, prometheus::Error>(counters)
-        };
-        let counter = |name: &str, help: &str| {
-            let counter = IntCounter::new(name, help)?;
-            registry.register(Box::new(counter.clone()))?;
-            Ok::<_, prometheus::Error>(counter)
-        };
-        let requests = counters(
-            "milena_requests_total",
-            "Requests answered, by API.",
-            &["api"],
-        )?;
-        let errors = counters(
-            "milena_request_errors_total",
-            "Requests whose answer tells an error, by API and the first error in it.",
-            &["api", "error"],
-        )?;
-        let latency = HistogramVec::new(
-            HistogramOpts::new(
-                "milena_request_duration_seconds",
-                "Time from a request's arrival to its answer, waits of Fetch and acks=all included.",
-            )
-            .buckets(LATENCY_BUCKETS.to_vec()),
-            &["api"],
-        )?;
-        registry.register(Box::new(latency.clone()))?;
-        let apis = ROUTES.iter().map(|route| ApiCounters {
-            key: route.key,
-            name: route.name,
-            requests: requests.with_label_values(&[route.name]),
-            latency: latency.with_label_values(&[route.name]),
-        });
+        let registrar = Registrar(&registry);
         Ok(Arc::new(Self {
-            apis: apis.collect(),
-            errors,
-            bytes_in: counters(
-                "milena_topic_bytes_in_total",
-                "Bytes appended, by topic.",
-                &["topic"],
-            )?,
-            records_in: counters(
-                "milena_topic_records_in_total",
-                "Records appended, by topic.",
-                &["topic"],
-            )?,
-            bytes_out: counters(
-                "milena_topic_bytes_out_total",
-                "Bytes fetched, by topic.",
-                &["topic"],
-            )?,
-            connections_accepted: counter(
-                "milena_connections_accepted_total",
-                "Connections accepted.",
-            )?,
-            connections_refused: counter(
-                "milena_connections_refused_total",
-                "Connections closed at once because max.connections or max.connections.per.ip was reached.",
-            )?,
-            append_failures: counter(
-                "milena_append_failures_total",
-                "Appends that the disk refused, or that arrived for a partition that is offline.",
-            )?,
-            software: counters(
-                "milena_client_software_total",
-                "Connections by what the client says of itself (KIP-511).",
-                &["name", "version"],
-            )?,
+            started: Instant::now(),
+            apis: (0..API_KEYS_MAX).map(|_| OnceLock::new()).collect(),
+            requests: registrar.counters(&table::REQUESTS)?,
+            errors: registrar.counters(&table::REQUEST_ERRORS)?,
+            latency: registrar.histograms(&table::REQUEST_DURATION, LATENCY_BUCKETS)?,
+            bytes_in: registrar.counters(&table::BYTES_IN)?,
+            records_in: registrar.counters(&table::RECORDS_IN)?,
+            bytes_out: registrar.counters(&table::BYTES_OUT)?,
+            connections_accepted: registrar.counter(&table::CONNECTIONS_ACCEPTED)?,
+            connections_refused: registrar.counter(&table::CONNECTIONS_REFUSED)?,
+            append_failures: registrar.counter(&table::APPEND_FAILURES)?,
+            software: registrar.counters(&table::CLIENT_SOFTWARE)?,
             software_seen: Mutex::default(),
             topics_seen: Mutex::default(),
+            retention_segments: registrar.counter(&table::RETENTION_SEGMENTS)?,
+            retention_bytes: registrar.counter(&table::RETENTION_BYTES)?,
+            compactions: registrar.counter(&table::COMPACTIONS)?,
+            care_failures: registrar.counters(&table::CARE_FAILURES)?,
+            recovered_segments: registrar.counter(&table::RECOVERED_SEGMENTS)?,
+            recovered_batches: registrar.counter(&table::RECOVERED_BATCHES)?,
+            recovery_bytes_cut: registrar.counter(&table::RECOVERY_BYTES_CUT)?,
             registry,
         }))
     }
 
-    /// All metrics in Prometheus' text format; what is a state is read off the broker now.
-    pub fn render(&self, broker: &Broker) -> Result<String, prometheus::Error> {
-        let _ = broker;
+    /// All metrics in Prometheus' text format; what is a state is read off the broker now. Wants a thread that may
+    /// block: the data directories' file systems are asked for their room.
+    pub fn render(
+        &self,
+        broker: &Broker,
+        groups: GroupsSnapshot,
+    ) -> Result<String, prometheus::Error> {
+        let begin = Instant::now();
+        let mut page = Page::after(self.counted()?);
+        State::read(broker, groups).write(&mut page);
+        for (metric, value) in process::read() {
+            page.one(metric, value);
+        }
+        page.one(&table::SCRAPE_DURATION, begin.elapsed().as_secs_f64());
+        Ok(page.into_text())
+    }
+
+    /// The counters and histograms, in Prometheus' text format.
+    fn counted(&self) -> Result<String, prometheus::Error> {
         TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+
+    /// Since when there are counters.
+    pub fn uptime(&self) -> Duration {
+        self.started.elapsed()
     }
 
     /// Counts an answered request.
     pub fn answered(&self, key: i16, error: ErrorCode, started: Instant) {
-        let Some(api) = self.apis.iter().find(|api| api.key == key) else {
+        let Some(api) = self.api(key) else {
             return;
         };
         api.requests.inc();
@@ -169,14 +215,29 @@ impl Metrics {
         }
     }
 
+    fn api(&self, key: i16) -> Option<&ApiCounters> {
+        let place = self.apis.get(usize::try_from(key).ok()?)?;
+        if let Some(api) = place.get() {
+            return Some(api);
+        }
+        let name = api::route(key)?.name;
+        Some(place.get_or_init(|| ApiCounters {
+            name,
+            requests: self.requests.with_label_values(&[name]),
+            latency: self.latency.with_label_values(&[name]),
+        }))
+    }
+
     /// Counts a connection by its client's software.
     pub fn client_seen(&self, name: &str, version: &str) {
         let mut seen = self.software_seen.lock();
         let pair = (name.to_owned(), version.to_owned());
-        if seen.contains(&pair) || seen.len() < SOFTWARE_MAX {
-            self.software.with_label_values(&[name, version]).inc();
+        let own = seen.contains(&pair) || seen.len() < SOFTWARE_MAX;
+        if own {
             seen.insert(pair);
         }
+        let labels = if own { [name, version] } else { [OTHER, OTHER] };
+        self.software.with_label_values(&labels).inc();
     }
 
     /// Counts an accepted connection.
@@ -194,6 +255,35 @@ impl Metrics {
         self.append_failures.inc();
     }
 
+    /// Counts what retention removed.
+    pub fn retained(&self, removed: Removed) {
+        self.retention_segments.inc_by(removed.segments as u64);
+        self.retention_bytes.inc_by(removed.bytes);
+    }
+
+    /// Counts a compaction that was brought to an end.
+    pub fn compacted(&self) {
+        self.compactions.inc();
+    }
+
+    /// Counts background work on a log that failed.
+    pub fn care_failed(&self, care: Care) {
+        let work = match care {
+            Care::Retention => "retention",
+            Care::Flush => "flush",
+            Care::Compaction => "compaction",
+        };
+        self.care_failures.with_label_values(&[work]).inc();
+    }
+
+    /// Counts what opening a log took.
+    pub fn recovered(&self, recovery: &Recovery) {
+        self.recovered_segments
+            .inc_by(recovery.segments_scanned as u64);
+        self.recovered_batches.inc_by(recovery.batches_checked);
+        self.recovery_bytes_cut.inc_by(recovery.bytes_cut);
+    }
+
     /// The counters of a topic, looked up once when the topic is opened.
     pub fn topic(&self, topic: &str) -> TopicTraffic {
         let mut seen = self.topics_seen.lock();
@@ -201,7 +291,7 @@ impl Metrics {
         if own {
             seen.insert(topic.to_owned());
         }
-        let label = if own { topic } else { OTHER_TOPICS };
+        let label = if own { topic } else { OTHER };
         TopicTraffic {
             bytes_in: self.bytes_in.with_label_values(&[label]),
             records_in: self.records_in.with_label_values(&[label]),
@@ -219,3 +309,6 @@ impl Metrics {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

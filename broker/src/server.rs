@@ -94,12 +94,13 @@ async fn serve(config: Arc<BrokerConfig>, control: Handle) -> Result<(), StartEr
     let mut signals = Signals::listen()?;
     // The ports first: a second broker on this machine should hear of the port, not of half-opened data.
     let listeners = listen::bind_all(&config)?;
+    let stopping = CancellationToken::new();
+    // Before the logs are opened, which takes a while after a crash: the process is live meanwhile.
+    let http = http::start(&config, &control, &stopping)?;
     let data = Data::open(&config)?;
     let broker = assemble(&config, data, &listeners).await?;
-    let stopping = CancellationToken::new();
     let tasks = TaskTracker::new();
     keep_house(&broker, &stopping, &tasks);
-    let http = http::start(&broker, &config, &control, &stopping).await?;
     for listener in listeners {
         tasks.spawn(listen::accept(
             listener,
@@ -108,7 +109,7 @@ async fn serve(config: Arc<BrokerConfig>, control: Handle) -> Result<(), StartEr
             stopping.clone(),
         ));
     }
-    http.set_ready();
+    http.set_ready(broker.clone());
     tracing::info!(
         node = broker.node_id(),
         cluster = broker.image().cluster_id().map_or("", |id| &**id),
@@ -160,6 +161,14 @@ async fn assemble(
         tokio::task::spawn_blocking(move || partitions.sweep());
     }
     Ok(broker)
+}
+
+/// A broker over an empty directory, without listeners and background work.
+#[cfg(test)]
+pub(crate) async fn assemble_alone(config: BrokerConfig) -> Arc<Broker> {
+    let config = Arc::new(config);
+    let data = Data::open(&config).unwrap();
+    assemble(&config, data, &[]).await.unwrap()
 }
 
 /// Starts what is done to the logs in the background.

@@ -177,12 +177,7 @@ fn read(broker: &Broker, wanted: &Wanted, room: usize, first: bool) -> Found {
         .reader()
         .region(wanted.offset, bytes_max, high_watermark, first)
     {
-        Ok(region) => {
-            if let Some(region) = &region {
-                partition.traffic().sent(region.len() as u64);
-            }
-            found(ErrorCode::None, region)
-        }
+        Ok(region) => found(ErrorCode::None, region),
         Err(ReadError::OutOfRange { .. }) => found(ErrorCode::OffsetOutOfRange, None),
         Err(error) => {
             tracing::error!(topic = %partition.topic(), partition = partition.index(), %error, "read failed");
@@ -228,6 +223,10 @@ async fn partition_response(
 ) -> FetchPartitionResponse {
     let (mut error_code, mut records) = (found.error, Records::default());
     if let Some(region) = found.region {
+        // Counted here and not where it was found: a fetch that waits looks more than once.
+        if let Ok(partition) = find(broker, wanted) {
+            partition.traffic().sent(region.len() as u64);
+        }
         if context.version < old_format::VERBATIM_FROM {
             match old_format::convert(region, wanted.offset, context.version).await {
                 Ok(bytes) => records = Records::Bytes(bytes),

@@ -1,9 +1,10 @@
-//! `milena config reference`: every setting, for people or programs.
+//! `milena config`: every setting, for people or programs, and every metric.
 
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::{Failure, print};
 use crate::config::reference;
+use crate::metrics;
 
 /// What can be configured.
 #[derive(Debug, Args)]
@@ -20,6 +21,8 @@ enum Command {
         #[arg(short, long, value_enum, default_value_t = Output::Text)]
         output: Output,
     },
+    /// List every metric with its kind, labels and meaning, as the page of the documentation.
+    Metrics,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -34,11 +37,13 @@ enum Output {
 
 impl Config {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let Command::Reference { output } = self.command;
-        print(&match output {
-            Output::Text => reference::text(),
-            Output::Markdown => reference::markdown(),
-            Output::Json => reference::json(),
+        print(&match self.command {
+            Command::Reference { output } => match output {
+                Output::Text => reference::text(),
+                Output::Markdown => reference::markdown(),
+                Output::Json => reference::json(),
+            },
+            Command::Metrics => metrics::reference::markdown(),
         })
     }
 }

@@ -177,10 +177,33 @@ impl<M: Machine> Coordinator<M> {
 
     /// Whether a shard that is here is still being loaded.
     pub fn is_loading(&self) -> bool {
+        self.loading_count() > 0
+    }
+
+    /// How many shards that are here are still being loaded.
+    pub fn loading_count(&self) -> usize {
         let shards = 0..self.slots.len() as i32;
         shards
-            .into_iter()
-            .any(|shard| matches!(self.queue(shard), Err(ErrorCode::CoordinatorLoadInProgress)))
+            .filter(|&shard| matches!(self.queue(shard), Err(ErrorCode::CoordinatorLoadInProgress)))
+            .count()
+    }
+
+    /// Hands a request to its shard, as [`Self::send`]; where the shard's queue is full it is refused with
+    /// COORDINATOR_NOT_AVAILABLE, and not waited for.
+    pub fn offer(&self, shard: i32, request: M::Request) {
+        let refused = match self.queue(shard) {
+            Ok(queue) => match queue.try_send(request) {
+                Ok(()) => return,
+                Err(mpsc::error::TrySendError::Full(request)) => {
+                    (request, ErrorCode::CoordinatorNotAvailable)
+                }
+                Err(mpsc::error::TrySendError::Closed(request)) => {
+                    (request, ErrorCode::NotCoordinator)
+                }
+            },
+            Err(error) => (request, error),
+        };
+        M::refuse(refused.0, refused.1);
     }
 
     /// Hands a request to its shard; refuses it if that is not here or not loaded. Waits while the shard's

@@ -9,6 +9,7 @@ use std::time::Duration;
 use milena_log::{Checkpoint, LogError, Offsets, PartitionFolder, StorageError, trash};
 
 use super::{DataDir, Partitions};
+use crate::metrics::Care;
 use crate::partition::Partition;
 use milena_protocol::ErrorCode;
 
@@ -22,6 +23,7 @@ impl Partitions {
         let now_ms = self.clock.now_ms();
         for partition in self.all() {
             if let Err(error) = self.enforce_on(&partition, now_ms) {
+                self.metrics.care_failed(Care::Retention);
                 tracing::error!(topic = %partition.topic(), partition = partition.index(), %error, "retention failed");
             }
         }
@@ -34,6 +36,7 @@ impl Partitions {
         log.expire_producers(now_ms);
         let removed = log.retain(high_watermark, now_ms, &mut self.trash.lock())?;
         if removed.segments > 0 {
+            self.metrics.retained(removed);
             tracing::info!(
                 topic = %partition.topic(), partition = partition.index(), segments = removed.segments, bytes = removed.bytes,
                 log_start_offset = log.log_start_offset(), "old segments were deleted"
@@ -66,6 +69,7 @@ impl Partitions {
                 log.flush_due(now_ms).then(|| log.flusher())
             };
             if let Some(Err(error)) = flusher.map(|flusher| flusher.flush()) {
+                self.metrics.care_failed(Care::Flush);
                 tracing::error!(topic = %partition.topic(), partition = partition.index(), %error, "flush failed");
             }
         }
@@ -127,6 +131,7 @@ impl Partitions {
                 continue;
             }
             if let Err(error) = self.compact_one(&partition, map_bytes) {
+                self.metrics.care_failed(Care::Compaction);
                 tracing::error!(topic = %partition.topic(), partition = partition.index(), %error, "compaction failed");
             }
         }
@@ -148,6 +153,7 @@ impl Partitions {
                 .log_blocking()
                 .install(cleaned, now_ms, &mut self.trash.lock())?;
         if let Some(offset) = installed {
+            self.metrics.compacted();
             self.cleaned_to.lock().insert(key, offset);
             self.write(Checkpoint::Cleaner, |partition| {
                 self.cleaned_to

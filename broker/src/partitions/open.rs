@@ -160,6 +160,7 @@ fn open_one(
         wanted.config.log_config(config),
         opening,
     )?;
+    partitions.metrics.recovered(&recovery);
     if let Some(offset) = recovery.cut_at_offset {
         tracing::warn!(
             topic,

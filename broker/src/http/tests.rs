@@ -1,0 +1,131 @@
+//! HTTP as its clients see it: over a socket.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::*;
+use crate::config::Sources;
+use crate::server::assemble_alone;
+
+fn config(dir: &std::path::Path) -> BrokerConfig {
+    let dir = dir.display().to_string();
+    let set = [("log.dirs", dir.as_str()), ("http.listener", "127.0.0.1:0")];
+    Sources::of(&set).load().unwrap().0
+}
+
+/// The answer's head and body.
+async fn get(http: &Http, path: &str) -> (String, String) {
+    let mut stream = TcpStream::connect(http.address.unwrap()).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.to_owned(), body.to_owned())
+}
+
+#[tokio::test]
+async fn it_is_live_from_the_start_ready_with_the_broker_and_unready_when_it_stops() {
+    let dir = tempfile::tempdir().unwrap();
+    let (config, stopping) = (config(dir.path()), CancellationToken::new());
+    let http = start(&config, &Handle::current(), &stopping).unwrap();
+    assert!(
+        get(&http, "/healthz/live")
+            .await
+            .0
+            .starts_with("HTTP/1.1 200")
+    );
+    for path in ["/healthz/ready", "/metrics"] {
+        let (head, body) = get(&http, path).await;
+        assert!(head.starts_with("HTTP/1.1 503"), "{path}: {head}");
+        assert!(body.contains("starting"), "{path}: {body}");
+    }
+    http.set_ready(assemble_alone(config).await);
+    assert!(
+        get(&http, "/healthz/ready")
+            .await
+            .0
+            .starts_with("HTTP/1.1 200")
+    );
+    stopping.cancel();
+    let (head, body) = get(&http, "/healthz/ready").await;
+    assert!(head.starts_with("HTTP/1.1 503") && body.contains("stopping"));
+    assert!(
+        get(&http, "/healthz/live")
+            .await
+            .0
+            .starts_with("HTTP/1.1 200")
+    );
+}
+
+#[tokio::test]
+async fn metrics_show_a_broker() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    let http = start(&config, &Handle::current(), &CancellationToken::new()).unwrap();
+    http.set_ready(assemble_alone(config).await);
+    let (head, body) = get(&http, "/metrics").await;
+    assert!(head.contains("content-type: text/plain; version=0.0.4; charset=utf-8"));
+    for line in [
+        "milena_partitions 0",
+        "milena_connections 0",
+        "milena_partitions_offline 0",
+    ] {
+        assert!(body.lines().any(|l| l == line), "{line} is not in\n{body}");
+    }
+    let dir = format!("milena_log_dir_bytes{{dir=\"{}\"}}", dir.path().display());
+    assert!(body.contains(&dir));
+}
+
+#[tokio::test]
+async fn an_unknown_path_is_told_the_known_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    let http = start(
+        &config(dir.path()),
+        &Handle::current(),
+        &CancellationToken::new(),
+    )
+    .unwrap();
+    let (head, body) = get(&http, "/metric").await;
+    assert!(head.starts_with("HTTP/1.1 404"));
+    assert!(body.contains("/metric is not served") && body.contains("/healthz/ready"));
+    let (head, body) = get(&http, "/").await;
+    assert!(head.starts_with("HTTP/1.1 200") && body.contains("/metrics"));
+}
+
+#[tokio::test]
+async fn silent_connections_are_bounded_in_number_and_in_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let http = start(
+        &config(dir.path()),
+        &Handle::current(),
+        &CancellationToken::new(),
+    )
+    .unwrap();
+    let mut silent = Vec::new();
+    for _ in 0..connections::CONNECTIONS_MAX {
+        let mut stream = TcpStream::connect(http.address.unwrap()).await.unwrap();
+        stream.write_all(b"GET /healthz").await.unwrap();
+        silent.push(stream);
+    }
+    // All places are taken: the next waits until the others' time is over, which is virtual from here on.
+    tokio::time::pause();
+    let begin = tokio::time::Instant::now();
+    assert!(
+        get(&http, "/healthz/live")
+            .await
+            .0
+            .starts_with("HTTP/1.1 200")
+    );
+    let waited = begin.elapsed();
+    let bound = connections::HEAD_READ_MAX + Duration::from_secs(1);
+    assert!(waited < bound, "waited {waited:?}");
+    let mut rest = Vec::new();
+    assert!(
+        silent[0].read_to_end(&mut rest).await.is_err()
+            || rest.is_empty()
+            || rest.starts_with(b"HTTP/1.1 408")
+    );
+}
