@@ -18,6 +18,7 @@ test: test-units test-clients fuzz ## Install what the tests need, and run all o
 
 test-units: ## Tests that need nothing but cargo
 	$(CARGO) test --workspace --exclude e2e
+	$(CARGO) test -p e2e --test tidy
 
 test-clients: ## Real clients and tools against a real broker
 	$(CARGO) build -p milena
@@ -43,6 +44,7 @@ image: ## Build the container image milena:dev
 
 docs: ## Write the generated pages of docs/ anew
 	$(CARGO) build -p milena
+	$(CARGO) run -q -p milena -- config reference -o markdown > docs/configuration.md
 	UPDATE_DOCS=1 $(CARGO) test -p milena --lib docs
 
 clean: ## Remove what was built and installed here

@@ -6,6 +6,8 @@ pub mod cli;
 mod clock;
 pub mod config;
 pub mod connection;
+#[cfg(test)]
+mod docs;
 pub mod group;
 mod http;
 mod limits;
