@@ -32,7 +32,10 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0  done
   1  failed: the message on stderr says what to do
-  2  the command line or the configuration is wrong; nothing was started";
+  2  the command line or the configuration is wrong; nothing was done
+  3  no broker can be reached
+  4  the topic, partition, group or file is not there
+  5  it took too long";
 
 #[derive(Debug, Subcommand)]
 enum Command {
