@@ -157,10 +157,14 @@ pub fn similar(wanted: &str, names: &[String]) -> Vec<String> {
         .collect()
 }
 
+/// Threads for blocking calls: `bench --prebuilt` has one for each connection, of which it takes up to 10,000.
+const BLOCKING_THREADS_MAX: usize = 10_100;
+
 /// Runs a command that speaks to brokers, and says on stderr what went wrong.
 pub fn exit_of(command: impl Future<Output = Result<(), Failure>>) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
         .build();
     let done = match runtime {
         Ok(runtime) => runtime.block_on(command),

@@ -1,0 +1,75 @@
+"""Case 10: throughput and latency as partitions and connections become many."""
+
+import clients
+import load
+from session import connections, measured
+
+PARTITIONS = [1, 10, 100, 1000, 10_000]
+CONNECTIONS = [1, 10, 100, 1000, 5000]
+WORK = load.Load(500_000, 1000, 16 << 10)
+RATE = 1000
+SECONDS = 4
+LOADED_PARTITIONS = 6
+
+
+def steps(_session):
+    return len(PARTITIONS) + len(CONNECTIONS)
+
+
+def run(session):
+    """One round: a curve has points enough to show what is noise."""
+    with session.all() as running:
+        for count in PARTITIONS:
+            session.step(f"growth: {count} partitions")
+            for broker in running.values():
+                by_partitions(session, broker, count)
+        for count in CONNECTIONS:
+            session.step(f"growth: {count} connections")
+            for broker in running.values():
+                by_connections(session, broker, count)
+
+
+def by_partitions(session, broker, count):
+    topic = session.new_topic()
+    broker.topic(topic, count)
+    point(session, f"growth/partitions/{count}", broker, topic, 1)
+    broker.delete_topic(topic)
+
+
+def by_connections(session, broker, count):
+    """The load comes over so many connections; the latencies are those of one, while the others are idle."""
+    topic = session.new_topic()
+    broker.topic(topic, LOADED_PARTITIONS)
+    with connections(broker, count - 1):
+        latency(session, f"growth/connections/{count}", broker, topic)
+    throughput(session, f"growth/connections/{count}", broker, topic, count)
+    broker.delete_topic(topic)
+
+
+def point(session, metric, broker, topic, connections_count):
+    throughput(session, metric, broker, topic, connections_count)
+    latency(session, metric, broker, topic)
+
+
+def throughput(session, metric, broker, topic, connections_count):
+    work = WORK.scaled(session.scale)
+    try:
+        told, cpu_s = measured(broker, lambda: clients.raw_produce(broker, topic, work, connections_count))
+    except RuntimeError as error:
+        session.say(f"  {broker.name}: {str(error).splitlines()[-1]}")
+        session.results.add(f"{metric}/records_s", broker.name, None)
+        return
+    session.results.add_run(metric, broker.name, told, cpu_s)
+    session.say(f"  {broker.name}: {told['records_s']:,.0f}/s")
+
+
+def latency(session, metric, broker, topic):
+    try:
+        told = clients.latency(broker, topic, RATE, max(2, SECONDS * session.scale))
+    except RuntimeError as error:
+        session.say(f"  {broker.name}: {str(error).splitlines()[-1]}")
+        session.results.add(f"{metric}/p99_ms", broker.name, None)
+        return
+    for key in ("p50", "p99"):
+        session.results.add(f"{metric}/{key}_ms", broker.name, told["latency_ms"][key])
+    session.say(f"  {broker.name}: p50 {told['latency_ms']['p50']} ms, p99 {told['latency_ms']['p99']} ms")

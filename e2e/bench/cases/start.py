@@ -1,0 +1,58 @@
+"""Case 7: from the start of the process to the first acknowledged record."""
+
+import time
+
+import brokers
+import load
+import clients
+import wire
+
+PARTITIONS = 1000
+AFTER_WRITE = load.Load(200_000, 1000, 16 << 10)
+
+
+def steps(session):
+    return session.rounds
+
+
+def run(session):
+    """Fresh; with a thousand partitions after a clean stop; the same after kill -9."""
+    for index in range(session.rounds):
+        session.step(f"start, round {index + 1} of {session.rounds}")
+        for kind in session.order(index):
+            one(session, kind)
+
+
+def one(session, kind):
+    def note(what, seconds):
+        session.results.add(f"start/{what}_s", broker.name, seconds)
+        session.say(f"  {broker.name}, {what}: {seconds:.3f} s")
+
+    broker = kind(session.folder)
+    broker.prepare()
+    try:
+        note("fresh", first_record(broker, "first"))
+        many = session.new_topic()
+        broker.topic(many, max(10, int(PARTITIONS * session.scale)))
+        clients.raw_produce(broker, many, AFTER_WRITE.scaled(session.scale))
+        broker.stop()
+        note("partitions", first_record(broker, many))
+        clients.raw_produce(broker, many, AFTER_WRITE.scaled(session.scale))
+        broker.kill()
+        note("killed", first_record(broker, many))
+    finally:
+        broker.__exit__()
+
+
+def first_record(broker, topic):
+    """Starts the broker; seconds until it has acknowledged a record. The topic is made if it is not there."""
+    begun = broker.start()
+    while time.monotonic() - begun < brokers.START_LIMIT_S:
+        try:
+            with wire.Connection(broker.bootstrap) as connection:
+                while connection.leaders(topic) == 0 or connection.produce(topic, 0) != 0:
+                    time.sleep(0.002)
+                return time.monotonic() - begun
+        except OSError:
+            time.sleep(0.002)
+    raise RuntimeError(f"{broker.name} took no record within {brokers.START_LIMIT_S} s")

@@ -1,0 +1,83 @@
+"""A run of cases: its folder, its brokers in turn, and what it tells a person meanwhile."""
+
+import contextlib
+import os
+import sys
+import time
+from pathlib import Path
+
+import brokers
+import wire
+
+# Both JITs need about so much before they have compiled what a produce runs through.
+WARM_UP_RECORDS = 300_000
+
+
+class Session:
+    """What every case is given."""
+
+    def __init__(self, results, folder, rounds, scale):
+        self.results = results
+        self.folder = Path(folder)
+        self.rounds = rounds
+        self.scale = scale
+        self.topics = 0
+        self.begun = time.monotonic()
+        self.steps_done = 0
+        self.steps = 0
+
+    def say(self, text):
+        """A line of progress, with the time so far and a guess of what is left."""
+        passed = time.monotonic() - self.begun
+        left = ""
+        if self.steps_done:
+            left = f", about {passed / self.steps_done * (self.steps - self.steps_done):.0f} s left"
+        print(f"[{passed:4.0f} s{left}] {text}", file=sys.stderr, flush=True)
+
+    def step(self, text):
+        self.say(text)
+        self.steps_done += 1
+
+    def order(self, index):
+        """The brokers of round `index`: A-B, then B-A, and so on."""
+        kinds = brokers.compared()
+        return kinds if index % 2 == 0 else kinds[::-1]
+
+    def new_topic(self):
+        self.topics += 1
+        return f"bench-{self.topics}"
+
+    @contextlib.contextmanager
+    def one(self, kind):
+        """A broker that runs alone."""
+        with kind(self.folder) as broker:
+            yield broker
+
+    @contextlib.contextmanager
+    def all(self):
+        """Every broker at once, each warm; only one of them is given work at a time."""
+        with contextlib.ExitStack() as stack:
+            running = {kind: stack.enter_context(kind(self.folder)) for kind in brokers.compared()}
+            yield running
+
+
+def settle():
+    """What was written before goes to disk now, and not during the next measurement."""
+    os.sync()
+
+
+def measured(broker, work):
+    """What the work tells, and the CPU seconds that the broker had for it."""
+    settle()
+    before = broker.cpu_s()
+    told = work()
+    return told, broker.cpu_s() - before
+
+
+@contextlib.contextmanager
+def connections(broker, count):
+    """So many open connections; each has been answered once."""
+    with contextlib.ExitStack() as stack:
+        for _ in range(count):
+            stack.enter_context(wire.Connection(broker.bootstrap)).api_versions()
+        yield
