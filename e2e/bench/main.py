@@ -44,7 +44,8 @@ def measure(arguments, results):
         session = Session(results, folder, rounds, QUICK_SCALE if arguments.quick else 1)
         session.steps = sum(CASES[name].steps(session) for name in arguments.cases)
         for name in arguments.cases:
-            results.forget(name)
+            if not arguments.more:
+                results.forget(name)
             CASES[name].run(session)
 
 
@@ -53,6 +54,7 @@ def parse():
     parser.add_argument("cases", nargs="*", metavar="CASE", default=list(CASES), help=f"of {', '.join(CASES)}")
     parser.add_argument("--rounds", type=int, default=3, help="of each case; growth has one (default %(default)s)")
     parser.add_argument("--quick", action="store_true", help="one small round, to see that it runs; docs stay as is")
+    parser.add_argument("--more", action="store_true", help="add rounds to those that were measured before")
     parser.add_argument("--report-only", action="store_true", help="only write the page anew")
     arguments = parser.parse_args()
     unknown = [name for name in arguments.cases if name not in CASES]

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -59,6 +60,17 @@ class Session:
         with contextlib.ExitStack() as stack:
             running = {kind: stack.enter_context(kind(self.folder)) for kind in brokers.compared()}
             yield running
+
+
+def attempt(session, broker, metric, work):
+    """Runs a client and keeps what it tells under the metric; one that fails is told, and leaves no figure."""
+    try:
+        told, cpu_s = measured(broker, work)
+    except (RuntimeError, subprocess.TimeoutExpired) as error:
+        session.say(f"  {broker.name}, {metric}: {str(error).splitlines()[-1]}")
+        return
+    session.results.add_run(metric, broker.name, told, cpu_s)
+    session.say(f"  {broker.name}, {metric}: {told['records_s']:,.0f}/s")
 
 
 def settle():

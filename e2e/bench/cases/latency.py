@@ -4,7 +4,7 @@ import clients
 from session import measured
 
 RATE = 5000
-SECONDS = 15
+SECONDS = 10
 # Kafka does not keep up where it syncs each batch: what is left over is waited for, so this one is short.
 SECONDS_SYNCED = 5
 SETTINGS = [("plain", (), SECONDS), ("synced", ("flush.messages=1",), SECONDS_SYNCED)]

@@ -3,11 +3,11 @@
 import clients
 import load
 from brokers import KAFKA
-from session import WARM_UP_RECORDS, measured, settle
+from session import WARM_UP_RECORDS, attempt, settle
 
 # name, load, partitions, clients
 WRITES = [
-    ("classic-1p", load.CLASSIC, 1, ("raw", "librdkafka", "java")),
+    ("classic-1p", load.CLASSIC, 1, ("raw", "librdkafka")),
     ("classic-6p", load.CLASSIC, 6, ("raw", "librdkafka", "java")),
     ("small-16k", load.SMALL_16, 6, ("raw", "librdkafka")),
     ("small-64k", load.SMALL_64, 6, ("raw", "librdkafka")),
@@ -17,6 +17,8 @@ PRODUCERS = {
     "librdkafka": clients.librdkafka_produce,
     "java": clients.java_produce,
 }
+# The other loads are read by the raw client only.
+READ_BY_ALL = ("classic-6p",)
 FETCH_BYTES = 1 << 20
 
 
@@ -53,9 +55,8 @@ def one_broker(session, broker, name, work, partitions, by):
             continue
         topic = session.new_topic()
         broker.topic(topic, partitions)
-        told, cpu_s = measured(broker, lambda: PRODUCERS[client](broker, topic, work))
-        session.results.add_run(f"throughput/{name}/produce/{client}", broker.name, told, cpu_s)
-        session.say(f"  {broker.name}, produce, {client}: {told['records_s']:,.0f}/s")
+        attempt(session, broker, f"throughput/{name}/produce/{client}",
+                lambda: PRODUCERS[client](broker, topic, work))
         if client == "raw":
             read(session, broker, name, topic, work)
         broker.delete_topic(topic)
@@ -64,17 +65,14 @@ def one_broker(session, broker, name, work, partitions, by):
 def read(session, broker, name, topic, work):
     """Warm by each client; cold, where the page cache can be dropped, by the raw one."""
     consumers = {"raw": lambda: clients.raw_consume(broker, topic)}
-    if clients.has_librdkafka():
+    if clients.has_librdkafka() and name in READ_BY_ALL:
         consumers["librdkafka"] = lambda: clients.librdkafka_consume(broker, topic, work)
-    if KAFKA.exists() and name == "classic-6p":
+    if KAFKA.exists() and name in READ_BY_ALL:
         consumers["java"] = lambda: clients.java_consume(broker, topic, work)
     for client, consume in consumers.items():
-        told, cpu_s = measured(broker, consume)
-        session.results.add_run(f"throughput/{name}/consume/{client}", broker.name, told, cpu_s)
-        session.say(f"  {broker.name}, consume, {client}: {told['records_s']:,.0f}/s")
-    if drop_page_cache():
-        told, cpu_s = measured(broker, consumers["raw"])
-        session.results.add_run(f"throughput/{name}/consume-cold/raw", broker.name, told, cpu_s)
+        attempt(session, broker, f"throughput/{name}/consume/{client}", consume)
+    if name in READ_BY_ALL and drop_page_cache():
+        attempt(session, broker, f"throughput/{name}/consume-cold/raw", consumers["raw"])
 
 
 def drop_page_cache():
