@@ -12,11 +12,16 @@ use milena_protocol::records::validate::{
     Refusal as BatchRefusal, RefusedRecord, Rules, magic, produced,
 };
 use milena_protocol::{ErrorCode, Str};
+use parking_lot::Mutex;
 
 use crate::config::{TimestampType, TopicConfig};
 
-/// A compressed batch is opened to at most this much, however large it claims to be.
-const DECOMPRESSED_SIZE_MAX: usize = 128 * 1024 * 1024;
+/// What a compressed batch is opened to without asking: every worker may hold as much at once.
+/// However large a batch claims to be: above 1 MiB of text at 1:40, and below what keeps a broker under 100 MiB.
+const DECOMPRESSED_SIZE_MAX: usize = 48 * 1024 * 1024;
+const DECOMPRESSED_SIZE_USUAL: usize = 4 * 1024 * 1024;
+/// Held while a batch is opened beyond the usual size, so that bombs on many connections cost the memory of one.
+static LARGE_OPENING: Mutex<()> = Mutex::new(());
 /// Versions below this may carry magic 0 and 1, in any number of messages (KIP-98).
 const MAGIC_2_ONLY_FROM: i16 = 3;
 
@@ -48,13 +53,13 @@ impl Intake<'_> {
         self.now_ms.saturating_sub(before)..=self.now_ms.saturating_add(after)
     }
 
-    fn rules(&self) -> Rules {
+    fn rules(&self, decompressed_size_max: usize) -> Rules {
         Rules {
             batch_size_max: usize::try_from(self.config.max_message_bytes).unwrap_or(0),
             keys_required: self.config.cleanup_policy.compact,
             timestamps: self.timestamps(),
             open_compressed: false,
-            decompressed_size_max: DECOMPRESSED_SIZE_MAX,
+            decompressed_size_max,
         }
     }
 }
@@ -111,22 +116,36 @@ impl Refusal {
 /// Checks what a client sent for one partition. Bytes are looked at where they lie; they are copied only to
 /// convert them.
 pub fn check(bytes: Bytes, intake: &Intake<'_>) -> Result<Vec<BatchToAppend>, Refusal> {
+    match check_within(bytes.clone(), intake, DECOMPRESSED_SIZE_USUAL) {
+        Err(refusal) if refusal.code() == ErrorCode::MessageTooLarge => {
+            let _alone = LARGE_OPENING.lock();
+            check_within(bytes, intake, DECOMPRESSED_SIZE_MAX)
+        }
+        checked => checked,
+    }
+}
+
+fn check_within(
+    bytes: Bytes,
+    intake: &Intake<'_>,
+    limit: usize,
+) -> Result<Vec<BatchToAppend>, Refusal> {
     let old = intake.version < MAGIC_2_ONLY_FROM && magic(&bytes).is_some_and(|magic| magic < 2);
     let batches = if old {
         let codec = intake.config.codec();
-        up(&bytes, codec, DECOMPRESSED_SIZE_MAX).map_err(Refusal::Convert)?
+        up(&bytes, codec, limit).map_err(Refusal::Convert)?
     } else {
-        vec![(accept(&bytes, intake)?, bytes)]
+        vec![(accept(&bytes, intake, limit)?, bytes)]
     };
     batches
         .into_iter()
-        .map(|(header, body)| finish(header, body, old, intake))
+        .map(|(header, body)| finish(header, body, old, intake, limit))
         .collect()
 }
 
-fn accept(bytes: &Bytes, intake: &Intake<'_>) -> Result<BatchHeader, Refusal> {
+fn accept(bytes: &Bytes, intake: &Intake<'_>, limit: usize) -> Result<BatchHeader, Refusal> {
     let accepted = SCRATCH
-        .with_borrow_mut(|scratch| produced(bytes, intake.version, &intake.rules(), scratch))
+        .with_borrow_mut(|scratch| produced(bytes, intake.version, &intake.rules(limit), scratch))
         .map_err(Refusal::Batch)?;
     let header = accepted.header;
     if accepted.max_timestamp == header.max_timestamp {
@@ -142,6 +161,7 @@ fn finish(
     body: Bytes,
     converted: bool,
     intake: &Intake<'_>,
+    limit: usize,
 ) -> Result<BatchToAppend, Refusal> {
     if header.is_transactional() {
         return Err(Refusal::Transactional);
@@ -153,13 +173,14 @@ fn finish(
                 version: MAGIC_2_ONLY_FROM,
                 ..*intake
             },
+            limit,
         )?;
         return Ok(BatchToAppend { header, body });
     }
     match intake.config.codec() {
         Some(codec) if header.compression() != Some(codec.compression) => {
-            let (header, body) = recompress(header, &body, codec, DECOMPRESSED_SIZE_MAX)
-                .map_err(Refusal::Convert)?;
+            let (header, body) =
+                recompress(header, &body, codec, limit).map_err(Refusal::Convert)?;
             Ok(BatchToAppend { header, body })
         }
         _ => Ok(BatchToAppend { header, body }),

@@ -124,6 +124,12 @@ struct Sink<'a> {
 /// How much a stream decompressor is given room for at a time.
 const STEP_SIZE: usize = 32 * 1024;
 
+/// From here on room is asked for in one piece, up to the limit: the system gives it page by page as it is
+/// filled, and takes it back whole, where vectors that double would leave their old halves in the heap.
+const LARGE_SIZE: usize = 4 * 1024 * 1024;
+/// Above this a limit is no bound worth asking room for.
+const RESERVED_SIZE_MAX: usize = 256 * 1024 * 1024;
+
 impl<'a> Sink<'a> {
     fn new(out: &'a mut Vec<u8>, limit: usize) -> Self {
         let start = out.len();
@@ -142,10 +148,18 @@ impl<'a> Sink<'a> {
         CompressionProblem::TooLarge { limit: self.limit }
     }
 
+    fn reserve(&mut self, room: usize) {
+        let large = self.len() + room > LARGE_SIZE && self.limit <= RESERVED_SIZE_MAX;
+        if large && self.out.capacity() - self.out.len() < room {
+            self.out.reserve_exact(self.left() + 1);
+        }
+    }
+
     fn extend(&mut self, bytes: &[u8]) -> Result<(), CompressionProblem> {
         if bytes.len() > self.left() {
             return Err(self.too_large());
         }
+        self.reserve(bytes.len());
         self.out.extend_from_slice(bytes);
         Ok(())
     }
@@ -160,6 +174,7 @@ impl<'a> Sink<'a> {
     ) -> Result<(), CompressionProblem> {
         let room = size_max.min(self.left());
         let end = self.out.len();
+        self.reserve(room);
         self.out.resize(end + room, 0);
         let (before, block) = self.out.split_at_mut(end);
         let filled = fill(&before[self.start..], block);
@@ -182,6 +197,7 @@ impl<'a> Sink<'a> {
             // One byte more than is allowed tells an end from an excess.
             let room = STEP_SIZE.max(self.len()).min(self.left() + 1);
             let end = self.out.len();
+            self.reserve(room);
             self.out.resize(end + room, 0);
             let read = stream.read(&mut self.out[end..]);
             self.out.truncate(end + *read.as_ref().unwrap_or(&0));

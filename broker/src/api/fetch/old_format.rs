@@ -11,12 +11,10 @@ use milena_log::Region;
 use milena_protocol::ErrorCode;
 use milena_protocol::records::convert::down;
 use milena_protocol::records::legacy::Magic;
-use milena_protocol::records::{Compression, batches};
+use milena_protocol::records::{Compression, DECOMPRESSED_SIZE_MAX, batches};
 
 /// From this version on the log's bytes are sent as they are.
 pub const VERBATIM_FROM: i16 = 10;
-/// All batches of one answer may hold this much when decompressed.
-const DECOMPRESSED_SIZE_MAX: usize = 128 * 1024 * 1024;
 
 /// Reads a part of the log and converts it for `version`. Runs on a thread that may block.
 pub async fn convert(
@@ -42,6 +40,7 @@ fn convert_bytes(bytes: &Bytes, from_offset: i64, version: i16) -> Result<Bytes,
         2..=3 => Magic::V1,
         _ => return without_zstd(bytes),
     };
+    // The bound holds for all batches of one answer together.
     down(bytes, magic, from_offset, DECOMPRESSED_SIZE_MAX).map_err(|problem| {
         tracing::debug!(%problem, version, "batches can't be converted for an old consumer");
         problem.code()
