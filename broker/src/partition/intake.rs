@@ -16,9 +16,10 @@ use parking_lot::Mutex;
 
 use crate::config::{TimestampType, TopicConfig};
 
-/// What a compressed batch is opened to without asking: every worker may hold as much at once.
-/// However large a batch claims to be: above 1 MiB of text at 1:40, and below what keeps a broker under 100 MiB.
+/// A compressed batch is opened to at most this much, however large it claims to be: room for 1 MiB that was
+/// compressed 1:48, and a broker that opens it stays below 100 MiB.
 const DECOMPRESSED_SIZE_MAX: usize = 48 * 1024 * 1024;
+/// What a compressed batch is opened to without asking: every worker may hold as much at once.
 const DECOMPRESSED_SIZE_USUAL: usize = 4 * 1024 * 1024;
 /// Held while a batch is opened beyond the usual size, so that bombs on many connections cost the memory of one.
 static LARGE_OPENING: Mutex<()> = Mutex::new(());
