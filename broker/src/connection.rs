@@ -119,6 +119,23 @@ impl Connection {
 
     /// Serves requests until the client leaves, misbehaves, or the broker stops.
     pub async fn run(mut self) -> Result<(), ConnectionError> {
+        use ConnectionError::{Malformed, NotServed, UnansweredProduce};
+        // A request that ends the connection leaves those before it their answers.
+        match self.converse().await {
+            Err(refused @ (Malformed { .. } | NotServed { .. })) => {
+                self.answer_pending().await?;
+                self.flush().await?;
+                Err(refused)
+            }
+            Err(failed @ UnansweredProduce(_)) => {
+                self.flush().await?;
+                Err(failed)
+            }
+            ended => ended,
+        }
+    }
+
+    async fn converse(&mut self) -> Result<(), ConnectionError> {
         loop {
             if !self.reader.has_frame() || self.pending.len() >= PENDING_MAX {
                 self.flush().await?;
