@@ -4,6 +4,7 @@ Results are kept in target/bench, so that cases can be run one at a time; the pa
 """
 
 import argparse
+import os
 import resource
 import signal
 import sys
@@ -37,6 +38,7 @@ def measure(arguments, results):
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if not brokers.KAFKA.exists():
         print(f"{brokers.KAFKA} is not there: nothing to compare with; MILENA_BENCH_KAFKA names it", file=sys.stderr)
+    results.add("machine/load", "before", os.getloadavg()[0])
     work = brokers.TARGET / "bench"
     work.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="run-", dir=work) as folder:

@@ -161,7 +161,8 @@ def growth_part(results, folder):
         return ""
     text = ("## Case 10: growth\n\nThroughput is the raw client's, 500,000 x 1,000 B in 16 KiB batches, acks=1, over one "
             "connection to so many partitions, or over so many connections to six; latency is that of 1,000/s x 1 KiB, "
-            "acks=all, with so many partitions, or while so many connections are open. One round. The target is that "
+            "acks=all, with so many partitions, or while so many connections are open. One round, in which at 1,000 and "
+            "more partitions most writes are the first to theirs. The target is that "
             "the far end has at least half of the best throughput.\n")
     return "\n".join([text, *(part for part in parts if part)])
 
@@ -169,6 +170,13 @@ def growth_part(results, folder):
 def curve(results, kind, counts, measure, name):
     found = [(count, results.median(f"growth/{kind}/{count}/{measure}", name)) for count in counts]
     return [(count, figure) for count, figure in found if figure is not None]
+
+
+def one(results, metric, name, write_figure):
+    figure = results.median(metric, name)
+    if figure is not None:
+        return write_figure(figure)
+    return "failed" if results.rounds(metric, name) else "-"
 
 
 def growth_table(results, kind, counts):
@@ -186,8 +194,8 @@ def growth_table(results, kind, counts):
     if not ours:
         return ""
     best, far = max(figure for _, figure in ours), dict(ours).get(counts[-1])
-    if far is None:
-        lines.append(f"\nThe far end of {kind} was not reached: the target is missed.")
+    if far is None:  # it failed, or was not measured
+        lines.append(f"\nThe far end of {kind} was not reached: the target is **missed**.")
     else:
         met = "met" if far >= best / 2 else "**missed**"
         lines.append(f"\nFar end by best, Milena: {far / best:.2f}; the target of 0.5 is {met}.")
@@ -197,8 +205,10 @@ def growth_table(results, kind, counts):
 # ---------------------------------------------------------------- circumstances
 
 def machine_table(results):
-    rounds = max((len(by) for of in results.figures.values() for by in of.values()), default=0)
-    commit = output("git", "-C", brokers.ROOT, "rev-parse", "--short", "HEAD")
+    loads = results.figures.get("machine/load", {}).get("before", [])
+    rounds = max((len(by) for metric, of in results.figures.items() if metric != "machine/load"
+                  for by in of.values()), default=0)
+    commit = os.environ.get("MILENA_BENCH_COMMIT") or output("git", "-C", brokers.ROOT, "rev-parse", "--short", "HEAD")
     version = output(brokers.MILENA, "--version")
     lines = [
         ("date", time.strftime("%-d %B %Y", time.gmtime())),
@@ -207,6 +217,7 @@ def machine_table(results):
         ("Apache Kafka", kafka_version()),
         ("Java", first_line(output("java", "-version"))),
         ("rounds", f"up to {rounds}"),
+        ("load average before the runs", ", ".join(f"{load:.1f}" for load in loads) or "-"),
     ]
     return "| | |\n| --- | --- |\n" + "".join(f"| {name} | {value} |\n" for name, value in lines)
 
@@ -249,8 +260,9 @@ make bench                               # everything: about half an hour, and t
 ./e2e/bench/run.sh throughput --rounds 5 # some cases: throughput, latency, memory, start, growth
 ```
 
-Kafka is looked for at `../shared/kafka/kafka`, or where `MILENA_BENCH_KAFKA` says: a program that has `start`, `stop`
-and `tool NAME`. Without it, Milena and the floor are measured alone.
+Kafka is looked for at `../shared/kafka/kafka`, or where `MILENA_BENCH_KAFKA` says: a program that has `start` and
+`tool NAME`. `MILENA_BIN` measures another binary, `MILENA_BENCH_COMMIT` says what it was built on.
+Without Kafka, Milena and the floor are measured alone.
 """
 
 
