@@ -8,6 +8,7 @@ mod signals;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio_util::sync::CancellationToken;
@@ -67,6 +68,7 @@ pub enum StartError {
 
 /// Runs a broker until it is told to stop; returns when everything is on disk.
 pub fn run(config: BrokerConfig) -> Result<(), StartError> {
+    raise_descriptor_limit();
     let data = runtime("milena-data", workers())?;
     // The quorum, timers and HTTP: never behind a partition's lock or a slow disk.
     let control = runtime("milena-control", 1)?;
@@ -74,6 +76,18 @@ pub fn run(config: BrokerConfig) -> Result<(), StartError> {
     data.shutdown_timeout(Duration::from_secs(1));
     control.shutdown_timeout(Duration::from_secs(1));
     result
+}
+
+/// Takes as many descriptors as the system lets the process have: each partition holds a few.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, current = limit.current, "the limit of open files can't be raised");
+    }
 }
 
 fn workers() -> usize {

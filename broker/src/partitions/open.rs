@@ -155,7 +155,7 @@ fn open_one(
         topic_id: wanted.topic.id.0,
         now_ms,
     };
-    let (log, recovery) = Log::open(
+    let (mut log, recovery) = Log::open(
         &dir.directory.partition_path(topic, index),
         wanted.config.log_config(config),
         opening,
@@ -170,6 +170,9 @@ fn open_one(
             "the log's end was not whole after the last stop, and was cut"
         );
     }
+    // The opening itself counts as use once: with thousands of partitions, those at rest hold no descriptor.
+    log.close_idle();
+    log.close_idle();
     Ok(log)
 }
 
