@@ -127,7 +127,7 @@ async function configure () {
   equal('configuration given at creation', await retention(), '3600000')
   const configEntries = [{ name: 'retention.ms', value: '7200000' }]
   await admin.alterConfigs({ resources: [{ type: ConfigResourceTypes.TOPIC, name: topic, configEntries }] })
-  equal('configuration after a change', await retention(), '7200000')
+  await until('the new configuration is seen', async () => await retention() === '7200000')
 }
 
 async function ends () {

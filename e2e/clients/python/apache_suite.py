@@ -86,10 +86,10 @@ def configured(plan):
 def configs(plan):
     entity = ("--entity-type", "topics", "--entity-name", plan.topic)
     tool(plan, "kafka-configs", "--alter", *entity, "--add-config", "retention.ms=7200000,max.message.bytes=2000000")
-    ensure("max.message.bytes=2000000" in configured(plan), f"kafka-configs describes {configured(plan)!r}")
+    until("the added configuration is seen", lambda: "max.message.bytes=2000000" in configured(plan))
     tool(plan, "kafka-configs", "--alter", *entity, "--delete-config", "max.message.bytes")
-    text = configured(plan)
-    ensure("retention.ms=7200000" in text and "max.message.bytes" not in text, f"kafka-configs describes {text!r}")
+    until("the deleted configuration is gone", lambda: "max.message.bytes" not in configured(plan))
+    ensure("retention.ms=7200000" in configured(plan), f"kafka-configs describes {configured(plan)!r}")
     wrong = attempt("kafka-configs", "--bootstrap-server", plan.bootstrap, "--alter", *entity, "--add-config",
                     "retention.ms=soon")
     ensure(wrong.returncode != 0 and "retention.ms" in wrong.stderr + wrong.stdout,

@@ -69,7 +69,7 @@ def configure(admin, plan):
     change = ConfigEntry("retention.ms", "7200000", incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ConfigResource.Type.TOPIC, plan.topic, incremental_configs=[change])
     admin.incremental_alter_configs([resource])[resource].result(LIMIT_S)
-    equal("configuration after a change", config(admin, plan, "retention.ms"), "7200000")
+    until("the new configuration is seen", lambda: config(admin, plan, "retention.ms") == "7200000")
     wrong = ConfigEntry("retention.ms", "soon", incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ConfigResource.Type.TOPIC, plan.topic, incremental_configs=[wrong])
     try:

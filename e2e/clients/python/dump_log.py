@@ -13,7 +13,7 @@ from pathlib import Path
 from kafka_tools import run_tool
 from plan import Failed, ensure
 
-DUMPED = (".log", ".index", ".timeindex", ".snapshot")
+DUMPED = re.compile(r"\d{20}\.(log|index|timeindex|snapshot)")
 FILES_OF_A_CALL = 400
 COMPLAINTS = re.compile(
     r"(?i)isvalid: false|mismatch|out of order|non-?consecutive|corrupt|exception|invalid|could not|ignoring|"
@@ -21,7 +21,9 @@ COMPLAINTS = re.compile(
 
 
 def main(data):
-    files = sorted(path for path in data.rglob("*") if path.suffix in DUMPED and path.stat().st_size > 0)
+    folders = [folder for folder in data.rglob("*-*") if folder.is_dir() and not folder.name.endswith("-delete")]
+    files = sorted(path for folder in folders for path in folder.iterdir()
+                   if DUMPED.fullmatch(path.name) and path.stat().st_size > 0)
     logs = [path for path in files if path.suffix == ".log"]
     ensure(logs, f"no segment with records is under {data}")
     internal = [path for path in logs if path.parent.name.startswith("__consumer_offsets-")]
@@ -55,8 +57,8 @@ def dump(files, *options):
 
 
 def entries(path):
-    """The lines of a checkpoint file of version 0: the version, how many there are, and they."""
-    lines = path.read_text().splitlines()
+    """The lines of a checkpoint file of version 0: the version, how many there are, and they. Empty before its use."""
+    lines = path.read_text().splitlines() or ["0", "0"]
     ensure(lines[:1] == ["0"] and len(lines) >= 2 and int(lines[1]) == len(lines) - 2,
            f"{path} is no checkpoint of version 0: {lines[:3]}")
     return [line.split() for line in lines[2:]]

@@ -71,7 +71,7 @@ def config(admin, plan, name):
 def configure(admin, plan):
     equal("configuration given at creation", config(admin, plan, "retention.ms"), "3600000")
     admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, plan.topic, {"retention.ms": "7200000"})])
-    equal("configuration after a change", config(admin, plan, "retention.ms"), "7200000")
+    until("the new configuration is seen", lambda: config(admin, plan, "retention.ms") == "7200000")
 
 
 def delete(admin, plan):

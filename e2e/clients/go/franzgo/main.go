@@ -114,7 +114,7 @@ func configure(p *plan.Plan, admin *kadm.Client) {
 		return answer[0].Err
 	}
 	plan.Ok("alter the configuration", alter("7200000"))
-	plan.Equal("configuration after a change", retention(p, admin), "7200000")
+	plan.Until("the new configuration is seen", func() bool { return retention(p, admin) == "7200000" })
 	plan.Ensure(errors.Is(alter("soon"), kerr.InvalidConfig), "a retention.ms of `soon`: %v", alter("soon"))
 }
 

@@ -99,7 +99,7 @@ func configure(p *plan.Plan, client *kafka.Client) {
 			ResourceName: p.Topic, Configs: []kafka.IncrementalAlterConfigsRequestConfig{
 				{Name: "retention.ms", Value: "7200000", ConfigOperation: kafka.ConfigOperationSet}}}}})
 	plan.Ok("alter the configuration", errors.Join(err, answer.Resources[0].Error))
-	plan.Equal("configuration after a change", retention(p, client), "7200000")
+	plan.Until("the new configuration is seen", func() bool { return retention(p, client) == "7200000" })
 }
 
 func remove(p *plan.Plan, client *kafka.Client) {

@@ -32,8 +32,8 @@ func before(p *plan.Plan) {
 	landed(p, client)
 	readByAssignment(p, client)
 	seek(p, client)
-	commitByOffsetManager(p, client)
 	commitByGroup(p)
+	commitByOffsetManager(p, client)
 	for _, strategy := range strategies() {
 		pair(p, strategy)
 	}
@@ -49,8 +49,8 @@ func after(p *plan.Plan) {
 	entries, err := admin.DescribeConfig(topicConfig(p))
 	plan.Ok("describe configs after the restart", err)
 	plan.Equal("configuration after the restart", valueOf(entries, "retention.ms"), "7200000")
-	resumeByOffsetManager(p, client)
 	resumeByGroup(p, admin)
+	resumeByOffsetManager(p, client)
 }
 
 func config() *sarama.Config {
