@@ -18,7 +18,7 @@ const (
 	Partitions = 3
 	Round      = 4  // records a partition gets with each acks and codec
 	Half       = 20 // offset that `before` commits and `after` resumes at
-	Limit      = 30 * time.Second
+	Limit      = 60 * time.Second
 	suiteLimit = 280 * time.Second // the harness gives 300
 	pause      = 20 * time.Millisecond
 )
