@@ -179,7 +179,7 @@ build_go() {
   PATH=$(recent_go):$PATH
   (
     flock 8 # one compiler at a time: two cores have enough to do with it
-    CGO_ENABLED=0 GOFLAGS=-buildvcs=false go build "$@" -o "$output" "$package"
+    GOTOOLCHAIN=auto CGO_ENABLED=0 GOFLAGS=-buildvcs=false go build "$@" -o "$output" "$package"
   ) 8> "$dir/locks/go-build"
 }
 

@@ -148,6 +148,7 @@ async function remove () {
     await producer.send({ topic: short, messages: [{ partition: 0, value: 'v' }] })
   }
   await producer.disconnect()
+  await admin.fetchTopicOffsets(short) // deleteTopicRecords wants to know the topic already
   await admin.deleteTopicRecords({ topic: short, partitions: [{ partition: 0, offset: '6' }] })
   const starts = await admin.fetchTopicOffsets(short)
   equal('earliest offset after DeleteRecords', starts.find(one => one.partition === 0).low, '6')

@@ -44,6 +44,6 @@ def attempt(tool, *arguments, text=None):
 def run_tool(tool, *arguments, text=None):
     """What the tool printed; fails with its errors if its exit status is not 0."""
     done = attempt(tool, *arguments, text=text)
-    ensure(done.returncode == 0, f"{tool} {' '.join(arguments)}: exit status {done.returncode}: "
+    ensure(done.returncode == 0, f"{tool} {' '.join(arguments)[:300]}: exit status {done.returncode}: "
                                  f"{done.stderr.strip()[-1500:]} {done.stdout.strip()[-500:]}")
     return done.stdout
