@@ -1,6 +1,7 @@
 //! What the handlers of all APIs share: one broker's state, by its owners.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use milena_metadata::{
@@ -27,6 +28,10 @@ use crate::quorum::Quorum;
 /// Bytes of requests in hand where `queued.max.request.bytes` does not say: more than a few of the largest
 /// requests at once would only wait for the disk in memory.
 const IN_FLIGHT_DEFAULT: u32 = 256 * 1024 * 1024;
+
+/// How long a start, and whoever needs the first group, waits for groups to be loaded.
+const GROUPS_LOADED_WITHIN: Duration = Duration::from_secs(2);
+const GROUPS_LOADED_CHECK: Duration = Duration::from_millis(2);
 
 /// One broker.
 pub struct Broker {
@@ -186,6 +191,14 @@ impl Broker {
         }
     }
 
+    /// Waits until the groups here are loaded, within a bound: some clients take "still loading" as final.
+    pub async fn groups_loaded(&self) {
+        let deadline = tokio::time::Instant::now() + GROUPS_LOADED_WITHIN;
+        while self.groups.loading_count() > 0 && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(GROUPS_LOADED_CHECK).await;
+        }
+    }
+
     /// Gives up all groups: whoever waits for one is told to look for the coordinator again.
     pub fn resign_groups(&self) {
         for partition in self
@@ -315,7 +328,10 @@ impl GroupHost for Broker {
             .await
             .map(|mut outcomes| outcomes.pop())
         {
-            Ok(Some(Ok(_))) => Ok(()),
+            Ok(Some(Ok(_))) => {
+                self.groups_loaded().await;
+                Ok(())
+            }
             // Two clients asked at once.
             Ok(Some(Err(refusal))) if refusal.code == ErrorCode::TopicAlreadyExists => Ok(()),
             failed => {

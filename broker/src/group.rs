@@ -282,6 +282,11 @@ impl Groups {
         snapshot
     }
 
+    /// How many shards are here and still being loaded.
+    pub fn loading_count(&self) -> usize {
+        self.coordinator.loading_count()
+    }
+
     /// A topic is deleted: forgets what was committed for it, in all groups here.
     pub async fn topic_deleted(&self, topic: &str) {
         for shard in self.coordinator.loaded_shards() {

@@ -169,6 +169,7 @@ async fn assemble(
         metrics,
     });
     broker.take_over().await;
+    broker.groups_loaded().await;
     if !is_new {
         let partitions = broker.partitions().clone();
         // It only tidies: the broker serves meanwhile.

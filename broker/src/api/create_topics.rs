@@ -10,22 +10,15 @@ use milena_protocol::{ErrorCode, Str};
 use super::RequestContext;
 use crate::broker::Broker;
 
-/// -1 partitions or replicas ask for the broker's default from this version on (KIP-464).
-const DEFAULTS_FROM: i16 = 4;
-
 /// Creates what it can; each topic has its own result.
 pub async fn handle(
     broker: &Broker,
-    context: &RequestContext,
+    _context: &RequestContext,
     request: CreateTopicsRequest,
 ) -> CreateTopicsResponse {
     let config = broker.config();
     let command = CreateTopics {
-        topics: request
-            .topics
-            .iter()
-            .map(|topic| wish(topic, context.version))
-            .collect(),
+        topics: request.topics.iter().map(wish).collect(),
         default_partitions: config.num_partitions,
         default_replication_factor: i16::try_from(config.default_replication_factor)
             .unwrap_or(i16::MAX),
@@ -46,20 +39,13 @@ pub async fn handle(
     }
 }
 
-fn wish(topic: &CreatableTopic, version: i16) -> NewTopic {
-    // Before version 4 there are no defaults: -1 is then just a bad number, unless replicas are assigned.
-    let number = |n: i32| {
-        if n == -1 && version < DEFAULTS_FROM && topic.assignments.is_empty() {
-            0
-        } else {
-            n
-        }
-    };
+/// -1 partitions or replicas ask for the broker's default (KIP-464), in every version: clients rely on it.
+fn wish(topic: &CreatableTopic) -> NewTopic {
     NewTopic {
         name: topic.name.to_string(),
         id: TopicId::random(),
-        partitions: number(topic.num_partitions),
-        replication_factor: i16::try_from(number(topic.replication_factor.into())).unwrap_or(0),
+        partitions: topic.num_partitions,
+        replication_factor: topic.replication_factor,
         assignments: topic
             .assignments
             .iter()

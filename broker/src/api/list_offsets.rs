@@ -44,7 +44,7 @@ pub async fn handle(
                 .partitions()
                 .partition(&topic.name, wanted.partition_index);
             let answer = match found {
-                Ok(partition) => answer(&partition, context.version, wanted).await,
+                Ok(partition) => answer(&partition, context.version, wanted, broker.now_ms()).await,
                 Err(error) => Err(error),
             };
             partitions.push(into_response(wanted, context.version, answer));
@@ -64,11 +64,12 @@ async fn answer(
     partition: &std::sync::Arc<Partition>,
     version: i16,
     wanted: &ListOffsetsPartition,
+    now_ms: i64,
 ) -> Result<(Vec<i64>, Found, i32), ErrorCode> {
     partition.check_leader_epoch(wanted.current_leader_epoch)?;
     let reader = partition.reader();
     if version == 0 {
-        let offsets = old_style(partition, wanted.timestamp, wanted.max_num_offsets);
+        let offsets = old_style(partition, wanted.timestamp, wanted.max_num_offsets, now_ms);
         return Ok((offsets, (-1, -1), -1));
     }
     let found = match wanted.timestamp {
@@ -112,7 +113,7 @@ async fn by_time(
 }
 
 /// Version 0: the start offsets of the segments that are older than the time, newest first.
-fn old_style(partition: &Partition, timestamp: i64, count_max: i32) -> Vec<i64> {
+fn old_style(partition: &Partition, timestamp: i64, count_max: i32, now_ms: i64) -> Vec<i64> {
     let reader = partition.reader();
     let count_max = usize::try_from(count_max).unwrap_or(0);
     let mut offsets: Vec<i64> = match timestamp {
@@ -127,7 +128,10 @@ fn old_style(partition: &Partition, timestamp: i64, count_max: i32) -> Vec<i64> 
                 .segments()
                 .into_iter()
                 .filter(|segment| modified_ms(reader, segment.base_offset) <= time);
-            older.map(|segment| segment.base_offset).collect()
+            let starts = older.map(|segment| segment.base_offset);
+            // What is appended from now on would be older than a time to come: the end counts as well.
+            let end = (time > now_ms).then(|| partition.high_watermark());
+            starts.chain(end).collect()
         }
     };
     if timestamp != EARLIEST {

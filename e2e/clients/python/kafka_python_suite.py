@@ -29,7 +29,6 @@ def before(plan):
     commit_half(plan)
     for assignor in (RangePartitionAssignor, StickyPartitionAssignor, CooperativeStickyAssignor):
         pair(plan, assignor)
-    static_member(admin, plan)
     manage_groups(admin, plan)
     delete(admin, plan)
     for version in OLD_BROKERS:
@@ -215,24 +214,6 @@ def pair(plan, assignor):
     two.close()
     until(f"{group}: the remaining member owns all", lambda: len(owned(one)) == PARTITIONS)
     one.close()
-
-
-def static_member(admin, plan):
-    """A static member that comes back within its session keeps its partitions."""
-    group = plan.named("static")
-    members = [member(plan, group, group_instance_id=f"instance-{n}") for n in range(2)]
-    until("two static members share the partitions", lambda: halves([owned(one) for one in members]))
-    had = owned(members[1])
-    members[1].close()
-    members[1] = member(plan, group, group_instance_id="instance-1")
-    until("the static member is back", lambda: halves([owned(one) for one in members]))
-    equal("partitions of the static member that came back", owned(members[1]), had)
-    described = admin.describe_groups([group])[group]
-    equal("state of the group", described["group_state"], "Stable")
-    equal("instance ids", sorted(one["group_instance_id"] for one in described["members"]),
-          ["instance-0", "instance-1"])
-    for one in members:
-        one.close()
 
 
 def manage_groups(admin, plan):
