@@ -22,7 +22,7 @@ test-units: ## Tests that need nothing but cargo
 
 test-clients: ## Real clients and tools against a real broker
 	$(CARGO) build -p milena
-	./e2e/clients/install.sh
+	./e2e/clients/install.sh || [ $$? -eq 3 ] # 3: a runtime is missing; its suite is skipped and named below
 	$(CARGO) test -p e2e -- --test-threads=$(TESTS_AT_ONCE)
 	./e2e/clients/skipped.sh
 
