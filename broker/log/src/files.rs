@@ -2,10 +2,11 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use rustix::fs::FallocateFlags;
+use rustix::fs::{Advice, FallocateFlags};
 use rustix::io::{Errno, ReadWriteFlags};
 
 /// An open file of the log; positions are explicit, so that readers and the writer share it.
@@ -89,6 +90,35 @@ impl LogFile {
             }
         }
         have
+    }
+
+    /// Whether the page cache has this byte. False also where the file system can't tell, or the file is shorter.
+    pub fn is_cached_at(&self, position: u64) -> bool {
+        self.read_cached_at(&mut [0], position) == 1
+    }
+
+    /// Asks for `len` bytes to come into the page cache, and waits until the last of them is there.
+    /// False where the file is shorter.
+    pub fn warm_at(&self, position: u64, len: usize) -> io::Result<bool> {
+        let Some(last) = (position + len as u64).checked_sub(1) else {
+            return Ok(true);
+        };
+        // Only a hint, and one that a file system may not know: the read below waits in any case.
+        let bytes = std::num::NonZeroU64::new(len as u64);
+        let _ = rustix::fs::fadvise(&self.file, position, bytes, Advice::WillNeed);
+        Ok(self.read_at(&mut [0], last)? == 1)
+    }
+
+    /// Hands at most `len` bytes from `position` on to a socket without copying them; returns the bytes that it took,
+    /// 0 where the file is shorter.
+    pub fn send_at(&self, socket: BorrowedFd<'_>, position: u64, len: usize) -> io::Result<usize> {
+        let mut offset = position;
+        Ok(rustix::fs::sendfile(
+            socket,
+            &self.file,
+            Some(&mut offset),
+            len,
+        )?)
     }
 
     pub fn sync_data(&self) -> io::Result<()> {

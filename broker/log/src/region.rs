@@ -1,6 +1,7 @@
 //! A part of a segment's file, to be sent to a client as it is: nothing of it is read until its turn comes.
 
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use crate::error::ReadError;
@@ -103,6 +104,35 @@ impl Region {
         read
     }
 
+    /// Whether the page cache has this part, going by its first and last byte: what was written or read lately
+    /// is there as a whole.
+    pub fn is_cached(&self) -> bool {
+        self.len == 0
+            || (self.file.is_cached_at(self.position)
+                && self.file.is_cached_at(self.position + self.len as u64 - 1))
+    }
+
+    /// Brings this part into the page cache; waits for the disk. Fails where the file has become shorter.
+    pub fn warm(&self) -> io::Result<()> {
+        if self.file.warm_at(self.position, self.len)? {
+            Ok(())
+        } else {
+            Err(cut())
+        }
+    }
+
+    /// Hands the next bytes to a socket, from the page cache and without a copy (`sendfile`); may wait for the disk
+    /// where the cache lacks them. Fails where the file has become shorter, and with `WouldBlock` where a
+    /// non-blocking socket takes none.
+    pub fn send(&mut self, socket: BorrowedFd<'_>) -> io::Result<()> {
+        let sent = self.file.send_at(socket, self.position, self.len)?;
+        if sent == 0 && self.len > 0 {
+            return Err(cut());
+        }
+        self.skip(sent);
+        Ok(())
+    }
+
     /// Takes the next bytes off, at most `len`.
     #[must_use]
     pub fn split_to(&mut self, len: usize) -> Self {
@@ -121,10 +151,7 @@ impl Region {
         let mut bytes = vec![0; self.len];
         let read = self.file.read_at(&mut bytes, self.position)?;
         if read < bytes.len() {
-            return Err(io::Error::new(
-                io::ErrorKind::UnexpectedEof,
-                "the log was cut while it was being read",
-            ));
+            return Err(cut());
         }
         self.skip(read);
         Ok(bytes)
@@ -134,4 +161,11 @@ impl Region {
         self.position += bytes as u64;
         self.len -= bytes;
     }
+}
+
+fn cut() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::UnexpectedEof,
+        "the log was cut while it was being read",
+    )
 }

@@ -2,11 +2,14 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::os::fd::AsFd;
 
 use bytes::Bytes;
 use milena_log::Region;
 use milena_protocol::{Chunk, Frame};
 use parking_lot::Mutex;
+use rustix::net::SendFlags;
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 /// Bytes gathered for one write. They are read and written while they are in the processor's cache, and a
@@ -16,6 +19,8 @@ const STAGE_SIZE: usize = 64 * 1024;
 const STAGES_KEPT: usize = 16;
 /// From here on bytes go to the socket as they are, and are not gathered first.
 const DIRECT_SIZE_MIN: usize = 32 * 1024;
+/// What the page cache is asked for, and a thread fetches from the disk where it is not there, at once.
+const PART_SIZE: usize = 512 * 1024;
 
 static STAGES: Mutex<Vec<Box<[u8]>>> = Mutex::new(Vec::new());
 
@@ -91,6 +96,10 @@ impl Outbox {
                     stage.room()[..bytes.len()].copy_from_slice(&bytes);
                     stage.filled += bytes.len();
                 }
+                Piece::Region(region) if region.len() >= DIRECT_SIZE_MIN => {
+                    stage.send_as_begin(stream).await?;
+                    send_region(stream, region).await?;
+                }
                 Piece::Region(region) => stage.copy(stream, region).await?,
             }
         }
@@ -123,7 +132,20 @@ impl Stage {
         Ok(())
     }
 
-    /// Sends a part of the log, behind what the stage holds already.
+    /// Sends what is to travel in one packet with the bytes that follow.
+    async fn send_as_begin(&mut self, stream: &TcpStream) -> io::Result<()> {
+        let mut bytes = &self.bytes[..self.filled];
+        while !bytes.is_empty() {
+            let sent = stream.async_io(Interest::WRITABLE, || {
+                Ok(rustix::net::send(stream, bytes, SendFlags::MORE)?)
+            });
+            bytes = &bytes[sent.await?..];
+        }
+        self.filled = 0;
+        Ok(())
+    }
+
+    /// Copies a part of the log, behind what the stage holds already.
     async fn copy(&mut self, stream: &TcpStream, mut region: Region) -> io::Result<()> {
         while !region.is_empty() {
             if self.room().is_empty() {
@@ -156,6 +178,24 @@ impl Drop for Stage {
             kept.push(std::mem::take(&mut self.bytes));
         }
     }
+}
+
+/// Hands a part of the log to the socket. What the page cache lacks is fetched by a thread that may wait for the disk.
+async fn send_region(stream: &TcpStream, mut region: Region) -> io::Result<()> {
+    while !region.is_empty() {
+        let mut part = region.split_to(PART_SIZE);
+        if !part.is_cached() {
+            let warmed = tokio::task::spawn_blocking(move || part.warm().map(|()| part));
+            part = warmed.await.map_err(io::Error::other)??;
+        }
+        while !part.is_empty() {
+            let socket = stream.as_fd();
+            stream
+                .async_io(Interest::WRITABLE, || part.send(socket))
+                .await?;
+        }
+    }
+    Ok(())
 }
 
 async fn write_all(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
