@@ -1,4 +1,6 @@
 """kafka-python: admin, every codec, three assignors and static members; and the same client told to be an old one."""
+import threading
+
 from kafka import KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, OffsetSpec
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
@@ -29,6 +31,7 @@ def before(plan):
     commit_half(plan)
     for assignor in (RangePartitionAssignor, StickyPartitionAssignor, CooperativeStickyAssignor):
         pair(plan, assignor)
+    static_member(admin, plan)
     manage_groups(admin, plan)
     delete(admin, plan)
     for version in OLD_BROKERS:
@@ -199,21 +202,67 @@ def resume(admin, plan):
 
 # ---------------------------------------------------------------- groups
 
-def owned(reader):
-    reader.poll(100)
-    return sorted(where.partition for where in reader.assignment())
+class Polled:
+    """A member with a thread that polls it all the time, as in a program of its own.
+
+    kafka-python throws a join away that is answered between two polls, and joins again; if it leads the group, that
+    calls all others to join again as well. Two members polled by turns do this to each other for ever whenever the
+    first answer reaches the leader out of turn, here and with Apache Kafka alike.
+    """
+
+    def __init__(self, reader):
+        self.reader, self.partitions, self.error = reader, [], None
+        self.ending = threading.Event()
+        self.thread = threading.Thread(target=self.poll, daemon=True)
+        self.thread.start()
+
+    def poll(self):
+        try:
+            while not self.ending.is_set():
+                self.reader.poll(100)
+                self.partitions = sorted(where.partition for where in self.reader.assignment())
+        except Exception as error:  # for whoever asks next
+            self.error = error
+
+    def owned(self):
+        if self.error:
+            raise self.error
+        return self.partitions
+
+    def close(self):
+        self.ending.set()
+        self.thread.join(LIMIT_S)
+        self.reader.close()
 
 
 def pair(plan, assignor):
     """A second member joins, both own a part; it leaves, and the first owns all again."""
     group, settings = plan.named(assignor.name), {"partition_assignment_strategy": (assignor,)}
-    one = member(plan, group, **settings)
-    until(f"{group}: one member owns all", lambda: len(owned(one)) == PARTITIONS)
-    two = member(plan, group, **settings)
-    until(f"{group}: two members share the partitions", lambda: halves([owned(one), owned(two)]))
+    one = Polled(member(plan, group, **settings))
+    until(f"{group}: one member owns all", lambda: len(one.owned()) == PARTITIONS)
+    two = Polled(member(plan, group, **settings))
+    until(f"{group}: two members share the partitions", lambda: halves([one.owned(), two.owned()]))
     two.close()
-    until(f"{group}: the remaining member owns all", lambda: len(owned(one)) == PARTITIONS)
+    until(f"{group}: the remaining member owns all", lambda: len(one.owned()) == PARTITIONS)
     one.close()
+
+
+def static_member(admin, plan):
+    """A static member that comes back within its session keeps its partitions."""
+    group = plan.named("static")
+    members = [Polled(member(plan, group, group_instance_id=f"instance-{n}")) for n in range(2)]
+    until("two static members share the partitions", lambda: halves([one.owned() for one in members]))
+    had = members[1].owned()
+    members[1].close()
+    members[1] = Polled(member(plan, group, group_instance_id="instance-1"))
+    until("the static member is back", lambda: halves([one.owned() for one in members]))
+    equal("partitions of the static member that came back", members[1].owned(), had)
+    described = admin.describe_groups([group])[group]
+    equal("state of the group", described["group_state"], "Stable")
+    equal("instance ids", sorted(one["group_instance_id"] for one in described["members"]),
+          ["instance-0", "instance-1"])
+    for one in members:
+        one.close()
 
 
 def manage_groups(admin, plan):
