@@ -1,5 +1,6 @@
 //! One `milena serve` process with a data directory of its own, on free ports of 127.0.0.1.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -162,7 +163,11 @@ fn spawn(folder: &Path, port: u16, http_port: u16, arguments: &[String]) -> Resu
         .append(true)
         .open(log_in(folder))
         .context("the broker's log")?;
-    Command::new(&program)
+    let mut command = Command::new(&program);
+    for variable in own_variables() {
+        command.env_remove(variable);
+    }
+    command
         .arg("serve")
         .arg("--data")
         .arg(data_in(folder))
@@ -174,6 +179,13 @@ fn spawn(folder: &Path, port: u16, http_port: u16, arguments: &[String]) -> Resu
         .stderr(log)
         .spawn()
         .with_context(|| format!("start {}", program.display()))
+}
+
+/// The environment's `MILENA_*`: the tests' own, such as `MILENA_BIN`, and those of whoever runs them. A broker takes
+/// each for a setting, and refuses to start with one that it does not know.
+pub fn own_variables() -> impl Iterator<Item = OsString> {
+    let names = std::env::vars_os().map(|(name, _)| name);
+    names.filter(|name| name.to_string_lossy().starts_with("MILENA_"))
 }
 
 /// `target/PROFILE/milena` for a test that runs as `target/PROFILE/deps/NAME`.

@@ -114,7 +114,7 @@ impl Sources {
                 None if is_not_a_setting(variable) => {}
                 None => {
                     let known = nearest(variable, variables.keys().map(String::as_str));
-                    problems.push(Problem::unknown(place, "sets nothing", known));
+                    problems.push(unknown_variable(place, known));
                 }
             }
         }
@@ -333,6 +333,20 @@ impl fmt::Display for Problem {
             Some(name) => write!(f, "{}: {name}: {}", self.place, self.text),
             None => write!(f, "{}: {}", self.place, self.text),
         }
+    }
+}
+
+/// A broker that goes on without a setting that someone believes to have made is worse than none.
+fn unknown_variable(place: Place, known: Option<&str>) -> Problem {
+    let hint = match known {
+        Some(known) => format!("did you mean {known}?"),
+        None => "`milena config reference` lists all that are.".to_owned(),
+    };
+    let text = format!("is not a setting; {hint} Unset it if it is meant for another program.");
+    Problem {
+        place,
+        name: None,
+        text,
     }
 }
 

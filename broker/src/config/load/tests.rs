@@ -171,7 +171,8 @@ fn every_problem_is_told_at_once_with_its_place_and_the_nearest_name() {
     ];
     let problems = load_with("server.properties", file, &environment, &flags).unwrap_err();
     let expected = "\
-environment variable MILENA_NUM_PARTITION: sets nothing; did you mean MILENA_NUM_PARTITIONS?
+environment variable MILENA_NUM_PARTITION: is not a setting; did you mean MILENA_NUM_PARTITIONS? \
+Unset it if it is meant for another program.
 --set: authorizer.class.name: \"x.Y\" can't be honoured. There is no authorizer yet, and running without one must \
 not go unnoticed: leave it out to let every client do everything.
 server.properties:4: group.max.size: \"many\" is not a whole number of 32 bits
