@@ -269,6 +269,3 @@ async fn answer_fetch(broker: &Broker, request: &Unanswered) -> Result<Response,
     let frame = encode_response::<FetchRequest>(&response, version, request.correlation_id);
     Ok(Response { frame, regions })
 }
-
-#[cfg(test)]
-mod tests;

@@ -369,3 +369,6 @@ fn groups(parts: &Parts) -> Groups {
     let log = PartitionLog::new(parts.partitions.clone(), Clock);
     Groups::new(Arc::new(log), shards, settings)
 }
+
+#[cfg(test)]
+mod tests;

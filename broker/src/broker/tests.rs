@@ -1,0 +1,141 @@
+//! What clients of all ages take for granted, through the handlers of a broker without listeners.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+
+use milena_protocol::api::create_topics::{CreatableTopic, CreateTopicsRequest};
+use milena_protocol::api::list_offsets::{
+    ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
+};
+use milena_protocol::records::{BatchBuilder, BatchOptions};
+use milena_protocol::{ErrorCode, Request, Str};
+use tokio::runtime::Runtime;
+
+use super::Broker;
+use crate::api::{RequestContext, create_topics, list_offsets};
+use crate::config::Sources;
+use crate::group::OFFSETS_TOPIC;
+use crate::group::host::GroupHost;
+use crate::partition::intake::{self, Intake};
+use crate::server::assemble_alone;
+
+async fn broker(dir: &Path) -> Arc<Broker> {
+    let dir = dir.display().to_string();
+    let set = [("log.dirs", dir.as_str()), ("num.partitions", "2")];
+    assemble_alone(Sources::of(&set).load().unwrap().0).await
+}
+
+fn context(version: i16) -> RequestContext {
+    RequestContext {
+        version,
+        client_id: Str::from("test"),
+        address: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
+        listener: "PLAINTEXT".into(),
+        principal: "User:ANONYMOUS".into(),
+    }
+}
+
+async fn create(broker: &Broker, version: i16, name: &str) -> (ErrorCode, i32, i16) {
+    let request = CreateTopicsRequest {
+        topics: vec![CreatableTopic {
+            name: Str::from(name),
+            num_partitions: -1,
+            replication_factor: -1,
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    let response = create_topics::handle(broker, &context(version), request).await;
+    let topic = &response.topics[0];
+    (
+        topic.error_code,
+        topic.num_partitions,
+        topic.replication_factor,
+    )
+}
+
+/// ListOffsets 0 of the only topic's first partition.
+async fn offsets_before(broker: &Broker, timestamp: i64, max_num_offsets: i32) -> Vec<i64> {
+    let partition = ListOffsetsPartition {
+        timestamp,
+        max_num_offsets,
+        current_leader_epoch: -1,
+        ..Default::default()
+    };
+    let request = ListOffsetsRequest {
+        topics: vec![ListOffsetsTopic {
+            name: Str::from("t"),
+            partitions: vec![partition],
+        }],
+        ..Default::default()
+    };
+    let mut response = list_offsets::handle(broker, &context(0), request).await;
+    let found = response.topics.remove(0).partitions.remove(0);
+    assert_eq!(found.error_code, ErrorCode::None);
+    found.old_style_offsets
+}
+
+async fn append_two_records(broker: &Broker) {
+    let mut builder = BatchBuilder::new(BatchOptions::default());
+    for value in [b"one", b"two"] {
+        builder
+            .push(broker.now_ms(), None, Some(value), &[])
+            .unwrap();
+    }
+    let partition = broker.partitions().partition("t", 0).unwrap();
+    let rules = Intake {
+        version: 9,
+        config: &partition.config(),
+        now_ms: broker.now_ms(),
+    };
+    let batches = intake::check(builder.finish().unwrap(), &rules).unwrap();
+    partition
+        .append(batches, -1, rules.now_ms)
+        .await
+        .map_err(|refused| refused.code())
+        .unwrap();
+}
+
+#[tokio::test]
+async fn the_brokers_defaults_count_in_every_version_of_create_topics() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = broker(dir.path()).await;
+    for version in CreateTopicsRequest::VERSIONS {
+        let created = create(&broker, version, &format!("t{version}")).await;
+        assert_eq!(created, (ErrorCode::None, 2, 1), "version {version}");
+    }
+}
+
+#[tokio::test]
+async fn a_time_to_come_is_after_the_end_in_the_oldest_list_offsets() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = broker(dir.path()).await;
+    create(&broker, 0, "t").await;
+    let to_come = broker.now_ms() + 3_600_000;
+    assert_eq!(offsets_before(&broker, to_come, 1).await, [0]);
+    append_two_records(&broker).await;
+    assert_eq!(offsets_before(&broker, to_come, 1).await, [2]);
+    assert_eq!(offsets_before(&broker, to_come, 9).await, [2, 0]);
+    assert!(offsets_before(&broker, 1, 9).await.is_empty());
+}
+
+#[test]
+fn groups_are_loaded_before_anyone_is_answered() {
+    let dir = tempfile::tempdir().unwrap();
+    let first_life = Runtime::new().unwrap();
+    first_life.block_on(async {
+        let broker = broker(dir.path()).await;
+        broker.ensure_offsets_topic().await.unwrap();
+        assert_eq!(broker.groups().loading_count(), 0);
+        assert_eq!(broker.groups().list().await, Ok(Vec::new()));
+    });
+    // With it ends all that holds the directory's lock.
+    drop(first_life);
+    Runtime::new().unwrap().block_on(async {
+        let broker = broker(dir.path()).await;
+        assert!(broker.image().topic(OFFSETS_TOPIC).is_some());
+        assert_eq!(broker.groups().loading_count(), 0);
+        assert_eq!(broker.groups().list().await, Ok(Vec::new()));
+    });
+}
