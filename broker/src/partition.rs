@@ -21,6 +21,9 @@ use crate::config::{BrokerConfig, TimestampType, TopicConfig};
 use crate::metrics::TopicTraffic;
 use waiters::Waiters;
 
+/// No replica leads in this epoch.
+const RETIRED_EPOCH: i32 = -1;
+
 /// Where an append stands on its way to being committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Commit {
@@ -243,9 +246,14 @@ impl Partition {
         self.config.store(config);
     }
 
+    /// Whether the partition was removed from this broker.
+    pub fn is_retired(&self) -> bool {
+        self.leader_epoch() == RETIRED_EPOCH
+    }
+
     /// Wakes everyone who waits here: the partition is being removed.
     pub fn retire(&self) {
-        self.leader_epoch.store(-1, Ordering::Release);
+        self.leader_epoch.store(RETIRED_EPOCH, Ordering::Release);
         self.moved.notify_waiters();
         self.waiters.wake_all();
     }

@@ -328,6 +328,7 @@ impl Partitions {
     ) -> Result<i64, StorageError> {
         partition.log().await.delete_records_before(offset)?;
         self.checkpoint_log_starts()?;
+        partition.waiters().changed();
         Ok(partition.reader().log_start_offset())
     }
 }

@@ -3,7 +3,7 @@
 pub mod old_format;
 pub mod session;
 
-use std::sync::Arc;
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use milena_log::{ReadError, Region};
@@ -15,19 +15,47 @@ use tokio::time::Instant;
 
 use super::RequestContext;
 use crate::broker::Broker;
-use crate::partition::Partition;
-use crate::partition::waiters::{Registered, Wakeup};
 use session::{Session, Told, TopicKey, Wanted};
 
 /// One partition's part of an answer.
 struct Found {
+    slot: u32,
     error: ErrorCode,
     high_watermark: i64,
     log_start_offset: i64,
     region: Option<Region>,
 }
 
-/// One look at all wanted partitions.
+impl Found {
+    fn failed(slot: u32, error: ErrorCode) -> Self {
+        Self {
+            slot,
+            error,
+            high_watermark: -1,
+            log_start_offset: -1,
+            region: None,
+        }
+    }
+
+    fn told(&self) -> Told {
+        Told {
+            high_watermark: self.high_watermark,
+            log_start_offset: self.log_start_offset,
+        }
+    }
+
+    /// Whether this says what the client does not know yet.
+    fn is_news(&self, wanted: &Wanted) -> bool {
+        self.region.is_some() || !self.error.is_none() || wanted.told != Some(self.told())
+    }
+
+    /// Whether more can be fetched, now or after this answer.
+    fn has_more(&self, wanted: &Wanted) -> bool {
+        wanted.offset < self.high_watermark
+    }
+}
+
+/// One look at all partitions that are ready.
 #[derive(Default)]
 struct Pass {
     found: Vec<Found>,
@@ -56,122 +84,92 @@ pub async fn handle(
     let bytes_max = usize::try_from(request.max_bytes)
         .unwrap_or(0)
         .min(usize::try_from(broker.config().fetch_max_bytes).unwrap_or(0));
-    let pass = wait_for_enough(broker, &session, &request, bytes_max).await;
-    let served = pass
-        .found
-        .iter()
-        .take_while(|found| found.region.is_some())
-        .count();
+    let pass = wait_for_enough(broker, &mut session, &request, bytes_max).await;
     let answer = respond(broker, context, &mut session, pass).await;
-    session.rotate(served);
     broker.fetch_sessions().put_back(session);
     answer
 }
 
 async fn wait_for_enough(
     broker: &Broker,
-    session: &Session,
+    session: &mut Session,
     request: &FetchRequest,
     bytes_max: usize,
 ) -> Pass {
     let wait_max = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
     let bytes_min = usize::try_from(request.min_bytes).unwrap_or(0);
-    let enough = |pass: &Pass| pass.failed || pass.bytes >= bytes_min || session.wanted.is_empty();
-    let pass = look(broker, session, bytes_max);
-    if enough(&pass) || wait_max.is_zero() {
-        return pass;
-    }
     let deadline = Instant::now() + wait_max;
-    let mut before = pass.bytes;
+    let wakeup = session.wakeup().clone();
+    if session.id != 0 {
+        session.watch(broker.partitions());
+    }
     loop {
-        let waiting = register(broker, session, bytes_min.saturating_sub(before));
-        // What came between the last look and the registration is seen now.
+        wakeup.want(bytes_min.max(1) as i64);
         let pass = look(broker, session, bytes_max);
-        if enough(&pass) {
+        let enough = pass.failed || pass.bytes >= bytes_min || session.is_empty();
+        if enough || Instant::now() >= deadline {
             return pass;
         }
-        // Counted twice where it came behind the registration: then the fetch looks once more than it must.
-        waiting
-            .wakeup()
-            .arrived(pass.bytes.saturating_sub(before) as i64);
-        before = pass.bytes;
-        if tokio::time::timeout_at(deadline, waiting.wakeup().woken())
-            .await
-            .is_err()
-        {
-            return look(broker, session, bytes_max);
+        // What came between the look and the registration is seen by the next look.
+        if session.watch(broker.partitions()) {
+            continue;
         }
+        // Counted twice where it came between `want` and the look: then the fetch looks once more than it must.
+        wakeup.arrived(pass.bytes as i64);
+        // Where the time is over, the next look is the last.
+        let _ = tokio::time::timeout_at(deadline, wakeup.woken()).await;
     }
 }
 
-fn register(broker: &Broker, session: &Session, bytes_wanted: usize) -> Registered {
-    let partitions = session
-        .wanted
-        .iter()
-        .filter_map(|wanted| find(broker, wanted).ok());
-    Registered::new(
-        Wakeup::new(bytes_wanted.max(1) as i64),
-        partitions.collect(),
-    )
-}
-
-fn find(broker: &Broker, wanted: &Wanted) -> Result<Arc<Partition>, ErrorCode> {
-    let topic = match &wanted.topic {
-        TopicKey::Name(name) => broker
-            .partitions()
-            .topic(name)
-            .ok_or(ErrorCode::UnknownTopicOrPartition)?,
-        TopicKey::Id(id) => broker
-            .partitions()
-            .topic_by_id(*id)
-            .ok_or(ErrorCode::UnknownTopicId)?,
-    };
-    topic.find(wanted.index).cloned()
-}
-
-fn look(broker: &Broker, session: &Session, bytes_max: usize) -> Pass {
+/// Looks at what is ready. What has nothing to say is not looked at again before it has news; a full answer names
+/// all partitions.
+fn look(broker: &Broker, session: &mut Session, bytes_max: usize) -> Pass {
+    let ready = session.take_ready();
     let mut pass = Pass::default();
-    pass.found.reserve(session.wanted.len());
-    for wanted in &session.wanted {
+    pass.found.reserve(ready.len());
+    let mut looked_at = Vec::with_capacity(ready.len());
+    let mut still_ready = VecDeque::with_capacity(ready.len());
+    let all = !session.incremental;
+    for slot in ready {
+        let Some(wanted) = session.wanted(slot) else {
+            continue;
+        };
+        looked_at.push(slot);
         let room = bytes_max.saturating_sub(pass.bytes);
-        let found = read(broker, wanted, room, pass.bytes == 0);
+        let found = read(broker, wanted, slot, room, pass.bytes == 0);
         pass.bytes += found.region.as_ref().map_or(0, Region::len);
         pass.failed |= !found.error.is_none();
-        pass.found.push(found);
+        let news = all || found.is_news(wanted);
+        if news || found.has_more(wanted) || !wanted.is_watched() {
+            still_ready.push_back(slot);
+        }
+        if news {
+            pass.found.push(found);
+        }
     }
+    session.put_ready(&looked_at, still_ready);
     pass
 }
 
 /// Finds the place in the log. The response's first batch is whole whatever its size, so that a reader
 /// always gets on (KIP-74).
-fn read(broker: &Broker, wanted: &Wanted, room: usize, first: bool) -> Found {
-    let partition = match find(broker, wanted) {
+fn read(broker: &Broker, wanted: &mut Wanted, slot: u32, room: usize, first: bool) -> Found {
+    let partition = match wanted.partition(broker.partitions()) {
         Ok(partition) => partition,
-        Err(error) => {
-            return Found {
-                error,
-                high_watermark: -1,
-                log_start_offset: -1,
-                region: None,
-            };
-        }
+        Err(error) => return Found::failed(slot, error),
     };
+    if let Err(error) = partition.check_leader_epoch(wanted.leader_epoch) {
+        return Found::failed(slot, error);
+    }
     let high_watermark = partition.high_watermark();
     let log_start_offset = partition.reader().log_start_offset();
     let found = |error, region| Found {
+        slot,
         error,
         high_watermark,
         log_start_offset,
         region,
     };
-    if let Err(error) = partition.check_leader_epoch(wanted.leader_epoch) {
-        return Found {
-            error,
-            high_watermark: -1,
-            log_start_offset: -1,
-            region: None,
-        };
-    }
     let bytes_max = room.min(usize::try_from(wanted.bytes_max).unwrap_or(0));
     match partition
         .reader()
@@ -186,7 +184,7 @@ fn read(broker: &Broker, wanted: &Wanted, room: usize, first: bool) -> Found {
     }
 }
 
-/// Encodes what was found; an incremental answer names only partitions that have something to say.
+/// Encodes what was found.
 async fn respond(
     broker: &Broker,
     context: &RequestContext,
@@ -198,16 +196,13 @@ async fn respond(
         session_id: session.id,
         ..Default::default()
     };
-    for (wanted, found) in session.wanted.iter_mut().zip(pass.found) {
-        let told = Told {
-            high_watermark: found.high_watermark,
-            log_start_offset: found.log_start_offset,
-        };
-        let news = found.region.is_some() || !found.error.is_none() || wanted.told != Some(told);
-        if session.incremental && !news {
+    let served = pass.found.iter().filter(|found| found.region.is_some());
+    session.served(&served.map(|found| found.slot).collect::<Vec<_>>());
+    for found in pass.found {
+        let Some(wanted) = session.wanted(found.slot) else {
             continue;
-        }
-        wanted.told = Some(told);
+        };
+        wanted.told = Some(found.told());
         let partition = partition_response(broker, context, wanted, found, &mut regions).await;
         add(&mut response, &wanted.topic, partition);
     }
@@ -217,14 +212,14 @@ async fn respond(
 async fn partition_response(
     broker: &Broker,
     context: &RequestContext,
-    wanted: &Wanted,
+    wanted: &mut Wanted,
     found: Found,
     regions: &mut Vec<Region>,
 ) -> FetchPartitionResponse {
     let (mut error_code, mut records) = (found.error, Records::default());
     if let Some(region) = found.region {
         // Counted here and not where it was found: a fetch that waits looks more than once.
-        if let Ok(partition) = find(broker, wanted) {
+        if let Ok(partition) = wanted.partition(broker.partitions()) {
             partition.traffic().sent(region.len() as u64);
         }
         if context.version < old_format::VERBATIM_FROM {
@@ -253,7 +248,7 @@ async fn partition_response(
         error_code,
         ErrorCode::FencedLeaderEpoch | ErrorCode::NotLeaderOrFollower
     );
-    if moved && let Ok(partition) = find(broker, wanted) {
+    if moved && let Ok(partition) = wanted.partition(broker.partitions()) {
         response.current_leader.leader_id = broker.node_id();
         response.current_leader.leader_epoch = partition.leader_epoch();
     }
@@ -275,3 +270,6 @@ fn add(response: &mut FetchResponse, topic: &TopicKey, partition: FetchPartition
         }),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,13 +20,13 @@ use crate::group::host::GroupHost;
 use crate::partition::intake::{self, Intake};
 use crate::server::assemble_alone;
 
-async fn broker(dir: &Path) -> Arc<Broker> {
+pub(super) async fn broker(dir: &Path) -> Arc<Broker> {
     let dir = dir.display().to_string();
     let set = [("log.dirs", dir.as_str()), ("num.partitions", "2")];
     assemble_alone(Sources::of(&set).load().unwrap().0).await
 }
 
-fn context(version: i16) -> RequestContext {
+pub(super) fn context(version: i16) -> RequestContext {
     RequestContext {
         version,
         client_id: Str::from("test"),
@@ -53,6 +53,21 @@ async fn create(broker: &Broker, version: i16, name: &str) -> (ErrorCode, i32, i
         topic.num_partitions,
         topic.replication_factor,
     )
+}
+
+/// Creates a topic of so many partitions.
+pub(super) async fn create_with(broker: &Broker, name: &str, num_partitions: i32) {
+    let request = CreateTopicsRequest {
+        topics: vec![CreatableTopic {
+            name: Str::from(name),
+            num_partitions,
+            replication_factor: 1,
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    let response = create_topics::handle(broker, &context(7), request).await;
+    assert_eq!(response.topics[0].error_code, ErrorCode::None);
 }
 
 /// ListOffsets 0 of the only topic's first partition.

@@ -1,30 +1,33 @@
-//! Fetches that wait for records, woken by the partitions that they wait for.
+//! Fetches that wait for records, and which of their partitions have news for them.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::Partition;
 
-/// One waiting fetch: how many bytes it still wants before it is woken.
-#[derive(Debug)]
+/// More than any fetch wants: wakes it whatever it waits for.
+const ENOUGH_FOR_ALL: i64 = i64::MAX / 2;
+
+/// One fetch, or a session's fetches one after the other: how many bytes it still wants before it is woken, and
+/// where there is something new.
+#[derive(Debug, Default)]
 pub struct Wakeup {
     bytes_wanted: AtomicI64,
     notify: Notify,
+    // Each slot at most once, so that this is as long as the fetch has partitions.
+    news: Mutex<Vec<u32>>,
 }
 
 impl Wakeup {
-    /// A fetch that wants `bytes_wanted` more bytes, over all of its partitions.
-    pub fn new(bytes_wanted: i64) -> Arc<Self> {
-        Arc::new(Self {
-            bytes_wanted: AtomicI64::new(bytes_wanted),
-            notify: Notify::new(),
-        })
+    /// Says how many bytes are wanted from now on, over all partitions.
+    pub fn want(&self, bytes: i64) {
+        self.bytes_wanted.store(bytes, Ordering::SeqCst);
     }
 
-    /// Waits until that many bytes have come, or a partition changed hands.
+    /// Waits until that many bytes have come, or a partition changed hands. May end early: look again.
     pub async fn woken(&self) {
         self.notify.notified().await;
     }
@@ -35,73 +38,113 @@ impl Wakeup {
             self.notify.notify_one();
         }
     }
+
+    /// The slots that have news. A slot is named again only after [`Watch::heard`].
+    pub fn take_news(&self) -> Vec<u32> {
+        std::mem::take(&mut self.news.lock())
+    }
 }
 
-/// The fetches that wait at one partition.
+/// A fetch's interest in one partition.
+#[derive(Debug)]
+struct Interest {
+    wakeup: Arc<Wakeup>,
+    slot: u32,
+    told: AtomicBool,
+}
+
+impl Interest {
+    fn tell(&self, bytes: i64) {
+        if !self.told.swap(true, Ordering::SeqCst) {
+            self.wakeup.news.lock().push(self.slot);
+        }
+        self.wakeup.arrived(bytes);
+    }
+}
+
+/// The fetches that are interested in one partition.
 #[derive(Debug, Default)]
 pub struct Waiters {
-    // Read without the lock by every append, which mostly finds nobody waiting.
+    // Read without the lock by every append, which mostly finds nobody.
     count: AtomicUsize,
-    list: Mutex<Vec<Arc<Wakeup>>>,
+    list: Mutex<Vec<Arc<Interest>>>,
 }
 
 impl Waiters {
-    /// Tells all that wait that `bytes` more can be fetched.
+    /// Tells all that `bytes` more can be fetched.
     pub fn arrived(&self, bytes: i64) {
         if self.count.load(Ordering::SeqCst) > 0 {
             self.list
                 .lock()
                 .iter()
-                .for_each(|wakeup| wakeup.arrived(bytes));
+                .for_each(|interest| interest.tell(bytes));
         }
+    }
+
+    /// Tells all of something that their next answer says and none waits for, such as a new log start.
+    pub fn changed(&self) {
+        self.arrived(0);
     }
 
     /// Wakes all that wait: the partition changed hands, or is gone.
     pub fn wake_all(&self) {
-        self.arrived(i64::MAX / 2);
+        self.arrived(ENOUGH_FOR_ALL);
     }
 
-    fn add(&self, wakeup: &Arc<Wakeup>) {
+    fn add(&self, interest: &Arc<Interest>) {
         let mut list = self.list.lock();
-        list.push(wakeup.clone());
+        list.push(interest.clone());
         self.count.store(list.len(), Ordering::SeqCst);
     }
 
-    fn remove(&self, wakeup: &Arc<Wakeup>) {
+    fn remove(&self, interest: &Arc<Interest>) {
         let mut list = self.list.lock();
-        if let Some(at) = list.iter().position(|other| Arc::ptr_eq(other, wakeup)) {
+        if let Some(at) = list.iter().position(|other| Arc::ptr_eq(other, interest)) {
             list.swap_remove(at);
         }
         self.count.store(list.len(), Ordering::SeqCst);
     }
 }
 
-/// Keeps a wakeup registered at its partitions while it lives.
+/// Keeps a fetch registered at a partition while both live: a client that went away keeps no deleted log.
 #[derive(Debug)]
-pub struct Registered {
-    wakeup: Arc<Wakeup>,
-    partitions: Vec<Arc<Partition>>,
+pub struct Watch {
+    partition: Weak<Partition>,
+    interest: Arc<Interest>,
 }
 
-impl Registered {
-    /// Registers `wakeup`. What became fetchable before this must be looked at after it.
-    pub fn new(wakeup: Arc<Wakeup>, partitions: Vec<Arc<Partition>>) -> Self {
-        partitions
-            .iter()
-            .for_each(|partition| partition.waiters().add(&wakeup));
-        Self { wakeup, partitions }
+impl Watch {
+    /// Registers `wakeup`, which knows the partition as `slot`. What came before this must be looked at after it.
+    pub fn new(partition: &Arc<Partition>, wakeup: &Arc<Wakeup>, slot: u32) -> Self {
+        let interest = Arc::new(Interest {
+            wakeup: wakeup.clone(),
+            slot,
+            told: AtomicBool::new(false),
+        });
+        partition.waiters().add(&interest);
+        Self {
+            partition: Arc::downgrade(partition),
+            interest,
+        }
     }
 
-    /// The wakeup.
-    pub fn wakeup(&self) -> &Wakeup {
-        &self.wakeup
+    /// The partition, unless it is gone.
+    pub fn partition(&self) -> Option<Arc<Partition>> {
+        self.partition
+            .upgrade()
+            .filter(|partition| !partition.is_retired())
+    }
+
+    /// Wants to be told again. To be called before the partition is looked at, so that nothing falls in between.
+    pub fn heard(&self) {
+        self.interest.told.store(false, Ordering::SeqCst);
     }
 }
 
-impl Drop for Registered {
+impl Drop for Watch {
     fn drop(&mut self) {
-        self.partitions
-            .iter()
-            .for_each(|partition| partition.waiters().remove(&self.wakeup));
+        if let Some(partition) = self.partition.upgrade() {
+            partition.waiters().remove(&self.interest);
+        }
     }
 }

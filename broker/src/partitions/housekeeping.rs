@@ -37,6 +37,7 @@ impl Partitions {
         let removed = log.retain(high_watermark, now_ms, &mut self.trash.lock())?;
         if removed.segments > 0 {
             self.metrics.retained(removed);
+            partition.waiters().changed();
             tracing::info!(
                 topic = %partition.topic(), partition = partition.index(), segments = removed.segments, bytes = removed.bytes,
                 log_start_offset = log.log_start_offset(), "old segments were deleted"

@@ -7,13 +7,18 @@
 //! | id | -1 | a full fetch, and the end of the session |
 //! | id | n > 0 | what changed since the fetch of epoch n - 1 |
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
-use milena_protocol::api::fetch::{FetchRequest, FetchTopic};
+use milena_protocol::api::fetch::{FetchPartition, FetchRequest};
 use milena_protocol::{ErrorCode, Str, Uuid};
 use parking_lot::Mutex;
 use tokio::time::Instant;
+
+use crate::partition::Partition;
+use crate::partition::waiters::{Wakeup, Watch};
+use crate::partitions::Partitions;
 
 /// A session that was idle this long gives way to a new one.
 const EVICTABLE_AFTER: Duration = Duration::from_secs(120);
@@ -28,7 +33,7 @@ pub enum TopicKey {
 }
 
 /// What a client wants of one partition.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Wanted {
     /// The partition's topic.
     pub topic: TopicKey,
@@ -42,6 +47,33 @@ pub struct Wanted {
     pub leader_epoch: i32,
     /// What the session's last response said; `None` before the first.
     pub told: Option<Told>,
+    watch: Option<Watch>,
+    ready: bool,
+}
+
+impl Wanted {
+    /// Whether news of the partition would be heard.
+    pub fn is_watched(&self) -> bool {
+        self.watch.is_some()
+    }
+
+    /// The partition, found among those hosted here where it is not watched yet, or not any more.
+    pub fn partition(&mut self, partitions: &Partitions) -> Result<Arc<Partition>, ErrorCode> {
+        let watched = self.watch.as_ref().map(Watch::partition);
+        if let Some(Some(partition)) = watched {
+            return Ok(partition);
+        }
+        self.watch = None;
+        let topic = match &self.topic {
+            TopicKey::Name(name) => partitions
+                .topic(name)
+                .ok_or(ErrorCode::UnknownTopicOrPartition)?,
+            TopicKey::Id(id) => partitions
+                .topic_by_id(*id)
+                .ok_or(ErrorCode::UnknownTopicId)?,
+        };
+        topic.find(self.index).cloned()
+    }
 }
 
 /// What a client knows of a partition from its session's last response.
@@ -54,16 +86,22 @@ pub struct Told {
 }
 
 /// What one fetch is about, taken out of the cache while it is being answered.
+///
+/// A session may follow thousands of partitions; a fetch looks at those that are ready: named by the request, not
+/// served to their end, or with news since they were last looked at.
 #[derive(Debug)]
 pub struct Session {
     /// The session's id, 0 for a fetch without one.
     pub id: i32,
     /// Whether only changes are answered.
     pub incremental: bool,
-    /// The partitions, those that were served least recently first.
-    pub wanted: Vec<Wanted>,
+    slots: Vec<Option<Wanted>>,
+    free: Vec<u32>,
+    index: HashMap<(TopicKey, i32), u32>,
+    // In the order in which they are served.
+    ready: VecDeque<u32>,
+    wakeup: Arc<Wakeup>,
     next_epoch: i32,
-    index: HashMap<(TopicKey, i32), usize>,
     last_used: Instant,
 }
 
@@ -72,75 +110,159 @@ impl Session {
         Self {
             id,
             incremental: false,
-            wanted: Vec::new(),
-            next_epoch: 1,
+            slots: Vec::new(),
+            free: Vec::new(),
             index: HashMap::new(),
+            ready: VecDeque::new(),
+            wakeup: Arc::default(),
+            next_epoch: 1,
             last_used: Instant::now(),
         }
     }
 
+    /// Whether no partition is wanted.
+    pub fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+
+    /// What wakes this fetch.
+    pub fn wakeup(&self) -> &Arc<Wakeup> {
+        &self.wakeup
+    }
+
+    /// What is wanted in a slot that [`Session::take_ready`] named.
+    pub fn wanted(&mut self, slot: u32) -> Option<&mut Wanted> {
+        self.slots.get_mut(slot as usize)?.as_mut()
+    }
+
+    /// The slots to be looked at, those that were served least recently first.
+    pub fn take_ready(&mut self) -> VecDeque<u32> {
+        for slot in self.wakeup.take_news() {
+            if let Some(watch) = self.wanted(slot).and_then(|wanted| wanted.watch.as_ref()) {
+                watch.heard();
+            }
+            self.set_ready(slot);
+        }
+        std::mem::take(&mut self.ready)
+    }
+
+    /// Takes the slots back that the next look is to see again; those not in `ready` are seen at their next news.
+    pub fn put_ready(&mut self, looked_at: &[u32], ready: VecDeque<u32>) {
+        for &slot in looked_at {
+            if let Some(wanted) = self.wanted(slot) {
+                wanted.ready = false;
+            }
+        }
+        for slot in ready {
+            self.set_ready(slot);
+        }
+    }
+
+    /// Moves slots behind all others that are ready, so that each has its turn where a response does not hold all.
+    pub fn served(&mut self, slots: &[u32]) {
+        let served: HashSet<u32> = slots.iter().copied().collect();
+        self.ready.retain(|slot| !served.contains(slot));
+        self.ready.extend(slots);
+    }
+
+    fn set_ready(&mut self, slot: u32) {
+        let Some(wanted) = self.wanted(slot) else {
+            return;
+        };
+        if !wanted.ready {
+            wanted.ready = true;
+            self.ready.push_back(slot);
+        }
+    }
+
+    /// Registers at those ready partitions where it is not registered yet. What was registered is to be looked at
+    /// (again): true where there is such.
+    pub fn watch(&mut self, partitions: &Partitions) -> bool {
+        let mut any = false;
+        for at in 0..self.ready.len() {
+            let slot = self.ready[at];
+            let Some(wanted) = self.slots[slot as usize].as_mut() else {
+                continue;
+            };
+            let partition = wanted.partition(partitions);
+            if let (None, Ok(partition)) = (&wanted.watch, partition) {
+                wanted.watch = Some(Watch::new(&partition, &self.wakeup, slot));
+                any = true;
+            }
+        }
+        any
+    }
+
     fn update(&mut self, request: &FetchRequest) {
+        let mut forgotten = HashSet::new();
         for topic in &request.forgotten_topics_data {
             let key = key(
                 request_uses_ids(&topic.topic_id),
                 &topic.topic,
                 topic.topic_id,
             );
-            for &index in &topic.partitions {
-                self.forget(&(key.clone(), index));
-            }
+            let places = topic.partitions.iter().map(|&index| (key.clone(), index));
+            forgotten.extend(places.filter_map(|place| self.index.remove(&place)));
         }
+        self.forget(forgotten);
         for topic in &request.topics {
             let key = key(
                 request_uses_ids(&topic.topic_id),
                 &topic.topic,
                 topic.topic_id,
             );
-            self.follow(topic, &key);
-        }
-    }
-
-    fn follow(&mut self, topic: &FetchTopic, key: &TopicKey) {
-        for partition in &topic.partitions {
-            let place = (key.clone(), partition.partition);
-            let at = *self.index.entry(place).or_insert(self.wanted.len());
-            let told = self.wanted.get(at).and_then(|wanted| wanted.told);
-            let wanted = Wanted {
-                topic: key.clone(),
-                index: partition.partition,
-                offset: partition.fetch_offset,
-                bytes_max: partition.partition_max_bytes,
-                leader_epoch: partition.current_leader_epoch,
-                told,
-            };
-            match self.wanted.get_mut(at) {
-                Some(known) => *known = wanted,
-                None => self.wanted.push(wanted),
+            for partition in &topic.partitions {
+                let slot = self.follow(partition, &key);
+                self.set_ready(slot);
             }
         }
     }
 
-    fn forget(&mut self, place: &(TopicKey, i32)) {
-        if let Some(at) = self.index.remove(place) {
-            self.wanted.remove(at);
-            self.reindex();
+    fn follow(&mut self, partition: &FetchPartition, key: &TopicKey) -> u32 {
+        let place = (key.clone(), partition.partition);
+        let slot = match self.index.get(&place) {
+            Some(&slot) => slot,
+            None => self.new_slot(place),
+        };
+        if let Some(wanted) = self.wanted(slot) {
+            wanted.offset = partition.fetch_offset;
+            wanted.bytes_max = partition.partition_max_bytes;
+            wanted.leader_epoch = partition.current_leader_epoch;
         }
+        slot
     }
 
-    /// Moves the first `served` partitions behind the others, so that each has its turn where the
-    /// response's size does not hold all.
-    pub fn rotate(&mut self, served: usize) {
-        if self.id != 0 && served > 0 && served < self.wanted.len() {
-            self.wanted.rotate_left(served);
-            self.reindex();
-        }
+    fn new_slot(&mut self, place: (TopicKey, i32)) -> u32 {
+        let wanted = Wanted {
+            topic: place.0.clone(),
+            index: place.1,
+            offset: 0,
+            bytes_max: 0,
+            leader_epoch: -1,
+            told: None,
+            watch: None,
+            ready: false,
+        };
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                self.slots[slot as usize] = Some(wanted);
+                slot
+            }
+            None => {
+                self.slots.push(Some(wanted));
+                self.slots.len() as u32 - 1
+            }
+        };
+        self.index.insert(place, slot);
+        slot
     }
 
-    fn reindex(&mut self) {
-        let places = self.wanted.iter().enumerate();
-        self.index = places
-            .map(|(at, wanted)| ((wanted.topic.clone(), wanted.index), at))
-            .collect();
+    fn forget(&mut self, slots: HashSet<u32>) {
+        self.ready.retain(|slot| !slots.contains(slot));
+        for slot in slots {
+            self.slots[slot as usize] = None;
+            self.free.push(slot);
+        }
     }
 }
 

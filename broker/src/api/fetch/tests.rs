@@ -1,0 +1,238 @@
+//! What a fetch session sees of partitions that change, through the handler of a broker without listeners.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use milena_log::BatchToAppend;
+use milena_metadata::{DeleteTopics, TopicReference};
+use milena_protocol::api::fetch::{
+    FetchForgottenTopic, FetchPartition, FetchRequest, FetchResponse, FetchTopic,
+};
+use milena_protocol::records::{BatchBuilder, BatchHeader, BatchOptions};
+use milena_protocol::{ErrorCode, Str};
+
+use super::handle;
+use crate::api::tests::{broker, context, create_with};
+use crate::broker::Broker;
+
+const TOPIC: &str = "t";
+/// Names topics by name.
+const VERSION: i16 = 12;
+/// Longer than any test takes: whoever waits so long was not woken.
+const FOR_EVER: Duration = Duration::from_secs(20);
+
+/// A client of one session.
+struct Client {
+    broker: Arc<Broker>,
+    id: i32,
+    epoch: i32,
+    bytes_max: i32,
+}
+
+impl Client {
+    fn new(broker: &Arc<Broker>) -> Self {
+        Self {
+            broker: broker.clone(),
+            id: 0,
+            epoch: 0,
+            bytes_max: i32::MAX,
+        }
+    }
+
+    /// Fetches `changed` (partitions with their offsets) as the session's next step.
+    async fn fetch(&mut self, changed: &[(i32, i64)], wait: Duration) -> FetchResponse {
+        let mut request = self.request(changed, wait);
+        self.send(&mut request).await
+    }
+
+    fn request(&self, changed: &[(i32, i64)], wait: Duration) -> FetchRequest {
+        let partition = |&(partition, fetch_offset): &(i32, i64)| FetchPartition {
+            partition,
+            fetch_offset,
+            partition_max_bytes: i32::MAX,
+            current_leader_epoch: -1,
+            ..Default::default()
+        };
+        FetchRequest {
+            max_wait_ms: wait.as_millis() as i32,
+            min_bytes: 1,
+            max_bytes: self.bytes_max,
+            topics: vec![FetchTopic {
+                topic: Str::from(TOPIC),
+                partitions: changed.iter().map(partition).collect(),
+                ..Default::default()
+            }],
+            ..Default::default()
+        }
+    }
+
+    async fn send(&mut self, request: &mut FetchRequest) -> FetchResponse {
+        (request.session_id, request.session_epoch) = (self.id, self.epoch);
+        let (response, _) = handle(&self.broker, &context(VERSION), request.clone()).await;
+        assert_eq!(response.error_code, ErrorCode::None);
+        (self.id, self.epoch) = (response.session_id, self.epoch + 1);
+        response
+    }
+}
+
+/// The partitions that an answer names, with their errors.
+fn named(response: &FetchResponse) -> Vec<(i32, ErrorCode)> {
+    let topics = response.responses.iter();
+    let partitions = topics.flat_map(|topic| &topic.partitions);
+    let mut named: Vec<_> = partitions
+        .map(|partition| (partition.partition_index, partition.error_code))
+        .collect();
+    named.sort_unstable_by_key(|(index, _)| *index);
+    named
+}
+
+fn ok(indexes: &[i32]) -> Vec<(i32, ErrorCode)> {
+    indexes.iter().map(|&i| (i, ErrorCode::None)).collect()
+}
+
+async fn append(broker: &Broker, index: i32) {
+    let mut builder = BatchBuilder::new(BatchOptions::default());
+    builder.push(1, None, Some(b"value"), &[]).unwrap();
+    let body = builder.finish().unwrap();
+    let header = BatchHeader::parse(&body).unwrap();
+    let partition = broker.partitions().partition(TOPIC, index).unwrap();
+    let batches = vec![BatchToAppend { header, body }];
+    partition.append(batches, 1, broker.now_ms()).await.unwrap();
+}
+
+/// A broker with a topic of so many partitions, and a client that was told of all.
+async fn following(dir: &std::path::Path, partitions: i32) -> (Arc<Broker>, Client) {
+    let broker = broker(dir).await;
+    create_with(&broker, TOPIC, partitions).await;
+    let mut client = Client::new(&broker);
+    let all: Vec<_> = (0..partitions).map(|index| (index, 0)).collect();
+    let first = client.fetch(&all, Duration::ZERO).await;
+    assert_eq!(named(&first).len(), partitions as usize);
+    (broker, client)
+}
+
+#[tokio::test]
+async fn an_answer_names_only_what_has_news() {
+    let dir = tempfile::tempdir().unwrap();
+    let (broker, mut client) = following(dir.path(), 50).await;
+    assert_eq!(named(&client.fetch(&[], Duration::ZERO).await), ok(&[]));
+    append(&broker, 7).await;
+    append(&broker, 31).await;
+    let news = client.fetch(&[], Duration::ZERO).await;
+    assert_eq!(named(&news), ok(&[7, 31]));
+    // Served to their ends, they are silent again.
+    let then = client.fetch(&[(7, 1), (31, 1)], Duration::ZERO).await;
+    assert_eq!(named(&then), ok(&[]));
+}
+
+#[tokio::test]
+async fn a_waiting_session_is_woken_by_any_of_its_partitions() {
+    let dir = tempfile::tempdir().unwrap();
+    let (broker, mut client) = following(dir.path(), 20).await;
+    for index in [19, 0, 11] {
+        let waiting = tokio::spawn(async move {
+            let answer = client.fetch(&[], FOR_EVER).await;
+            (client, answer)
+        });
+        tokio::task::yield_now().await;
+        append(&broker, index).await;
+        let answered = tokio::time::timeout(FOR_EVER / 2, waiting).await;
+        let (back, answer) = answered.expect("it was not woken").unwrap();
+        client = back;
+        assert_eq!(named(&answer), ok(&[index]));
+        client.fetch(&[(index, 1)], Duration::ZERO).await;
+    }
+}
+
+#[tokio::test]
+async fn a_fetch_without_a_session_is_woken_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let (broker, client) = following(dir.path(), 3).await;
+    let mut request = client.request(&[(0, 0), (1, 0)], FOR_EVER);
+    request.session_epoch = -1;
+    let serving = broker.clone();
+    let waiting = tokio::spawn(async move {
+        let (answer, _) = handle(&serving, &context(VERSION), request).await;
+        answer
+    });
+    tokio::task::yield_now().await;
+    append(&broker, 1).await;
+    let answered = tokio::time::timeout(FOR_EVER / 2, waiting).await;
+    let answer = answered.expect("it was not woken").unwrap();
+    assert_eq!(named(&answer), ok(&[0, 1]));
+}
+
+#[tokio::test]
+async fn each_partition_has_its_turn_where_an_answer_does_not_hold_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let (broker, mut client) = following(dir.path(), 3).await;
+    client.bytes_max = 1;
+    let mut ends = [0; 3];
+    for index in [0, 1, 2, 0, 1, 2] {
+        append(&broker, index).await;
+    }
+    let mut turns = Vec::new();
+    let mut changed = Vec::new();
+    for _ in 0..3 {
+        let answer = client.fetch(&changed, Duration::ZERO).await;
+        let filled = answer.responses[0].partitions.iter();
+        let filled: Vec<i32> = filled
+            .filter(|partition| partition.records.as_ref().is_some_and(|r| r.len() > 0))
+            .map(|partition| partition.partition_index)
+            .collect();
+        assert_eq!(filled.len(), 1, "one batch is all that fits");
+        ends[filled[0] as usize] += 1;
+        changed = vec![(filled[0], ends[filled[0] as usize])];
+        turns.extend(filled);
+    }
+    turns.sort_unstable();
+    assert_eq!(turns, [0, 1, 2]);
+}
+
+#[tokio::test]
+async fn a_forgotten_partition_is_not_answered() {
+    let dir = tempfile::tempdir().unwrap();
+    let (broker, mut client) = following(dir.path(), 3).await;
+    let mut request = client.request(&[], Duration::ZERO);
+    request.forgotten_topics_data = vec![FetchForgottenTopic {
+        topic: Str::from(TOPIC),
+        partitions: vec![0, 2],
+        ..Default::default()
+    }];
+    client.send(&mut request).await;
+    for index in 0..3 {
+        append(&broker, index).await;
+    }
+    assert_eq!(named(&client.fetch(&[], Duration::ZERO).await), ok(&[1]));
+}
+
+#[tokio::test]
+async fn a_new_log_start_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let (broker, mut client) = following(dir.path(), 2).await;
+    append(&broker, 0).await;
+    client.fetch(&[], Duration::ZERO).await;
+    client.fetch(&[(0, 1)], Duration::ZERO).await;
+    let partition = broker.partitions().partition(TOPIC, 0).unwrap();
+    let deleted = broker.partitions().delete_records_before(&partition, 1);
+    assert_eq!(deleted.await.unwrap(), 1);
+    let answer = client.fetch(&[], Duration::ZERO).await;
+    assert_eq!(named(&answer), ok(&[0]));
+    assert_eq!(answer.responses[0].partitions[0].log_start_offset, 1);
+}
+
+#[tokio::test]
+async fn a_topic_made_anew_under_its_name_is_followed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (broker, mut client) = following(dir.path(), 1).await;
+    let topics = vec![TopicReference::Name(TOPIC.to_owned())];
+    broker.change(DeleteTopics { topics }).await.unwrap();
+    let gone = client.fetch(&[], FOR_EVER).await;
+    assert_eq!(named(&gone), [(0, ErrorCode::UnknownTopicOrPartition)]);
+    create_with(&broker, TOPIC, 1).await;
+    append(&broker, 0).await;
+    assert_eq!(named(&client.fetch(&[], FOR_EVER).await), ok(&[0]));
+    client.fetch(&[(0, 1)], Duration::ZERO).await;
+    append(&broker, 0).await;
+    assert_eq!(named(&client.fetch(&[], FOR_EVER).await), ok(&[0]));
+}
