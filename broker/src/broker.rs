@@ -371,4 +371,4 @@ fn groups(parts: &Parts) -> Groups {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -20,13 +20,13 @@ use crate::group::host::GroupHost;
 use crate::partition::intake::{self, Intake};
 use crate::server::assemble_alone;
 
-async fn broker(dir: &Path) -> Arc<Broker> {
+pub(crate) async fn broker(dir: &Path) -> Arc<Broker> {
     let dir = dir.display().to_string();
     let set = [("log.dirs", dir.as_str()), ("num.partitions", "2")];
     assemble_alone(Sources::of(&set).load().unwrap().0).await
 }
 
-fn context(version: i16) -> RequestContext {
+pub(crate) fn context(version: i16) -> RequestContext {
     RequestContext {
         version,
         client_id: Str::from("test"),
