@@ -55,6 +55,21 @@ async fn create(broker: &Broker, version: i16, name: &str) -> (ErrorCode, i32, i
     )
 }
 
+/// Creates a topic of so many partitions.
+pub(crate) async fn create_with(broker: &Broker, name: &str, num_partitions: i32) {
+    let request = CreateTopicsRequest {
+        topics: vec![CreatableTopic {
+            name: Str::from(name),
+            num_partitions,
+            replication_factor: 1,
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    let response = create_topics::handle(broker, &context(7), request).await;
+    assert_eq!(response.topics[0].error_code, ErrorCode::None);
+}
+
 /// ListOffsets 0 of the only topic's first partition.
 async fn offsets_before(broker: &Broker, timestamp: i64, max_num_offsets: i32) -> Vec<i64> {
     let partition = ListOffsetsPartition {

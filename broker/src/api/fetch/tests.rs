@@ -12,8 +12,8 @@ use milena_protocol::records::{BatchBuilder, BatchHeader, BatchOptions};
 use milena_protocol::{ErrorCode, Str};
 
 use super::handle;
-use crate::api::tests::{broker, context, create_with};
 use crate::broker::Broker;
+use crate::broker::tests::{broker, context, create_with};
 
 const TOPIC: &str = "t";
 /// Names topics by name.
