@@ -1,5 +1,7 @@
 //! What can be asked of the quorum, and what it answers. Both travel between brokers, so both are plain data.
 
+mod replicas;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -8,7 +10,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::configs::ConfigResource;
 use crate::names::{BrokerId, DirectoryId, IncarnationId, TopicId, TopicName};
-use crate::record::{Endpoint, LastEnd};
+use crate::record::{Endpoint, LastEnd, PartitionRecord};
+
+pub use replicas::{
+    AlterPartition, AlterPartitionReassignments, AssignDirectories, ChangeBrokers, ElectLeaders,
+    ElectedLeader, ElectionKind, IsrProposal, LoseDirectories, UnregisterBroker, WantedReplicas,
+};
 
 /// A refusal: Kafka's code for the client, a sentence for the person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -71,7 +78,7 @@ pub struct RegisterBroker {
     pub fenced: bool,
 }
 
-/// Fences, unfences or drains a broker in its present life.
+/// Fences, unfences, drains or begins to stop a broker in its present life.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChangeBroker {
     /// Whose.
@@ -80,8 +87,10 @@ pub struct ChangeBroker {
     pub epoch: i64,
     /// The new state, or `None` to leave it.
     pub fenced: Option<bool>,
-    /// The new state, or `None` to leave it.
+    /// The new state, or `None` to leave it. It outlasts this life: only this command ends it.
     pub draining: Option<bool>,
+    /// The new state, or `None` to leave it. It ends with this life.
+    pub stopping: Option<bool>,
 }
 
 /// One topic to create, as the client wrote it.
@@ -325,8 +334,22 @@ commands! {
     FoundCluster -> ();
     /// Starts a broker's life.
     RegisterBroker -> Registered;
-    /// Fences, unfences or drains a broker.
+    /// Fences, unfences, drains or begins to stop a broker.
     ChangeBroker -> ();
+    /// The same for several brokers.
+    ChangeBrokers -> Vec<Result<(), Refusal>>;
+    /// Removes a broker.
+    UnregisterBroker -> ();
+    /// Assigns replicas to log directories.
+    AssignDirectories -> Vec<Result<(), Refusal>>;
+    /// Takes log directories out of service.
+    LoseDirectories -> ();
+    /// Proposes ISRs.
+    AlterPartition -> Vec<Result<PartitionRecord, Refusal>>;
+    /// Starts, replaces and cancels reassignments.
+    AlterPartitionReassignments -> Vec<Result<(), Refusal>>;
+    /// Elects leaders.
+    ElectLeaders -> Vec<ElectedLeader>;
     /// Creates topics.
     CreateTopics -> Vec<Result<CreatedTopic, Refusal>>;
     /// Deletes topics.

@@ -91,6 +91,12 @@ pub trait ConfigRules: Send + Sync {
     /// another type, to which nothing can be appended.
     fn list_default(&self, kind: ResourceKind, key: &str) -> Option<String>;
 
+    /// The value in effect where neither the resource nor the cluster sets one: from the broker's start, or the
+    /// key's own default. `None` for a key that nobody knows.
+    fn default_value(&self, _kind: ResourceKind, _key: &str) -> Option<String> {
+        None
+    }
+
     /// Whether all of a resource's own values go together.
     fn check_together(
         &self,

@@ -2,8 +2,13 @@
 
 mod brokers;
 mod configs;
+mod directories;
+mod isr;
+mod leaders;
 mod partitions;
 mod producer_ids;
+mod reassignment;
+mod settle;
 mod topics;
 
 use milena_protocol::ErrorCode;
@@ -35,37 +40,56 @@ pub fn decide(
     rules: &dyn ConfigRules,
 ) -> Result<Decision, Refusal> {
     let mut draft = Draft::on(image);
-    let outcome = match command {
-        Command::FoundCluster(found) => Outcome::FoundCluster(found_cluster(&mut draft, found)?),
-        Command::RegisterBroker(broker) => {
-            Outcome::RegisterBroker(brokers::register(&mut draft, broker)?)
-        }
-        Command::ChangeBroker(change) => {
-            Outcome::ChangeBroker(brokers::change(&mut draft, change)?)
-        }
-        Command::CreateTopics(create) => {
-            Outcome::CreateTopics(topics::create(&mut draft, create, rules)?)
-        }
-        Command::DeleteTopics(delete) => Outcome::DeleteTopics(topics::delete(&mut draft, delete)),
-        Command::CreatePartitions(create) => {
-            Outcome::CreatePartitions(partitions::create(&mut draft, create)?)
-        }
-        Command::AlterConfigs(alter) => {
-            Outcome::AlterConfigs(configs::alter(&mut draft, alter, rules))
-        }
-        Command::IncrementalAlterConfigs(alter) => {
-            Outcome::IncrementalAlterConfigs(configs::alter_incrementally(&mut draft, alter, rules))
-        }
-        Command::AllocateProducerIds(ask) => {
-            Outcome::AllocateProducerIds(producer_ids::allocate(&mut draft, ask)?)
-        }
-        Command::SetFeatures(set) => Outcome::SetFeatures(set_features(&mut draft, set)?),
-    };
+    let outcome = outcome(&mut draft, command, rules)?;
     let records = match validates_only(command) {
         true => Vec::new(),
         false => draft.records,
     };
     Ok(Decision { records, outcome })
+}
+
+fn outcome(
+    draft: &mut Draft,
+    command: &Command,
+    rules: &dyn ConfigRules,
+) -> Result<Outcome, Refusal> {
+    Ok(match command {
+        Command::FoundCluster(ask) => Outcome::FoundCluster(found_cluster(draft, ask)?),
+        Command::RegisterBroker(ask) => {
+            Outcome::RegisterBroker(brokers::register(draft, ask, rules)?)
+        }
+        Command::ChangeBroker(ask) => Outcome::ChangeBroker(brokers::change(draft, ask, rules)?),
+        Command::ChangeBrokers(ask) => {
+            Outcome::ChangeBrokers(brokers::change_all(draft, ask, rules))
+        }
+        Command::UnregisterBroker(ask) => {
+            Outcome::UnregisterBroker(brokers::unregister(draft, ask)?)
+        }
+        Command::AssignDirectories(ask) => {
+            Outcome::AssignDirectories(directories::assign(draft, ask, rules)?)
+        }
+        Command::LoseDirectories(ask) => {
+            Outcome::LoseDirectories(directories::lose(draft, ask, rules)?)
+        }
+        Command::AlterPartition(ask) => Outcome::AlterPartition(isr::alter(draft, ask, rules)?),
+        Command::AlterPartitionReassignments(ask) => {
+            Outcome::AlterPartitionReassignments(reassignment::alter(draft, ask, rules)?)
+        }
+        Command::ElectLeaders(ask) => Outcome::ElectLeaders(leaders::elect(draft, ask, rules)),
+        Command::CreateTopics(ask) => Outcome::CreateTopics(topics::create(draft, ask, rules)?),
+        Command::DeleteTopics(ask) => Outcome::DeleteTopics(topics::delete(draft, ask)),
+        Command::CreatePartitions(ask) => {
+            Outcome::CreatePartitions(partitions::create(draft, ask, rules)?)
+        }
+        Command::AlterConfigs(ask) => Outcome::AlterConfigs(configs::alter(draft, ask, rules)),
+        Command::IncrementalAlterConfigs(ask) => {
+            Outcome::IncrementalAlterConfigs(configs::alter_incrementally(draft, ask, rules))
+        }
+        Command::AllocateProducerIds(ask) => {
+            Outcome::AllocateProducerIds(producer_ids::allocate(draft, ask)?)
+        }
+        Command::SetFeatures(ask) => Outcome::SetFeatures(set_features(draft, ask)?),
+    })
 }
 
 fn validates_only(command: &Command) -> bool {

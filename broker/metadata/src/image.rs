@@ -13,11 +13,15 @@ use imbl::{OrdMap, Vector};
 pub use apply::Mismatch;
 
 use crate::configs::ResourceKind;
+use crate::election;
 use crate::names::{BrokerId, PartitionId, TopicId, TopicName};
-use crate::record::{BrokerRecord, Replica};
+use crate::record::{BrokerRecord, Elected, LeaseRecord, Reassignment, Replica};
 
 /// A broker's registration, with its present state.
 pub type Broker = BrokerRecord;
+
+/// A stop lease that is out.
+pub type Lease = LeaseRecord;
 
 /// A resource's own keys and values.
 pub type Configs = BTreeMap<Arc<str>, Arc<str>>;
@@ -64,9 +68,9 @@ impl Topic {
 /// A partition's state; see [`crate::PartitionRecord`] for the fields.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Partition {
-    /// Its replicas, the preferred leader first.
+    /// Its replicas, the preferred leader first; those that a reassignment adds come last.
     pub replicas: Vec<Replica>,
-    /// Those in sync.
+    /// Those in sync, in the order of the replicas.
     pub isr: Vec<BrokerId>,
     /// Those out of sync that hold every committed record.
     pub elr: Vec<BrokerId>,
@@ -78,6 +82,10 @@ pub struct Partition {
     pub leader_epoch: i32,
     /// Grows by one with each change.
     pub partition_epoch: i32,
+    /// How the leader was found.
+    pub elected: Elected,
+    /// Where it is going.
+    pub reassignment: Option<Reassignment>,
 }
 
 impl Partition {
@@ -85,9 +93,29 @@ impl Partition {
     pub fn brokers(&self) -> impl Iterator<Item = BrokerId> {
         self.replicas.iter().map(|replica| replica.broker)
     }
+
+    /// Whether a broker has a replica.
+    pub fn hosts(&self, broker: BrokerId) -> bool {
+        self.brokers().any(|replica| replica == broker)
+    }
+
+    /// The brokers that it is to have: those of today, or those that a reassignment leads to. The preferred
+    /// leader first.
+    pub fn target(&self) -> Vec<BrokerId> {
+        match &self.reassignment {
+            Some(reassignment) => reassignment.to.clone(),
+            None => self.brokers().collect(),
+        }
+    }
+
+    /// The in-sync replicas that writes need, where the topic says `configured`: no more than there are. Below
+    /// it the high watermark must not advance.
+    pub fn min_isr(&self, configured: usize) -> usize {
+        election::min_isr(configured, self.replicas.len(), self.reassignment.as_ref())
+    }
 }
 
-/// What a broker carries: the measure of even placement.
+/// What a broker carries once every reassignment is done: the measure of even placement.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Load {
     /// Replicas assigned to it.
@@ -111,6 +139,7 @@ pub struct Image {
     configs: OrdMap<ResourceKind, OrdMap<Arc<str>, Arc<Configs>>>,
     next_producer_id: i64,
     features: OrdMap<Arc<str>, i16>,
+    leases: OrdMap<BrokerId, Lease>,
 }
 
 impl Image {
@@ -196,6 +225,16 @@ impl Image {
             .into_iter()
             .flat_map(|resources| resources.iter())
             .map(|(name, configs)| (name, &**configs))
+    }
+
+    /// The stop lease of a broker.
+    pub fn lease(&self, id: BrokerId) -> Option<&Lease> {
+        self.leases.get(&id)
+    }
+
+    /// All stop leases that are out, by broker.
+    pub fn leases(&self) -> impl ExactSizeIterator<Item = &Lease> {
+        self.leases.values()
     }
 
     /// The first producer id that nobody owns.

@@ -14,13 +14,16 @@ mod features;
 mod image;
 mod names;
 pub mod placement;
+mod policy;
 mod record;
 
 pub use command::{
-    AllocateProducerIds, AlterConfigs, ChangeBroker, Command, ConfigChange, ConfigOperation,
+    AllocateProducerIds, AlterConfigs, AlterPartition, AlterPartitionReassignments,
+    AssignDirectories, ChangeBroker, ChangeBrokers, Command, ConfigChange, ConfigOperation,
     ConfigValues, CreatePartitions, CreateTopics, CreatedTopic, DeleteTopics, DeletedTopic,
-    FoundCluster, IncrementalAlterConfigs, NewPartitions, NewTopic, Outcome, ProducerIdBlock,
-    Refusal, RegisterBroker, Registered, Request, SetFeatures, TopicReference,
+    ElectLeaders, ElectedLeader, ElectionKind, FoundCluster, IncrementalAlterConfigs, IsrProposal,
+    LoseDirectories, NewPartitions, NewTopic, Outcome, ProducerIdBlock, Refusal, RegisterBroker,
+    Registered, Request, SetFeatures, TopicReference, UnregisterBroker, WantedReplicas,
 };
 pub use configs::{ConfigResource, ConfigRules, NoConfigRules, ResourceKind};
 pub use decide::{
@@ -28,13 +31,17 @@ pub use decide::{
     decide,
 };
 pub use features::{SUPPORTED_FEATURES, SupportedFeature};
-pub use image::{Broker, Configs, Image, Load, Mismatch, Partition, Position, Topic};
+pub use image::{Broker, Configs, Image, Lease, Load, Mismatch, Partition, Position, Topic};
 pub use names::{
     BrokerId, DirectoryId, IncarnationId, NameError, PartitionId, TOPIC_NAME_LENGTH_MAX, TopicId,
     TopicName,
 };
+pub use policy::{
+    PLACEMENT_LEADER_RACK, PLACEMENT_NODE_SPREAD, PLACEMENT_POOLS, PLACEMENT_RACK_SPREAD,
+    PLACEMENT_RACKS, TopicPolicy,
+};
 pub use record::{
-    BrokerRecord, BrokerStateRecord, ClusterRecord, ConfigRecord, Endpoint, FeatureRecord, LastEnd,
-    PartitionRecord, ProducerIdsRecord, Record, RecordError, Replica, TopicRecord,
-    TopicRemovedRecord,
+    BrokerRecord, BrokerRemovedRecord, BrokerStateRecord, ClusterRecord, ConfigRecord, Elected,
+    Endpoint, FeatureRecord, LastEnd, LeaseEndedRecord, LeaseRecord, PartitionRecord,
+    ProducerIdsRecord, Reassignment, Record, RecordError, Replica, TopicRecord, TopicRemovedRecord,
 };

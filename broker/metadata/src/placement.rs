@@ -40,6 +40,16 @@ pub enum NodeSpread {
     Preferred,
 }
 
+/// Whether the replicas of a partition must be spread evenly over racks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum RackSpread {
+    /// As evenly as the brokers allow.
+    #[default]
+    Preferred,
+    /// No rack that may be used has two replicas more than another: a wish that needs it is refused.
+    Required,
+}
+
 /// What is wished for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Wish {
@@ -55,6 +65,8 @@ pub struct Wish {
     pub leader_rack: Option<Arc<str>>,
     /// Whether replicas of a partition may share a node.
     pub node_spread: NodeSpread,
+    /// Whether replicas of a partition may be unevenly spread over racks.
+    pub rack_spread: RackSpread,
 }
 
 /// The brokers of each partition, the preferred leader first.

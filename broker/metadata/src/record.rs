@@ -4,16 +4,20 @@
 //! | --- | --- | --- |
 //! | `cluster` | 1 | the cluster's id, once |
 //! | `broker` | 1 | one life of a broker: epoch, incarnation, endpoints, node, rack, directories |
-//! | `broker_state` | 1 | that life is fenced, or draining |
+//! | `broker_state` | 1 | that life is fenced, draining, or stopping |
+//! | `broker_removed` | 1 | a broker is no longer part of the cluster, nor are its configs and lease |
 //! | `topic` | 1 | a topic's name and id; its partitions follow, from 0 |
 //! | `topic_removed` | 1 | a topic, its partitions and its configs are gone |
-//! | `partition` | 1 | all of a partition: replicas, ISR, ELR, leader, epochs |
+//! | `partition` | 1, 2 | all of a partition: replicas, ISR, ELR, leader, epochs; 2 while it is reassigned |
 //! | `config` | 1 | a value of a resource's config, or null where the default is back |
 //! | `producer_ids` | 1 | the next producer id that nobody owns |
 //! | `feature` | 1 | a feature's level in this cluster; 0 where it is off |
+//! | `lease` | 1 | a broker may stop: for which life, until when |
+//! | `lease_ended` | 1 | that life's lease is over |
 //!
 //! A reader skips fields that it doesn't know and refuses types and versions that it doesn't know: a field
-//! that may be ignored is added, anything else is a new version. Every version ever written stays readable.
+//! that may be ignored is added, anything else is a new version. A record is written in the oldest version that
+//! holds it. Every version ever written stays readable.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -83,9 +87,23 @@ pub struct BrokerRecord {
     pub last_end: LastEnd,
     /// Fenced: leads nothing and is in no ISR that can do without it.
     pub fenced: bool,
-    /// Draining: takes no new replicas and no leadership.
+    /// Draining: takes no new replicas and no leadership. It outlasts this life.
     #[serde(default)]
     pub draining: bool,
+    /// About to end this life in order: takes no leadership and joins no ISR.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub stopping: bool,
+}
+
+impl BrokerRecord {
+    /// Whether leaders are to be elsewhere where they can.
+    pub fn is_leaving(&self) -> bool {
+        self.draining || self.stopping
+    }
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// A change within one life of a broker.
@@ -99,6 +117,21 @@ pub struct BrokerStateRecord {
     pub fenced: bool,
     /// See [`BrokerRecord::draining`].
     pub draining: bool,
+    /// See [`BrokerRecord::stopping`].
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub stopping: bool,
+    /// The log directories that are online now; `None` where they are as they were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directories: Option<Vec<DirectoryId>>,
+}
+
+/// The end of a broker that will not come back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BrokerRemovedRecord {
+    /// Whose.
+    pub id: BrokerId,
+    /// Its last life; a record for another is a mismatch.
+    pub epoch: i64,
 }
 
 /// A topic; its partitions follow as records of their own.
@@ -126,6 +159,55 @@ pub struct Replica {
     pub directory: DirectoryId,
 }
 
+/// How a leader was found: what its log holds of the records that were committed before.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Elected {
+    /// From the ISR: all of them.
+    #[default]
+    InSync,
+    /// From the ELR: all of them (KIP-966).
+    Eligible,
+    /// The last known leader, after an unclean end of everybody in sync: perhaps not all (KIP-966).
+    LastKnown,
+    /// `unclean.leader.election.enable`, or a person's order: perhaps not all.
+    Unclean,
+}
+
+impl Elected {
+    /// Whether committed records may be lost.
+    pub fn may_lose(self) -> bool {
+        matches!(self, Self::LastKnown | Self::Unclean)
+    }
+
+    fn is_in_sync(&self) -> bool {
+        *self == Self::InSync
+    }
+}
+
+/// A partition on its way from one set of brokers to another. Until it is there, all of both host it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reassignment {
+    /// Its brokers before, the preferred leader first: what a cancelled reassignment goes back to.
+    pub from: Vec<BrokerId>,
+    /// Its brokers after, the preferred leader first.
+    pub to: Vec<BrokerId>,
+}
+
+impl Reassignment {
+    /// The brokers that join, in the order of the new set.
+    pub fn adding(&self) -> impl Iterator<Item = BrokerId> {
+        let joins = |id: &BrokerId| !self.from.contains(id);
+        self.to.iter().copied().filter(joins)
+    }
+
+    /// The brokers that leave, in the order of the old set.
+    pub fn removing(&self) -> impl Iterator<Item = BrokerId> {
+        let leaves = |id: &BrokerId| !self.to.contains(id);
+        self.from.iter().copied().filter(leaves)
+    }
+}
+
 /// All of a partition's state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartitionRecord {
@@ -133,11 +215,13 @@ pub struct PartitionRecord {
     pub topic: TopicId,
     /// Its number; new ones come in order, without a gap.
     pub partition: PartitionId,
-    /// Its replicas, the preferred leader first.
+    /// Its replicas, the preferred leader first; those that a reassignment adds come last.
     pub replicas: Vec<Replica>,
-    /// Those in sync.
+    /// Those in sync, in the order of the replicas. None of them is fenced while there is a leader. Empty only
+    /// after an unclean end of the last.
     pub isr: Vec<BrokerId>,
-    /// Those out of sync that hold every committed record (KIP-966).
+    /// Those out of sync that hold every committed record (KIP-966). While there are any, the ISR is below
+    /// `min.insync.replicas` and the high watermark must not advance.
     #[serde(default)]
     pub elr: Vec<BrokerId>,
     /// The leader, or none while nobody may lead.
@@ -149,6 +233,27 @@ pub struct PartitionRecord {
     pub leader_epoch: i32,
     /// Grows by one with each record of this partition.
     pub partition_epoch: i32,
+    /// How the leader was found; while there is none, how the last one was.
+    #[serde(default, skip_serializing_if = "Elected::is_in_sync")]
+    pub elected: Elected,
+    /// Where it is going.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reassignment: Option<Reassignment>,
+}
+
+impl PartitionRecord {
+    /// Software that knows no reassignments would take all replicas for wanted ones.
+    fn version(&self) -> u16 {
+        1 + u16::from(self.reassignment.is_some())
+    }
+
+    pub(crate) fn brokers(&self) -> impl Iterator<Item = BrokerId> {
+        self.replicas.iter().map(|replica| replica.broker)
+    }
+
+    pub(crate) fn hosts(&self, broker: BrokerId) -> bool {
+        self.brokers().any(|replica| replica == broker)
+    }
 }
 
 /// One key of a resource's config.
@@ -181,6 +286,26 @@ pub struct FeatureRecord {
     pub name: Arc<str>,
     /// Its level; 0 where it is off.
     pub level: i16,
+}
+
+/// A broker's life may end: the stop lease.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseRecord {
+    /// Whose.
+    pub broker: BrokerId,
+    /// The life that may end.
+    pub incarnation: IncarnationId,
+    /// When it is over if that life goes on, in milliseconds since 1970.
+    pub expires_ms: i64,
+}
+
+/// The end of a lease.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseEndedRecord {
+    /// Whose.
+    pub broker: BrokerId,
+    /// The life that it was for; a record for another is a mismatch.
+    pub incarnation: IncarnationId,
 }
 
 /// Why a record could not be read.
@@ -221,8 +346,13 @@ struct Tagged<'a, T> {
     body: &'a T,
 }
 
+/// The oldest version that holds the record: the newest, where the type does not say.
+fn oldest<T>(body: &T, newest: u16, version: Option<fn(&T) -> u16>) -> u16 {
+    version.map_or(newest, |version| version(body))
+}
+
 macro_rules! records {
-    ($($(#[$doc:meta])* $variant:ident($body:ident) = $kind:literal, $version:literal;)*) => {
+    ($($(#[$doc:meta])* $variant:ident($body:ident) = $kind:literal, $newest:literal $(by $version:path)?;)*) => {
         /// One fact about the cluster.
         #[derive(Debug, Clone, PartialEq, Eq)]
         pub enum Record {
@@ -234,7 +364,8 @@ macro_rules! records {
             pub fn write_json(&self, into: &mut Vec<u8>) {
                 match self {
                     $(Self::$variant(body) => {
-                        let tagged = Tagged { kind: $kind, version: $version, body };
+                        let version = oldest(body, $newest, None $(.or(Some($version as fn(&$body) -> u16)))?);
+                        let tagged = Tagged { kind: $kind, version, body };
                         serde_json::to_writer(into, &tagged).expect("records have string keys only");
                     })*
                 }
@@ -244,7 +375,7 @@ macro_rules! records {
             pub fn from_json(json: &[u8]) -> Result<Self, RecordError> {
                 let Envelope { kind, version } = serde_json::from_slice(json)?;
                 match (&*kind, version) {
-                    $(($kind, $version) => Ok(Self::$variant(serde_json::from_slice(json)?)),)*
+                    $(($kind, 1..=$newest) => Ok(Self::$variant(serde_json::from_slice(json)?)),)*
                     _ => Err(RecordError::Newer {
                         kind: kind.into_owned(),
                         version,
@@ -267,18 +398,24 @@ records! {
     Cluster(ClusterRecord) = "cluster", 1;
     /// One life of a broker.
     Broker(BrokerRecord) = "broker", 1;
-    /// That life is fenced, or draining.
+    /// That life is fenced, draining, or stopping.
     BrokerState(BrokerStateRecord) = "broker_state", 1;
+    /// A broker is no longer part of the cluster.
+    BrokerRemoved(BrokerRemovedRecord) = "broker_removed", 1;
     /// A topic.
     Topic(TopicRecord) = "topic", 1;
     /// The end of a topic.
     TopicRemoved(TopicRemovedRecord) = "topic_removed", 1;
     /// All of a partition's state.
-    Partition(PartitionRecord) = "partition", 1;
+    Partition(PartitionRecord) = "partition", 2 by PartitionRecord::version;
     /// One key of a resource's config.
     Config(ConfigRecord) = "config", 1;
     /// A block of producer ids was given away.
     ProducerIds(ProducerIdsRecord) = "producer_ids", 1;
     /// A feature's level.
     Feature(FeatureRecord) = "feature", 1;
+    /// A broker may stop.
+    Lease(LeaseRecord) = "lease", 1;
+    /// A lease is over.
+    LeaseEnded(LeaseEndedRecord) = "lease_ended", 1;
 }

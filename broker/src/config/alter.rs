@@ -42,6 +42,17 @@ impl ConfigRules for BrokerConfig {
         Some(value.unwrap_or_default())
     }
 
+    /// What the start says, for a key that a topic inherits from the broker.
+    fn default_value(&self, kind: ResourceKind, key: &str) -> Option<String> {
+        match kind {
+            ResourceKind::Topic => {
+                let setting = topic_settings().find(|setting| setting.name == key)?;
+                topic::inherited(setting, &self.layers).map(String::from)
+            }
+            _ => self.layers.get(key).map(str::to_owned),
+        }
+    }
+
     fn check_together(
         &self,
         kind: ResourceKind,

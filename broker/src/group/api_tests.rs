@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use milena_metadata::{
-    Image, PartitionId, PartitionRecord, Record, TopicId, TopicName, TopicRecord,
+    Elected, Image, PartitionId, PartitionRecord, Record, TopicId, TopicName, TopicRecord,
 };
 use milena_protocol::Str;
 use milena_protocol::api::describe_groups::DescribeGroupsRequest;
@@ -82,6 +82,8 @@ fn add_topic(image: &mut Image, id: TopicId) {
         last_leader: None,
         leader_epoch: 0,
         partition_epoch: 0,
+        elected: Elected::default(),
+        reassignment: None,
     };
     image.apply(&Record::Topic(topic)).unwrap();
     image.apply(&Record::Partition(partition)).unwrap();

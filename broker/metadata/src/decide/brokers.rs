@@ -1,23 +1,35 @@
-//! A broker's life: registered, fenced, unfenced, draining.
+//! A broker's life: registered, fenced, unfenced, draining, stopping, and at last removed.
 
 use milena_protocol::ErrorCode;
 
-use super::Draft;
-use crate::command::{ChangeBroker, Refusal, RegisterBroker, Registered};
-use crate::election::{self, Change};
-use crate::record::{BrokerRecord, BrokerStateRecord};
+use super::{Draft, settle};
+use crate::command::{
+    ChangeBroker, ChangeBrokers, Refusal, RegisterBroker, Registered, UnregisterBroker,
+};
+use crate::configs::ConfigRules;
+use crate::election::Turn;
+use crate::names::BrokerId;
+use crate::record::{BrokerRecord, BrokerRemovedRecord, BrokerStateRecord, LastEnd};
 
-/// Registrations are never forgotten, and every decision looks at all of them.
+/// Registrations are kept until a person removes them, and every decision looks at all of them.
 pub const BROKERS_MAX: usize = 1_000;
 
 /// Starts a new life, which ends the one before. Asking again in the same life is answered as the first time.
-pub(super) fn register(draft: &mut Draft, ask: &RegisterBroker) -> Result<Registered, Refusal> {
+///
+/// After an unclean end, or on new disks, the broker leaves every ISR and ELR. Whatever the end was, it leads
+/// nothing on in the epoch of the life before.
+pub(super) fn register(
+    draft: &mut Draft,
+    ask: &RegisterBroker,
+    rules: &dyn ConfigRules,
+) -> Result<Registered, Refusal> {
     let present = draft.image.broker(ask.id);
-    let known = present.is_some();
     if let Some(broker) = present.filter(|broker| broker.incarnation == ask.incarnation) {
         let epoch = broker.epoch;
         return Ok(Registered { epoch });
     }
+    let known = present.is_some();
+    let draining = present.is_some_and(|broker| broker.draining);
     if !known && draft.image.brokers().count() >= BROKERS_MAX {
         return Err(Refusal::new(
             ErrorCode::InvalidRegistration,
@@ -41,58 +53,112 @@ pub(super) fn register(draft: &mut Draft, ask: &RegisterBroker) -> Result<Regist
         software: ask.software.clone(),
         last_end: ask.last_end,
         fenced: ask.fenced,
-        draining: false,
+        draining,
+        stopping: false,
     });
     if known {
-        let change = match ask.fenced {
-            true => Change::Fenced,
-            false => Change::Restarted,
+        let unclean = matches!(ask.last_end, LastEnd::Unclean | LastEnd::None);
+        let turn = Turn {
+            restarted: vec![ask.id],
+            unclean: unclean.then_some(ask.id).into_iter().collect(),
         };
-        decide_partitions(draft, ask.id, change);
+        settle::hosted(draft, rules, &[ask.id], &turn);
     }
     Ok(Registered { epoch })
 }
 
-/// Changes a broker's state in its present life, and with it who leads.
-pub(super) fn change(draft: &mut Draft, ask: &ChangeBroker) -> Result<(), Refusal> {
+/// Changes one broker's state in its present life, and with it who leads.
+pub(super) fn change(
+    draft: &mut Draft,
+    ask: &ChangeBroker,
+    rules: &dyn ConfigRules,
+) -> Result<(), Refusal> {
+    if record_change(draft, ask)? {
+        settle::hosted(draft, rules, &[ask.id], &Turn::default());
+    }
+    Ok(())
+}
+
+/// As [`change`], for several at once: leaders move once, and never to one that is fenced by the same command.
+pub(super) fn change_all(
+    draft: &mut Draft,
+    ask: &ChangeBrokers,
+    rules: &dyn ConfigRules,
+) -> Vec<Result<(), Refusal>> {
+    let mut changed = Vec::new();
+    let mut record = |change: &ChangeBroker| {
+        if record_change(draft, change)? {
+            changed.push(change.id);
+        }
+        Ok(())
+    };
+    let answers = ask.changes.iter().map(&mut record).collect();
+    settle::hosted(draft, rules, &changed, &Turn::default());
+    answers
+}
+
+/// Whether the broker's state is another than before.
+fn record_change(draft: &mut Draft, ask: &ChangeBroker) -> Result<bool, Refusal> {
     let broker = present(draft, ask.id, ask.epoch)?;
+    let before = (broker.fenced, broker.draining, broker.stopping);
     let fenced = ask.fenced.unwrap_or(broker.fenced);
     let draining = ask.draining.unwrap_or(broker.draining);
-    let (fenced_before, draining_before) = (broker.fenced, broker.draining);
-    if (fenced, draining) == (fenced_before, draining_before) {
-        return Ok(());
+    let stopping = ask.stopping.unwrap_or(broker.stopping);
+    if (fenced, draining, stopping) == before {
+        return Ok(false);
     }
     draft.push(BrokerStateRecord {
         id: ask.id,
         epoch: ask.epoch,
         fenced,
         draining,
+        stopping,
+        directories: None,
     });
-    match (fenced_before, fenced) {
-        (false, true) => decide_partitions(draft, ask.id, Change::Fenced),
-        (true, false) => decide_partitions(draft, ask.id, Change::Unfenced),
-        _ => {}
+    Ok(true)
+}
+
+/// Removes a broker that is gone for good: stopped, and without a replica (API 64).
+pub(super) fn unregister(draft: &mut Draft, ask: &UnregisterBroker) -> Result<(), Refusal> {
+    let id = ask.id;
+    let refuse = |message: String| Err(Refusal::new(ErrorCode::InvalidRequest, message));
+    let Some(broker) = draft.image.broker(id) else {
+        return Err(unregistered(id));
+    };
+    if !broker.fenced {
+        return refuse(format!(
+            "Broker {id} is running: stop it first, then unregister it."
+        ));
     }
+    let epoch = broker.epoch;
+    let hosted = draft.image.topics().flat_map(|topic| {
+        let here = topic.partitions().filter(|(_, p)| p.hosts(id));
+        here.map(|(number, _)| (topic.name.clone(), number))
+    });
+    let mut hosted = hosted.peekable();
+    if let Some((topic, partition)) = hosted.peek().cloned() {
+        let count = hosted.count();
+        return refuse(format!(
+            "Broker {id} still has {count} replica(s), of {topic}-{partition} first: move them to other brokers \
+             first (drain it)."
+        ));
+    }
+    drop(hosted);
+    draft.push(BrokerRemovedRecord { id, epoch });
     Ok(())
 }
 
-fn decide_partitions(draft: &mut Draft, broker: crate::BrokerId, change: Change) {
-    for record in election::after(&draft.image, broker, change) {
-        draft.push(record);
-    }
+fn unregistered(id: BrokerId) -> Refusal {
+    Refusal::new(
+        ErrorCode::BrokerIdNotRegistered,
+        format!("Broker {id} is not registered."),
+    )
 }
 
 /// The broker, if the life that asks is its present one.
-pub(super) fn present(
-    draft: &Draft,
-    id: crate::BrokerId,
-    epoch: i64,
-) -> Result<&BrokerRecord, Refusal> {
+pub(super) fn present(draft: &Draft, id: BrokerId, epoch: i64) -> Result<&BrokerRecord, Refusal> {
     match draft.image.broker(id) {
-        None => Err(Refusal::new(
-            ErrorCode::BrokerIdNotRegistered,
-            format!("Broker {id} is not registered."),
-        )),
+        None => Err(unregistered(id)),
         Some(broker) if broker.epoch != epoch => Err(Refusal::new(
             ErrorCode::StaleBrokerEpoch,
             format!(

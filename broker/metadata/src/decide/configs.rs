@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use milena_protocol::ErrorCode;
 
-use super::Draft;
+use super::{Draft, settle};
 use crate::command::{
     AlterConfigs, ConfigChange, ConfigOperation, IncrementalAlterConfigs, Refusal,
 };
 use crate::configs::{ConfigResource, ConfigRules, ResourceKind};
 use crate::image::Configs;
 use crate::names::BrokerId;
+use crate::policy::{MIN_INSYNC_REPLICAS, UNCLEAN_ELECTION};
 use crate::record::ConfigRecord;
 
 /// Bytes of a value, as in Kafka.
@@ -29,6 +30,7 @@ pub(super) fn alter(
         let after = replaced(wanted)?;
         check(resource, &before, &after, rules)?;
         record(draft, resource, &before, &after);
+        settle_policy(draft, resource, &before, &after, rules);
         Ok(())
     };
     ask.resources.iter().map(alter).collect()
@@ -46,6 +48,7 @@ pub(super) fn alter_incrementally(
         let after = changed(resource.kind, &before, changes, rules)?;
         check(resource, &before, &after, rules)?;
         record(draft, resource, &before, &after);
+        settle_policy(draft, resource, &before, &after, rules);
         Ok(())
     };
     ask.resources.iter().map(alter).collect()
@@ -242,5 +245,26 @@ fn record(draft: &mut Draft, resource: &ConfigResource, before: &Configs, after:
             key: key.clone(),
             value,
         });
+    }
+}
+
+/// A lower `min.insync.replicas` lets the high watermark move, so it ends what the ELR promises, in one entry with
+/// the change; and where anybody may lead, a leaderless partition need not wait.
+fn settle_policy(
+    draft: &mut Draft,
+    resource: &ConfigResource,
+    before: &Configs,
+    after: &Configs,
+    rules: &dyn ConfigRules,
+) {
+    let changes = |key: &&str| before.get(*key) != after.get(*key);
+    let policy = [MIN_INSYNC_REPLICAS, UNCLEAN_ELECTION];
+    if !policy.iter().any(changes) {
+        return;
+    }
+    match resource.kind {
+        ResourceKind::Topic => settle::topic(draft, rules, Some(&resource.name)),
+        ResourceKind::Broker if resource.name.is_empty() => settle::topic(draft, rules, None),
+        _ => {}
     }
 }

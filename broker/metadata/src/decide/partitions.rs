@@ -7,10 +7,12 @@ use milena_protocol::ErrorCode;
 use super::Draft;
 use super::topics::{duplicate, named_twice};
 use crate::command::{CreatePartitions, NewPartitions, Refusal};
+use crate::configs::ConfigRules;
+use crate::election;
 use crate::image::{Image, Topic};
-use crate::names::{BrokerId, DirectoryId, PartitionId, TopicId};
-use crate::placement::{self, PlacementRefusal, Wish};
-use crate::record::{PartitionRecord, Replica};
+use crate::names::{BrokerId, PartitionId, TopicId};
+use crate::placement::{self, NodeSpread, PlacementRefusal, Wish};
+use crate::record::{Elected, PartitionRecord, Replica};
 
 /// Partitions a request, as in Kafka: an entry of the quorum is decided and written whole.
 pub const PARTITIONS_PER_REQUEST_MAX: usize = 10_000;
@@ -21,6 +23,7 @@ pub(super) type Layout = Vec<Vec<BrokerId>>;
 pub(super) fn create(
     draft: &mut Draft,
     ask: &CreatePartitions,
+    rules: &dyn ConfigRules,
 ) -> Result<Vec<Result<(), Refusal>>, Refusal> {
     bound(ask.topics.iter().map(|wanted| {
         let topic = draft.image.topic(&wanted.topic);
@@ -32,7 +35,7 @@ pub(super) fn create(
         if twice.contains(wanted.topic.as_str()) {
             return Err(duplicate("Duplicate topic name."));
         }
-        add_to(draft, wanted)
+        add_to(draft, wanted, rules)
     };
     Ok(ask.topics.iter().map(add).collect())
 }
@@ -49,7 +52,11 @@ pub(super) fn bound(new: impl Iterator<Item = i32>) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn add_to(draft: &mut Draft, wanted: &NewPartitions) -> Result<(), Refusal> {
+fn add_to(
+    draft: &mut Draft,
+    wanted: &NewPartitions,
+    rules: &dyn ConfigRules,
+) -> Result<(), Refusal> {
     let unknown = || {
         let message = "This server does not host this topic-partition.";
         Refusal::new(ErrorCode::UnknownTopicOrPartition, message)
@@ -57,7 +64,7 @@ fn add_to(draft: &mut Draft, wanted: &NewPartitions) -> Result<(), Refusal> {
     let topic = draft.image.topic(&wanted.topic).ok_or_else(unknown)?;
     let topic = Arc::clone(topic);
     let new = growth(&topic, wanted)?;
-    let layout = layout(draft, &topic, wanted, new)?;
+    let layout = layout(draft, &topic, wanted, new, rules)?;
     for (offset, brokers) in layout.iter().enumerate() {
         let partition = PartitionId::at(topic.partition_count() + offset);
         let record = first_state(&draft.image, topic.id, partition, brokers);
@@ -87,11 +94,13 @@ fn layout(
     topic: &Topic,
     wanted: &NewPartitions,
     new: usize,
+    rules: &dyn ConfigRules,
 ) -> Result<Layout, Refusal> {
     let present = topic.partition(0);
-    let factor = present.map_or(1, |partition| partition.replicas.len());
+    let factor = present.map_or(1, |partition| partition.target().len());
+    let wish = Wish::of(&draft.image, rules, &topic.name);
     let Some(assignments) = &wanted.assignments else {
-        return placed(&draft.image, new, factor);
+        return placed(&draft.image, wish, new, factor);
     };
     if assignments.len() != new {
         return Err(bad_assignment(format!(
@@ -100,15 +109,21 @@ fn layout(
         )));
     }
     let lists: Vec<&[i32]> = assignments.iter().map(Vec::as_slice).collect();
-    assigned(&draft.image, topic.partition_count(), Some(factor), &lists)
+    let first = topic.partition_count();
+    assigned(&draft.image, &wish, first, Some(factor), &lists)
 }
 
 /// Places `count` partitions of `factor` replicas.
-pub(super) fn placed(image: &Image, count: usize, factor: usize) -> Result<Layout, Refusal> {
+pub(super) fn placed(
+    image: &Image,
+    wish: Wish,
+    count: usize,
+    factor: usize,
+) -> Result<Layout, Refusal> {
     let wish = Wish {
         partitions: count,
         replication_factor: factor,
-        ..Wish::default()
+        ..wish
     };
     let refuse = |refusal: PlacementRefusal| {
         let message = format!("Unable to replicate the partition {factor} time(s): {refusal}");
@@ -121,6 +136,7 @@ pub(super) fn placed(image: &Image, count: usize, factor: usize) -> Result<Layou
 /// replicas that the topic's other partitions have.
 pub(super) fn assigned(
     image: &Image,
+    wish: &Wish,
     first: usize,
     mut factor: Option<usize>,
     lists: &[&[i32]],
@@ -128,6 +144,7 @@ pub(super) fn assigned(
     let mut layout = Layout::with_capacity(lists.len());
     for (offset, list) in lists.iter().enumerate() {
         let brokers = known_brokers(image, list)?;
+        check_nodes(image, wish, &brokers)?;
         let expected = *factor.get_or_insert(brokers.len());
         if brokers.len() != expected {
             return Err(bad_assignment(format!(
@@ -148,7 +165,7 @@ pub(super) fn assigned(
     Ok(layout)
 }
 
-fn known_brokers(image: &Image, list: &[i32]) -> Result<Vec<BrokerId>, Refusal> {
+pub(super) fn known_brokers(image: &Image, list: &[i32]) -> Result<Vec<BrokerId>, Refusal> {
     if list.is_empty() {
         return Err(bad_assignment(
             "The manual partition assignment includes an empty replica list.",
@@ -172,6 +189,24 @@ fn known_brokers(image: &Image, list: &[i32]) -> Result<Vec<BrokerId>, Refusal> 
     Ok(brokers)
 }
 
+/// The one rule that holds for people's choices too: no two replicas on one node.
+pub(super) fn check_nodes(image: &Image, wish: &Wish, brokers: &[BrokerId]) -> Result<(), Refusal> {
+    let node = |id: &BrokerId| image.broker(*id)?.node.as_ref();
+    for (place, id) in brokers.iter().enumerate() {
+        let shares = |other: &&BrokerId| node(id).is_some() && node(other) == node(id);
+        let Some(other) = brokers[..place].iter().find(shares) else {
+            continue;
+        };
+        if wish.node_spread == NodeSpread::Required {
+            let node = node(id).map_or("", |node| node);
+            return Err(bad_assignment(format!(
+                "Brokers {other} and {id} run on one node, {node}, and no two replicas of a partition may share one."
+            )));
+        }
+    }
+    Ok(())
+}
+
 pub(super) fn bad_assignment(message: impl Into<String>) -> Refusal {
     Refusal::new(ErrorCode::InvalidReplicaAssignment, message)
 }
@@ -189,27 +224,27 @@ pub(super) fn first_state(
     brokers: &[BrokerId],
 ) -> PartitionRecord {
     let isr = in_sync(image, brokers);
+    let stays = |id: &&BrokerId| {
+        image
+            .broker(**id)
+            .is_some_and(|broker| !broker.is_leaving())
+    };
+    let leader = isr.iter().find(stays).or(isr.first()).copied();
     let replica = |&broker: &BrokerId| Replica {
         broker,
-        directory: directory(image, broker),
+        directory: election::directory(image, broker),
     };
     PartitionRecord {
         topic,
         partition,
         replicas: brokers.iter().map(replica).collect(),
-        leader: isr.first().copied(),
+        leader,
         isr,
         elr: Vec::new(),
         last_leader: None,
         leader_epoch: 0,
         partition_epoch: 0,
-    }
-}
-
-/// The broker's only directory; where there are several, the broker chooses and says so (KIP-858).
-fn directory(image: &Image, broker: BrokerId) -> DirectoryId {
-    match image.broker(broker).map(|broker| &*broker.directories) {
-        Some(&[only]) => only,
-        _ => DirectoryId::UNASSIGNED,
+        elected: Elected::InSync,
+        reassignment: None,
     }
 }

@@ -13,6 +13,7 @@ use crate::command::{
 use crate::configs::{ConfigResource, ConfigRules};
 use crate::image::{Configs, Topic};
 use crate::names::{PartitionId, TopicName};
+use crate::placement::Wish;
 use crate::record::{ConfigRecord, TopicRecord, TopicRemovedRecord};
 
 /// Apache Kafka's name for its own metadata, which a client could mistake a topic for.
@@ -48,7 +49,7 @@ fn create_one(
 ) -> Result<CreatedTopic, Refusal> {
     let name = free_name(draft, topic)?;
     let own = own_configs(topic, rules)?;
-    let layout = layout(draft, ask, topic)?;
+    let layout = layout(draft, ask, topic, rules)?;
     let created = CreatedTopic {
         name: name.clone(),
         id: topic.id,
@@ -127,7 +128,13 @@ fn own_configs(topic: &NewTopic, rules: &dyn ConfigRules) -> Result<Configs, Ref
 }
 
 /// The brokers of each partition: as the client assigned them, or placed.
-fn layout(draft: &Draft, ask: &CreateTopics, topic: &NewTopic) -> Result<Layout, Refusal> {
+fn layout(
+    draft: &Draft,
+    ask: &CreateTopics,
+    topic: &NewTopic,
+    rules: &dyn ConfigRules,
+) -> Result<Layout, Refusal> {
+    let wish = wish(draft, topic, rules);
     if topic.assignments.is_empty() {
         let partitions = match topic.partitions {
             -1 => ask.default_partitions,
@@ -137,7 +144,7 @@ fn layout(draft: &Draft, ask: &CreateTopics, topic: &NewTopic) -> Result<Layout,
             -1 => ask.default_replication_factor,
             factor => factor,
         };
-        return placed(draft, partitions, factor);
+        return placed(draft, wish, partitions, factor);
     }
     let request = |message: &str| Err(Refusal::new(ErrorCode::InvalidRequest, message));
     if topic.replication_factor != -1 {
@@ -164,10 +171,19 @@ fn layout(draft: &Draft, ask: &CreateTopics, topic: &NewTopic) -> Result<Layout,
         ));
     }
     let lists: Vec<&[i32]> = by_number.into_values().collect();
-    partitions::assigned(&draft.image, 0, None, &lists)
+    partitions::assigned(&draft.image, &wish, 0, None, &lists)
 }
 
-fn placed(draft: &Draft, partitions: i32, factor: i16) -> Result<Layout, Refusal> {
+/// What the configuration wishes, with what the request sets for this topic.
+fn wish(draft: &Draft, topic: &NewTopic, rules: &dyn ConfigRules) -> Wish {
+    let mut wish = Wish::of(&draft.image, rules, &topic.name);
+    let own = topic.configs.iter();
+    let own = own.filter_map(|(key, value)| Some((key.as_str(), value.as_deref()?)));
+    own.for_each(|(key, value)| wish.set(key, value));
+    wish
+}
+
+fn placed(draft: &Draft, wish: Wish, partitions: i32, factor: i16) -> Result<Layout, Refusal> {
     if factor < 1 {
         return Err(Refusal::new(
             ErrorCode::InvalidReplicationFactor,
@@ -180,7 +196,7 @@ fn placed(draft: &Draft, partitions: i32, factor: i16) -> Result<Layout, Refusal
             "Number of partitions was set to an invalid non-positive value.",
         ));
     }
-    partitions::placed(&draft.image, partitions as usize, factor as usize)
+    partitions::placed(&draft.image, wish, partitions as usize, factor as usize)
 }
 
 pub(super) fn delete(draft: &mut Draft, ask: &DeleteTopics) -> Vec<Result<DeletedTopic, Refusal>> {

@@ -8,8 +8,8 @@ use super::{Configs, Image, Load, Partition, Topic};
 use crate::configs::{ConfigResource, ResourceKind};
 use crate::names::{BrokerId, PartitionId, TopicId};
 use crate::record::{
-    BrokerRecord, BrokerStateRecord, ConfigRecord, PartitionRecord, Record, TopicRecord,
-    TopicRemovedRecord,
+    BrokerRecord, BrokerRemovedRecord, BrokerStateRecord, ConfigRecord, LeaseEndedRecord,
+    LeaseRecord, PartitionRecord, Record, TopicRecord, TopicRemovedRecord,
 };
 
 /// A record that was decided on another image than this one. Its entry is to be skipped whole.
@@ -59,6 +59,9 @@ pub enum Mismatch {
         /// The record's leader epoch.
         record_leader: i32,
     },
+    /// A lease that is out already, or that ends and is not out.
+    #[error("the stop lease of broker {0} is not as the record expects")]
+    Lease(BrokerId),
     /// The ids were given away since.
     #[error("the next producer id is {present}, and the record's is {record}")]
     ProducerIds {
@@ -76,6 +79,7 @@ impl Image {
             Record::Cluster(cluster) => self.found(&cluster.cluster_id)?,
             Record::Broker(broker) => self.register(broker)?,
             Record::BrokerState(state) => self.change_broker(state)?,
+            Record::BrokerRemoved(broker) => self.remove_broker(broker)?,
             Record::Topic(topic) => self.add_topic(topic)?,
             Record::TopicRemoved(topic) => self.remove_topic(topic)?,
             Record::Partition(partition) => self.set_partition(partition)?,
@@ -85,6 +89,8 @@ impl Image {
                 0 => drop(self.features.remove(&feature.name)),
                 level => drop(self.features.insert(feature.name.clone(), level)),
             },
+            Record::Lease(lease) => self.lend(lease)?,
+            Record::LeaseEnded(ended) => self.end_lease(ended)?,
         }
         self.position.offset += 1;
         Ok(())
@@ -128,6 +134,10 @@ impl Image {
                 let broker = Arc::make_mut(broker);
                 broker.fenced = state.fenced;
                 broker.draining = state.draining;
+                broker.stopping = state.stopping;
+                if let Some(directories) = &state.directories {
+                    broker.directories.clone_from(directories);
+                }
                 Ok(())
             }
             other => Err(Mismatch::BrokerEpoch {
@@ -135,6 +145,40 @@ impl Image {
                 present: other.map(|broker| broker.epoch),
                 record: state.epoch,
             }),
+        }
+    }
+
+    /// Takes the broker, its configs and its lease. What it carries stays: it may carry nothing.
+    fn remove_broker(&mut self, removed: &BrokerRemovedRecord) -> Result<(), Mismatch> {
+        let present = self.brokers.get(&removed.id).map(|broker| broker.epoch);
+        if present != Some(removed.epoch) {
+            return Err(Mismatch::BrokerEpoch {
+                id: removed.id,
+                present,
+                record: removed.epoch,
+            });
+        }
+        self.brokers.remove(&removed.id);
+        self.leases.remove(&removed.id);
+        self.forget_configs(ResourceKind::Broker, &removed.id.to_string());
+        Ok(())
+    }
+
+    fn lend(&mut self, lease: &LeaseRecord) -> Result<(), Mismatch> {
+        if self.leases.contains_key(&lease.broker) || !self.brokers.contains_key(&lease.broker) {
+            return Err(Mismatch::Lease(lease.broker));
+        }
+        self.leases.insert(lease.broker, lease.clone());
+        Ok(())
+    }
+
+    fn end_lease(&mut self, ended: &LeaseEndedRecord) -> Result<(), Mismatch> {
+        match self.leases.get(&ended.broker) {
+            Some(lease) if lease.incarnation == ended.incarnation => {
+                self.leases.remove(&ended.broker);
+                Ok(())
+            }
+            _ => Err(Mismatch::Lease(ended.broker)),
         }
     }
 
@@ -176,13 +220,17 @@ impl Image {
         if let Some(key) = name.collision_key() {
             self.look_alikes.remove(&key);
         }
-        if let Some(configs) = self.configs.get_mut(&ResourceKind::Topic) {
-            configs.remove(name.as_str());
-            if configs.is_empty() {
-                self.configs.remove(&ResourceKind::Topic);
+        self.forget_configs(ResourceKind::Topic, name.as_str());
+        Ok(())
+    }
+
+    fn forget_configs(&mut self, kind: ResourceKind, name: &str) {
+        if let Some(resources) = self.configs.get_mut(&kind) {
+            resources.remove(name);
+            if resources.is_empty() {
+                self.configs.remove(&kind);
             }
         }
-        Ok(())
     }
 
     fn set_partition(&mut self, record: &PartitionRecord) -> Result<(), Mismatch> {
@@ -218,7 +266,9 @@ impl Image {
             return Err(Mismatch::PartitionGap { partition, count });
         };
         match before {
-            Some(before) if before.replicas == next.replicas => {}
+            Some(before)
+                if before.replicas == next.replicas && before.reassignment == next.reassignment => {
+            }
             before => {
                 before.inspect(|before| self.carry(before, u32::wrapping_sub));
                 self.carry(&next, u32::wrapping_add);
@@ -229,7 +279,7 @@ impl Image {
 
     /// Counts a partition's replicas in or out of the brokers' load.
     fn carry(&mut self, partition: &Partition, change: fn(u32, u32) -> u32) {
-        for (place, broker) in partition.brokers().enumerate() {
+        for (place, broker) in partition.target().into_iter().enumerate() {
             let mut load = self.load(broker);
             load.replicas = change(load.replicas, 1);
             load.leaders = change(load.leaders, u32::from(place == 0));
@@ -286,6 +336,8 @@ impl From<&PartitionRecord> for Partition {
             last_leader: record.last_leader,
             leader_epoch: record.leader_epoch,
             partition_epoch: record.partition_epoch,
+            elected: record.elected,
+            reassignment: record.reassignment.clone(),
         }
     }
 }

@@ -25,6 +25,7 @@ impl Image {
             .chain(self.config_records())
             .chain(self.producer_id_record())
             .chain(self.feature_records())
+            .chain(self.leases.values().cloned().map(Record::Lease))
     }
 
     /// This image, at the position that it was taken at: for one that was built from [`Image::records`].
@@ -90,6 +91,8 @@ impl Partition {
             last_leader: self.last_leader,
             leader_epoch: self.leader_epoch,
             partition_epoch: self.partition_epoch,
+            elected: self.elected,
+            reassignment: self.reassignment.clone(),
         }
     }
 }
