@@ -1,22 +1,22 @@
 //! Consuming partitions that the caller names: positions, and a fetch on its way to each leader.
 
+mod session;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
 use milena_protocol::ErrorCode;
-use milena_protocol::api::fetch::{
-    FetchPartition, FetchPartitionResponse, FetchRequest, FetchResponse, FetchTopic,
-};
+use milena_protocol::api::fetch::{FetchPartitionResponse, FetchResponse};
 use milena_protocol::records::{DECOMPRESSED_SIZE_MAX, OpenBatch, Record, batches};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::admin::{When, by_topic};
+use crate::admin::When;
 use crate::client::call;
-use crate::connection::Connection;
 use crate::retry::backoff;
 use crate::{Client, Error};
+use session::Session;
 
 /// How much a consumer asks for and how long it waits.
 #[derive(Debug, Clone)]
@@ -110,6 +110,10 @@ pub struct Consumer {
     client: Client,
     options: ConsumerOptions,
     positions: BTreeMap<(String, i32), i64>,
+    /// By the leader's address; `None` where the partitions are to be divided among leaders anew.
+    sessions: Option<BTreeMap<String, Session>>,
+    /// Counts the times that they were. What was asked before belongs to positions that hold no more.
+    division: u64,
     fetches: JoinSet<Fetch>,
     /// Leaders that a fetch is on its way to.
     busy: BTreeSet<String>,
@@ -119,7 +123,7 @@ pub struct Consumer {
 /// A fetch that has ended.
 struct Fetch {
     leader: String,
-    asked: BTreeMap<(String, i32), i64>,
+    division: u64,
     begun: Instant,
     response: Result<FetchResponse, Error>,
 }
@@ -131,6 +135,8 @@ impl Consumer {
             client,
             options,
             positions: BTreeMap::new(),
+            sessions: None,
+            division: 0,
             fetches: JoinSet::new(),
             busy: BTreeSet::new(),
             failures: 0,
@@ -140,6 +146,12 @@ impl Consumer {
     /// Consumes these partitions from now on, and no others.
     pub fn assign(&mut self, positions: BTreeMap<(String, i32), i64>) {
         self.positions = positions;
+        self.divide_anew();
+    }
+
+    fn divide_anew(&mut self) {
+        self.sessions = None;
+        self.division += 1;
     }
 
     /// Consumes these partitions from now on, each from `start`, and no others.
@@ -185,6 +197,9 @@ impl Consumer {
         };
         let fetch = fetch.map_err(|bug| Error::Invalid(format!("a fetch ended early: {bug}")))?;
         self.busy.remove(&fetch.leader);
+        if fetch.division != self.division {
+            return Ok(Vec::new());
+        }
         match self.accept(&fetch) {
             Ok(fetched) => {
                 self.failures = 0;
@@ -193,6 +208,7 @@ impl Consumer {
                 Ok(fetched)
             }
             Err(error) => {
+                self.divide_anew();
                 self.recover(error, &fetch).await?;
                 Ok(Vec::new())
             }
@@ -201,6 +217,30 @@ impl Consumer {
 
     /// Sends a fetch to every leader that none is on its way to.
     async fn fetch_from_idle_leaders(&mut self) -> Result<(), Error> {
+        if self.sessions.is_none() {
+            self.sessions = Some(self.divide().await?);
+        }
+        for (address, session) in self.sessions.iter_mut().flatten() {
+            if self.busy.contains(address) {
+                continue;
+            }
+            self.busy.insert(address.clone());
+            let request = session.request(&self.positions, &self.options);
+            let (leader, division) = (session.leader().clone(), self.division);
+            self.fetches.spawn(async move {
+                Fetch {
+                    leader: leader.address().to_owned(),
+                    division,
+                    begun: Instant::now(),
+                    response: call(&leader, &request).await,
+                }
+            });
+        }
+        Ok(())
+    }
+
+    /// Divides the partitions among their leaders.
+    async fn divide(&mut self) -> Result<BTreeMap<String, Session>, Error> {
         let partitions: Vec<_> = self.positions.keys().cloned().collect();
         let by_leader = match self.client.by_leader(&partitions).await {
             Ok(by_leader) => by_leader,
@@ -211,73 +251,34 @@ impl Consumer {
             }
             Err(error) => return Err(error),
         };
-        for (leader, led) in by_leader {
-            if self.busy.insert(leader.address().to_owned()) {
-                self.spawn(leader, &led);
-            }
-        }
-        Ok(())
-    }
-
-    fn spawn(&mut self, leader: Connection, led: &[(String, i32)]) {
-        let position = |partition: &(String, i32)| self.positions.get(partition).copied();
-        let asked: BTreeMap<_, _> = led
-            .iter()
-            .filter_map(|partition| Some((partition.clone(), position(partition)?)))
-            .collect();
-        let request = self.request(&asked);
-        self.fetches.spawn(async move {
-            let begun = Instant::now();
-            Fetch {
-                leader: leader.address().to_owned(),
-                response: call(&leader, &request).await,
-                asked,
-                begun,
-            }
+        let sessions = by_leader.into_iter().map(|(leader, led)| {
+            let address = leader.address().to_owned();
+            (address, Session::new(leader, led))
         });
-    }
-
-    fn request(&self, asked: &BTreeMap<(String, i32), i64>) -> FetchRequest {
-        let partitions: Vec<_> = asked.keys().cloned().collect();
-        let topics = by_topic(&partitions, |partition| FetchPartition {
-            partition: partition.1,
-            fetch_offset: asked[partition],
-            partition_max_bytes: self.options.partition_max_bytes,
-            ..Default::default()
-        });
-        let topics = topics.into_iter().map(|(topic, partitions)| FetchTopic {
-            topic: topic.into(),
-            partitions,
-            ..Default::default()
-        });
-        FetchRequest {
-            max_wait_ms: self.options.max_wait.as_millis() as i32,
-            min_bytes: self.options.min_bytes,
-            max_bytes: self.options.max_bytes,
-            topics: topics.collect(),
-            ..Default::default()
-        }
+        Ok(sessions.collect())
     }
 
     /// What the answer brought, with positions moved behind it.
     fn accept(&mut self, fetch: &Fetch) -> Result<Vec<Fetched>, Error> {
         let response = fetch.response.as_ref().map_err(Clone::clone)?;
         Error::check(fetch.leader.as_str(), response.error_code)?;
+        let session = self.sessions.as_mut();
+        let Some(session) = session.and_then(|sessions| sessions.get_mut(&fetch.leader)) else {
+            return Ok(Vec::new());
+        };
+        session.answered(response);
         let mut fetched = Vec::new();
         let mut failed = Ok(());
         for topic in &response.responses {
             for answered in &topic.partitions {
                 let partition = (topic.topic.to_string(), answered.partition_index);
-                let asked = fetch.asked.get(&partition);
-                // Assigned anew meanwhile: what comes belongs to the position before.
-                let Some(&position) =
-                    asked.filter(|&asked| self.positions.get(&partition) == Some(asked))
-                else {
+                let Some(&position) = self.positions.get(&partition) else {
                     continue;
                 };
                 match brought(partition.clone(), position, answered) {
                     Ok(brought) if brought.next > position => {
-                        self.positions.insert(partition, brought.next);
+                        self.positions.insert(partition.clone(), brought.next);
+                        session.moved(partition);
                         fetched.push(brought);
                     }
                     Ok(_) => {}
@@ -294,7 +295,7 @@ impl Consumer {
     }
 
     async fn recover(&mut self, error: Error, fetch: &Fetch) -> Result<(), Error> {
-        let partitions: Vec<_> = fetch.asked.keys().cloned().collect();
+        let partitions: Vec<_> = self.positions.keys().cloned().collect();
         match (error.code(), self.options.reset) {
             (Some(ErrorCode::OffsetOutOfRange), Some(reset)) => {
                 let starts = self.client.offsets(&partitions, When::Start).await?;

@@ -180,6 +180,9 @@ pub(crate) fn is_retriable(code: ErrorCode) -> bool {
             | E::FencedLeaderEpoch
             | E::UnknownLeaderEpoch
             | E::OffsetNotAvailable
+            | E::FetchSessionIdNotFound
+            | E::InvalidFetchSessionEpoch
+            | E::FetchSessionTopicIdError
             | E::PreferredLeaderNotAvailable
             | E::EligibleLeadersNotAvailable
             | E::ConcurrentTransactions
