@@ -1,6 +1,5 @@
 //! One `milena serve` process with a data directory of its own, on free ports of 127.0.0.1.
 
-use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -157,17 +156,12 @@ fn log_in(folder: &Path) -> PathBuf {
 }
 
 fn spawn(folder: &Path, port: u16, http_port: u16, arguments: &[String]) -> Result<Child> {
-    let program = binary()?;
     let log = File::options()
         .create(true)
         .append(true)
         .open(log_in(folder))
         .context("the broker's log")?;
-    let mut command = Command::new(&program);
-    for variable in own_variables() {
-        command.env_remove(variable);
-    }
-    command
+    milena()?
         .arg("serve")
         .arg("--data")
         .arg(data_in(folder))
@@ -178,14 +172,18 @@ fn spawn(folder: &Path, port: u16, http_port: u16, arguments: &[String]) -> Resu
         .stdout(log.try_clone().context("the broker's log")?)
         .stderr(log)
         .spawn()
-        .with_context(|| format!("start {}", program.display()))
+        .context("start the broker")
 }
 
-/// The environment's `MILENA_*`: the tests' own, such as `MILENA_BIN`, and those of whoever runs them. A broker takes
-/// each for a setting, and refuses to start with one that it does not know.
-pub fn own_variables() -> impl Iterator<Item = OsString> {
+/// The program, without the environment's `MILENA_*`: the tests' own, such as `MILENA_BIN`, and those of whoever runs
+/// them. A broker takes each for a setting, and refuses to start with one that it does not know.
+pub fn milena() -> Result<Command> {
+    let mut command = Command::new(binary()?);
     let names = std::env::vars_os().map(|(name, _)| name);
-    names.filter(|name| name.to_string_lossy().starts_with("MILENA_"))
+    for variable in names.filter(|name| name.to_string_lossy().starts_with("MILENA_")) {
+        command.env_remove(variable);
+    }
+    Ok(command)
 }
 
 /// `target/PROFILE/milena` for a test that runs as `target/PROFILE/deps/NAME`.

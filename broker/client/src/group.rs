@@ -183,22 +183,24 @@ impl GroupConsumer {
     pub async fn close(mut self) -> Result<(), Error> {
         let committed = self.commit().await;
         self.stop_heartbeat();
-        if let Some(membership) = self.membership.take() {
-            // A static member stays, to come back to the same partitions.
-            if membership.instance_id.is_none() {
-                self.leave(&membership).await?;
+        // A static member stays, to come back to the same partitions. One that was about to join leaves too:
+        // the others would wait for it until its session times out.
+        if self.options.instance_id.is_none() && !self.member_id.is_empty() {
+            match self.leave().await {
+                Err(error) if error.code() == Some(ErrorCode::UnknownMemberId) => {}
+                left => left?,
             }
         }
         committed
     }
 
-    async fn leave(&self, membership: &Membership) -> Result<(), Error> {
+    async fn leave(&self) -> Result<(), Error> {
         let coordinator = self.client.coordinator(&self.options.group).await?;
         let request = LeaveGroupRequest {
             group_id: Str::from(&self.options.group),
-            member_id: Str::from(&membership.id),
+            member_id: Str::from(&self.member_id),
             members: vec![LeaveGroupMember {
-                member_id: Str::from(&membership.id),
+                member_id: Str::from(&self.member_id),
                 ..Default::default()
             }],
         };

@@ -49,7 +49,7 @@ pub enum DirectoryError {
         expected: String,
     },
     /// A file in it can't be read or written.
-    #[error(transparent)]
+    #[error("{0}; let this user read and write it, or give the broker another directory")]
     Log(#[from] LogError),
 }
 

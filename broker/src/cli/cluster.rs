@@ -18,7 +18,8 @@ pub struct ClusterArgs {
         global = true,
         value_name = "SERVERS",
         env = "MILENA_BOOTSTRAP",
-        default_value = "localhost:9092"
+        default_value = "localhost:9092",
+        value_parser = servers
     )]
     pub bootstrap: String,
     /// How to print: a table for people, or JSON for programs
@@ -62,6 +63,31 @@ impl ClusterArgs {
     }
 }
 
+/// Checks `HOST[:PORT],...`; an IPv6 address stands in brackets.
+fn servers(text: &str) -> Result<String, String> {
+    let mut servers = text.split(',').map(str::trim).filter(|s| !s.is_empty());
+    let is_good = |server: &str| {
+        let host = server.rfind(']').map_or(0, |end| end + 1);
+        match server[host..].rsplit_once(':') {
+            Some((before, port)) => {
+                server.len() > port.len() + 1
+                    && !before.contains(':')
+                    && port.parse::<u16>().is_ok_and(|port| port > 0)
+            }
+            None => true,
+        }
+    };
+    let mut count = 0;
+    match servers.find(|server| {
+        count += 1;
+        !is_good(server)
+    }) {
+        Some(bad) => Err(format!("{bad:?} is no HOST:PORT, such as localhost:9092")),
+        None if count == 0 => Err("give at least one HOST:PORT".to_owned()),
+        None => Ok(text.to_owned()),
+    }
+}
+
 /// Reads `500ms`, `30s`, `1h 30m` or ISO 8601's `PT30S`; never a negative one.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let parsed: Result<jiff::SignedDuration, _> = text.parse();
@@ -97,6 +123,18 @@ mod tests {
         assert_eq!(duration("PT1M30S"), Ok(Duration::from_secs(90)));
         assert!(duration("-1s").is_err());
         assert!(duration("soon").is_err());
+    }
+
+    #[test]
+    fn bootstrap_servers_are_hosts_with_or_without_a_port() {
+        for good in ["localhost", "a:1,b:65535", "[::1]:9092", "[::1]", "a:1,"] {
+            assert_eq!(servers(good), Ok(good.to_owned()));
+        }
+        for bad in [
+            "", ",", "a:b", "a:0", "a:65536", ":9092", "::1", "a:1:2", "a:",
+        ] {
+            assert!(servers(bad).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod format;
 use std::io::{self, Write};
 
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 use milena_client::admin::{Offsets, When};
 use milena_client::group::{GroupConsumer, GroupOptions};
 use milena_client::{Client, Consumer, ConsumerOptions, Error, Fetched, StartAt};
@@ -41,7 +42,7 @@ pub struct ConsumeArgs {
     #[arg(short, long)]
     exit: bool,
     /// Consume as a member of this group, and commit
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = NonEmptyStringValueParser::new())]
     group: Option<String>,
     /// value, key:value, json, or a text with %t topic, %p partition, %o offset, %T timestamp, %k key,
     /// %s value, %h headers, %K and %S their lengths, \n, \t, \xNN

@@ -141,6 +141,11 @@ impl Failure {
 pub fn similar(wanted: &str, names: &[String]) -> Vec<String> {
     let likeness = |name: &String| {
         let folded = (wanted.to_lowercase(), name.to_lowercase());
+        let lens = (folded.0.len(), folded.1.len());
+        // A much shorter name is like all that share a letter with it.
+        if lens.0.min(lens.1) * 3 < lens.0.max(lens.1) {
+            return 0.0;
+        }
         let contained = folded.1.contains(&folded.0) || folded.0.contains(&folded.1);
         strsim::jaro_winkler(&folded.0, &folded.1) + f64::from(u8::from(contained))
     };
@@ -259,6 +264,7 @@ mod tests {
         assert_eq!(similar("order", &names), ["orders", "orders-retry"]);
         assert_eq!(similar("Paymnets", &names), ["payments"]);
         assert!(similar("zzz", &names).is_empty());
+        assert!(similar("nobench", &["b".to_owned(), "o".to_owned()]).is_empty());
     }
 
     #[test]

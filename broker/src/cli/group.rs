@@ -4,6 +4,7 @@ mod reset;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 use milena_client::admin::{Committed, GroupDescription, GroupMember, When};
 use milena_client::{Client, Error};
@@ -29,6 +30,7 @@ enum GroupCommand {
     /// Show a group's members, offsets and lag
     Describe {
         /// The group
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         group: String,
     },
     /// Move the committed offsets of a group without members; only shows them unless --execute is given
@@ -36,7 +38,7 @@ enum GroupCommand {
     /// Delete groups that have no members, with their offsets
     Delete {
         /// Groups to delete
-        #[arg(required = true, value_name = "GROUP")]
+        #[arg(required = true, value_name = "GROUP", value_parser = NonEmptyStringValueParser::new())]
         groups: Vec<String>,
     },
 }

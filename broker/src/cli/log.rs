@@ -54,20 +54,37 @@ type Entry = Vec<(&'static str, Value)>;
 pub fn run(args: LogArgs) -> Result<(), Failure> {
     let LogCommand::Dump(dump) = args.command;
     for file in &dump.files {
-        if dump.output == Format::Table {
-            output::line(&format!("{}:", file.display()))?;
-        }
+        check_readable(file)?;
+        let begin = |entries| match (entries, dump.output) {
+            (0, Format::Table) => output::line(&format!("{}:", file.display())),
+            _ => Ok(()),
+        };
         let mut entries = 0;
         dump_file(file, dump.records, &mut |entry| {
+            begin(entries)?;
             entries += 1;
             print(&entry, dump.output)
         })
         .map_err(|failure| failure.before(&file.display().to_string()))?;
+        begin(entries)?;
         if dump.output == Format::Table {
             output::line(&format!("  {entries} entries"))?;
         }
     }
     Ok(())
+}
+
+fn check_readable(path: &Path) -> Result<(), Failure> {
+    let read = std::fs::File::open(path).and_then(|file| file.metadata());
+    let text = format!("{} can't be read", path.display());
+    match read {
+        Ok(metadata) if metadata.is_dir() => {
+            let failure = Failure::new(Exit::Usage, format!("{} is a folder", path.display()));
+            Err(failure.hint(format!("give its files: {}", path.join("*.log").display())))
+        }
+        Ok(_) => Ok(()),
+        Err(error) => Err(Failure::from(error).before(&text)),
+    }
 }
 
 fn print(entry: &Entry, format: Format) -> Result<(), Failure> {

@@ -48,7 +48,7 @@ pub struct ProduceArgs {
     #[arg(short = 'H', long = "header", value_name = "NAME=VALUE", value_parser = header)]
     headers: Vec<Header>,
     /// The partition [default: by the key, as Kafka's Java client decides]
-    #[arg(short, long, value_parser = clap::value_parser!(i32).range(0..))]
+    #[arg(short, long, allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(0..))]
     partition: Option<i32>,
     /// When the broker answers
     #[arg(long, value_enum, default_value_t = AcksArg::All)]
@@ -237,10 +237,12 @@ fn open(args: &ProduceArgs) -> Result<mpsc::Receiver<std::io::Result<Vec<u8>>>, 
     let (sender, receiver) = mpsc::channel(LINES_AHEAD);
     let mut reader: Box<dyn BufRead + Send> = match &args.file {
         Some(path) => {
-            let file = File::open(path).map_err(|error| {
-                Failure::new(Exit::NotFound, format!("{}: {error}", path.display()))
-            })?;
-            Box::new(BufReader::new(file))
+            let failed =
+                |error| Failure::from(error).before(&format!("{} can't be read", path.display()));
+            if path.is_dir() {
+                return Err(failed(std::io::ErrorKind::IsADirectory.into()));
+            }
+            Box::new(BufReader::new(File::open(path).map_err(failed)?))
         }
         None => {
             if stdin().is_terminal() {

@@ -59,10 +59,10 @@ struct Create {
     /// The topic's name
     topic: String,
     /// How many partitions [default: the broker's num.partitions]
-    #[arg(short, long, value_parser = clap::value_parser!(i32).range(1..=PARTITIONS_MAX))]
+    #[arg(short, long, allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(1..=PARTITIONS_MAX))]
     partitions: Option<i32>,
     /// How many replicas of each [default: the broker's default.replication.factor]
-    #[arg(short, long, value_parser = clap::value_parser!(i16).range(1..))]
+    #[arg(short, long, allow_negative_numbers = true, value_parser = clap::value_parser!(i16).range(1..))]
     replication_factor: Option<i16>,
     /// A config of the topic, such as retention.ms=3600000
     #[arg(short, long = "config", value_name = "NAME=VALUE", value_parser = name_and_value)]
@@ -80,7 +80,7 @@ struct Alter {
     /// The topic's name
     topic: String,
     /// How many partitions it is to have in all
-    #[arg(short, long, value_parser = clap::value_parser!(i32).range(1..=PARTITIONS_MAX))]
+    #[arg(short, long, allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(1..=PARTITIONS_MAX))]
     partitions: Option<i32>,
     /// Set a config
     #[arg(short, long = "config", value_name = "NAME=VALUE", value_parser = name_and_value)]
@@ -233,14 +233,18 @@ fn with_config_names<'a>(error: Error, names: impl Iterator<Item = &'a String>) 
     let near: Vec<String> = unknown
         .flat_map(|name| super::failure::similar(name, &known))
         .collect();
+    // Our own broker names the nearest one itself.
+    let is_told = near
+        .first()
+        .is_some_and(|name| error.to_string().contains(&**name));
     match near.first() {
-        Some(_) => {
+        Some(_) if !is_told => {
             let failure = Failure::new(Exit::Failed, error.to_string());
             failure
                 .hint(format!("similar names: {}", near.join(", ")))
                 .into()
         }
-        None => error.into(),
+        _ => error.into(),
     }
 }
 
@@ -259,6 +263,7 @@ async fn alter_topic(client: &Client, alter: Alter, format: Format) -> Result<()
             .into());
     }
     client.topic(&alter.topic).await?;
+    check_known(client, &alter.topic, &alter.delete_configs).await?;
     if let Some(count) = alter.partitions {
         client
             .add_partitions(&alter.topic, count, alter.dry_run)
@@ -282,6 +287,26 @@ async fn alter_topic(client: &Client, alter: Alter, format: Format) -> Result<()
         "changed"
     };
     Ok(done(&alter.topic, said, format)?)
+}
+
+/// A broker takes the deletion of a config that it does not know for done; a person has misspelt it.
+async fn check_known(client: &Client, topic: &str, names: &[String]) -> Result<(), Stop> {
+    if names.is_empty() {
+        return Ok(());
+    }
+    let mut configs = client.configs(Resource::Topic, &[topic]).await?;
+    let known = configs.remove(topic).unwrap_or_default().into_iter();
+    let known: Vec<String> = known.map(|config| config.name).collect();
+    let Some(unknown) = names.iter().find(|name| !known.contains(name)) else {
+        return Ok(());
+    };
+    let failure = Failure::new(Exit::Failed, format!("a topic has no config {unknown:?}"));
+    let near = super::failure::similar(unknown, &known);
+    Err(match near.is_empty() {
+        true => failure.hint("`milena topic describe --all-configs` lists them"),
+        false => failure.hint(format!("similar names: {}", near.join(", "))),
+    }
+    .into())
 }
 
 async fn delete(

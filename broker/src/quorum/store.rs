@@ -48,7 +48,7 @@ impl Default for StoreOptions {
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The disk or its permissions.
-    #[error("can't {action} {}: {source}", path.display())]
+    #[error("can't {action} {}: {source}; let this user read and write it, or restore it from a copy", path.display())]
     Io {
         /// What was tried.
         action: &'static str,

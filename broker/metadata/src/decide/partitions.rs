@@ -46,7 +46,9 @@ pub(super) fn bound(new: impl Iterator<Item = i32>) -> Result<(), Refusal> {
     if total > PARTITIONS_PER_REQUEST_MAX {
         return Err(Refusal::new(
             ErrorCode::PolicyViolation,
-            "Excessively large number of partitions per request.",
+            format!(
+                "Excessively large number of partitions per request: {total}, of {PARTITIONS_PER_REQUEST_MAX} at the most"
+            ),
         ));
     }
     Ok(())

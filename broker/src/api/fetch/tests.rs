@@ -177,7 +177,7 @@ async fn each_partition_has_its_turn_where_an_answer_does_not_hold_all() {
         let answer = client.fetch(&changed, Duration::ZERO).await;
         let filled = answer.responses[0].partitions.iter();
         let filled: Vec<i32> = filled
-            .filter(|partition| partition.records.as_ref().is_some_and(|r| r.len() > 0))
+            .filter(|partition| partition.records.as_ref().is_some_and(|r| !r.is_empty()))
             .map(|partition| partition.partition_index)
             .collect();
         assert_eq!(filled.len(), 1, "one batch is all that fits");

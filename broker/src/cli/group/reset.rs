@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 use milena_client::Client;
 use milena_client::admin::{Committed, Offsets, When};
 use serde::Serialize;
@@ -16,6 +17,7 @@ use crate::cli::output::{self, Format};
 #[derive(Debug, Args)]
 pub struct Reset {
     /// The group
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     group: String,
     /// A topic, or some partitions of it
     #[arg(short, long = "topic", value_name = "TOPIC[:N,N...]", value_parser = topic_and_partitions)]
@@ -44,7 +46,7 @@ struct To {
     #[arg(long)]
     to_latest: bool,
     /// To this offset
-    #[arg(long, value_name = "OFFSET", value_parser = clap::value_parser!(i64).range(0..))]
+    #[arg(long, value_name = "OFFSET", allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(0..))]
     to_offset: Option<i64>,
     /// To the first record of this time or later, such as 2026-11-22T18:30:00Z
     #[arg(long, value_name = "TIME", value_parser = timestamp_ms)]
