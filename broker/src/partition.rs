@@ -11,14 +11,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicI64, Ordering};
 
 use arc_swap::ArcSwap;
-use milena_log::{AppendError, BatchToAppend, Log, LogReader, SequenceCheck, SequenceError, Stamp};
+use milena_log::{
+    AppendError, BatchToAppend, Log, LogFlusher, LogReader, SequenceCheck, SequenceError, Stamp,
+    StorageError,
+};
 use milena_metadata::{TopicId, TopicName};
 use milena_protocol::ErrorCode;
 use tokio::sync::futures::Notified;
-use tokio::sync::{Mutex, MutexGuard, Notify};
+use tokio::sync::{Mutex, MutexGuard, Notify, Semaphore};
 
 use crate::config::{BrokerConfig, TimestampType, TopicConfig};
 use crate::metrics::TopicTraffic;
+use settings::interval;
 use waiters::Waiters;
 
 /// No replica leads in this epoch.
@@ -58,6 +62,9 @@ pub struct Partition {
     index: i32,
     log: Mutex<Log>,
     reader: LogReader,
+    flusher: LogFlusher,
+    /// The data directory's room for appends.
+    appends: Arc<Semaphore>,
     config: ArcSwap<TopicConfig>,
     traffic: Arc<TopicTraffic>,
     leader_epoch: AtomicI32,
@@ -75,9 +82,12 @@ impl Partition {
         config: Arc<TopicConfig>,
         traffic: Arc<TopicTraffic>,
         leader_epoch: i32,
+        appends: Arc<Semaphore>,
     ) -> Self {
         let reader = log.reader();
         Self {
+            flusher: log.flusher(),
+            appends,
             topic,
             topic_id,
             index,
@@ -192,6 +202,8 @@ impl Partition {
             return Err(Refused::Code(ErrorCode::NotEnoughReplicas));
         }
         let mut log = self.log.lock().await;
+        // Taken behind the lock, so that whoever waits for a partition takes no room. The semaphore is never closed.
+        let _room = self.appends.acquire().await;
         let leader_epoch = self.leader_epoch();
         if let Some(duplicate) = check_producers(&mut log, &batches)? {
             let log_start_offset = self.reader.log_start_offset();
@@ -232,6 +244,16 @@ impl Partition {
         self.moved.notify_waiters();
         self.waiters
             .arrived(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    /// Brings the log to disk if `flush.messages` or `flush.ms` asks for it now; blocks.
+    pub fn flush_if_due(&self, now_ms: i64) -> Result<(), StorageError> {
+        let config = self.config.load();
+        let (messages, ms) = (interval(config.flush_messages), interval(config.flush_ms));
+        match self.flusher.is_due(messages, ms, now_ms) {
+            true => self.flusher.flush(),
+            false => Ok(()),
+        }
     }
 
     /// Whether `flush.messages` or `flush.ms` may ask for a flush.

@@ -3,7 +3,7 @@
 pub mod housekeeping;
 pub mod open;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use milena_log::{DataDirectory, Log, LogError, Offsets, StorageError, Trash};
 use milena_metadata::{Image, ResourceKind, Topic, TopicId, TopicName};
 use milena_protocol::{ErrorCode, Uuid};
 use parking_lot::{Mutex, RwLock};
+use tokio::sync::Semaphore;
 
 use crate::clock::Clock;
 use crate::config::{BrokerConfig, TopicConfig, Values};
@@ -76,6 +77,8 @@ pub struct DataDir {
     pub directory: DataDirectory,
     /// What is known of the logs in it.
     pub known: Known,
+    /// Appends that may be under way in it at once: each holds a thread while the disk stalls.
+    pub appends: Arc<Semaphore>,
 }
 
 /// Every partition of this broker.
@@ -202,7 +205,8 @@ impl Partitions {
             grown.push((hosted, topic.partition_count()));
         }
         let threads = usize::try_from(config.num_recovery_threads_per_data_dir).unwrap_or(1);
-        let opened = open::open_all(self, config, logs, threads);
+        let opened = open::open_all(self, config, logs, threads * self.dirs.len());
+        self.sync_dirs(opened.grown.iter().copied());
         for ((hosted, count), opened) in grown.into_iter().zip(opened.by_place()) {
             self.publish(hosted, count, opened);
         }
@@ -239,6 +243,7 @@ impl Partitions {
                 log.config,
                 hosted.traffic.clone(),
                 log.leader_epoch,
+                self.dirs[log.dir].appends.clone(),
             );
             hosted.partitions[log.id.index()] = Some(Arc::new(partition));
         }
@@ -248,7 +253,7 @@ impl Partitions {
         topics.by_name.insert(hosted.name.clone(), hosted);
     }
 
-    async fn remove_gone(&self, image: &Image) -> Vec<TopicName> {
+    async fn remove_gone(self: &Arc<Self>, image: &Image) -> Vec<TopicName> {
         let gone = |topic: &Arc<HostedTopic>| {
             image
                 .topic(topic.name.as_str())
@@ -258,12 +263,17 @@ impl Partitions {
         for topic in &gone {
             self.forget(topic);
             self.metrics.topic_deleted(topic.name.as_str());
-            for partition in topic.partitions() {
-                partition.retire();
-                self.discard(partition).await;
+            topic.partitions().for_each(|partition| partition.retire());
+        }
+        let names = gone.iter().map(|topic| topic.name.clone()).collect();
+        if !gone.is_empty() {
+            let this = self.clone();
+            let discarding = tokio::task::spawn_blocking(move || this.discard(&gone));
+            if let Err(error) = discarding.await {
+                tracing::error!(%error, "deleting partitions failed");
             }
         }
-        gone.into_iter().map(|topic| topic.name.clone()).collect()
+        names
     }
 
     fn forget(&self, topic: &HostedTopic) {
@@ -272,19 +282,31 @@ impl Partitions {
         topics.by_id.remove(&topic.id);
     }
 
-    /// Renames a deleted partition's folder; its files go after `file.delete.delay.ms`.
-    async fn discard(&self, partition: &Partition) {
-        let mut log = partition.log().await;
-        let due_ms = self
-            .clock
-            .now_ms()
-            .saturating_add(partition.config().file_delete_delay_ms);
-        match self.rename_deleted(partition, &mut log) {
-            Ok(folder) => self.trash.lock().put(folder, due_ms),
-            Err(error) => tracing::error!(
-                topic = %partition.topic(), partition = partition.index(), %error,
-                "a deleted partition's folder could not be renamed; remove it by hand after a stop"
-            ),
+    /// Renames the deleted partitions' folders, with one sync for all; the files go after `file.delete.delay.ms`.
+    fn discard(&self, topics: &[Arc<HostedTopic>]) {
+        let now_ms = self.clock.now_ms();
+        let mut touched = BTreeSet::new();
+        for partition in topics.iter().flat_map(|topic| topic.partitions()) {
+            let due_ms = now_ms.saturating_add(partition.config().file_delete_delay_ms);
+            let mut log = partition.log_blocking();
+            touched.insert(self.dir_of(partition));
+            match self.rename_deleted(partition, &mut log) {
+                Ok(folder) => self.trash.lock().put(folder, due_ms),
+                Err(error) => tracing::error!(
+                    topic = %partition.topic(), partition = partition.index(), %error,
+                    "a deleted partition's folder could not be renamed; remove it by hand after a stop"
+                ),
+            }
+        }
+        self.sync_dirs(touched);
+    }
+
+    /// Makes folders that were made or renamed last through a power loss.
+    fn sync_dirs(&self, dirs: impl IntoIterator<Item = usize>) {
+        for dir in dirs {
+            if let Err(error) = self.dirs[dir].directory.sync() {
+                tracing::error!(%error, "a data directory could not be synced");
+            }
         }
     }
 
@@ -322,14 +344,20 @@ impl Partitions {
 
     /// Moves a log's start forward, and answers with it; it holds across a crash.
     pub async fn delete_records_before(
-        &self,
+        self: &Arc<Self>,
         partition: &Arc<Partition>,
         offset: i64,
     ) -> Result<i64, StorageError> {
-        partition.log().await.delete_records_before(offset)?;
-        self.checkpoint_log_starts()?;
-        partition.waiters().changed();
-        Ok(partition.reader().log_start_offset())
+        let (this, partition) = (self.clone(), partition.clone());
+        let deleting = tokio::task::spawn_blocking(move || {
+            partition.log_blocking().delete_records_before(offset)?;
+            this.checkpoint_log_starts()?;
+            partition.waiters().changed();
+            Ok(partition.reader().log_start_offset())
+        });
+        deleting
+            .await
+            .unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
     }
 }
 

@@ -150,6 +150,7 @@ impl DataDirectory {
     }
 
     /// Renames a deleted topic's folder out of the way and returns where it is now; a [`crate::Trash`] removes it.
+    /// A [`DataDirectory::sync`] makes it last.
     pub fn rename_deleted(&self, topic: &str, partition: i32) -> Result<PathBuf, StorageError> {
         self.rename(topic, partition, "delete")
     }
@@ -171,8 +172,20 @@ impl DataDirectory {
         let kept = topic.len().min(NAME_MAX - suffix.len());
         let to = self.path.join(format!("{}{suffix}", &topic[..kept]));
         std::fs::rename(&from, &to).map_err(StorageError::of("rename", &from))?;
-        files::sync_folder(&self.path).map_err(StorageError::of("sync", &self.path))?;
         Ok(to)
+    }
+
+    /// Makes what was renamed, made and removed in the directory itself survive a power loss: once for many.
+    pub fn sync(&self) -> Result<(), StorageError> {
+        files::sync_folder(&self.path).map_err(StorageError::of("sync", &self.path))
+    }
+
+    /// Has the whole file system written to disk. What is synced file by file afterwards, which alone tells of
+    /// failures, finds little left to do; so a failure of this is none.
+    pub fn hurry(&self) {
+        if let Ok(folder) = File::open(&self.path) {
+            let _ = rustix::fs::syncfs(folder);
+        }
     }
 
     /// The folders of logs, with what waits for removal; folders of other names are left alone.

@@ -33,6 +33,22 @@ impl LogFile {
         })
     }
 
+    /// Opens an empty file, whatever was there. A file that is made by this call is not truncated: ext4 would
+    /// write out what comes into it as soon as it is closed, as if it replaced a file that somebody relies on.
+    pub fn empty(path: &Path) -> io::Result<Self> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(path)?;
+        Ok(Self {
+            file,
+            #[cfg(any(test, feature = "faults"))]
+            path: path.to_path_buf(),
+        })
+    }
+
     pub fn len(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len())
     }
@@ -155,8 +171,7 @@ pub(crate) enum Durability {
 /// Replaces `path` by `contents`: readers see the old bytes or the new, never a mixture.
 pub(crate) fn replace(path: &Path, contents: &[u8], durability: Durability) -> io::Result<()> {
     let temporary = path.with_added_extension("tmp");
-    let file = LogFile::open(&temporary, true)?;
-    file.set_len(0)?;
+    let file = LogFile::empty(&temporary)?;
     file.write_all_at(&mut [IoSlice::new(contents)], 0)?;
     if durability == Durability::Synced {
         file.sync_data()?;

@@ -97,6 +97,8 @@ struct State<E> {
     stored: Option<usize>,
     pending: Vec<u8>,
     last: Option<E>,
+    /// Entries of the file, the next one last, that count only once the batches have confirmed them.
+    unconfirmed: Vec<E>,
 }
 
 /// What a lookup needs, taken under the lock and used outside.
@@ -121,6 +123,7 @@ impl<E: Entry> Index<E> {
                 stored,
                 pending: Vec::new(),
                 last: None,
+                unconfirmed: Vec::new(),
             }),
         }
     }
@@ -134,13 +137,12 @@ impl<E: Entry> Index<E> {
     /// Forgets every entry, in the file too.
     pub fn reset(&self, path: PathOf<'_>) -> io::Result<()> {
         let mut state = self.state.lock();
-        let file = Arc::new(LogFile::open(&path(), true)?);
-        file.set_len(0)?;
         *state = State {
-            file: Some(file),
+            file: Some(Arc::new(LogFile::empty(&path())?)),
             stored: Some(0),
             pending: Vec::new(),
             last: None,
+            unconfirmed: Vec::new(),
         };
         Ok(())
     }
@@ -157,6 +159,39 @@ impl<E: Entry> Index<E> {
         Ok(())
     }
 
+    /// Keeps the entries at the front for which `keep` holds; the others have to be confirmed. Returns the last that
+    /// is kept.
+    pub fn resume(&self, path: PathOf<'_>, keep: impl Fn(&E) -> bool) -> io::Result<Option<E>> {
+        let view = self.view(path)?;
+        let kept = view.partition_point(&keep)?;
+        let mut bytes = vec![0; (view.stored - kept) * E::SIZE];
+        if !bytes.is_empty() {
+            view.read(&mut bytes, kept)?;
+        }
+        let mut state = self.state.lock();
+        state.unconfirmed = bytes.chunks_exact(E::SIZE).rev().map(E::decode).collect();
+        state.stored = Some(kept);
+        state.last = kept
+            .checked_sub(1)
+            .map(|last| view.entry(last))
+            .transpose()?;
+        Ok(state.last)
+    }
+
+    /// The next entry to be confirmed.
+    pub fn unconfirmed(&self) -> Option<E> {
+        self.state.lock().unconfirmed.last().copied()
+    }
+
+    /// The next entry is right.
+    pub fn confirm(&self) {
+        let mut state = self.state.lock();
+        if let Some(entry) = state.unconfirmed.pop() {
+            state.stored = state.stored.map(|stored| stored + 1);
+            state.last = Some(entry);
+        }
+    }
+
     /// Writes what waits in memory.
     pub fn write(&self, path: PathOf<'_>) -> io::Result<()> {
         self.state.lock().write(path)
@@ -164,9 +199,16 @@ impl<E: Entry> Index<E> {
 
     /// Writes, syncs.
     pub fn sync(&self, path: PathOf<'_>) -> io::Result<()> {
-        self.write(path)?;
-        let file = self.state.lock().file.clone();
-        file.map_or(Ok(()), |file| file.sync_data())
+        let file = {
+            let mut state = self.state.lock();
+            state.write(path)?;
+            // What was written may have lost its descriptor since.
+            match state.load(path)? {
+                0 => return Ok(()),
+                _ => state.open(path)?,
+            }
+        };
+        file.sync_data()
     }
 
     /// Gives the descriptor back; what waits in memory stays there.

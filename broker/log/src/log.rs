@@ -32,6 +32,8 @@ pub struct Log {
     config: LogConfig,
     epochs: Epochs,
     producers: Producers,
+    /// The log end that the newest snapshot on file is of, where that is known.
+    snapshot_at: Option<i64>,
     head: Head,
 }
 
@@ -153,12 +155,17 @@ impl Log {
     /// A clean stop: afterwards everything is on disk and the next opening scans nothing. The caller then writes
     /// the checkpoints and the clean-shutdown marker.
     pub fn close(&mut self) -> Result<(), StorageError> {
+        self.settle()?;
+        self.flusher().flush()
+    }
+
+    /// The first half of `close`: writes what only memory has, and syncs nothing yet.
+    pub fn settle(&mut self) -> Result<(), StorageError> {
         self.shared.check_writable()?;
         let active = self.shared.active();
         active.seal()?;
         self.release_reserved()?;
-        self.snapshot_producers()?;
-        self.flusher().flush()
+        self.snapshot_producers()
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -189,12 +196,17 @@ impl Log {
     }
 
     /// Keeps the producers' state as of the log's end.
-    fn snapshot_producers(&self) -> Result<(), StorageError> {
-        let path = self
-            .shared
-            .path()
-            .join(file_name(self.shared.end(), "snapshot"));
-        producers::write(&path, &self.producers, Durability::Cached)
+    fn snapshot_producers(&mut self) -> Result<(), StorageError> {
+        let end = self.shared.end();
+        // A log that was never written has no producers, and a log that rests has its snapshot.
+        if end == 0 || self.snapshot_at == Some(end) {
+            return Ok(());
+        }
+        let path = self.shared.path().join(file_name(end, "snapshot"));
+        producers::write(&path, &self.producers, Durability::Cached)?;
+        self.shared.note_folder_change();
+        self.snapshot_at = Some(end);
+        Ok(())
     }
 }
 

@@ -80,6 +80,11 @@ impl Log {
     ) -> Result<Removed, StorageError> {
         self.shared().check_writable()?;
         let segments = self.shared().segments();
+        if let [only] = &segments[..]
+            && only.size() == 0
+        {
+            return Ok(Removed::default());
+        }
         let limits = Limits {
             now_ms,
             log_start_offset: self.log_start_offset(),

@@ -37,6 +37,8 @@ pub(crate) struct Segment {
     youngest: Mutex<Option<Youngest>>,
     /// Cleared by each look for idle files, set by each use.
     used: AtomicBool,
+    /// Whether the files are there; a log's first segment gets them with its first batch.
+    made: AtomicBool,
 }
 
 /// The file as it is called now, open or not.
@@ -66,7 +68,16 @@ impl Segment {
             times: Index::lazy(),
             youngest: Mutex::new(None),
             used: AtomicBool::new(true),
+            made: AtomicBool::new(true),
         }
+    }
+
+    /// A new, empty segment whose files [`Segment::make_files`] makes.
+    pub fn unmade(folder: Folder, base_offset: i64) -> Self {
+        let segment = Self::existing(folder, base_offset, 0);
+        segment.made.store(false, Ordering::Release);
+        *segment.youngest.lock() = Some(segment.no_youngest());
+        segment
     }
 
     /// A new, empty segment with empty files.
@@ -80,15 +91,30 @@ impl Segment {
         base_offset: i64,
         suffix: &'static str,
     ) -> Result<Self, StorageError> {
-        let segment = Self::existing(folder, base_offset, 0);
+        let segment = Self::unmade(folder, base_offset);
         segment.slot.lock().suffix = suffix;
-        let path = segment.path("log");
-        let file = LogFile::open(&path, true).map_err(StorageError::of("create", &path))?;
-        file.set_len(0).map_err(StorageError::of("empty", &path))?;
-        segment.slot.lock().file = Some(Arc::new(file));
-        segment.reset_indexes()?;
-        *segment.youngest.lock() = Some(segment.no_youngest());
+        segment.make_files()?;
         Ok(segment)
+    }
+
+    /// Makes the files, empty, if they are not there yet; whether they were not.
+    pub fn make_files(&self) -> Result<bool, StorageError> {
+        if self.made.load(Ordering::Acquire) {
+            return Ok(false);
+        }
+        let path = self.path("log");
+        let file = LogFile::empty(&path).map_err(StorageError::of("create", &path))?;
+        self.slot.lock().file = Some(Arc::new(file));
+        self.reset_indexes()?;
+        self.made.store(true, Ordering::Release);
+        Ok(true)
+    }
+
+    fn youngest_of(&self, last: Option<TimeEntry>) -> Youngest {
+        last.map_or(self.no_youngest(), |entry| Youngest {
+            timestamp: entry.timestamp,
+            offset: self.base_offset + i64::from(entry.relative_offset),
+        })
     }
 
     fn no_youngest(&self) -> Youngest {
@@ -123,7 +149,9 @@ impl Segment {
         }
         let name = file_name(self.base_offset, "log") + slot.suffix;
         let path = self.folder.read().join(name);
-        let file = LogFile::open(&path, false).map_err(StorageError::of("open", &path))?;
+        // Whoever looks into a segment without files sees an empty one.
+        let create = !self.made.load(Ordering::Acquire);
+        let file = LogFile::open(&path, create).map_err(StorageError::of("open", &path))?;
         let file = Arc::new(file);
         slot.file = Some(file.clone());
         Ok(file)
@@ -140,6 +168,7 @@ impl Segment {
 
     /// Renames the files to end with `suffix` instead of what they end with now.
     pub fn rename(&self, suffix: &'static str) -> Result<(), StorageError> {
+        self.make_files()?;
         let mut slot = self.slot.lock();
         let folder = self.folder.read().clone();
         // The batches' file last: where it is, the others are.
@@ -231,10 +260,7 @@ impl Segment {
             .times
             .last(&path)
             .map_err(StorageError::at("read", &path))?;
-        let youngest = last.map_or(self.no_youngest(), |entry| Youngest {
-            timestamp: entry.timestamp,
-            offset: self.base_offset + i64::from(entry.relative_offset),
-        });
+        let youngest = self.youngest_of(last);
         *self.youngest.lock() = Some(youngest);
         Ok(youngest)
     }
@@ -384,6 +410,90 @@ impl Segment {
         self.times
             .reset(&path)
             .map_err(StorageError::at("empty", &path))
+    }
+
+    /// Gets ready for a walk that confirms the indexes: what they say up to `safe`, the recovery point, is kept, for
+    /// it reached the disk before the point was moved. Returns where the walk starts.
+    pub fn resume_indexes(&self, safe: i64) -> Result<u64, LogError> {
+        let path = || self.path("index");
+        let last = self
+            .offsets
+            .resume(&path, |entry| {
+                self.base_offset + i64::from(entry.relative_offset) < safe
+            })
+            .map_err(StorageError::at("read", &path))?;
+        let start = last.map_or(0, |entry| u64::from(entry.position));
+        let named = |entry: OffsetEntry| self.base_offset + i64::from(entry.relative_offset);
+        let leads = last.is_none_or(|entry| {
+            let first = self.scan(start).map(|mut scan| scan.next());
+            matches!(first, Ok(Ok(Some((_, header)))) if header.last_offset() == named(entry))
+        });
+        if !leads {
+            self.reset_indexes()?;
+            *self.youngest.lock() = Some(self.no_youngest());
+            return Ok(0);
+        }
+        let path = || self.path("timeindex");
+        let youngest = self
+            .times
+            .resume(&path, |entry| {
+                last.is_some_and(|last| entry.relative_offset <= last.relative_offset)
+            })
+            .map_err(StorageError::at("read", &path))?;
+        *self.youngest.lock() = Some(self.youngest_of(youngest));
+        Ok(start)
+    }
+
+    /// Notes a batch of such a walk: an entry of the file that is right is confirmed, one that is missing is added.
+    pub fn confirm_batch(
+        &self,
+        position: u64,
+        header: &BatchHeader,
+        due: bool,
+    ) -> Result<bool, StorageError> {
+        let youngest = self.note_timestamp(header)?;
+        let named = TimeEntry {
+            timestamp: youngest.timestamp,
+            relative_offset: self.relative(youngest.offset),
+        };
+        if self.times.unconfirmed() == Some(named) {
+            self.times.confirm();
+        }
+        let entry = OffsetEntry {
+            relative_offset: self.relative(header.last_offset()),
+            position: position as u32,
+        };
+        match self.offsets.unconfirmed() {
+            Some(next) if next == entry => self.offsets.confirm(),
+            // The walk starts at an entry that is kept.
+            None if due && self.last_indexed_offset()? != Some(header.last_offset()) => {
+                let path = || self.path("index");
+                self.offsets
+                    .push(&path, entry)
+                    .map_err(StorageError::at("write", &path))?;
+            }
+            _ => return Ok(false),
+        }
+        if self.times.unconfirmed().is_none() {
+            self.index_time(youngest)?;
+        }
+        Ok(true)
+    }
+
+    fn last_indexed_offset(&self) -> Result<Option<i64>, StorageError> {
+        let path = || self.path("index");
+        let last = self
+            .offsets
+            .last(&path)
+            .map_err(StorageError::at("read", &path))?;
+        Ok(last.map(|entry| self.base_offset + i64::from(entry.relative_offset)))
+    }
+
+    /// Whether the walk has confirmed all that the indexes say.
+    pub fn are_indexes_confirmed(&self) -> bool {
+        self.has_indexes()
+            && self.offsets.unconfirmed().is_none()
+            && self.times.unconfirmed().is_none()
     }
 
     /// Makes both indexes anew from the published batches.

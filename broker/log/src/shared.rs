@@ -56,7 +56,7 @@ impl Shared {
             hints: Mutex::default(),
             failed: AtomicBool::new(false),
             failure: Mutex::new(None),
-            folder_dirty: AtomicBool::new(true),
+            folder_dirty: AtomicBool::new(false),
             flushed_ms: AtomicI64::new(0),
         }
     }

@@ -61,6 +61,7 @@ fn limit(value: i64) -> Option<u64> {
     u64::try_from(value).ok()
 }
 
-fn interval(value: i64) -> Option<u64> {
+/// How often, or `None` for never.
+pub(super) fn interval(value: i64) -> Option<u64> {
     (value < NEVER).then(|| span(value))
 }

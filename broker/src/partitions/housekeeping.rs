@@ -2,11 +2,12 @@
 //! the removal of deleted files.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
-use milena_log::{Checkpoint, LogError, Offsets, PartitionFolder, StorageError, trash};
+use milena_log::{Checkpoint, Log, LogError, Offsets, PartitionFolder, StorageError, trash};
 
 use super::{DataDir, Partitions};
 use crate::metrics::Care;
@@ -65,11 +66,7 @@ impl Partitions {
             .iter()
             .filter(|partition| partition.wants_flushes())
         {
-            let flusher = {
-                let log = partition.log_blocking();
-                log.flush_due(now_ms).then(|| log.flusher())
-            };
-            if let Some(Err(error)) = flusher.map(|flusher| flusher.flush()) {
+            if let Err(error) = partition.flush_if_due(now_ms) {
                 self.metrics.care_failed(Care::Flush);
                 tracing::error!(topic = %partition.topic(), partition = partition.index(), %error, "flush failed");
             }
@@ -90,6 +87,9 @@ impl Partitions {
             folders
                 .into_iter()
                 .for_each(|folder| self.sweep_one(dir, folder));
+            if let Err(error) = dir.directory.sync() {
+                tracing::error!(%error, "a data directory could not be synced");
+            }
         }
     }
 
@@ -215,18 +215,32 @@ impl Partitions {
 
     /// A clean stop: every log on disk, checkpoints written, the directories marked.
     pub fn close(&self, broker_epoch: i64) -> bool {
-        let mut clean = true;
-        for partition in self.all() {
-            if let Err(error) = partition.log_blocking().close() {
-                tracing::error!(topic = %partition.topic(), partition = partition.index(), %error, "the log was not closed cleanly");
-                clean = false;
-            }
-        }
+        let partitions = self.all();
+        let mut clean = self.on_all(&partitions, |log| log.settle());
+        // One by one, thousands of logs would each wait for the disk several times.
+        self.dirs.iter().for_each(|dir| dir.directory.hurry());
+        clean &= self.on_all(&partitions, |log| log.close());
         if let Err(error) = self.checkpoint() {
             tracing::error!(%error, "checkpoints could not be written");
             clean = false;
         }
         clean && self.mark_clean(broker_epoch)
+    }
+
+    /// Does one thing to all logs; whether it went well with each.
+    fn on_all(
+        &self,
+        partitions: &[Arc<Partition>],
+        work: impl Fn(&mut Log) -> Result<(), StorageError>,
+    ) -> bool {
+        let mut well = true;
+        for partition in partitions {
+            if let Err(error) = work(&mut partition.log_blocking()) {
+                tracing::error!(topic = %partition.topic(), partition = partition.index(), %error, "the log was not closed cleanly");
+                well = false;
+            }
+        }
+        well
     }
 }
 
@@ -263,8 +277,12 @@ pub async fn every(
     }
 }
 
-/// Whether a folder was last changed longer ago than this.
+/// Whether a folder was last changed, be it by its renaming, longer ago than this.
 fn is_older(path: &Path, age: Duration) -> bool {
-    let modified = std::fs::metadata(path).and_then(|metadata| metadata.modified());
-    modified.is_ok_and(|modified| modified.elapsed().is_ok_and(|elapsed| elapsed > age))
+    // The time of the last write would be that of the partition's last roll, long before it was set aside.
+    let Ok(changed_s) = std::fs::metadata(path).map(|metadata| metadata.ctime()) else {
+        return false;
+    };
+    let changed = UNIX_EPOCH + Duration::from_secs(u64::try_from(changed_s).unwrap_or(0));
+    changed.elapsed().is_ok_and(|elapsed| elapsed > age)
 }

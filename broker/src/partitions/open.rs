@@ -1,6 +1,6 @@
 //! Opening many logs on a few threads.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use milena_log::{Checkpoint, Log, LogError, Offsets, Opening};
 use milena_metadata::{PartitionId, Topic};
 use parking_lot::Mutex;
 
-use super::{Partitions, report_offline};
+use super::{DataDir, Partitions, report_offline};
 use crate::config::{BrokerConfig, TopicConfig};
 
 /// What a directory's checkpoints said when the broker started.
@@ -63,6 +63,8 @@ impl LogToOpen {
 
 /// A log that was opened.
 pub struct OpenLog {
+    /// The data directory that it is in, by its place among them.
+    pub dir: usize,
     place: usize,
     /// The partition.
     pub id: PartitionId,
@@ -78,6 +80,8 @@ pub struct OpenLog {
 pub struct Opened {
     logs: Vec<OpenLog>,
     places: usize,
+    /// The data directories that got a folder.
+    pub grown: BTreeSet<usize>,
 }
 
 impl Opened {
@@ -92,24 +96,66 @@ impl Opened {
     }
 }
 
-/// Opens all; what can't be opened is logged and left out.
+/// What the threads that open logs share.
+struct Work<'a> {
+    partitions: &'a Partitions,
+    config: &'a BrokerConfig,
+    now_ms: i64,
+    queue: Mutex<VecDeque<LogToOpen>>,
+    opened: Mutex<Vec<OpenLog>>,
+    /// Folders by data directory, and whether this work has added any.
+    folders: Mutex<Vec<(usize, bool)>>,
+}
+
+/// Opens all, on so many threads; what can't be opened is logged and left out. Nothing is synced: a folder that a
+/// power loss takes is made anew at the next start, from the metadata.
 pub fn open_all(
     partitions: &Partitions,
     config: &BrokerConfig,
     logs: Vec<LogToOpen>,
     threads: usize,
 ) -> Opened {
-    let now_ms = partitions.clock.now_ms();
     let places = logs.last().map_or(0, |log| log.place + 1);
     let threads = threads.clamp(1, logs.len().max(1));
-    let queue = Mutex::new(VecDeque::from(logs));
-    let opened = Mutex::new(Vec::new());
-    let work = || {
+    let work = Work {
+        partitions,
+        config,
+        now_ms: partitions.clock.now_ms(),
+        queue: Mutex::new(VecDeque::from(logs)),
+        opened: Mutex::default(),
+        folders: Mutex::new(folders(partitions.dirs())),
+    };
+    std::thread::scope(|scope| {
+        (1..threads).for_each(|_| drop(scope.spawn(|| work.run())));
+        work.run();
+    });
+    let folders = work.folders.into_inner().into_iter().enumerate();
+    let grown = folders.filter(|(_, (_, grown))| *grown);
+    Opened {
+        logs: work.opened.into_inner(),
+        places,
+        grown: grown.map(|(dir, _)| dir).collect(),
+    }
+}
+
+/// How full each directory is; of no interest where there is but one.
+fn folders(dirs: &[DataDir]) -> Vec<(usize, bool)> {
+    let entries =
+        |dir: &DataDir| std::fs::read_dir(dir.directory.path()).map_or(usize::MAX, Iterator::count);
+    match dirs {
+        [_] => vec![(0, false)],
+        _ => dirs.iter().map(|dir| (entries(dir), false)).collect(),
+    }
+}
+
+impl Work<'_> {
+    fn run(&self) {
         loop {
-            let next = queue.lock().pop_front();
+            let next = self.queue.lock().pop_front();
             let Some(wanted) = next else { return };
-            match open_one(partitions, config, &wanted, now_ms) {
-                Ok(log) => opened.lock().push(OpenLog {
+            match self.open(&wanted) {
+                Ok((dir, log)) => self.opened.lock().push(OpenLog {
+                    dir,
                     place: wanted.place,
                     id: wanted.id,
                     log,
@@ -119,73 +165,70 @@ pub fn open_all(
                 Err(error) => report_offline(&wanted.topic.name, wanted.id.get(), &error),
             }
         }
-    };
-    std::thread::scope(|scope| {
-        (1..threads).for_each(|_| drop(scope.spawn(work)));
-        work();
-    });
-    Opened {
-        logs: opened.into_inner(),
-        places,
     }
-}
 
-fn open_one(
-    partitions: &Partitions,
-    config: &BrokerConfig,
-    wanted: &LogToOpen,
-    now_ms: i64,
-) -> Result<Log, LogError> {
-    let (topic, index) = (wanted.topic.name.as_str(), wanted.id.get());
-    let dirs = partitions.dirs();
-    let holder = dirs
-        .iter()
-        .find(|dir| dir.directory.partition_path(topic, index).is_dir());
-    let dir = holder.unwrap_or_else(|| emptiest(dirs));
-    let key = (topic.to_owned(), index);
-    let offset = |offsets: &Offsets| offsets.get(&key).copied().unwrap_or(0);
-    let opening = Opening {
-        clean_shutdown: dir.known.clean_shutdown,
-        recovery_point: offset(&dir.known.recovery_points),
-        log_start_offset: if holder.is_some() {
-            offset(&dir.known.log_starts)
-        } else {
-            0
-        },
-        topic_id: wanted.topic.id.0,
-        now_ms,
-    };
-    let (mut log, recovery) = Log::open(
-        &dir.directory.partition_path(topic, index),
-        wanted.config.log_config(config),
-        opening,
-    )?;
-    partitions.metrics.recovered(&recovery);
-    if let Some(offset) = recovery.cut_at_offset {
-        tracing::warn!(
-            topic,
-            partition = index,
-            offset,
-            bytes = recovery.bytes_cut,
-            "the log's end was not whole after the last stop, and was cut"
-        );
+    fn open(&self, wanted: &LogToOpen) -> Result<(usize, Log), LogError> {
+        let (topic, index) = (wanted.topic.name.as_str(), wanted.id.get());
+        let dirs = self.partitions.dirs();
+        let holds = |dir: &DataDir| dir.directory.partition_path(topic, index).is_dir();
+        if let Some(holder) = dirs.iter().position(holds) {
+            match self.open_in(holder, wanted, true) {
+                // A topic of this name was deleted while its folder could not be renamed.
+                Err(error @ LogError::TopicId { .. }) => {
+                    let aside = dirs[holder].directory.rename_stray(topic, index)?;
+                    tracing::warn!(topic, partition = index, %error, aside = %aside.display(), "the folder is set aside, and removed in a week");
+                }
+                opened => return opened.map(|log| (holder, log)),
+            }
+        }
+        let dir = self.emptiest();
+        self.open_in(dir, wanted, false).map(|log| (dir, log))
     }
-    // The opening itself counts as use once: with thousands of partitions, those at rest hold no descriptor.
-    log.close_idle();
-    log.close_idle();
-    Ok(log)
-}
 
-/// New partitions go where the fewest are.
-fn emptiest(dirs: &[super::DataDir]) -> &super::DataDir {
-    let entries = |dir: &super::DataDir| {
-        std::fs::read_dir(dir.directory.path()).map_or(usize::MAX, Iterator::count)
-    };
-    match dirs {
-        [only] => only,
-        _ => dirs
-            .iter()
-            .min_by_key(|dir| entries(dir))
-            .unwrap_or(&dirs[0]),
+    /// New partitions go where the fewest are.
+    fn emptiest(&self) -> usize {
+        let mut folders = self.folders.lock();
+        let (dir, place) = folders
+            .iter_mut()
+            .enumerate()
+            .min_by_key(|(_, (count, _))| *count)
+            .unwrap_or_else(|| unreachable!("a broker has a data directory"));
+        *place = (place.0.saturating_add(1), true);
+        dir
+    }
+
+    fn open_in(&self, dir: usize, wanted: &LogToOpen, is_there: bool) -> Result<Log, LogError> {
+        let (topic, index) = (wanted.topic.name.as_str(), wanted.id.get());
+        let DataDir {
+            directory, known, ..
+        } = &self.partitions.dirs()[dir];
+        let key = (topic.to_owned(), index);
+        let offset = |offsets: &Offsets| match is_there {
+            true => offsets.get(&key).copied().unwrap_or(0),
+            false => 0,
+        };
+        let opening = Opening {
+            clean_shutdown: known.clean_shutdown,
+            recovery_point: offset(&known.recovery_points),
+            log_start_offset: offset(&known.log_starts),
+            topic_id: wanted.topic.id.0,
+            now_ms: self.now_ms,
+        };
+        let path = directory.partition_path(topic, index);
+        let (mut log, recovery) = Log::open(&path, wanted.config.log_config(self.config), opening)?;
+        self.partitions.metrics.recovered(&recovery);
+        if let Some(offset) = recovery.cut_at_offset {
+            tracing::warn!(
+                topic,
+                partition = index,
+                offset,
+                bytes = recovery.bytes_cut,
+                "the log's end was not whole after the last stop, and was cut"
+            );
+        }
+        // The opening itself counts as use once: with thousands of partitions, those at rest hold no descriptor.
+        log.close_idle();
+        log.close_idle();
+        Ok(log)
     }
 }

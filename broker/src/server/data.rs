@@ -1,7 +1,11 @@
 //! The data directories: whose they are, and how their last life ended.
 
+use std::sync::Arc;
+
 use milena_log::{DataDirectory, DirectoryError};
 use milena_metadata::{BrokerId, DirectoryId};
+
+use tokio::sync::Semaphore;
 
 use super::StartError;
 use crate::config::BrokerConfig;
@@ -18,6 +22,7 @@ pub struct Data {
 impl Data {
     /// Locks and reads each directory; a new one is marked with the cluster and the broker.
     pub fn open(config: &BrokerConfig) -> Result<Self, StartError> {
+        let appends_max = appends_max(super::workers(), config.data_dirs().len());
         let node_id = BrokerId::new(config.node_id)
             .map_err(|error| StartError::Identity(error.to_string()))?;
         let mut cluster_id = config.cluster_id.clone();
@@ -30,7 +35,12 @@ impl Data {
                 .take_clean_shutdown()
                 .map_err(DirectoryError::from)?;
             let known = Known::read(&path, clean.is_some()).map_err(DirectoryError::from)?;
-            dirs.push(DataDir { directory, known });
+            let appends = Arc::new(Semaphore::new(appends_max));
+            dirs.push(DataDir {
+                directory,
+                known,
+                appends,
+            });
         }
         let cluster_id = cluster_id
             .ok_or_else(|| StartError::Identity("log.dirs names no directory".to_owned()))?;
@@ -67,5 +77,25 @@ impl Data {
     /// The directories, for the partitions in them.
     pub fn into_dirs(self) -> Vec<DataDir> {
         self.dirs
+    }
+}
+
+/// Appends that may be under way at once in each directory. An append holds its worker while the disk stalls, so
+/// that all of them together leave one worker to everything else.
+fn appends_max(workers: usize, dirs: usize) -> usize {
+    (workers.saturating_sub(1) / dirs.max(1)).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stalled_appends_leave_a_worker_to_others() {
+        for workers in 4..64 {
+            for dirs in 1..workers {
+                assert!(appends_max(workers, dirs) * dirs < workers);
+            }
+        }
     }
 }

@@ -1,19 +1,22 @@
 //! `partition.metadata` in a partition's folder: `version: 0` and `topic_id: …`, each on its line (KIP-516).
 
+use std::io::IoSlice;
 use std::path::Path;
 
 use milena_protocol::Uuid;
 
 use crate::error::{LogError, StorageError};
-use crate::files::{self, Durability};
+use crate::files::{self, LogFile};
 
-const FILE: &str = "partition.metadata";
+/// The file's name.
+pub(crate) const FILE: &str = "partition.metadata";
 
 /// The topic id that a partition's folder carries, if it has one.
 pub fn read(folder: &Path) -> Result<Option<Uuid>, LogError> {
     let path = folder.join(FILE);
     let text = files::read_if_there(&path).map_err(StorageError::of("read", &path))?;
-    let Some(text) = text else {
+    // A power loss may leave the name and not the bytes: the metadata knows the id, and it is written again.
+    let Some(text) = text.filter(|text| text.iter().any(|byte| *byte != 0)) else {
         return Ok(None);
     };
     let text = String::from_utf8_lossy(&text);
@@ -34,23 +37,31 @@ pub fn read(folder: &Path) -> Result<Option<Uuid>, LogError> {
 }
 
 /// Refuses a folder of another topic; writes the file where there is none. A zero id asks for neither.
-pub(crate) fn check_or_write(folder: &Path, topic_id: Uuid) -> Result<(), LogError> {
+pub(crate) fn check_or_write(
+    folder: &Path,
+    topic_id: Uuid,
+    is_there: bool,
+) -> Result<(), LogError> {
     if topic_id.is_zero() {
         return Ok(());
     }
-    match read(folder)? {
+    let found = if is_there { read(folder)? } else { None };
+    match found {
         Some(found) if found != topic_id => Err(LogError::TopicId {
             path: folder.to_path_buf(),
             found,
             expected: topic_id,
         }),
         Some(_) => Ok(()),
-        None => {
-            let path = folder.join(FILE);
-            let text = format!("version: 0\ntopic_id: {topic_id}\n");
-            files::replace(&path, text.as_bytes(), Durability::Cached)
-                .map_err(StorageError::of("write", &path))?;
-            Ok(())
-        }
+        None => Ok(write(folder, topic_id)?),
     }
+}
+
+/// One write, without a replacement or a sync: a file that is cut short is empty, and counts as none.
+fn write(folder: &Path, topic_id: Uuid) -> Result<(), StorageError> {
+    let path = folder.join(FILE);
+    let text = format!("version: 0\ntopic_id: {topic_id}\n");
+    LogFile::empty(&path)
+        .and_then(|file| file.write_all_at(&mut [IoSlice::new(text.as_bytes())], 0))
+        .map_err(StorageError::of("write", &path))
 }

@@ -236,6 +236,9 @@ impl Log {
                 self.shared.note_folder_change();
             }
         }
+        if segment.make_files()? {
+            self.shared.note_folder_change();
+        }
         let path = || segment.path("log");
         let file = segment.file()?;
         let bytes: u64 = batches.iter().map(|batch| batch.body.len() as u64).sum();

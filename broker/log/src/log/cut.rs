@@ -79,6 +79,7 @@ impl Log {
         self.shared.note_folder_change();
         self.head = Head::new(now_ms);
         self.epochs.clear()?;
+        self.snapshot_at = None;
         self.remove_snapshots()?;
         self.producers.clear();
         Ok(())
@@ -96,7 +97,7 @@ impl Log {
         Ok(())
     }
 
-    fn remove_snapshots(&self) -> Result<(), LogError> {
+    pub(super) fn remove_snapshots(&self) -> Result<(), LogError> {
         let folder = self.shared.path();
         for offset in super::snapshots(&folder)? {
             let path = folder.join(crate::segment::file_name(offset, "snapshot"));

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::Log;
 use crate::epochs;
 use crate::error::StorageError;
 use crate::files;
@@ -16,9 +15,14 @@ pub struct LogFlusher {
     shared: Arc<Shared>,
 }
 
-impl Log {
+impl LogFlusher {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
     /// Whether `flush.messages` or `flush.ms` asks for a flush now; the caller then flushes, and asks again later.
-    pub fn flush_due(&self, now_ms: i64) -> bool {
+    /// Takes no lock, so that a log whose disk stalls keeps no other from being flushed.
+    pub fn is_due(&self, messages: Option<u64>, ms: Option<u64>, now_ms: i64) -> bool {
         let waiting = self.shared.end() - self.shared.recovery_point();
         if waiting <= 0 {
             self.shared.flushed_ms.store(now_ms, Ordering::Relaxed);
@@ -28,18 +32,11 @@ impl Log {
         let reached = |limit: Option<u64>, value: i64| {
             limit.is_some_and(|limit| value.unsigned_abs() >= limit)
         };
-        let due = reached(self.config.flush_messages, waiting)
-            || (since >= 0 && reached(self.config.flush_ms, since));
+        let due = reached(messages, waiting) || (since >= 0 && reached(ms, since));
         if due {
             self.shared.flushed_ms.store(now_ms, Ordering::Relaxed);
         }
         due
-    }
-}
-
-impl LogFlusher {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
     }
 
     /// Brings everything that was appended before the call to disk, and raises the recovery point. A failure takes

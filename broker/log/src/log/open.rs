@@ -47,6 +47,15 @@ pub struct Recovery {
     pub cut_at_offset: Option<i64>,
 }
 
+/// The segment of a log that is made anew. At offset 0 it gets its files with its first batch, so that a partition
+/// at rest is a folder; elsewhere the file's name is what tells where the log starts.
+fn first_segment(folder: &Folder, start: i64) -> Result<Segment, StorageError> {
+    match start {
+        ..=0 => Ok(Segment::unmade(folder.clone(), 0)),
+        _ => Segment::create(folder.clone(), start),
+    }
+}
+
 impl Log {
     /// Opens the log in `path`, or makes an empty one. After a clean stop nothing is scanned. Otherwise what lies
     /// beyond the recovery point is checked, and the first invalid batch there ends the log; damage below it is an
@@ -56,9 +65,11 @@ impl Log {
         config: LogConfig,
         opening: Opening,
     ) -> Result<(Self, Recovery), LogError> {
-        std::fs::create_dir_all(path).map_err(StorageError::of("create", path))?;
-        partition_metadata::check_or_write(path, opening.topic_id)?;
-        let found = folder::tidy(path)?;
+        let names = folder::make_or_list(path)?;
+        let has_id = names.iter().any(|name| name == partition_metadata::FILE);
+        partition_metadata::check_or_write(path, opening.topic_id, has_id)?;
+        let has_snapshots = names.iter().any(|name| name.ends_with(".snapshot"));
+        let found = folder::tidy(path, names)?;
         let folder: Folder = Arc::new(RwLock::new(path.to_path_buf()));
         let mut segments: Vec<Arc<Segment>> = found
             .iter()
@@ -68,8 +79,7 @@ impl Log {
             .collect();
         let is_new = segments.is_empty();
         if is_new {
-            let first = Segment::create(folder.clone(), opening.log_start_offset.max(0))?;
-            segments.push(Arc::new(first));
+            segments.push(Arc::new(first_segment(&folder, opening.log_start_offset)?));
         }
         let mut recovery = Recovery::default();
         let end = if opening.clean_shutdown || is_new {
@@ -85,6 +95,10 @@ impl Log {
         let trusted = opening.clean_shutdown || is_new;
         let mut log = Self::assemble(path, folder, segments, end, config, opening, trusted)?;
         log.restore(end, opening.now_ms, trusted)?;
+        if is_new && has_snapshots {
+            // Of records that a power loss took.
+            log.remove_snapshots()?;
+        }
         if log.shared.end() < opening.log_start_offset {
             // The checkpoint reached the disk and the records did not.
             log.truncate_fully_and_start_at(opening.log_start_offset, opening.now_ms)?;
@@ -109,6 +123,10 @@ impl Log {
             epochs => epochs?,
         };
         let shared = Arc::new(Shared::new(folder, segments, start, end));
+        if !trusted {
+            // What recovery changes is brought to disk by the next flush.
+            shared.note_folder_change();
+        }
         shared.raise_recovery_point(if trusted {
             end
         } else {
@@ -119,6 +137,7 @@ impl Log {
             config,
             epochs,
             producers: Producers::default(),
+            snapshot_at: None,
             head: Head::new(opening.now_ms),
         })
     }
@@ -126,13 +145,19 @@ impl Log {
     /// Brings epochs and producers to the state they had when the log ended at `end`.
     fn restore(&mut self, end: i64, now_ms: i64, trusted: bool) -> Result<(), LogError> {
         self.epochs.truncate_to(end)?;
+        if end == 0 && trusted {
+            return Ok(());
+        }
         if !trusted {
             return self.restore_producers(end, now_ms);
         }
         // A clean stop leaves a snapshot of the end; where it left none there were no producers.
         let path = self.shared.path().join(file_name(end, "snapshot"));
         match producers::read(&path, now_ms) {
-            Ok(producers) => self.producers = producers,
+            Ok(producers) => {
+                self.producers = producers;
+                self.snapshot_at = Some(end);
+            }
             Err(LogError::Storage(error))
                 if error.source.kind() == std::io::ErrorKind::NotFound => {}
             Err(_) => self.restore_producers(end, now_ms)?,
@@ -145,6 +170,7 @@ impl Log {
     pub(super) fn restore_producers(&mut self, end: i64, now_ms: i64) -> Result<(), LogError> {
         let folder = self.shared.path();
         self.producers.clear();
+        self.snapshot_at = None;
         let mut from = self.shared.segments()[0].base_offset();
         for offset in snapshots(&folder)?.into_iter().rev() {
             let path = folder.join(file_name(offset, "snapshot"));

@@ -159,7 +159,8 @@ impl Pair {
             .folder
             .path()
             .join(format!("{:020}.log", active.base_offset));
-        if active.base_offset >= safe {
+        // Nothing was ever written where there is no file.
+        if active.base_offset >= safe && path.exists() {
             let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
             file.set_len(active.size.saturating_sub(u64::from(torn)))
                 .unwrap();

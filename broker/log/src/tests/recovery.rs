@@ -109,3 +109,75 @@ fn a_log_without_its_indexes_finds_every_batch() {
         }
     }
 }
+
+fn index_files(folder: &std::path::Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {
+    let paths = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> = paths
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|end| end.to_str().unwrap().ends_with("index"))
+        })
+        .map(|path| (path.clone(), fs::read(path).unwrap()))
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn right_indexes_outlive_a_crash_and_wrong_ones_are_made_anew() {
+    for recovery_point in [0, 7, 24, 59, 60] {
+        let folder = tempfile::tempdir().unwrap();
+        filled(folder.path(), 30).close().unwrap();
+        let whole = index_files(folder.path());
+        let opening = Opening {
+            recovery_point,
+            ..CRASHED
+        };
+        let mut log = open(folder.path(), opening).0;
+        log.close().unwrap();
+        drop(log);
+        assert_eq!(index_files(folder.path()), whole, "from {recovery_point}");
+        let (path, mut bytes) = whole
+            .iter()
+            .rfind(|(path, bytes)| path.extension().unwrap() == "index" && !bytes.is_empty())
+            .cloned()
+            .unwrap();
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+        fs::write(&path, bytes).unwrap();
+        let mut log = open(folder.path(), opening).0;
+        log.close().unwrap();
+        for offset in 0..60 {
+            assert_eq!(offsets_from(&log, offset)[0], offset / 2 * 2);
+        }
+    }
+}
+
+#[test]
+fn a_log_that_was_never_written_is_a_folder_and_a_name() {
+    for opening in [CLEAN, CRASHED] {
+        let folder = tempfile::tempdir().unwrap();
+        let id = Uuid::random();
+        let opening = Opening {
+            topic_id: id,
+            ..opening
+        };
+        for _ in 0..3 {
+            let (mut log, recovery) = open(folder.path(), opening);
+            assert_eq!(recovery, Recovery::default());
+            assert_eq!(log.log_end_offset(), 0);
+            log.close().unwrap();
+            let names: Vec<_> = fs::read_dir(folder.path()).unwrap().collect();
+            assert_eq!(names.len(), 1, "{names:?}");
+        }
+        // A power loss took the bytes and left the name.
+        fs::write(folder.path().join("partition.metadata"), [0; 20]).unwrap();
+        let (mut log, _) = open(folder.path(), opening);
+        assert_eq!(crate::topic_id_of(folder.path()).unwrap(), Some(id));
+        log.append(&[batch(2, 5, &[])], STAMP).unwrap();
+        drop(log);
+        assert_eq!(offsets_from(&open(folder.path(), CRASHED).0, 0), [0]);
+    }
+}

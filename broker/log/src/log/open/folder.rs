@@ -6,7 +6,7 @@
 //! | `.cleaned`, `.tmp` | a compaction or replacement that was cut short | removed |
 //! | `.log.swap` | a finished compaction that was not put in place | put in place of the segments it covers |
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,9 +16,20 @@ use crate::log::offset_in_name;
 use crate::scan::Scan;
 use crate::segment::file_name;
 
-/// Puts leftovers away, and lists the segments: base offset and bytes.
-pub(super) fn tidy(path: &Path) -> Result<BTreeMap<i64, u64>, LogError> {
-    let names = names(path)?;
+/// Makes the folder where it is missing; the names of what is in it.
+pub(super) fn make_or_list(path: &Path) -> Result<Vec<String>, StorageError> {
+    match std::fs::create_dir(path) {
+        Ok(()) => Ok(Vec::new()),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => names(path),
+        Err(_) => {
+            std::fs::create_dir_all(path).map_err(StorageError::of("create", path))?;
+            names(path)
+        }
+    }
+}
+
+/// Puts leftovers among `names` away, and lists the segments: base offset and bytes.
+pub(super) fn tidy(path: &Path, names: Vec<String>) -> Result<BTreeMap<i64, u64>, LogError> {
     let swaps: Vec<i64> = names
         .iter()
         .filter_map(|name| offset_in_name(name.strip_suffix(".swap")?, "log"))
@@ -31,24 +42,24 @@ pub(super) fn tidy(path: &Path) -> Result<BTreeMap<i64, u64>, LogError> {
     } else {
         self::names(path)?
     };
+    let logs: BTreeSet<i64> = names
+        .iter()
+        .filter_map(|name| offset_in_name(name, "log"))
+        .collect();
     for name in &names {
         let leftover = [".deleted", ".cleaned", ".swap", ".tmp"]
             .iter()
             .any(|end| name.ends_with(end));
         let orphan = ["index", "timeindex", "txnindex"].iter().any(|extension| {
-            offset_in_name(name, extension)
-                .is_some_and(|base| !names.contains(&file_name(base, "log")))
+            offset_in_name(name, extension).is_some_and(|base| !logs.contains(&base))
         });
         if leftover || orphan {
             remove(&path.join(name))?;
         }
     }
     let mut segments = BTreeMap::new();
-    for (name, base_offset) in names
-        .iter()
-        .filter_map(|name| Some((name, offset_in_name(name, "log")?)))
-    {
-        let file = path.join(name);
+    for base_offset in logs {
+        let file = path.join(file_name(base_offset, "log"));
         let size = std::fs::metadata(&file)
             .map_err(StorageError::of("read", &file))?
             .len();

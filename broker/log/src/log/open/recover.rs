@@ -41,7 +41,7 @@ fn end_from(segment: &Segment, position: u64) -> Result<i64, LogError> {
 }
 
 /// Checks what lies beyond `recovery_point`, cuts the log at the first invalid batch there, rebuilds the indexes
-/// of the segments it walks, and returns the log's end.
+/// that disagree with the batches it walks, and returns the log's end.
 pub(super) fn check(
     segments: &mut Vec<Arc<Segment>>,
     recovery_point: i64,
@@ -84,11 +84,13 @@ fn walk(
     recovery: &mut Recovery,
 ) -> Result<Walked, LogError> {
     recovery.segments_scanned += 1;
-    let mut scan = segment.scan(0)?;
+    let start = segment.resume_indexes(recovery_point)?;
+    let mut scan = segment.scan(start)?;
     let mut walked = Walked {
         end: segment.base_offset(),
-        valid_bytes: 0,
+        valid_bytes: start,
     };
+    let mut since_entry = 0;
     loop {
         let is_safe = walked.end < recovery_point;
         let next = if is_safe {
@@ -97,7 +99,10 @@ fn walk(
             scan.next_checked()
         };
         match next {
-            Ok(Some((_, header))) => {
+            Ok(Some((position, header))) => {
+                let due = since_entry > u64::from(config.index_interval_bytes);
+                let indexed = segment.confirm_batch(position, &header, due)?;
+                since_entry = header.size() as u64 + if indexed { 0 } else { since_entry };
                 recovery.batches_checked += u64::from(!is_safe);
                 walked.end = header.last_offset() + 1;
                 walked.valid_bytes = scan.position();
@@ -107,7 +112,7 @@ fn walk(
             Err(stop) => return Err(segment.damage(stop, walked.end)),
         }
     }
-    if walked.valid_bytes == segment.size() {
+    if walked.valid_bytes == segment.size() && !segment.are_indexes_confirmed() {
         segment.rebuild_indexes(config.index_interval_bytes)?;
     }
     Ok(walked)
