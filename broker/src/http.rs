@@ -46,7 +46,7 @@ pub struct Http {
     stage: Arc<Stage>,
     /// Where it listens; `None` where it is turned off.
     #[cfg(test)]
-    address: Option<SocketAddr>,
+    pub(crate) address: Option<SocketAddr>,
     _end: DropGuard,
 }
 

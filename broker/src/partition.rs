@@ -4,11 +4,12 @@
 //! holding a thread; what readers need goes around it: the log's reading half, and offsets as atomics.
 
 pub mod intake;
+pub mod room;
 mod settings;
 pub mod waiters;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicI64, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 use milena_log::{
@@ -18,10 +19,11 @@ use milena_log::{
 use milena_metadata::{TopicId, TopicName};
 use milena_protocol::ErrorCode;
 use tokio::sync::futures::Notified;
-use tokio::sync::{Mutex, MutexGuard, Notify, Semaphore};
+use tokio::sync::{Mutex, MutexGuard, Notify};
 
 use crate::config::{BrokerConfig, TimestampType, TopicConfig};
 use crate::metrics::TopicTraffic;
+use room::AppendRoom;
 use settings::interval;
 use waiters::Waiters;
 
@@ -61,10 +63,12 @@ pub struct Partition {
     topic_id: TopicId,
     index: i32,
     log: Mutex<Log>,
+    /// Appends that wait for the log.
+    queued: AtomicUsize,
     reader: LogReader,
     flusher: LogFlusher,
     /// The data directory's room for appends.
-    appends: Arc<Semaphore>,
+    appends: Arc<AppendRoom>,
     config: ArcSwap<TopicConfig>,
     traffic: Arc<TopicTraffic>,
     leader_epoch: AtomicI32,
@@ -82,7 +86,7 @@ impl Partition {
         config: Arc<TopicConfig>,
         traffic: Arc<TopicTraffic>,
         leader_epoch: i32,
-        appends: Arc<Semaphore>,
+        appends: Arc<AppendRoom>,
     ) -> Self {
         let reader = log.reader();
         Self {
@@ -93,6 +97,7 @@ impl Partition {
             index,
             high_watermark: AtomicI64::new(reader.log_end_offset()),
             log: Mutex::new(log),
+            queued: AtomicUsize::new(0),
             reader,
             config: ArcSwap::new(config),
             traffic,
@@ -201,9 +206,10 @@ impl Partition {
         {
             return Err(Refused::Code(ErrorCode::NotEnoughReplicas));
         }
-        let mut log = self.log.lock().await;
-        // Taken behind the lock, so that whoever waits for a partition takes no room. The semaphore is never closed.
-        let _room = self.appends.acquire().await;
+        room::let_woken_run().await;
+        let mut log = self.log_to_append().await;
+        // Taken behind the lock, so that whoever waits for a partition takes no room.
+        let room = self.appends.enter().await;
         let leader_epoch = self.leader_epoch();
         if let Some(duplicate) = check_producers(&mut log, &batches)? {
             let log_start_offset = self.reader.log_start_offset();
@@ -223,7 +229,10 @@ impl Partition {
             },
         )?;
         self.advance_to(self.reader.log_end_offset(), appended.bytes);
-        drop(log);
+        if self.queued.load(Ordering::Relaxed) > 0 || self.appends.is_full() {
+            room::note_woken();
+        }
+        drop((log, room));
         let records = batches
             .iter()
             .map(|batch| u64::from(batch.header.record_count.unsigned_abs()))
@@ -236,6 +245,14 @@ impl Partition {
             log_start_offset: self.reader.log_start_offset(),
             leader_epoch,
         })
+    }
+
+    async fn log_to_append(&self) -> MutexGuard<'_, Log> {
+        if let Ok(log) = self.log.try_lock() {
+            return log;
+        }
+        let _queued = Queued::at(&self.queued);
+        self.log.lock().await
     }
 
     /// Moves the high watermark: with one replica it follows the log's end.
@@ -278,6 +295,22 @@ impl Partition {
         self.leader_epoch.store(RETIRED_EPOCH, Ordering::Release);
         self.moved.notify_waiters();
         self.waiters.wake_all();
+    }
+}
+
+/// Counts an append while it waits for the log, also where the wait is given up.
+struct Queued<'a>(&'a AtomicUsize);
+
+impl<'a> Queued<'a> {
+    fn at(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Queued<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

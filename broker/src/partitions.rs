@@ -11,12 +11,12 @@ use milena_log::{DataDirectory, Log, LogError, Offsets, StorageError, Trash};
 use milena_metadata::{Image, ResourceKind, Topic, TopicId, TopicName};
 use milena_protocol::{ErrorCode, Uuid};
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::Semaphore;
 
 use crate::clock::Clock;
 use crate::config::{BrokerConfig, TopicConfig, Values};
 use crate::metrics::{Metrics, TopicTraffic};
 use crate::partition::Partition;
+use crate::partition::room::AppendRoom;
 use open::{Known, LogToOpen};
 
 /// A topic with partitions here.
@@ -78,7 +78,7 @@ pub struct DataDir {
     /// What is known of the logs in it.
     pub known: Known,
     /// Appends that may be under way in it at once: each holds a thread while the disk stalls.
-    pub appends: Arc<Semaphore>,
+    pub appends: Arc<AppendRoom>,
 }
 
 /// Every partition of this broker.
@@ -146,6 +146,11 @@ impl Partitions {
     /// The data directories.
     pub fn dirs(&self) -> &[DataDir] {
         &self.dirs
+    }
+
+    /// How many appends are under way.
+    pub fn appends_under_way(&self) -> usize {
+        self.dirs.iter().map(|dir| dir.appends.used()).sum()
     }
 
     /// Opens what the image names and is not here, and deletes what is here and not in it; calls come one

@@ -2,6 +2,7 @@
 
 mod data;
 mod listen;
+mod pulse;
 mod register;
 mod signals;
 
@@ -115,14 +116,8 @@ async fn serve(config: Arc<BrokerConfig>, control: Handle) -> Result<(), StartEr
     let broker = assemble(&config, data, &listeners).await?;
     let tasks = TaskTracker::new();
     keep_house(&broker, &stopping, &tasks);
-    for listener in listeners {
-        tasks.spawn(listen::accept(
-            listener,
-            broker.clone(),
-            tasks.clone(),
-            stopping.clone(),
-        ));
-    }
+    control.spawn(pulse::beat(Handle::current(), broker.partitions().clone()));
+    accept_all(listeners, &broker, &stopping, &tasks);
     http.set_ready(broker.clone());
     tracing::info!(
         node = broker.node_id(),
@@ -137,6 +132,22 @@ async fn serve(config: Arc<BrokerConfig>, control: Handle) -> Result<(), StartEr
             tracing::warn!("stopped at once by a second signal; the next start checks the logs' ends");
             std::process::exit(1)
         }
+    }
+}
+
+fn accept_all(
+    listeners: Vec<BoundListener>,
+    broker: &Arc<Broker>,
+    stopping: &CancellationToken,
+    tasks: &TaskTracker,
+) {
+    for listener in listeners {
+        tasks.spawn(listen::accept(
+            listener,
+            broker.clone(),
+            tasks.clone(),
+            stopping.clone(),
+        ));
     }
 }
 
@@ -249,3 +260,6 @@ async fn stop(
         tracing::info!("stopped; everything is on disk");
     }
 }
+
+#[cfg(test)]
+mod stall_tests;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::Partition;
+use super::{Partition, room};
 
 /// More than any fetch wants: wakes it whatever it waits for.
 const ENOUGH_FOR_ALL: i64 = i64::MAX / 2;
@@ -35,6 +35,7 @@ impl Wakeup {
     /// Counts bytes that have come; wakes the fetch with the last that it wants.
     pub fn arrived(&self, bytes: i64) {
         if bytes > 0 && self.bytes_wanted.fetch_sub(bytes, Ordering::AcqRel) <= bytes {
+            room::note_woken();
             self.notify.notify_one();
         }
     }
@@ -89,6 +90,12 @@ impl Waiters {
     /// Wakes all that wait: the partition changed hands, or is gone.
     pub fn wake_all(&self) {
         self.arrived(ENOUGH_FOR_ALL);
+    }
+
+    /// Whether a fetch waits.
+    #[cfg(test)]
+    pub fn is_waited_for(&self) -> bool {
+        self.count.load(Ordering::SeqCst) > 0
     }
 
     fn add(&self, interest: &Arc<Interest>) {

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use milena_log::{DataDirectory, DirectoryError};
 use milena_metadata::{BrokerId, DirectoryId};
 
-use tokio::sync::Semaphore;
-
 use super::StartError;
 use crate::config::BrokerConfig;
+use crate::partition::room::AppendRoom;
 use crate::partitions::DataDir;
 use crate::partitions::open::Known;
 
@@ -35,7 +34,7 @@ impl Data {
                 .take_clean_shutdown()
                 .map_err(DirectoryError::from)?;
             let known = Known::read(&path, clean.is_some()).map_err(DirectoryError::from)?;
-            let appends = Arc::new(Semaphore::new(appends_max));
+            let appends = Arc::new(AppendRoom::new(appends_max));
             dirs.push(DataDir {
                 directory,
                 known,

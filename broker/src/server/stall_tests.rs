@@ -1,0 +1,362 @@
+//! What a stalled disk holds up: the appends to it, and nothing else.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::time::Instant;
+
+use bytes::Bytes;
+use milena_log::faults::{Fault, inject};
+use milena_metadata::{CreateTopics, NewTopic, TopicId};
+use milena_protocol::api::fetch::{FetchPartition, FetchRequest, FetchTopic};
+use milena_protocol::api::metadata::MetadataRequest;
+use milena_protocol::api::offset_commit::{
+    OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
+use milena_protocol::api::offset_fetch::OffsetFetchRequest;
+use milena_protocol::api::produce::{
+    PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData,
+};
+use milena_protocol::header::{decode_response, encode_request};
+use milena_protocol::records::{BatchBuilder, BatchOptions};
+use milena_protocol::{ErrorCode, Request, Str};
+
+use super::*;
+use crate::config::Sources;
+use crate::group::host::GroupHost;
+
+/// How long a write is stalled.
+const STALL: Duration = Duration::from_secs(2);
+/// What others may notice of it: well below the stall, and far above what they need on a busy machine.
+const NOTICED_MAX: Duration = Duration::from_secs(1);
+const PRODUCERS: usize = 64;
+const PRODUCE_VERSION: i16 = 9;
+const FETCH_VERSION: i16 = 12;
+const TIMEOUT_MS: i32 = 30_000;
+
+/// A broker in this process, on the runtimes that a real one has.
+struct Running {
+    broker: Arc<Broker>,
+    address: SocketAddr,
+    http: http::Http,
+    data: Runtime,
+    _control: Runtime,
+}
+
+impl Running {
+    fn start(dir: &Path) -> Self {
+        let dir = dir.display().to_string();
+        let set = [
+            ("log.dirs", dir.as_str()),
+            ("http.listener", "127.0.0.1:0"),
+            ("listeners", "PLAINTEXT://127.0.0.1:0"),
+            ("offsets.topic.num.partitions", "1"),
+        ];
+        let config = Arc::new(Sources::of(&set).load().unwrap().0);
+        let data = runtime("data", workers()).unwrap();
+        let control = runtime("control", 1).unwrap();
+        let (broker, address, http) = data.block_on(async {
+            let stopping = CancellationToken::new();
+            let listeners = listen::bind_all(&config).unwrap();
+            let address = listeners[0].address;
+            let http = http::start(&config, control.handle(), &stopping).unwrap();
+            let opened = Data::open(&config).unwrap();
+            let broker = assemble(&config, opened, &listeners).await.unwrap();
+            control.spawn(pulse::beat(Handle::current(), broker.partitions().clone()));
+            accept_all(listeners, &broker, &stopping, &TaskTracker::new());
+            http.set_ready(broker.clone());
+            broker.ensure_offsets_topic().await.unwrap();
+            (broker, address, http)
+        });
+        Self {
+            broker,
+            address,
+            http,
+            data,
+            _control: control,
+        }
+    }
+
+    fn create(&self, name: &str, partitions: i32) {
+        let topic = NewTopic {
+            name: name.to_owned(),
+            id: TopicId::random(),
+            partitions,
+            replication_factor: 1,
+            assignments: Vec::new(),
+            configs: Vec::new(),
+        };
+        let command = CreateTopics {
+            topics: vec![topic],
+            default_partitions: 1,
+            default_replication_factor: 1,
+            validate_only: false,
+        };
+        let outcomes = self.data.block_on(self.broker.change(command)).unwrap();
+        assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+    }
+
+    fn connect(&self) -> Wire {
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(STALL * 10)).unwrap();
+        Wire(stream)
+    }
+
+    fn http_get(&self, path: &str) {
+        let mut stream = TcpStream::connect(self.http.address.unwrap()).unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
+    }
+
+    /// Waits until an append is held by the disk.
+    fn until_stalled(&self, appends: usize) {
+        let deadline = Instant::now() + STALL * 10;
+        while self.broker.partitions().appends_under_way() < appends {
+            assert!(Instant::now() < deadline, "no append has come");
+            std::thread::yield_now();
+        }
+    }
+}
+
+struct Wire(TcpStream);
+
+impl Wire {
+    fn send<R: Request>(&mut self, request: &R, version: i16) {
+        let frame = encode_request(request, version, 7, Some("test")).to_vec();
+        self.0.write_all(&frame).unwrap();
+    }
+
+    fn receive<R: Request>(&mut self, version: i16) -> R::Response {
+        let mut length = [0; 4];
+        self.0.read_exact(&mut length).unwrap();
+        let mut frame = vec![0; u32::from_be_bytes(length) as usize];
+        self.0.read_exact(&mut frame).unwrap();
+        decode_response::<R>(frame.into(), version).unwrap().1
+    }
+
+    fn ask<R: Request>(&mut self, request: &R, version: i16) -> R::Response {
+        self.send(request, version);
+        self.receive::<R>(version)
+    }
+}
+
+fn record() -> Bytes {
+    let mut builder = BatchBuilder::new(BatchOptions::default());
+    let now_ms = Clock.now_ms();
+    builder.push(now_ms, None, Some(b"value"), &[]).unwrap();
+    builder.finish().unwrap()
+}
+
+/// One record for each.
+fn produce(partitions: &[(&str, i32)]) -> ProduceRequest {
+    let topic_data = partitions.iter().map(|(topic, index)| TopicProduceData {
+        name: Str::from(*topic),
+        partition_data: vec![PartitionProduceData {
+            index: *index,
+            records: Some(record()),
+        }],
+        ..TopicProduceData::default()
+    });
+    ProduceRequest {
+        transactional_id: None,
+        acks: -1,
+        timeout_ms: TIMEOUT_MS,
+        topic_data: topic_data.collect(),
+    }
+}
+
+fn offset_of(response: &ProduceResponse) -> i64 {
+    let result = &response.responses[0].partition_responses[0];
+    assert_eq!(result.error_code, ErrorCode::None, "{result:?}");
+    result.base_offset
+}
+
+fn fetch(topic: &str, offset: i64, max_wait_ms: i32) -> FetchRequest {
+    FetchRequest {
+        max_wait_ms,
+        min_bytes: 1,
+        topics: vec![FetchTopic {
+            topic: Str::from(topic),
+            partitions: vec![FetchPartition {
+                partition: 0,
+                fetch_offset: offset,
+                partition_max_bytes: 1 << 20,
+                ..FetchPartition::default()
+            }],
+            ..FetchTopic::default()
+        }],
+        ..FetchRequest::default()
+    }
+}
+
+fn commit(offset: i64) -> OffsetCommitRequest {
+    OffsetCommitRequest {
+        group_id: "group".into(),
+        topics: vec![OffsetCommitRequestTopic {
+            name: "free".into(),
+            partitions: vec![OffsetCommitRequestPartition {
+                partition_index: 0,
+                committed_offset: offset,
+                ..OffsetCommitRequestPartition::default()
+            }],
+            ..OffsetCommitRequestTopic::default()
+        }],
+        ..OffsetCommitRequest::default()
+    }
+}
+
+/// Requests that need no append; each on time.
+fn others_are_answered(running: &Running, wire: &mut Wire) {
+    on_time("metadata", || {
+        let answer = wire.ask(&MetadataRequest::default(), 1);
+        assert!(!answer.brokers.is_empty());
+    });
+    on_time("a group's offsets", || {
+        let request = OffsetFetchRequest {
+            group_id: "group".into(),
+            ..OffsetFetchRequest::default()
+        };
+        let answer = wire.ask(&request, 5);
+        assert_eq!(answer.error_code, ErrorCode::None);
+    });
+    on_time("a fetch", || {
+        let answer = wire.ask(&fetch("free", 0, 0), FETCH_VERSION);
+        assert_eq!(
+            answer.responses[0].partitions[0].error_code,
+            ErrorCode::None
+        );
+    });
+    on_time("health", || running.http_get("/healthz/ready"));
+    on_time("metrics", || running.http_get("/metrics"));
+}
+
+fn on_time(what: &str, work: impl FnOnce()) {
+    let begun = Instant::now();
+    work();
+    let taken = begun.elapsed();
+    assert!(taken < NOTICED_MAX, "{what} took {taken:?}");
+}
+
+/// Sends from [`PRODUCERS`] connections to topic `topic`, spread over its partitions.
+fn produce_from_many(running: &Running, topic: &str, partitions: usize) -> Vec<Wire> {
+    let send = |number: usize| {
+        let mut wire = running.connect();
+        wire.send(
+            &produce(&[(topic, (number % partitions) as i32)]),
+            PRODUCE_VERSION,
+        );
+        wire
+    };
+    (0..PRODUCERS).map(send).collect()
+}
+
+#[test]
+fn a_stalled_file_holds_up_only_its_own_partition() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start(dir.path());
+    running.create("one-stalled", 1);
+    running.create("free", 1);
+    let mut other = running.connect();
+    offset_of(&other.ask(&produce(&[("free", 0)]), PRODUCE_VERSION));
+    other.ask(&commit(0), 3);
+
+    let fault = inject("one-stalled-0/", Fault::StallWrites);
+    let stalled = produce_from_many(&running, "one-stalled", 1);
+    running.until_stalled(1);
+    let begun = Instant::now();
+    let mut round = 0;
+    while begun.elapsed() < STALL {
+        round += 1;
+        on_time("a produce", || {
+            offset_of(&other.ask(&produce(&[("free", 0)]), PRODUCE_VERSION));
+        });
+        on_time("a commit", || {
+            let answer = other.ask(&commit(round), 3);
+            assert_eq!(answer.topics[0].partitions[0].error_code, ErrorCode::None);
+        });
+        others_are_answered(&running, &mut other);
+    }
+    assert_eq!(running.broker.partitions().appends_under_way(), 1);
+    drop(fault);
+    let answers = stalled
+        .into_iter()
+        .map(|mut wire| offset_of(&wire.receive::<ProduceRequest>(PRODUCE_VERSION)));
+    let mut offsets: Vec<i64> = answers.collect();
+    offsets.sort_unstable();
+    assert_eq!(offsets, (0..PRODUCERS as i64).collect::<Vec<_>>());
+}
+
+#[test]
+fn many_stalled_files_hold_up_only_appends() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start(dir.path());
+    running.create("all-stalled", 16);
+    running.create("free", 1);
+    let mut other = running.connect();
+    offset_of(&other.ask(&produce(&[("free", 0)]), PRODUCE_VERSION));
+    other.ask(&commit(0), 3);
+
+    let fault = inject("all-stalled-", Fault::StallWrites);
+    let stalled = produce_from_many(&running, "all-stalled", 16);
+    running.until_stalled(workers() - 1);
+    let begun = Instant::now();
+    while begun.elapsed() < STALL {
+        others_are_answered(&running, &mut other);
+    }
+    drop(fault);
+    for mut wire in stalled {
+        offset_of(&wire.receive::<ProduceRequest>(PRODUCE_VERSION));
+    }
+}
+
+#[test]
+fn a_consumer_gets_what_was_appended_before_the_stall_in_the_same_request() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start(dir.path());
+    running.create("late-stalled", 1);
+    running.create("free", 1);
+    let mut consumer = running.connect();
+    // It waits at the partition, and is woken by the append.
+    consumer.send(&fetch("free", 0, TIMEOUT_MS), FETCH_VERSION);
+    let partition = running.broker.partitions().partition("free", 0).unwrap();
+    while !partition.waiters().is_waited_for() {
+        std::thread::yield_now();
+    }
+    let fault = inject("late-stalled-0/", Fault::StallWrites);
+    let mut producer = running.connect();
+    let both = produce(&[("free", 0), ("late-stalled", 0)]);
+    producer.send(&both, PRODUCE_VERSION);
+    on_time("the consumer's records", || {
+        let answer = consumer.receive::<FetchRequest>(FETCH_VERSION);
+        assert_eq!(answer.responses[0].partitions[0].high_watermark, 1);
+    });
+    running.until_stalled(1);
+    drop(fault);
+    assert_eq!(
+        offset_of(&producer.receive::<ProduceRequest>(PRODUCE_VERSION)),
+        0
+    );
+}
+
+#[test]
+fn a_quiet_broker_goes_on_polling_its_sockets_during_a_stall() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start(dir.path());
+    running.create("quiet-stalled", 1);
+    running.create("free", 1);
+    let (mut other, mut producer) = (running.connect(), running.connect());
+    others_are_answered(&running, &mut other);
+    producer.ask(&MetadataRequest::default(), 1);
+    for _ in 0..5 {
+        let fault = inject("quiet-stalled-0/", Fault::StallWrites);
+        producer.send(&produce(&[("quiet-stalled", 0)]), PRODUCE_VERSION);
+        running.until_stalled(1);
+        // The one worker that had an event is held, and nobody has woken another.
+        others_are_answered(&running, &mut other);
+        drop(fault);
+        offset_of(&producer.receive::<ProduceRequest>(PRODUCE_VERSION));
+    }
+}
