@@ -2,6 +2,8 @@
 //!
 //! The writer alone grows it, and publishes the new size only after a whole write.
 
+mod confirm;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -410,90 +412,6 @@ impl Segment {
         self.times
             .reset(&path)
             .map_err(StorageError::at("empty", &path))
-    }
-
-    /// Gets ready for a walk that confirms the indexes: what they say up to `safe`, the recovery point, is kept, for
-    /// it reached the disk before the point was moved. Returns where the walk starts.
-    pub fn resume_indexes(&self, safe: i64) -> Result<u64, LogError> {
-        let path = || self.path("index");
-        let last = self
-            .offsets
-            .resume(&path, |entry| {
-                self.base_offset + i64::from(entry.relative_offset) < safe
-            })
-            .map_err(StorageError::at("read", &path))?;
-        let start = last.map_or(0, |entry| u64::from(entry.position));
-        let named = |entry: OffsetEntry| self.base_offset + i64::from(entry.relative_offset);
-        let leads = last.is_none_or(|entry| {
-            let first = self.scan(start).map(|mut scan| scan.next());
-            matches!(first, Ok(Ok(Some((_, header)))) if header.last_offset() == named(entry))
-        });
-        if !leads {
-            self.reset_indexes()?;
-            *self.youngest.lock() = Some(self.no_youngest());
-            return Ok(0);
-        }
-        let path = || self.path("timeindex");
-        let youngest = self
-            .times
-            .resume(&path, |entry| {
-                last.is_some_and(|last| entry.relative_offset <= last.relative_offset)
-            })
-            .map_err(StorageError::at("read", &path))?;
-        *self.youngest.lock() = Some(self.youngest_of(youngest));
-        Ok(start)
-    }
-
-    /// Notes a batch of such a walk: an entry of the file that is right is confirmed, one that is missing is added.
-    pub fn confirm_batch(
-        &self,
-        position: u64,
-        header: &BatchHeader,
-        due: bool,
-    ) -> Result<bool, StorageError> {
-        let youngest = self.note_timestamp(header)?;
-        let named = TimeEntry {
-            timestamp: youngest.timestamp,
-            relative_offset: self.relative(youngest.offset),
-        };
-        if self.times.unconfirmed() == Some(named) {
-            self.times.confirm();
-        }
-        let entry = OffsetEntry {
-            relative_offset: self.relative(header.last_offset()),
-            position: position as u32,
-        };
-        match self.offsets.unconfirmed() {
-            Some(next) if next == entry => self.offsets.confirm(),
-            // The walk starts at an entry that is kept.
-            None if due && self.last_indexed_offset()? != Some(header.last_offset()) => {
-                let path = || self.path("index");
-                self.offsets
-                    .push(&path, entry)
-                    .map_err(StorageError::at("write", &path))?;
-            }
-            _ => return Ok(false),
-        }
-        if self.times.unconfirmed().is_none() {
-            self.index_time(youngest)?;
-        }
-        Ok(true)
-    }
-
-    fn last_indexed_offset(&self) -> Result<Option<i64>, StorageError> {
-        let path = || self.path("index");
-        let last = self
-            .offsets
-            .last(&path)
-            .map_err(StorageError::at("read", &path))?;
-        Ok(last.map(|entry| self.base_offset + i64::from(entry.relative_offset)))
-    }
-
-    /// Whether the walk has confirmed all that the indexes say.
-    pub fn are_indexes_confirmed(&self) -> bool {
-        self.has_indexes()
-            && self.offsets.unconfirmed().is_none()
-            && self.times.unconfirmed().is_none()
     }
 
     /// Makes both indexes anew from the published batches.
