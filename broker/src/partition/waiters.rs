@@ -34,8 +34,14 @@ impl Wakeup {
 
     /// Counts bytes that have come; wakes the fetch with the last that it wants.
     pub fn arrived(&self, bytes: i64) {
-        if bytes > 0 && self.bytes_wanted.fetch_sub(bytes, Ordering::AcqRel) <= bytes {
+        if bytes <= 0 {
+            return;
+        }
+        let wanted = self.bytes_wanted.fetch_sub(bytes, Ordering::AcqRel);
+        if wanted > 0 && wanted <= bytes {
             room::note_woken();
+        }
+        if wanted <= bytes {
             self.notify.notify_one();
         }
     }
