@@ -14,7 +14,6 @@ mod features;
 mod image;
 mod names;
 pub mod placement;
-pub mod plan;
 mod policy;
 mod record;
 

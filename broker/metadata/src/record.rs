@@ -20,9 +20,12 @@
 //! holds it. Every version ever written stays readable.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::configs::ConfigResource;
 use crate::names::{BrokerId, DirectoryId, IncarnationId, PartitionId, TopicId, TopicName};
@@ -351,6 +354,26 @@ fn oldest<T>(body: &T, newest: u16, version: Option<fn(&T) -> u16>) -> u16 {
     version.map_or(newest, |version| version(body))
 }
 
+/// Reads a record whose type and version come first, as they are written.
+struct InOrder;
+
+fn named<'de, A: MapAccess<'de>, T: Deserialize<'de>>(
+    map: &mut A,
+    name: &'static str,
+) -> Result<T, A::Error> {
+    match map.next_key::<Cow<'_, str>>()? {
+        Some(key) if key == name => map.next_value(),
+        _ => Err(A::Error::missing_field(name)),
+    }
+}
+
+/// As [`Record::from_json`], within something larger.
+impl<'de> Deserialize<'de> for Record {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(InOrder)
+    }
+}
+
 macro_rules! records {
     ($($(#[$doc:meta])* $variant:ident($body:ident) = $kind:literal, $newest:literal $(by $version:path)?;)*) => {
         /// One fact about the cluster.
@@ -381,6 +404,41 @@ macro_rules! records {
                         version,
                         software: env!("CARGO_PKG_VERSION"),
                     }),
+                }
+            }
+        }
+
+        /// As in [`Record::write_json`].
+        impl Serialize for Record {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                match self {
+                    $(Self::$variant(body) => {
+                        let version = oldest(body, $newest, None $(.or(Some($version as fn(&$body) -> u16)))?);
+                        Tagged { kind: $kind, version, body }.serialize(serializer)
+                    })*
+                }
+            }
+        }
+
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = Record;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a metadata record that starts with its type and version")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Record, A::Error> {
+                let kind: String = named(&mut map, "type")?;
+                let version: u16 = named(&mut map, "version")?;
+                match (kind.as_str(), version) {
+                    $(($kind, 1..=$newest) => {
+                        <$body>::deserialize(MapAccessDeserializer::new(map)).map(Record::$variant)
+                    })*
+                    _ => Err(A::Error::custom(RecordError::Newer {
+                        kind,
+                        version,
+                        software: env!("CARGO_PKG_VERSION"),
+                    })),
                 }
             }
         }

@@ -34,6 +34,25 @@ fn every_record_ever_written_is_readable_and_written_the_same() {
 }
 
 #[test]
+fn records_inside_a_document_are_written_and_read_as_on_lines_of_their_own() {
+    let records: Vec<Record> = EVER_WRITTEN
+        .iter()
+        .map(|line| Record::from_json(line.as_bytes()).unwrap())
+        .collect();
+    let document = serde_json::to_string(&records).unwrap();
+    assert_eq!(document, format!("[{}]", EVER_WRITTEN.join(",")));
+    let read: Vec<Record> = serde_json::from_str(&document).unwrap();
+    assert_eq!(read, records);
+    let newer = serde_json::from_str::<Record>(r#"{"type":"topic","version":2,"later":1}"#);
+    assert!(
+        newer
+            .unwrap_err()
+            .to_string()
+            .contains("newer than this software")
+    );
+}
+
+#[test]
 fn unknown_fields_are_skipped() {
     for line in EVER_WRITTEN {
         let longer = line.replacen(",\"version\":", ",\"later\":{\"a\":[1]},\"version\":", 1);

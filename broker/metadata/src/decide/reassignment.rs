@@ -76,9 +76,8 @@ fn target(
     };
     let brokers = partitions::known_brokers(&draft.image, list)?;
     let wish = Wish::of(&draft.image, rules, &wanted.topic);
-    let from = origin(before);
-    partitions::check_nodes(&draft.image, &wish, &brokers, &from)?;
-    let present = from.len();
+    partitions::check_nodes(&draft.image, &wish, &brokers)?;
+    let present = origin(before).len();
     if brokers.len() != present && !ask.allow_replication_factor_change {
         return Err(Refusal::new(
             ErrorCode::InvalidReplicationFactor,

@@ -3,7 +3,6 @@
 mod asks;
 mod check;
 mod ledger;
-mod plans;
 
 use milena_metadata::*;
 use proptest::prelude::*;
