@@ -67,6 +67,75 @@ pub struct DataDirectory {
     _lock: File,
 }
 
+/// A data directory that this process alone uses, and that may not be anybody's yet.
+#[derive(Debug)]
+pub struct LockedDirectory {
+    path: PathBuf,
+    node_id: i32,
+    identity: Option<Identity>,
+    lock: File,
+}
+
+impl LockedDirectory {
+    /// Locks `path`, which is made where it is missing, and checks that it is this node's, if it is anybody's.
+    pub fn lock(
+        path: &Path,
+        node_id: i32,
+        cluster_id: Option<&str>,
+    ) -> Result<Self, DirectoryError> {
+        std::fs::create_dir_all(path).map_err(StorageError::of("create", path))?;
+        let lock_path = path.join(LOCK);
+        let lock = File::options()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&lock_path)
+            .map_err(StorageError::of("open", &lock_path))?;
+        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+            return Err(DirectoryError::InUse {
+                path: path.to_path_buf(),
+            });
+        }
+        Ok(Self {
+            path: path.to_path_buf(),
+            node_id,
+            identity: identity::check(path, node_id, cluster_id)?,
+            lock,
+        })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whose it is, if it is anybody's.
+    pub fn identity(&self) -> Option<&Identity> {
+        self.identity.as_ref()
+    }
+
+    /// Makes it this node's where it is nobody's, with `directory_id` or a random one. One that is this node's
+    /// keeps what it has.
+    pub fn claim(
+        self,
+        cluster_id: &str,
+        directory_id: Option<Uuid>,
+    ) -> Result<DataDirectory, DirectoryError> {
+        let identity = match self.identity {
+            Some(identity) => identity,
+            None => {
+                let directory_id = directory_id.unwrap_or_else(Uuid::random);
+                identity::write(&self.path, self.node_id, cluster_id, directory_id)?
+            }
+        };
+        Ok(DataDirectory {
+            path: self.path,
+            identity,
+            _lock: self.lock,
+        })
+    }
+}
+
 /// A folder of a data directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PartitionFolder {
@@ -93,25 +162,11 @@ impl DataDirectory {
         node_id: i32,
         cluster_id: Option<&str>,
     ) -> Result<Self, DirectoryError> {
-        std::fs::create_dir_all(path).map_err(StorageError::of("create", path))?;
-        let lock_path = path.join(LOCK);
-        let lock = File::options()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&lock_path)
-            .map_err(StorageError::of("open", &lock_path))?;
-        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
-            return Err(DirectoryError::InUse {
-                path: path.to_path_buf(),
-            });
+        let locked = LockedDirectory::lock(path, node_id, cluster_id)?;
+        match cluster_id {
+            Some(cluster_id) => locked.claim(cluster_id, None),
+            None => locked.claim(&Uuid::random().to_string(), None),
         }
-        let identity = identity::check_or_write(path, node_id, cluster_id)?;
-        Ok(Self {
-            path: path.to_path_buf(),
-            identity,
-            _lock: lock,
-        })
     }
 
     /// Where it is.

@@ -31,7 +31,7 @@ pub use checkpoint::{Checkpoint, Offsets};
 pub use cleaner::{Cleaned, CleaningPlan};
 pub use config::LogConfig;
 pub use directory::partition_metadata::read as topic_id_of;
-pub use directory::{DataDirectory, DirectoryError, Identity, PartitionFolder};
+pub use directory::{DataDirectory, DirectoryError, Identity, LockedDirectory, PartitionFolder};
 pub use error::{AppendError, LogError, ReadError, StorageError};
 pub use log::{Appended, BatchToAppend, Log, LogFlusher, Opening, Recovery, Stamp};
 pub use producers::{ActiveProducer, SequenceCheck, SequenceError};

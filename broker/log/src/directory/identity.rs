@@ -28,16 +28,16 @@ pub struct Identity {
     pub directory_id: Uuid,
 }
 
-/// Refuses another's directory; makes an empty one this node's.
-pub(super) fn check_or_write(
+/// Refuses another's directory; `None` where it is nobody's.
+pub(super) fn check(
     folder: &Path,
     node_id: i32,
     cluster_id: Option<&str>,
-) -> Result<Identity, DirectoryError> {
+) -> Result<Option<Identity>, DirectoryError> {
     let path = folder.join(FILE);
     let text = files::read_if_there(&path).map_err(StorageError::of("read", &path))?;
     let Some(text) = text else {
-        return write(&path, node_id, cluster_id);
+        return Ok(None);
     };
     let found = parse(&String::from_utf8_lossy(&text)).map_err(|problem| LogError::Malformed {
         path: path.clone(),
@@ -61,21 +61,28 @@ pub(super) fn check_or_write(
             &node_id.to_string(),
         ));
     }
-    Ok(found)
+    Ok(Some(found))
 }
 
-fn write(path: &Path, node_id: i32, cluster_id: Option<&str>) -> Result<Identity, DirectoryError> {
+/// Makes a directory this node's.
+pub(super) fn write(
+    folder: &Path,
+    node_id: i32,
+    cluster_id: &str,
+    directory_id: Uuid,
+) -> Result<Identity, DirectoryError> {
+    let path = folder.join(FILE);
     let identity = Identity {
-        cluster_id: cluster_id.map_or_else(|| Uuid::random().to_string(), str::to_owned),
+        cluster_id: cluster_id.to_owned(),
         node_id,
-        directory_id: Uuid::random(),
+        directory_id,
     };
     let text = format!(
         "version=1\ncluster.id={}\nnode.id={node_id}\ndirectory.id={}\n",
         identity.cluster_id, identity.directory_id
     );
-    files::replace(path, text.as_bytes(), Durability::Synced)
-        .map_err(StorageError::of("write", path))?;
+    files::replace(&path, text.as_bytes(), Durability::Synced)
+        .map_err(StorageError::of("write", &path))?;
     Ok(identity)
 }
 

@@ -296,8 +296,7 @@ impl Log {
             let generation = self.shared.generation();
             self.shared
                 .remember(generation, next_offset, segment.base_offset(), size);
-            self.shared
-                .set_tip(next_offset, segment.base_offset(), size);
+            self.shared.set_end(next_offset);
         }
     }
 
