@@ -6,6 +6,7 @@
 //! | `config/accepted.rs` | Kafka's settings that do nothing here, with the reason |
 //! | `config/load.rs` | defaults, then file, environment and flags, into one [`BrokerConfig`] |
 //! | `config/listeners.rs` | listeners and where clients find them |
+//! | `config/quorum.rs` | who the cluster is made of |
 //! | `config/alter.rs` | which changes a running broker takes |
 //! | `config/describe.rs` | every value with where it comes from |
 //! | `config/reference.rs` | the table as a page |
@@ -20,6 +21,7 @@ mod broker;
 pub mod describe;
 pub mod listeners;
 pub mod load;
+mod quorum;
 pub mod reference;
 mod setting;
 mod topic;
@@ -33,6 +35,7 @@ use std::sync::Arc;
 pub use broker::BrokerSettings;
 pub use listeners::{Listener, SecurityProtocol};
 pub use load::{LoadError, Sources};
+pub use quorum::{QuorumConfig, Voter};
 pub use setting::{Bounds, Effect, Importance, Setting, Type, Update};
 pub use topic::TopicConfig;
 pub use value::{CleanupPolicy, CompressionType, LogFormat, TimestampType};
@@ -47,6 +50,8 @@ pub struct BrokerConfig {
     settings: BrokerSettings,
     /// Where the broker listens; at least one.
     pub listeners: Vec<Listener>,
+    /// Who the cluster is made of.
+    pub quorum: QuorumConfig,
     /// What a topic without settings of its own has.
     pub topic_defaults: Arc<TopicConfig>,
     layers: Layers,
@@ -78,6 +83,11 @@ impl BrokerConfig {
             Some(dir) => PathBuf::from(dir),
             None => self.data_dirs().swap_remove(0),
         }
+    }
+
+    /// The listener on which brokers speak to each other; none where the clients' is the only one.
+    pub fn peers_listener(&self) -> Option<&Listener> {
+        quorum::peers_listener(&self.listeners)
     }
 
     /// The most connections from one address, by `max.connections.per.ip.overrides` where it is named
@@ -112,6 +122,7 @@ impl BrokerConfig {
         Self {
             settings,
             listeners: self.listeners.clone(),
+            quorum: self.quorum.clone(),
             topic_defaults: Arc::new(TopicConfig::resolve(&layers, &Values::new())),
             layers,
         }

@@ -15,6 +15,7 @@ pub mod logging;
 mod metrics;
 pub mod partition;
 pub mod partitions;
+mod peer;
 mod producer_ids;
 pub mod quorum;
 pub mod server;

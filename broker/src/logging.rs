@@ -23,8 +23,9 @@ impl std::fmt::Display for BadLevel {
 /// Starts logging for the whole process; `level` as in `milena.log.level`. A second start changes nothing,
 /// so that several brokers can run in one test.
 pub fn start(format: LogFormat, level: &str) -> Result<(), BadLevel> {
+    // openraft tells of each heartbeat that was not answered; `quorum.rs` says what people need to know.
     let filter = EnvFilter::builder()
-        .parse(level)
+        .parse(format!("openraft=off,{level}"))
         .map_err(|_| BadLevel(level.to_owned()))?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)

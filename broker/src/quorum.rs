@@ -1,34 +1,68 @@
-//! The metadata quorum, of one member: `request(command) -> outcome` and an `Arc<Image>`.
+//! The metadata quorum: `request(command) -> outcome` and an `Arc<Image>`.
 //!
-//! One thread owns the store. It takes the commands that wait, decides them one after another, each on the image
-//! that those before it leave, writes the records of all with one fsync, shows the image, and only then answers.
+//! | file | what it holds |
+//! | --- | --- |
+//! | `quorum/types.rs` | members, and what an entry of the log says |
+//! | `quorum/store.rs`, `store/` | vote, log and snapshots on disk, and the thread that writes them |
+//! | `quorum/log.rs`, `machine.rs`, `snapshot.rs`, `network.rs` | the same, the image and the peers, as openraft wants them |
+//! | `quorum/decider.rs` | the leader's decisions |
+//! | `quorum/forward.rs` | a command's way to the leader |
+//! | `quorum/election.rs`, `heard.rs` | when a voter calls an election |
+//! | `quorum/members.rs` | learners join, voters are made and unmade |
+//! | `quorum/start.rs` | how all of this is put together |
+//! | `quorum/first_start.rs` | who founds a cluster, and who must not |
+//! | `quorum/answers.rs`, `receive.rs` | what a member answers its peers |
+//! | `quorum/status.rs` | what it tells of itself |
+//! | `quorum/import.rs`, `import/` | the store of older software |
+//!
+//! A broker alone is a quorum of one. Everything here runs on the control runtime.
 
-mod frame;
+mod answers;
+mod decider;
+mod election;
+mod first_start;
+mod forward;
+mod heard;
+mod import;
+mod log;
+mod machine;
+mod member;
+mod members;
+mod network;
+mod receive;
+mod snapshot;
+mod start;
+mod status;
 mod store;
+pub mod types;
 
-use std::path::Path;
+use std::future::Future;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::time::Duration;
 
-use arc_swap::ArcSwap;
-use milena_metadata::{Command, ConfigRules, Decision, Image, Outcome, Refusal, Request, decide};
+use milena_metadata::{ConfigRules, DirectoryId, Image, Refusal, Request};
 use milena_protocol::ErrorCode;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
-pub use store::{StoreError, StoreOptions};
+pub use first_start::Told;
+pub use status::{MemberStatus, QuorumStatus};
+pub use store::StoreError;
 
+use crate::peer::VoterChange;
+use crate::peer::server::Others;
+use member::Member;
 use store::Store;
+use types::Raft;
 
-/// Commands that wait for the owner; whoever comes later waits to queue. The admin APIs are rare, and each
-/// command may be as large as a request.
-const WAITING_MAX: usize = 1_024;
-
-/// Commands decided for one fsync.
-const BATCH_COMMANDS_MAX: usize = 256;
-
-/// Records after which a batch takes no further command, so that none waits long behind a large one, and a
-/// frame stays far below its bound: one command adds at most some 30,000.
-const BATCH_RECORDS_MAX: usize = 10_000;
+/// Entries that a snapshot holds and that are kept all the same, for members that lag a little.
+const ENTRIES_KEPT: u64 = 500;
+/// A command waits for so long: for several elections, and below the time-outs of admin clients.
+const REQUEST_WITHIN: Duration = Duration::from_secs(10);
+/// How often the log says that the cluster has no name yet.
+const TELL: Duration = Duration::from_secs(10);
 
 /// Why the quorum gave no outcome.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -36,9 +70,26 @@ pub enum QuorumError {
     /// The command was decided against.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// The store failed. Whether this command was kept shows at the next start; until then nothing is decided.
-    #[error("the metadata store failed, and the broker has to be restarted: {0}")]
-    Failed(Arc<StoreError>),
+    /// No leader is known, or it can't be reached.
+    #[error("the metadata quorum has no leader that answers: {why}; try again")]
+    NoLeader {
+        /// What was tried last.
+        why: String,
+    },
+    /// More than half of the voters are needed, and are not there.
+    #[error(
+        "the metadata quorum has lost its majority: of {voters} voters too few answer ({why}); the metadata can be \
+         read, and changes wait until more are back"
+    )]
+    LostMajority {
+        /// How many vote.
+        voters: usize,
+        /// What was tried last.
+        why: String,
+    },
+    /// This member's store failed. Whether this command was kept shows at the next start.
+    #[error("this member of the metadata quorum failed, and the broker has to be restarted: {0}")]
+    Failed(String),
     /// The quorum is shutting down.
     #[error("the metadata quorum has stopped")]
     Stopped,
@@ -49,207 +100,264 @@ impl QuorumError {
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::Refused(refusal) => refusal.code,
+            Self::NoLeader { .. } | Self::LostMajority { .. } => ErrorCode::RequestTimedOut,
             Self::Failed(_) => ErrorCode::KafkaStorageError,
             Self::Stopped => ErrorCode::BrokerNotAvailable,
         }
     }
 }
 
-/// The door to the cluster's metadata. Dropping it finishes the write in hand and ends the owner.
-pub struct Quorum {
-    commands: Option<mpsc::Sender<Waiting>>,
-    image: Arc<ArcSwap<Image>>,
-    changes: watch::Receiver<Arc<Image>>,
-    owner: Option<JoinHandle<()>>,
+/// Why a member did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Its store can't be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// It is of another cluster than it was told.
+    #[error("the metadata in {} is of cluster {found}, and this broker is of cluster {expected}: they do not belong together", dir.display())]
+    Cluster {
+        /// The metadata's directory.
+        dir: PathBuf,
+        /// The cluster's id there.
+        found: String,
+        /// What `meta.properties` or the configuration says.
+        expected: String,
+    },
+    /// Anything else.
+    #[error("{0}")]
+    Failed(String),
 }
 
-struct Waiting {
-    command: Command,
-    answer: oneshot::Sender<Result<Outcome, QuorumError>>,
+/// How a member is started.
+#[derive(Debug, Clone)]
+pub struct QuorumOptions {
+    /// Where its store is: `<metadata.log.dir>/quorum`.
+    pub dir: PathBuf,
+    /// Its broker's number.
+    pub broker: i32,
+    /// The id of the data directory that the store is in, where it has one already.
+    pub directory: Option<DirectoryId>,
+    /// The cluster, where that is known.
+    pub cluster_id: Option<String>,
+    /// Where peers find it: host and port of the peers' listener.
+    pub address: Option<(String, u16)>,
+    /// Where members may be found.
+    pub known: Vec<(String, u16)>,
+    /// What it was told of its cluster.
+    pub told: Told,
+    /// The log's bytes after which a snapshot is taken, where the last snapshot is not longer still: so that a
+    /// start reads little, and snapshots cost no more than the log.
+    pub log_bytes_max: u64,
+    /// Entries kept besides a snapshot.
+    pub entries_kept: u64,
+    /// A command's whole way, several elections included.
+    pub request_within: Duration,
+}
+
+impl QuorumOptions {
+    /// A broker that is a cluster of its own, its store in `dir`.
+    pub fn alone(dir: PathBuf, broker: i32) -> Self {
+        Self {
+            dir,
+            broker,
+            directory: None,
+            cluster_id: None,
+            address: None,
+            known: Vec::new(),
+            told: Told::Alone,
+            log_bytes_max: 2 << 20,
+            entries_kept: ENTRIES_KEPT,
+            request_within: REQUEST_WITHIN,
+        }
+    }
+}
+
+/// The peers' listener, and who takes what is not for the quorum.
+pub struct PeersListener {
+    /// Bound.
+    pub socket: std::net::TcpListener,
+    /// Takes connections that speak Kafka's APIs.
+    pub others: Others,
+}
+
+/// The door to the cluster's metadata.
+pub struct Quorum {
+    member: Arc<Member>,
+    directory: DirectoryId,
+    store: Store,
+    stopping: CancellationToken,
+    control: Handle,
 }
 
 impl Quorum {
-    /// Opens or creates the store in `dir`, `<data>/quorum`, and starts its owner. Blocks until the image is
-    /// whole. The data directory's lock keeps other processes out.
-    pub fn open(
-        dir: &Path,
+    /// Opens or creates the store, and starts the member on `control`. Returns when the image is that of a
+    /// cluster with a name; for a broker that is alone that is at once. The data directory's lock keeps other
+    /// processes out.
+    pub async fn open(
+        options: QuorumOptions,
         rules: Arc<dyn ConfigRules>,
-        options: StoreOptions,
-    ) -> Result<Self, StoreError> {
-        let (store, image) = Store::open(dir, options)?;
-        let image = Arc::new(image);
-        let shown = Arc::new(ArcSwap::new(image.clone()));
-        let (watched, changes) = watch::channel(image);
-        let (commands, waiting) = mpsc::channel(WAITING_MAX);
-        let owner = Owner {
-            store,
+        listener: Option<PeersListener>,
+        control: Handle,
+    ) -> Result<Self, OpenError> {
+        let started = control.spawn(start::start(
+            options.clone(),
             rules,
-            shown: shown.clone(),
-            watched,
-            failed: None,
-        };
-        let owner = std::thread::Builder::new()
-            .name("quorum".into())
-            .spawn(move || owner.run(waiting))
-            .map_err(|error| StoreError::io("start the thread of", dir, error))?;
-        Ok(Self {
-            commands: Some(commands),
-            image: shown,
-            changes,
-            owner: Some(owner),
-        })
+            listener,
+            control.clone(),
+        ));
+        let (quorum, has_import) = started
+            .await
+            .map_err(|error| OpenError::Failed(error.to_string()))??;
+        first_start::settle(&quorum.member, &options.told, has_import)
+            .await
+            .map_err(OpenError::Failed)?;
+        quorum.run(members::announce(
+            quorum.member.clone(),
+            options.known.clone(),
+        ));
+        quorum.named(&options).await?;
+        if let Err(error) = import::remove(&options.dir) {
+            tracing::warn!(%error, "what an older store left behind can't be removed");
+        }
+        Ok(quorum)
     }
 
     /// The metadata as of now. Cheap: for each request.
     pub fn image(&self) -> Arc<Image> {
-        self.image.load_full()
+        self.member.shown.image()
     }
 
     /// Sees every change, or the last of several.
     pub fn watch(&self) -> watch::Receiver<Arc<Image>> {
-        self.changes.clone()
+        self.member.shown.watch()
     }
 
-    /// Has a command decided, and answers once its records are on disk and in [`Quorum::image`].
+    /// The id of the directory that the store belongs to.
+    pub fn directory(&self) -> DirectoryId {
+        self.directory
+    }
+
+    /// Has a command decided by the quorum's leader, wherever that is. Answers once a majority has it on disk and
+    /// [`Quorum::image`] holds it.
     pub async fn request<R: Request>(&self, command: R) -> Result<R::Outcome, QuorumError> {
-        let (answer, answered) = oneshot::channel();
-        let command = command.into();
-        let commands = self.commands.as_ref().ok_or(QuorumError::Stopped)?;
-        let waiting = Waiting { command, answer };
-        commands
-            .send(waiting)
-            .await
-            .map_err(|_| QuorumError::Stopped)?;
-        let outcome = answered.await.map_err(|_| QuorumError::Stopped)??;
+        if self.stopping.is_cancelled() {
+            return Err(QuorumError::Stopped);
+        }
+        let (member, command) = (self.member.clone(), command.into());
+        // On the control runtime: a stalled disk must not hold up who waits for the quorum.
+        let asked = self
+            .control
+            .spawn(async move { member.request(command).await });
+        let outcome = tokio::select! {
+            outcome = asked => outcome.map_err(|_| QuorumError::Stopped)??,
+            () = self.stopping.cancelled() => return Err(QuorumError::Stopped),
+        };
         Ok(R::outcome(outcome).expect("a command is answered with its own outcome"))
+    }
+
+    /// Who leads, who follows, and how far each is.
+    pub fn status(&self) -> QuorumStatus {
+        self.member.status()
+    }
+
+    /// Makes a learner that has caught up a voter (KIP-853).
+    pub async fn add_voter(&self, broker: i32, directory: DirectoryId) -> Result<(), QuorumError> {
+        self.change_voters(broker, directory, true).await
+    }
+
+    /// Makes a voter a learner, or where its broker has another disk by now, nobody (KIP-853).
+    pub async fn remove_voter(
+        &self,
+        broker: i32,
+        directory: DirectoryId,
+    ) -> Result<(), QuorumError> {
+        self.change_voters(broker, directory, false).await
+    }
+
+    async fn change_voters(
+        &self,
+        broker: i32,
+        directory: DirectoryId,
+        votes: bool,
+    ) -> Result<(), QuorumError> {
+        let member = self.member.clone();
+        let change = VoterChange {
+            broker,
+            directory,
+            votes,
+        };
+        let asked = self
+            .control
+            .spawn(async move { member.ask_to_change_voters(change).await });
+        asked.await.map_err(|_| QuorumError::Stopped)?
+    }
+
+    /// Ends this member's part, and closes its store.
+    pub async fn stop(&self) {
+        self.stopping.cancel();
+        stop(self.member.raft.clone(), self.store.clone()).await;
+    }
+
+    /// Waits until the cluster has a name, and checks that it is the one that was expected.
+    async fn named(&self, options: &QuorumOptions) -> Result<(), OpenError> {
+        let mut images = self.watch();
+        loop {
+            let named = images.wait_for(|image| image.cluster_id().is_some());
+            match tokio::time::timeout(TELL, named).await {
+                Ok(_) => break,
+                Err(_) => tracing::info!(
+                    leader = ?self.status().leader.map(|(_, node)| node.to_string()),
+                    "waiting for the metadata quorum: this member has not caught up with a leader yet"
+                ),
+            }
+        }
+        let image = self.image();
+        let found = image
+            .cluster_id()
+            .map(|id| id.to_string())
+            .unwrap_or_default();
+        match &options.cluster_id {
+            Some(expected) if *expected != found => Err(OpenError::Cluster {
+                dir: options.dir.clone(),
+                found,
+                expected: expected.clone(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    fn run(&self, work: impl Future<Output = ()> + Send + 'static) {
+        run(&self.control, &self.stopping, work);
     }
 }
 
 impl Drop for Quorum {
     fn drop(&mut self) {
-        drop(self.commands.take());
-        if let Some(owner) = self.owner.take() {
-            // A panic there was printed, and whoever waited has been told.
-            let _ = owner.join();
-        }
+        self.stopping.cancel();
+        self.control
+            .spawn(stop(self.member.raft.clone(), self.store.clone()));
     }
 }
 
-/// The one thread that decides and writes.
-struct Owner {
-    store: Store,
-    rules: Arc<dyn ConfigRules>,
-    shown: Arc<ArcSwap<Image>>,
-    watched: watch::Sender<Arc<Image>>,
-    failed: Option<Arc<StoreError>>,
+async fn stop(raft: Raft, store: Store) {
+    if let Err(error) = raft.shutdown().await {
+        tracing::warn!(%error, "the metadata quorum did not end in order");
+    }
+    store.close();
 }
 
-impl Owner {
-    fn run(mut self, mut waiting: mpsc::Receiver<Waiting>) {
-        while let Some(first) = waiting.blocking_recv() {
-            let batch = self.decide(first, &mut waiting);
-            match self.keep(&batch) {
-                Ok(()) => batch.answer(),
-                Err(error) => batch.fail(&error),
-            }
+fn run(
+    control: &Handle,
+    stopping: &CancellationToken,
+    work: impl Future<Output = ()> + Send + 'static,
+) {
+    let stopping = stopping.clone();
+    control.spawn(async move {
+        tokio::select! {
+            () = work => {}
+            () = stopping.cancelled() => {}
         }
-    }
-
-    /// Decides the commands that wait, up to the bounds of a batch.
-    fn decide(&self, first: Waiting, waiting: &mut mpsc::Receiver<Waiting>) -> Batch {
-        let mut batch = Batch::after(Image::clone(&self.shown.load()));
-        let mut next = Some(first);
-        while let Some(Waiting { command, answer }) = next {
-            let result = match &self.failed {
-                Some(error) => Err(QuorumError::Failed(error.clone())),
-                None => batch.decide(&command, &*self.rules),
-            };
-            batch.answers.push((answer, result));
-            next = match batch.is_full() {
-                true => None,
-                false => waiting.try_recv().ok(),
-            };
-        }
-        batch
-    }
-
-    /// Writes a batch, then shows its image; and from time to time shortens the store.
-    fn keep(&mut self, batch: &Batch) -> Result<(), Arc<StoreError>> {
-        if batch.records.is_empty() {
-            return Ok(());
-        }
-        let before = self.shown.load().position();
-        self.store
-            .append(before, &batch.records)
-            .map_err(|error| self.fail(error))?;
-        let image = Arc::new(batch.image.clone());
-        self.shown.store(image.clone());
-        self.watched.send_replace(image);
-        if self.store.is_long() {
-            // The batch itself is kept: the failure concerns those who come after.
-            if let Err(error) = self.store.snapshot(&batch.image) {
-                self.fail(error);
-            }
-        }
-        Ok(())
-    }
-
-    /// What a failed write or fsync left behind is known only when it is read again, so nothing follows it.
-    fn fail(&mut self, error: StoreError) -> Arc<StoreError> {
-        tracing::error!(%error, "the metadata store failed; no change is taken until the broker is restarted");
-        let error = Arc::new(error);
-        self.failed = Some(error.clone());
-        error
-    }
-}
-
-type Answer = oneshot::Sender<Result<Outcome, QuorumError>>;
-
-/// Commands decided and not yet written.
-struct Batch {
-    image: Image,
-    records: Vec<milena_metadata::Record>,
-    answers: Vec<(Answer, Result<Outcome, QuorumError>)>,
-}
-
-impl Batch {
-    fn after(image: Image) -> Self {
-        Self {
-            image,
-            records: Vec::new(),
-            answers: Vec::new(),
-        }
-    }
-
-    fn decide(
-        &mut self,
-        command: &Command,
-        rules: &dyn ConfigRules,
-    ) -> Result<Outcome, QuorumError> {
-        let Decision { records, outcome } = decide(&self.image, command, rules)?;
-        self.image
-            .apply_entry(store::EPOCH, &records)
-            .expect("a decision fits the image it was made on");
-        self.records.extend(records);
-        Ok(outcome)
-    }
-
-    fn is_full(&self) -> bool {
-        self.answers.len() >= BATCH_COMMANDS_MAX || self.records.len() >= BATCH_RECORDS_MAX
-    }
-
-    /// Those who have gone need no answer.
-    fn answer(self) {
-        for (answer, result) in self.answers {
-            let _ = answer.send(result);
-        }
-    }
-
-    fn fail(self, error: &Arc<StoreError>) {
-        for (answer, _) in self.answers {
-            let _ = answer.send(Err(QuorumError::Failed(error.clone())));
-        }
-    }
+    });
 }
 
 #[cfg(test)]

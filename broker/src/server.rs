@@ -2,6 +2,7 @@
 
 mod data;
 mod listen;
+mod opening;
 mod pulse;
 mod register;
 mod signals;
@@ -9,6 +10,7 @@ mod signals;
 use std::sync::Arc;
 use std::time::Duration;
 
+use milena_metadata::Endpoint;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -21,9 +23,11 @@ use crate::config::BrokerConfig;
 use crate::http;
 use crate::metrics::Metrics;
 use crate::partitions::{Partitions, housekeeping};
-use crate::quorum::{Quorum, QuorumError, StoreError, StoreOptions};
-use data::Data;
+use crate::peer::server::Others;
+use crate::quorum::{OpenError, QuorumError};
+use data::LockedData;
 use listen::BoundListener;
+use opening::Opening;
 use signals::Signals;
 
 /// An append may hold its worker while the disk is slow, so that there are always others.
@@ -55,7 +59,7 @@ pub enum StartError {
     },
     /// The metadata can't be read or changed.
     #[error("the cluster's metadata can't be used: {0}")]
-    Quorum(#[from] StoreError),
+    Quorum(#[from] OpenError),
     /// The quorum refused this broker.
     #[error("this broker can't be registered: {0}")]
     Register(#[from] QuorumError),
@@ -112,10 +116,28 @@ async fn serve(config: Arc<BrokerConfig>, control: Handle) -> Result<(), StartEr
     let stopping = CancellationToken::new();
     // Before the logs are opened, which takes a while after a crash: the process is live meanwhile.
     let http = http::start(&config, &control, &stopping)?;
-    let data = Data::open(&config)?;
-    let broker = assemble(&config, data, &listeners).await?;
+    let data = LockedData::lock(&config)?;
+    let endpoints = register::endpoints(&listeners);
+    let (peers, listeners) = opening::split(&config, listeners);
+    let others = Others::default();
+    let quorum = Opening {
+        config: &config,
+        control: control.clone(),
+        peers: peers.as_ref().map(|peers| (peers, others.clone())),
+    };
+    // A cluster's first voters wait for each other, which may take for ever.
+    let broker = tokio::select! {
+        broker = assemble(quorum, data, endpoints) => broker?,
+        () = signals.stop_asked() => return Ok(()),
+    };
     let tasks = TaskTracker::new();
     keep_house(&broker, &stopping, &tasks);
+    if let Some(peers) = peers {
+        let name = &peers.listener.name;
+        let taker = listen::taker(name, broker.clone(), tasks.clone(), stopping.clone());
+        // It is set here alone.
+        let _ = others.set(taker);
+    }
     control.spawn(pulse::beat(Handle::current(), broker.partitions().clone()));
     accept_all(listeners, &broker, &stopping, &tasks);
     http.set_ready(broker.clone());
@@ -153,15 +175,21 @@ fn accept_all(
 
 /// Opens metadata and partitions, and registers this life of the broker.
 async fn assemble(
-    config: &Arc<BrokerConfig>,
-    data: Data,
-    listeners: &[BoundListener],
+    opening: Opening<'_>,
+    data: LockedData,
+    endpoints: Vec<Endpoint>,
 ) -> Result<Arc<Broker>, StartError> {
-    let dir = config.metadata_dir().join("quorum");
-    let quorum = Arc::new(Quorum::open(&dir, config.clone(), StoreOptions::default())?);
+    let config = opening.config;
+    let quorum = Arc::new(opening.open(&data).await?);
     // Data beside metadata that was just made is somebody's to look at, not ours to set aside.
-    let is_new = quorum.image().cluster_id().is_none();
-    let registered = register::register(&quorum, config, &data, listeners).await?;
+    let is_new = quorum.image().brokers().next().is_none();
+    let cluster_id = quorum
+        .image()
+        .cluster_id()
+        .map(|id| id.to_string())
+        .unwrap_or_default();
+    let data = data.claim(&cluster_id, &config.metadata_dir(), quorum.directory())?;
+    let registered = register::register(&quorum, config, &data, endpoints).await?;
     let metrics =
         Metrics::new().map_err(|error| StartError::System(std::io::Error::other(error)))?;
     let node_id = data.node_id();
@@ -193,8 +221,13 @@ async fn assemble(
 #[cfg(test)]
 pub(crate) async fn assemble_alone(config: BrokerConfig) -> Arc<Broker> {
     let config = Arc::new(config);
-    let data = Data::open(&config).unwrap();
-    assemble(&config, data, &[]).await.unwrap()
+    let data = LockedData::lock(&config).unwrap();
+    let opening = Opening {
+        config: &config,
+        control: Handle::current(),
+        peers: None,
+    };
+    assemble(opening, data, Vec::new()).await.unwrap()
 }
 
 /// Starts what is done to the logs in the background.
@@ -252,6 +285,7 @@ async fn stop(
             "requests were still in hand at the end of shutdown.timeout.ms, and are dropped"
         );
     }
+    broker.quorum().stop().await;
     let (partitions, epoch) = (broker.partitions().clone(), broker.broker_epoch());
     let clean = tokio::task::spawn_blocking(move || partitions.close(epoch))
         .await

@@ -219,7 +219,6 @@ accepted! {
         "controlled.shutdown.retry.backoff.ms" Long = Some("5000"), Any, Medium, ReadOnly;
         "controller.quorum.append.linger.ms" Int = Some("25"), AtLeast(0), Medium, ReadOnly;
         "controller.quorum.auto.join.enable" Boolean = Some("false"), Any, Low, ReadOnly;
-        "controller.quorum.bootstrap.servers" List = Some(""), Any, High, ReadOnly;
         "controller.quorum.election.backoff.max.ms" Int = Some("1000"), AtLeast(0), High, ReadOnly;
         "controller.quorum.election.timeout.ms" Int = Some("1000"), AtLeast(0), High, ReadOnly;
         "controller.quorum.fetch.max.bytes" Int = Some("1048576"), AtLeast(1), Low, ReadOnly;
@@ -227,7 +226,6 @@ accepted! {
         "controller.quorum.fetch.timeout.ms" Int = Some("2000"), AtLeast(0), High, ReadOnly;
         "controller.quorum.request.timeout.ms" Int = Some("2000"), AtLeast(0), Medium, ReadOnly;
         "controller.quorum.retry.backoff.ms" Int = Some("20"), AtLeast(0), Low, ReadOnly;
-        "controller.quorum.voters" List = Some(""), Any, High, ReadOnly;
         "controller.quota.window.num" Int = Some("11"), AtLeast(1), Low, ReadOnly;
         "controller.quota.window.size.seconds" Int = Some("1"), AtLeast(1), Low, ReadOnly;
         "controller.socket.timeout.ms" Int = Some("30000"), Any, Medium, ReadOnly;

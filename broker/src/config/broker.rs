@@ -32,6 +32,20 @@ settings! {
     /// The directory for the cluster's metadata. Without it, the first data directory.
     "metadata.log.dir" metadata_log_dir: Option<String> = None, NotEmpty, High, ReadOnly;
 
+    // The metadata quorum
+
+    /// The voters of the metadata quorum at its first start, as `id@host:port`, separated by commas: each one's
+    /// `node.id` and peers' listener. It has to be the same on all of them. Without it, and without
+    /// `controller.quorum.bootstrap.servers`, this broker is a cluster of its own.
+    "controller.quorum.voters" quorum_voters: Vec<String> = Some(""), Any, High, ReadOnly;
+    /// Where members of the quorum may be found, as `host:port` of their peers' listeners, separated by commas:
+    /// for a broker that joins a cluster without being one of its first voters.
+    "controller.quorum.bootstrap.servers" quorum_bootstrap_servers: Vec<String> = Some(""), Any, High, ReadOnly;
+    /// Says that the cluster of `controller.quorum.voters` is new and may be founded. The voter with the lowest
+    /// number does so, once all others have answered that they are empty as well. Take it away afterwards, so
+    /// that voters that have lost their disks never found a second one. (Not in Kafka, where formatting says so.)
+    "cluster.found" cluster_found: bool = Some("false"), Any, Medium, ReadOnly;
+
     // Listeners
 
     /// Where the broker listens: `NAME://host:port`, separated by commas. An empty host is every address;
@@ -41,10 +55,11 @@ settings! {
     /// host being this machine's name; and where `listeners` is not given either, localhost.
     "advertised.listeners" advertised_listener_urls: Option<Vec<String>> = None, NotEmpty, High, ReadOnly;
     /// Which protocol each listener's name stands for, as `NAME:PROTOCOL`, separated by commas. Only
-    /// PLAINTEXT is served so far.
+    /// PLAINTEXT is served so far; PEERS is that where it is not named.
     "listener.security.protocol.map" listener_security_protocol_map: Vec<String> =
         Some("SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT"), Any, Low, ReadOnly;
-    /// The listener that brokers use among themselves. Without it, the one of `security.inter.broker.protocol`.
+    /// The listener that brokers use among themselves. Without it, the one named PEERS, or where there is none, the
+    /// one of `security.inter.broker.protocol`.
     "inter.broker.listener.name" inter_broker_listener_name: Option<String> = None, NotEmpty, Medium, ReadOnly;
     /// The protocol that brokers use among themselves, where `inter.broker.listener.name` is not given.
     "security.inter.broker.protocol" security_inter_broker_protocol: String =

@@ -7,6 +7,9 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use super::broker::BrokerSettings;
 
+/// The name of a listener that is for peers without being named in `inter.broker.listener.name`.
+const PEERS: &str = "PEERS";
+
 /// One listener of this broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listener {
@@ -88,7 +91,8 @@ pub(super) fn resolve(
     };
     check_advertised(told, &bound, &advertised, &mut note);
     let protocols = protocols(settings, &mut note);
-    let inter_broker = inter_broker(settings, around, &mut note);
+    let has_peers = bound.iter().any(|url| url.name == PEERS);
+    let inter_broker = inter_broker(settings, around, has_peers, &mut note);
     if !bound.is_empty() && !advertised.iter().any(|url| url.name == inter_broker) {
         note(
             "inter.broker.listener.name",
@@ -262,6 +266,7 @@ fn is_every_address(host: &str) -> bool {
 fn inter_broker(
     settings: &BrokerSettings,
     around: &Surroundings<'_>,
+    has_peers: bool,
     note: &mut impl FnMut(&'static str, String),
 ) -> String {
     match &settings.inter_broker_listener_name {
@@ -273,6 +278,7 @@ fn inter_broker(
             String::new()
         }
         Some(name) => name.to_ascii_uppercase(),
+        None if has_peers && !(around.given)("security.inter.broker.protocol") => PEERS.to_owned(),
         None => settings.security_inter_broker_protocol.clone(),
     }
 }
@@ -317,6 +323,7 @@ impl Protocols {
                     "{listener} speaks {other}, which is not served yet; use PLAINTEXT or take it out"
                 ),
             ),
+            None if listener == PEERS => return Some(SecurityProtocol::Plaintext),
             None => {
                 note(
                     "listener.security.protocol.map",

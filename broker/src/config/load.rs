@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::listeners::Surroundings;
+use super::quorum;
 use super::setting::Effect;
 use super::{
     BrokerConfig, Layers, TopicConfig, Values, accepted, broker_settings, find, listeners,
@@ -264,6 +265,11 @@ fn build(
     let listeners = listeners::resolve(&settings, &around)
         .map_err(|bad| found.extend(bad))
         .ok();
+    let quorum = listeners.as_deref().and_then(|listeners| {
+        quorum::resolve(&settings, listeners)
+            .map_err(|bad| found.extend(bad))
+            .ok()
+    });
     let place = |name: &str| {
         given
             .get(name)
@@ -283,6 +289,7 @@ fn build(
     Some(BrokerConfig {
         settings,
         listeners: listeners?,
+        quorum: quorum?,
         topic_defaults,
         layers,
     })

@@ -1,365 +1,383 @@
-//! The metadata on disk: a log of records, and from time to time a snapshot that replaces what is before it.
+//! What a member keeps on disk: one redb file, `<metadata.log.dir>/quorum/metadata.redb`.
 //!
-//! | file in `quorum/` | holds |
-//! | --- | --- |
-//! | `<offset>.snapshot` | a frame `{"offset","epoch","records"}`, then the image's records, in frames |
-//! | `<offset>.log` | frames `{"offset","epoch"}` with the records that follow the snapshot of that offset |
-//! | `*.tmp` | a snapshot that a crash cut short |
+//! | table | key | value |
+//! | --- | --- | --- |
+//! | `member` | `format` | 1 |
+//! | | `identity` | the member's id and its directory's |
+//! | | `vote` | the last vote given |
+//! | | `committed` | how far entries are known to be committed; may lag |
+//! | | `purged` | the last entry that was removed because a snapshot holds it |
+//! | | `snapshot` | what the current snapshot is of, and its number |
+//! | `log` | index | an entry |
+//! | `snapshots` | number of the snapshot, of its part | a part of its bytes |
 //!
-//! `<offset>` is 20 digits: the number of records before. There is a log from 0 until the first snapshot. A
-//! snapshot is whole before it has its name; then the new log is made; then the old files go. So a log is
-//! missing only beside an older one, and whatever is older than the newest snapshot is not needed.
+//! Every value is JSON (a snapshot's part: a piece of lines of JSON) behind its CRC-32C, 4 bytes, big-endian.
+//! A snapshot's parts are written before `snapshot` names them, so a crash leaves the former one.
 
-mod files;
+mod writer;
 
-use std::fs::File;
-use std::io::Write;
+use std::io;
+use std::ops::RangeBounds;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use milena_metadata::{Image, Mismatch, Position, Record, RecordError};
+use bytes::{Bytes, BytesMut};
+use crc_fast::{CrcAlgorithm, checksum};
+use milena_metadata::DirectoryId;
+use parking_lot::RwLock;
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::frame::{self, Found};
-use files::Listing;
+pub(super) use writer::{Change, PART_BYTES, Writer};
 
-/// The term of every entry: one member never elects.
-pub(super) const EPOCH: u64 = 1;
+use super::types::{Entry, LogId, NodeId, SnapshotMeta, Vote};
 
-/// Bytes of records in one frame of a snapshot.
-const SNAPSHOT_FRAME_BYTES: usize = 1 << 20;
+/// Pages of the file in memory.
+const CACHE_BYTES: usize = 8 << 20;
+const FORMAT: u32 = 1;
+const FILE: &str = "metadata.redb";
 
-/// How the store is kept.
-#[derive(Debug, Clone, Copy)]
-pub struct StoreOptions {
-    /// The log's bytes after which a snapshot is taken, where the last snapshot is not longer still: so that a
-    /// start reads little, and snapshots cost no more than the log.
-    pub log_bytes_max: u64,
-}
+const MEMBER: TableDefinition<&str, &[u8]> = TableDefinition::new("member");
+const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("log");
+const SNAPSHOTS: TableDefinition<(u64, u32), &[u8]> = TableDefinition::new("snapshots");
 
-impl Default for StoreOptions {
-    fn default() -> Self {
-        Self {
-            log_bytes_max: 2 << 20,
-        }
-    }
-}
-
-/// Why the store can't be opened or written.
+/// Why the store can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The disk or its permissions.
-    #[error("can't {action} {}: {source}; let this user read and write it, or restore it from a copy", path.display())]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// On what.
+    /// The disk, its permissions, or the file's own structure.
+    #[error("the metadata store {}: {why}; let this user read and write it, or restore it from a copy", path.display())]
+    Failed {
+        /// The file.
         path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
+        /// What the system or the store said.
+        why: String,
     },
     /// Bytes changed that were whole once, so acknowledged changes may be missing.
-    #[error(
-        "{} is damaged at byte {byte}: {why}; nothing was changed: restore the file, or its folder, from a copy",
-        path.display()
-    )]
+    #[error("{} is damaged: {what} {why}; restore the file from a copy, or remove its folder to have this member start anew", path.display())]
     Damaged {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Where in it.
-        byte: usize,
+        /// Which value.
+        what: String,
         /// How it shows.
         why: String,
     },
-    /// A record that this software can't read.
-    #[error("{} at byte {byte}: {source}", path.display())]
-    Record {
-        /// Which file.
+    /// Written by newer software.
+    #[error("{} has format {found}, and this software knows {FORMAT}: start the version that wrote it", path.display())]
+    Newer {
+        /// The file.
         path: PathBuf,
-        /// Where its entry starts.
-        byte: usize,
-        /// What is wrong with it.
-        source: RecordError,
+        /// Its format.
+        found: u32,
     },
-    /// A file that the others need.
-    #[error("{} is missing, and the metadata after {} is in it: restore it from a copy", path.display(), after)]
-    Lost {
-        /// Which file.
+    /// The metadata belongs to another data directory.
+    #[error("the metadata in {} belongs to the directory {found}, and the data directory is {expected}: they do not belong together", path.display())]
+    Foreign {
+        /// The file.
         path: PathBuf,
-        /// The offset that it follows.
-        after: u64,
+        /// The directory's id in it.
+        found: DirectoryId,
+        /// The id in `meta.properties`.
+        expected: DirectoryId,
     },
-    /// More than a frame holds.
-    #[error("a change of {bytes} bytes is too large for the metadata log")]
-    TooLarge {
-        /// The change's size.
-        bytes: usize,
-    },
+    /// The store that older software kept can't be read.
+    #[error(transparent)]
+    Import(#[from] super::import::ImportError),
 }
 
-impl StoreError {
-    pub(super) fn io(action: &'static str, path: &Path, source: std::io::Error) -> Self {
-        let path = path.to_owned();
-        Self::Io {
-            action,
-            path,
-            source,
-        }
-    }
+/// Who this member is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Identity {
+    pub(super) id: NodeId,
+    pub(super) directory: DirectoryId,
 }
 
-/// The first line of each frame of a log, and of a snapshot's first frame.
-#[derive(Serialize, Deserialize)]
-struct Head {
-    offset: u64,
-    epoch: u64,
-    /// A snapshot's number of records.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    records: Option<usize>,
+/// The current snapshot, as `member` names it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct SnapshotHead {
+    /// Its number: grows with each.
+    pub(super) number: u64,
+    pub(super) bytes: u64,
+    pub(super) meta: SnapshotMeta,
 }
 
-/// The open store; it has one owner.
+/// The open file. A clone is the same one.
+#[derive(Clone)]
 pub(super) struct Store {
-    dir: PathBuf,
-    options: StoreOptions,
-    log: File,
-    log_path: PathBuf,
-    log_bytes: u64,
-    snapshot_bytes: u64,
+    path: PathBuf,
+    database: Arc<RwLock<Option<Database>>>,
 }
 
 impl Store {
-    /// Reads the newest snapshot and the log after it, and cuts a write that a crash left unfinished.
-    pub(super) fn open(dir: &Path, options: StoreOptions) -> Result<(Self, Image), StoreError> {
-        files::create_dir(dir)?;
-        let listing = Listing::of(dir)?;
-        let base = listing.newest_snapshot()?;
-        let (mut image, snapshot_bytes) = match base {
-            0 => (Image::default(), 0),
-            base => read_snapshot(&files::snapshot_path(dir, base))?,
+    /// Opens or creates the file in `dir`; after a crash, and at every start, all of it is checked.
+    pub(super) fn open(dir: &Path) -> Result<Self, StoreError> {
+        let path = dir.join(FILE);
+        let failed = |error: &dyn std::fmt::Display| StoreError::Failed {
+            path: path.clone(),
+            why: error.to_string(),
         };
-        let log_path = files::log_path(dir, base);
-        let log = match listing.has_log(base) {
-            true => replay(&log_path, &mut image)?,
-            false => None,
-        };
-        let (log, log_bytes) = match log {
-            Some(open) => open,
-            None => files::create_log(dir, &log_path)?,
-        };
-        listing.remove_older_than(base)?;
+        std::fs::create_dir_all(dir).map_err(|error| failed(&error))?;
+        let is_new = !path.exists();
+        let database = Database::builder()
+            .set_cache_size(CACHE_BYTES)
+            .set_check_integrity_on_open(!is_new)
+            .create(&path)
+            .map_err(|error| failed(&error))?;
+        if is_new {
+            sync_folders(dir).map_err(|error| failed(&error))?;
+        }
         let store = Self {
-            dir: dir.to_owned(),
-            options,
-            log,
-            log_path,
-            log_bytes,
-            snapshot_bytes,
+            path,
+            database: Arc::new(RwLock::new(Some(database))),
         };
-        Ok((store, image))
+        store.check_format()?;
+        Ok(store)
     }
 
-    /// Writes records that follow `before`, durably. After an error the store is not to be used.
-    pub(super) fn append(
-        &mut self,
-        before: Position,
-        records: &[Record],
-    ) -> Result<(), StoreError> {
-        let head = Head {
-            offset: before.offset,
-            epoch: EPOCH,
-            records: None,
-        };
-        let mut payload = head.line();
-        for record in records {
-            record.write_json(&mut payload);
-            payload.push(b'\n');
-        }
-        let frame = framed(&payload)?;
-        self.log
-            .write_all(&frame)
-            .and_then(|()| self.log.sync_data())
-            .map_err(|error| StoreError::io("write", &self.log_path, error))?;
-        self.log_bytes += frame.len() as u64;
-        Ok(())
-    }
-
-    /// Whether it is time for a snapshot.
-    pub(super) fn is_long(&self) -> bool {
-        self.log_bytes > self.options.log_bytes_max.max(self.snapshot_bytes)
-    }
-
-    /// Writes the image, which holds everything appended, and starts the log that follows it.
-    pub(super) fn snapshot(&mut self, image: &Image) -> Result<(), StoreError> {
-        let base = image.position().offset;
-        let bytes = snapshot_of(image)?;
-        files::write_atomically(&self.dir, &files::snapshot_path(&self.dir, base), &bytes)?;
-        self.log_path = files::log_path(&self.dir, base);
-        (self.log, self.log_bytes) = files::create_log(&self.dir, &self.log_path)?;
-        self.snapshot_bytes = bytes.len() as u64;
-        Listing::of(&self.dir)?.remove_older_than(base)
-    }
-}
-
-impl Head {
-    fn line(&self) -> Vec<u8> {
-        let mut line = serde_json::to_vec(self).expect("numbers are JSON");
-        line.push(b'\n');
-        line
-    }
-}
-
-fn framed(payload: &[u8]) -> Result<Vec<u8>, StoreError> {
-    let mut frame = Vec::with_capacity(payload.len() + frame::HEADER_BYTES);
-    push(&mut frame, payload)?;
-    Ok(frame)
-}
-
-fn push(file: &mut Vec<u8>, payload: &[u8]) -> Result<(), StoreError> {
-    let bytes = payload.len();
-    frame::push(file, payload).map_err(|_| StoreError::TooLarge { bytes })
-}
-
-fn snapshot_of(image: &Image) -> Result<Vec<u8>, StoreError> {
-    let position = image.position();
-    let (mut body, mut payload, mut count) = (Vec::new(), Vec::new(), 0);
-    for record in image.records() {
-        record.write_json(&mut payload);
-        payload.push(b'\n');
-        count += 1;
-        if payload.len() >= SNAPSHOT_FRAME_BYTES {
-            push(&mut body, &payload)?;
-            payload.clear();
+    fn check_format(&self) -> Result<(), StoreError> {
+        match self.member::<u32>("format") {
+            Ok(Some(FORMAT)) => Ok(()),
+            Ok(Some(found)) => Err(StoreError::Newer {
+                path: self.path.clone(),
+                found,
+            }),
+            // The tables are made with the first write.
+            Ok(None) => self.write(|transaction| {
+                transaction.open_table(LOG)?;
+                transaction.open_table(SNAPSHOTS)?;
+                let mut member = transaction.open_table(MEMBER)?;
+                member.insert("format", &*sealed(&FORMAT))?;
+                Ok(())
+            }),
+            Err(error) => Err(error),
         }
     }
-    if !payload.is_empty() {
-        push(&mut body, &payload)?;
-    }
-    let head = Head {
-        offset: position.offset,
-        epoch: position.epoch,
-        records: Some(count),
-    };
-    let mut file = frame::header().to_vec();
-    push(&mut file, &head.line())?;
-    file.append(&mut body);
-    Ok(file)
-}
 
-/// The image of a snapshot, and its bytes. It got its name when it was whole, so nothing of it may be missing.
-fn read_snapshot(path: &Path) -> Result<(Image, u64), StoreError> {
-    let file = std::fs::read(path).map_err(|error| StoreError::io("read", path, error))?;
-    let damaged = |byte: usize, why: &str| damage(path, byte, why);
-    let mut at = match frame::check_header(&file) {
-        Found::Whole(_, next) => next,
-        Found::Damaged(why) => return Err(damaged(0, why)),
-        Found::Torn | Found::End => return Err(damaged(0, "its start is missing")),
-    };
-    let (mut head, mut image, mut count) = (None, Image::default(), 0);
-    loop {
-        let (payload, next) = match frame::read(&file, at) {
-            Found::Whole(payload, next) => (payload, next),
-            Found::End => break,
-            Found::Torn => return Err(damaged(at, "its end is missing")),
-            Found::Damaged(why) => return Err(damaged(at, why)),
-        };
-        match head {
-            None => head = Some(parse_head(path, at, payload)?.0),
-            Some(_) => count += apply(path, at, payload, &mut image)?,
+    /// Who this member is; drawn, and kept, where that is new. `directory` is the data directory's id.
+    pub(super) fn identity(&self, directory: Option<DirectoryId>) -> Result<Identity, StoreError> {
+        if let Some(identity) = self.member::<Identity>("identity")? {
+            return match directory {
+                Some(expected) if expected != identity.directory => Err(StoreError::Foreign {
+                    path: self.path.clone(),
+                    found: identity.directory,
+                    expected,
+                }),
+                _ => Ok(identity),
+            };
         }
-        at = next;
+        let identity = Identity {
+            // 0 is openraft's own default, so nobody has it.
+            id: rand::random::<u64>().max(1),
+            directory: directory.unwrap_or_else(DirectoryId::random),
+        };
+        self.write(|transaction| {
+            let mut member = transaction.open_table(MEMBER)?;
+            member.insert("identity", &*sealed(&identity))?;
+            Ok(())
+        })?;
+        Ok(identity)
     }
-    let head = head.ok_or_else(|| damaged(at, "it is empty"))?;
-    if head.records != Some(count) {
-        let why = format!(
-            "it holds {count} records of {}",
-            head.records.unwrap_or_default()
-        );
-        return Err(damaged(at, &why));
-    }
-    let (epoch, offset) = (head.epoch, head.offset);
-    Ok((image.at(Position { epoch, offset }), file.len() as u64))
-}
 
-/// Applies a log to the image before it and opens it for more. `None` where not even its header was written.
-fn replay(path: &Path, image: &mut Image) -> Result<Option<(File, u64)>, StoreError> {
-    let file = std::fs::read(path).map_err(|error| StoreError::io("read", path, error))?;
-    let mut at = match frame::check_header(&file) {
-        Found::Whole(_, next) => next,
-        Found::Damaged(why) => return Err(damage(path, 0, why)),
-        Found::Torn | Found::End => return Ok(None),
-    };
-    loop {
-        match frame::read(&file, at) {
-            Found::Whole(payload, next) => {
-                let (head, records) = parse_head(path, at, payload)?;
-                if head.offset != image.position().offset {
-                    let why = format!(
-                        "an entry follows offset {}, and offset {} was reached",
-                        head.offset,
-                        image.position().offset
-                    );
-                    return Err(damage(path, at, &why));
+    pub(super) fn vote(&self) -> Result<Option<Vote>, StoreError> {
+        self.member("vote")
+    }
+
+    pub(super) fn committed(&self) -> Result<Option<LogId>, StoreError> {
+        self.member("committed")
+    }
+
+    pub(super) fn purged(&self) -> Result<Option<LogId>, StoreError> {
+        self.member("purged")
+    }
+
+    pub(super) fn snapshot_head(&self) -> Result<Option<SnapshotHead>, StoreError> {
+        self.member("snapshot")
+    }
+
+    /// The last entry, if there is any after the purged ones.
+    pub(super) fn last_entry(&self) -> Result<Option<Entry>, StoreError> {
+        let last = self.read(|transaction| {
+            let log = transaction.open_table(LOG)?;
+            let last = log.last()?;
+            Ok(last.map(|(index, value)| (index.value(), value.value().to_vec())))
+        })?;
+        last.map(|(index, value)| self.entry(index, &value))
+            .transpose()
+    }
+
+    /// Entries of a range in order, until they are `bytes_max` together; at least one if there is any.
+    pub(super) fn entries(
+        &self,
+        range: impl RangeBounds<u64>,
+        bytes_max: usize,
+    ) -> Result<Vec<Entry>, StoreError> {
+        let found = self.read(|transaction| {
+            let log = transaction.open_table(LOG)?;
+            let (mut found, mut bytes) = (Vec::new(), 0);
+            for row in log.range(range)? {
+                let (index, value) = row?;
+                found.push((index.value(), value.value().to_vec()));
+                bytes += value.value().len();
+                if bytes >= bytes_max {
+                    break;
                 }
-                apply(path, at, records, image)?;
-                let (epoch, offset) = (head.epoch, image.position().offset);
-                *image = std::mem::take(image).at(Position { epoch, offset });
-                at = next;
             }
-            Found::End | Found::Torn => break,
-            Found::Damaged(why) => return Err(damage(path, at, why)),
+            Ok(found)
+        })?;
+        let entry = |(index, value): (u64, Vec<u8>)| self.entry(index, &value);
+        found.into_iter().map(entry).collect()
+    }
+
+    /// Bytes of all entries.
+    pub(super) fn log_bytes(&self) -> Result<u64, StoreError> {
+        self.read(|transaction| {
+            let log = transaction.open_table(LOG)?;
+            let mut bytes = 0;
+            for row in log.iter()? {
+                bytes += row?.1.value().len() as u64;
+            }
+            Ok(bytes)
+        })
+    }
+
+    /// The current snapshot.
+    pub(super) fn snapshot(&self) -> Result<Option<(SnapshotHead, Bytes)>, StoreError> {
+        let Some(head) = self.snapshot_head()? else {
+            return Ok(None);
+        };
+        let parts = self.read(|transaction| {
+            let snapshots = transaction.open_table(SNAPSHOTS)?;
+            let mut parts = Vec::new();
+            for row in snapshots.range((head.number, 0)..=(head.number, u32::MAX))? {
+                parts.push(row?.1.value().to_vec());
+            }
+            Ok(parts)
+        })?;
+        let mut bytes = BytesMut::with_capacity(head.bytes as usize);
+        for (part, value) in parts.iter().enumerate() {
+            let open = opened(value).ok_or("fails its checksum");
+            let what = || format!("part {part} of snapshot {}", head.number);
+            bytes.extend_from_slice(open.map_err(|why| self.damaged(what(), why))?);
+        }
+        if bytes.len() as u64 != head.bytes {
+            let what = format!("snapshot {}", head.number);
+            return Err(self.damaged(what, "is not whole"));
+        }
+        Ok(Some((head, bytes.freeze())))
+    }
+
+    /// Closes the file: whoever still reads or writes is told.
+    pub(super) fn close(&self) {
+        drop(self.database.write().take());
+    }
+
+    /// Damage that shows only to who knows what the bytes mean.
+    pub(super) fn damaged(
+        &self,
+        what: impl Into<String>,
+        why: impl std::fmt::Display,
+    ) -> StoreError {
+        StoreError::Damaged {
+            path: self.path.clone(),
+            what: what.into(),
+            why: why.to_string(),
         }
     }
-    let cut = file.len() - at;
-    let log = files::open_log(path, at as u64, cut > 0)?;
-    if cut > 0 {
-        tracing::warn!(
-            file = %path.display(), byte = at, cut,
-            "cut an unfinished write, which nobody was told of, from the end of the metadata log"
-        );
+
+    fn entry(&self, index: u64, value: &[u8]) -> Result<Entry, StoreError> {
+        let what = || format!("entry {index}");
+        let json = opened(value).ok_or_else(|| self.damaged(what(), "fails its checksum"))?;
+        serde_json::from_slice(json).map_err(|error| self.damaged(what(), error))
     }
-    Ok(Some((log, at as u64)))
-}
 
-fn damage(path: &Path, byte: usize, why: &str) -> StoreError {
-    let (path, why) = (path.to_owned(), why.to_owned());
-    StoreError::Damaged { path, byte, why }
-}
-
-/// A frame's first line, and its records.
-fn parse_head<'a>(
-    path: &Path,
-    at: usize,
-    payload: &'a [u8],
-) -> Result<(Head, &'a [u8]), StoreError> {
-    let end = payload.iter().position(|&byte| byte == b'\n');
-    let (line, records) = payload.split_at(end.map_or(payload.len(), |end| end + 1));
-    let head = serde_json::from_slice(line)
-        .map_err(|error| damage(path, at, &format!("an entry's first line: {error}")))?;
-    Ok((head, records))
-}
-
-/// Applies a frame's lines; how many there were.
-fn apply(path: &Path, at: usize, lines: &[u8], image: &mut Image) -> Result<usize, StoreError> {
-    let mut count = 0;
-    for line in lines
-        .split(|&byte| byte == b'\n')
-        .filter(|line| !line.is_empty())
-    {
-        let record = Record::from_json(line).map_err(|source| {
-            let (path, byte) = (path.to_owned(), at);
-            StoreError::Record { path, byte, source }
+    fn member<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, StoreError> {
+        let value = self.read(|transaction| match transaction.open_table(MEMBER) {
+            Ok(member) => Ok(member.get(key)?.map(|value| value.value().to_vec())),
+            Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
+            Err(error) => Err(error.into()),
         })?;
-        image.apply(&record).map_err(|mismatch: Mismatch| {
-            damage(
-                path,
-                at,
-                &format!("a record does not fit those before: {mismatch}"),
-            )
-        })?;
-        count += 1;
+        let Some(value) = value else {
+            return Ok(None);
+        };
+        let json = opened(&value).ok_or_else(|| self.damaged(key, "fails its checksum"))?;
+        let read = serde_json::from_slice(json);
+        read.map(Some).map_err(|error| self.damaged(key, error))
     }
-    Ok(count)
+
+    fn read<T>(
+        &self,
+        read: impl FnOnce(&redb::ReadTransaction) -> Result<T, redb::Error>,
+    ) -> Result<T, StoreError> {
+        let database = self.database.read();
+        let database = database.as_ref().ok_or_else(|| self.closed())?;
+        let transaction = database.begin_read().map_err(|error| self.failed(error))?;
+        read(&transaction).map_err(|error| self.failed(error))
+    }
+
+    /// Writes durably.
+    fn write(
+        &self,
+        write: impl FnOnce(&redb::WriteTransaction) -> Result<(), redb::Error>,
+    ) -> Result<(), StoreError> {
+        self.write_as(redb::Durability::Immediate, write)
+    }
+
+    fn write_as(
+        &self,
+        durability: redb::Durability,
+        write: impl FnOnce(&redb::WriteTransaction) -> Result<(), redb::Error>,
+    ) -> Result<(), StoreError> {
+        let database = self.database.read();
+        let database = database.as_ref().ok_or_else(|| self.closed())?;
+        let written = || -> Result<(), redb::Error> {
+            let mut transaction = database.begin_write()?;
+            transaction.set_durability(durability)?;
+            write(&transaction)?;
+            Ok(transaction.commit()?)
+        };
+        written().map_err(|error| self.failed(error))
+    }
+
+    fn closed(&self) -> StoreError {
+        self.failed("it is closed")
+    }
+
+    fn failed(&self, error: impl std::fmt::Display) -> StoreError {
+        StoreError::Failed {
+            path: self.path.clone(),
+            why: error.to_string(),
+        }
+    }
 }
 
-#[cfg(test)]
-mod tests;
+/// A value behind its checksum.
+fn sealed(value: &impl Serialize) -> Vec<u8> {
+    let json = serde_json::to_vec(value).expect("members, votes and entries have string keys only");
+    sealed_bytes(&json)
+}
+
+fn sealed_bytes(bytes: &[u8]) -> Vec<u8> {
+    let mut value = Vec::with_capacity(4 + bytes.len());
+    value.extend_from_slice(&crc32c(bytes).to_be_bytes());
+    value.extend_from_slice(bytes);
+    value
+}
+
+fn opened(value: &[u8]) -> Option<&[u8]> {
+    let (crc, bytes) = value.split_first_chunk()?;
+    (u32::from_be_bytes(*crc) == crc32c(bytes)).then_some(bytes)
+}
+
+fn crc32c(bytes: &[u8]) -> u32 {
+    checksum(CrcAlgorithm::Crc32Iscsi, bytes) as u32
+}
+
+/// Makes a new file, and its folder, last.
+fn sync_folders(dir: &Path) -> io::Result<()> {
+    std::fs::File::open(dir)?.sync_all()?;
+    match dir.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => std::fs::File::open(parent)?.sync_all(),
+        _ => Ok(()),
+    }
+}

@@ -1,8 +1,9 @@
 //! The data directories: whose they are, and how their last life ended.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use milena_log::{DataDirectory, DirectoryError};
+use milena_log::{DirectoryError, LockedDirectory};
 use milena_metadata::{BrokerId, DirectoryId};
 
 use super::StartError;
@@ -11,25 +12,67 @@ use crate::partition::room::AppendRoom;
 use crate::partitions::DataDir;
 use crate::partitions::open::Known;
 
-/// The broker's directories, held against a second process.
-pub struct Data {
+/// The broker's directories, locked, before it is known which cluster they are to be of.
+pub struct LockedData {
     node_id: BrokerId,
-    cluster_id: String,
-    dirs: Vec<DataDir>,
+    cluster_id: Option<String>,
+    dirs: Vec<LockedDirectory>,
 }
 
-impl Data {
-    /// Locks and reads each directory; a new one is marked with the cluster and the broker.
-    pub fn open(config: &BrokerConfig) -> Result<Self, StartError> {
-        let appends_max = appends_max(super::workers(), config.data_dirs().len());
+impl LockedData {
+    /// Locks each directory, and checks that they are this broker's, and of one cluster.
+    pub fn lock(config: &BrokerConfig) -> Result<Self, StartError> {
         let node_id = BrokerId::new(config.node_id)
             .map_err(|error| StartError::Identity(error.to_string()))?;
         let mut cluster_id = config.cluster_id.clone();
         let mut dirs = Vec::new();
         for path in config.data_dirs() {
-            let directory = DataDirectory::open(&path, node_id.get(), cluster_id.as_deref())?;
-            // The first directory says which cluster the others must be of.
-            cluster_id = Some(directory.identity().cluster_id.clone());
+            let directory = LockedDirectory::lock(&path, node_id.get(), cluster_id.as_deref())?;
+            // The first directory that is of a cluster says which the others must be of.
+            let named = directory
+                .identity()
+                .map(|identity| identity.cluster_id.clone());
+            cluster_id = cluster_id.or(named);
+            dirs.push(directory);
+        }
+        if dirs.is_empty() {
+            return Err(StartError::Identity(
+                "log.dirs names no directory".to_owned(),
+            ));
+        }
+        Ok(Self {
+            node_id,
+            cluster_id,
+            dirs,
+        })
+    }
+
+    /// The cluster, if the directories or the configuration say.
+    pub fn cluster_id(&self) -> Option<&str> {
+        self.cluster_id.as_deref()
+    }
+
+    /// The id of a directory, if it has one yet.
+    pub fn directory_id(&self, path: &Path) -> Option<DirectoryId> {
+        let directory = self.dirs.iter().find(|dir| dir.path() == path)?;
+        directory
+            .identity()
+            .map(|identity| DirectoryId(identity.directory_id))
+    }
+
+    /// Makes the directories the cluster's, and the one at `metadata` the quorum's.
+    pub fn claim(
+        self,
+        cluster_id: &str,
+        metadata: &Path,
+        metadata_id: DirectoryId,
+    ) -> Result<Data, StartError> {
+        let appends_max = appends_max(super::workers(), self.dirs.len());
+        let mut dirs = Vec::new();
+        for locked in self.dirs {
+            let path = locked.path().to_owned();
+            let id = (path == metadata).then_some(metadata_id.into());
+            let directory = locked.claim(cluster_id, id)?;
             let clean = directory
                 .take_clean_shutdown()
                 .map_err(DirectoryError::from)?;
@@ -41,23 +84,23 @@ impl Data {
                 appends,
             });
         }
-        let cluster_id = cluster_id
-            .ok_or_else(|| StartError::Identity("log.dirs names no directory".to_owned()))?;
-        Ok(Self {
-            node_id,
-            cluster_id,
+        Ok(Data {
+            node_id: self.node_id,
             dirs,
         })
     }
+}
 
+/// The broker's directories, held against a second process.
+pub struct Data {
+    node_id: BrokerId,
+    dirs: Vec<DataDir>,
+}
+
+impl Data {
     /// The broker's id.
     pub fn node_id(&self) -> BrokerId {
         self.node_id
-    }
-
-    /// The cluster that the data belongs to.
-    pub fn cluster_id(&self) -> &str {
-        &self.cluster_id
     }
 
     /// The ids of the directories.

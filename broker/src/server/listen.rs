@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -30,6 +31,23 @@ pub struct BoundListener {
     socket: TcpListener,
     /// Where it is bound; the port is the real one where 0 was asked for.
     pub address: SocketAddr,
+}
+
+impl BoundListener {
+    /// Where the others are told to find it; port 0 stands for the one that was bound.
+    pub fn advertised(&self) -> Option<(String, u16)> {
+        let advertised = self.listener.advertised.as_ref()?;
+        let port = match advertised.port {
+            0 => self.address.port(),
+            port => port,
+        };
+        Some((advertised.host.clone(), port))
+    }
+
+    /// The socket, for another runtime to accept from.
+    pub fn socket(&self) -> io::Result<std::net::TcpListener> {
+        SockRef::from(&self.socket).try_clone().map(Into::into)
+    }
 }
 
 /// Binds all of the broker's listeners.
@@ -109,7 +127,7 @@ pub async fn accept(
     tasks: TaskTracker,
     stopping: CancellationToken,
 ) {
-    let server = Server::new(&listener, broker, stopping);
+    let server = Server::new(&listener.listener.name, broker, stopping);
     tracing::info!(listener = listener.listener.name, address = %listener.address, "listening");
     loop {
         let accepted = tokio::select! {
@@ -130,6 +148,30 @@ pub async fn accept(
     }
 }
 
+/// Takes connections that another has accepted on that listener, and serves them here.
+pub fn taker(
+    name: &str,
+    broker: Arc<Broker>,
+    tasks: TaskTracker,
+    stopping: CancellationToken,
+) -> Box<dyn Fn(TcpStream, SocketAddr) + Send + Sync> {
+    let server = Server::new(name, broker, stopping);
+    let data = Handle::current();
+    Box::new(move |stream, address| {
+        // The socket's events go to the runtime that serves it.
+        let _here = data.enter();
+        let moved = stream.into_std().and_then(TcpStream::from_std);
+        match moved {
+            Ok(stream) => {
+                if let Some(serving) = server.admit(stream, address) {
+                    tasks.spawn_on(serving, &data);
+                }
+            }
+            Err(error) => tracing::warn!(%error, %address, "a connection can't be served"),
+        }
+    })
+}
+
 /// What a listener's connections share.
 struct Server {
     broker: Arc<Broker>,
@@ -141,9 +183,9 @@ struct Server {
 }
 
 impl Server {
-    fn new(listener: &BoundListener, broker: Arc<Broker>, stopping: CancellationToken) -> Self {
+    fn new(name: &str, broker: Arc<Broker>, stopping: CancellationToken) -> Self {
         let (in_flight, in_flight_max) = broker.in_flight();
-        let (name, principal) = (listener.listener.name.as_str().into(), ANONYMOUS.into());
+        let (name, principal) = (name.into(), ANONYMOUS.into());
         Self {
             broker,
             name,

@@ -60,8 +60,14 @@ impl Running {
             let listeners = listen::bind_all(&config).unwrap();
             let address = listeners[0].address;
             let http = http::start(&config, control.handle(), &stopping).unwrap();
-            let opened = Data::open(&config).unwrap();
-            let broker = assemble(&config, opened, &listeners).await.unwrap();
+            let locked = LockedData::lock(&config).unwrap();
+            let opening = Opening {
+                config: &config,
+                control: control.handle().clone(),
+                peers: None,
+            };
+            let endpoints = register::endpoints(&listeners);
+            let broker = assemble(opening, locked, endpoints).await.unwrap();
             control.spawn(pulse::beat(Handle::current(), broker.partitions().clone()));
             accept_all(listeners, &broker, &stopping, &TaskTracker::new());
             http.set_ready(broker.clone());

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use super::super::CleanupPolicy;
+use super::super::{CleanupPolicy, QuorumConfig, Voter};
 use super::*;
 
 /// A file in a folder of its own, loaded; its path is taken out of messages.
@@ -149,13 +149,48 @@ log.retention.check.interval.ms=300000
         "the controllers' listener is not opened"
     );
     assert!(config.listeners[0].inter_broker);
+    assert_eq!(
+        config.quorum,
+        QuorumConfig::default(),
+        "its one controller is itself"
+    );
     let threads = "server.properties:9: num.network.threads has no effect. It sizes Kafka's pools of threads or \
                    queues; here threads follow the CPU limit and queues have bounds of their own.";
     assert!(
         warnings.iter().any(|warning| warning.ends_with(threads)),
         "{warnings:#?}"
     );
-    assert_eq!(warnings.len(), 7);
+    assert_eq!(warnings.len(), 6);
+}
+
+#[test]
+fn voters_are_read_and_need_a_listener_of_their_own() {
+    let voters = "controller.quorum.voters=1@a:9091, 2@[::1]:9091\ncluster.found=true\n";
+    let peers = "listeners=PLAINTEXT://h:9092,PEERS://h:9091\n";
+    let (config, _) = load("server.properties", &format!("{voters}{peers}")).unwrap();
+    let voter = |broker, host: &str| Voter {
+        broker,
+        host: host.into(),
+        port: 9091,
+    };
+    assert_eq!(config.quorum.voters, [voter(1, "a"), voter(2, "::1")]);
+    assert_eq!(config.quorum.known.len(), 2);
+    assert!(config.quorum.is_new);
+    assert_eq!(config.peers_listener().unwrap().name, "PEERS");
+    let problem = |text: &str| load("server.properties", text).unwrap_err();
+    assert!(problem(voters).contains("add PEERS://:9091 to listeners"));
+    let bad = "controller.quorum.voters=1@a,x@a:1,1@a:0\ncontroller.quorum.bootstrap.servers=a:b\n";
+    let told = problem(&format!("{bad}{peers}"));
+    for text in [
+        "\"1@a\" is not id@host:port",
+        "\"x@a:1\"",
+        "\"1@a:0\"",
+        "\"a:b\" is not host:port",
+    ] {
+        assert!(told.contains(text), "{told}");
+    }
+    let twice = problem(&format!("controller.quorum.voters=1@a:1,1@b:1\n{peers}"));
+    assert!(twice.contains("names broker 1 twice"), "{twice}");
 }
 
 #[test]

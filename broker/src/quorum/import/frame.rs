@@ -1,4 +1,4 @@
-//! The framing that the quorum's log and its snapshots share.
+//! The framing that the older store's log and snapshots share.
 //!
 //! | bytes | what |
 //! | --- | --- |
@@ -16,7 +16,7 @@
 use crc_fast::{CrcAlgorithm, checksum};
 
 /// Bytes before the first frame.
-pub(super) const HEADER_BYTES: usize = 16;
+const HEADER_BYTES: usize = 16;
 const MAGIC: &[u8; 8] = b"MILENAQM";
 const VERSION: u32 = 1;
 const FRAME_HEADER_BYTES: usize = 12;
@@ -29,7 +29,7 @@ fn crc32c(bytes: &[u8]) -> u32 {
 }
 
 /// What a file starts with.
-pub(super) fn header() -> [u8; HEADER_BYTES] {
+fn header() -> [u8; HEADER_BYTES] {
     let mut header = [0; HEADER_BYTES];
     header[..8].copy_from_slice(MAGIC);
     header[8..12].copy_from_slice(&VERSION.to_be_bytes());
@@ -37,25 +37,6 @@ pub(super) fn header() -> [u8; HEADER_BYTES] {
     header[12..].copy_from_slice(&crc.to_be_bytes());
     header
 }
-
-/// Appends a payload with its frame. A payload above the bound is handed back, and nothing is appended.
-pub(super) fn push(into: &mut Vec<u8>, payload: &[u8]) -> Result<(), PayloadTooLarge> {
-    if payload.len() > PAYLOAD_BYTES_MAX {
-        return Err(PayloadTooLarge);
-    }
-    let mut head = [0; FRAME_HEADER_BYTES];
-    head[..4].copy_from_slice(&(payload.len() as u32).to_be_bytes());
-    head[4..8].copy_from_slice(&crc32c(payload).to_be_bytes());
-    let crc = crc32c(&head[..8]);
-    head[8..].copy_from_slice(&crc.to_be_bytes());
-    into.extend_from_slice(&head);
-    into.extend_from_slice(payload);
-    Ok(())
-}
-
-/// The payload is above [`PAYLOAD_BYTES_MAX`].
-#[derive(Debug)]
-pub(super) struct PayloadTooLarge;
 
 /// What stands at a place of a file.
 #[derive(Debug, PartialEq, Eq)]
@@ -143,10 +124,20 @@ fn word(bytes: &[u8], at: usize) -> u32 {
 mod tests {
     use super::*;
 
+    fn push(into: &mut Vec<u8>, payload: &[u8]) {
+        let mut head = [0; FRAME_HEADER_BYTES];
+        head[..4].copy_from_slice(&(payload.len() as u32).to_be_bytes());
+        head[4..8].copy_from_slice(&crc32c(payload).to_be_bytes());
+        let crc = crc32c(&head[..8]);
+        head[8..].copy_from_slice(&crc.to_be_bytes());
+        into.extend_from_slice(&head);
+        into.extend_from_slice(payload);
+    }
+
     fn file(payloads: &[&[u8]]) -> Vec<u8> {
         let mut file = header().to_vec();
         for payload in payloads {
-            push(&mut file, payload).unwrap();
+            push(&mut file, payload);
         }
         file
     }
@@ -184,7 +175,7 @@ mod tests {
         file.extend_from_slice(&[0; 500]);
         assert_eq!(read(&file, whole), Found::Torn);
         file.truncate(whole);
-        push(&mut file, b"{\"two\":2}").unwrap();
+        push(&mut file, b"{\"two\":2}");
         let end = file.len();
         file[end - 4..].fill(0);
         assert_eq!(read(&file, whole), Found::Torn);

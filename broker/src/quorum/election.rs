@@ -1,0 +1,228 @@
+//! When a voter calls an election. openraft's own timer is off: it would wait for lease and timeout whatever is
+//! known of the leader, and has no way to ask first.
+//!
+//! An election is called when the leader has been silent for longer than its lease and
+//! - its connection was closed by the other end and dialling it is refused: the process is gone; or
+//! - the silence has lasted for another election timeout;
+//!
+//! and when a majority say that they would vote, having heard of no leader for a lease either. So one bad link
+//! calls no election: it would cost a leader that all others hear. Whether votes are given is openraft's to say.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use rand::Rng;
+use tokio::time::{Instant, sleep};
+
+use super::member::Member;
+use super::types::{Node, NodeId};
+use crate::peer::{Answer, Lane, Request, WouldVote, network};
+
+/// A leader's heartbeats.
+pub(super) const HEARTBEAT: Duration = Duration::from_millis(50);
+/// The election timeout's bounds.
+pub(super) const TIMEOUT_MIN: Duration = Duration::from_millis(150);
+pub(super) const TIMEOUT_MAX: Duration = Duration::from_millis(300);
+/// A voter gives no vote for so long after it has heard of a leader; openraft takes it from the timeout's bound.
+pub(super) const LEASE: Duration = TIMEOUT_MAX;
+
+/// How often a voter looks.
+const LOOK: Duration = Duration::from_millis(10);
+/// How much later than its lease a voter moves: others heard of the leader a little later, and two that move at
+/// once disturb each other.
+const LATER_MIN: Duration = Duration::from_millis(10);
+const LATER_MAX: Duration = Duration::from_millis(40);
+/// Dialling a leader that may be gone, and asking the others.
+const ASK_WITHIN: Duration = Duration::from_millis(100);
+/// How often a lost majority is told of.
+const TELL: Duration = Duration::from_secs(10);
+
+/// What a voter knows of its leader.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    /// For how long it has heard nothing.
+    silence: Duration,
+    /// The leader's end closed the connection.
+    closed: bool,
+}
+
+/// This voter's share of chance, drawn for each leader.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    later: Duration,
+    timeout: Duration,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Step {
+    /// Look again later.
+    Wait,
+    /// Dial the leader; if that is refused, ask the others.
+    Dial,
+    /// Ask the others.
+    Ask,
+}
+
+impl Patience {
+    fn draw() -> Self {
+        let mut rng = rand::rng();
+        Self {
+            later: rng.random_range(LATER_MIN..LATER_MAX),
+            timeout: rng.random_range(TIMEOUT_MIN..TIMEOUT_MAX),
+        }
+    }
+
+    fn next(&self, seen: Seen) -> Step {
+        if seen.silence >= LEASE + self.timeout {
+            Step::Ask
+        } else if seen.closed && seen.silence >= LEASE + self.later {
+            Step::Dial
+        } else {
+            Step::Wait
+        }
+    }
+}
+
+/// How many voters answered when they were last asked, the one that asks included.
+#[derive(Default)]
+pub(super) struct Reached(AtomicUsize);
+
+impl Reached {
+    /// `None` where nobody has been asked since the last leader.
+    pub(super) fn voters(&self) -> Option<usize> {
+        Some(self.0.load(Ordering::Relaxed)).filter(|&count| count > 0)
+    }
+
+    fn set(&self, count: usize) {
+        self.0.store(count, Ordering::Relaxed);
+    }
+}
+
+/// Calls elections for as long as the member runs.
+pub(super) async fn run(member: Arc<Member>) {
+    let mut patience = Patience::draw();
+    let mut told: Option<Instant> = None;
+    loop {
+        sleep(LOOK).await;
+        if !member.is_voter() || member.is_leader() {
+            member.heard.start_over();
+            member.reached.set(0);
+            continue;
+        }
+        let others = member.other_voters();
+        if others.is_empty() {
+            // Its own election may be under way.
+            if member.heard.silence() > TIMEOUT_MIN {
+                elect(&member).await;
+            }
+            continue;
+        }
+        let seen = Seen {
+            silence: member.heard.silence(),
+            closed: member.heard.closed_by().is_some(),
+        };
+        let ask = match patience.next(seen) {
+            Step::Wait => false,
+            Step::Dial => is_gone(&member).await,
+            Step::Ask => true,
+        };
+        if !ask {
+            if seen.silence < LEASE {
+                (told, patience) = (None, Patience::draw());
+                member.reached.set(0);
+            }
+            continue;
+        }
+        let (reached, willing) = ask_all(&member, &others).await;
+        member.reached.set(reached);
+        let voters = others.len() + 1;
+        let majority = voters / 2 + 1;
+        if willing >= majority {
+            elect(&member).await;
+        } else if reached < majority && told.is_none_or(|told| told.elapsed() > TELL) {
+            told = Some(Instant::now());
+            tracing::warn!(
+                reached,
+                voters = others.len() + 1,
+                majority,
+                "no majority of the quorum is reached: the metadata can be read, and not changed, until more voters \
+                 are back: {}",
+                named(&others)
+            );
+        }
+    }
+}
+
+/// Whether nobody listens where the leader did.
+async fn is_gone(member: &Member) -> bool {
+    let leader = member.heard.closed_by().and_then(|id| member.node(id));
+    match leader {
+        Some(node) => network::is_refused(&node.host, node.port, ASK_WITHIN).await,
+        None => true,
+    }
+}
+
+/// How many voters answer, and how many would vote; both count this one.
+async fn ask_all(member: &Arc<Member>, others: &[(NodeId, Node)]) -> (usize, usize) {
+    let last_log = member.last_log();
+    let mut asked = tokio::task::JoinSet::new();
+    for (id, node) in others.iter().cloned() {
+        let member = member.clone();
+        asked.spawn(async move {
+            let request = Request::WouldVote(WouldVote { last_log });
+            member
+                .peers
+                .call(Lane::Raft, (id, &node), &request, ASK_WITHIN)
+                .await
+        });
+    }
+    let (mut reached, mut willing) = (1, 1);
+    while let Some(answer) = asked.join_next().await {
+        if let Ok(Ok(Answer::WouldVote(would))) = answer {
+            reached += 1;
+            willing += usize::from(would);
+        }
+    }
+    (reached, willing)
+}
+
+/// Calls the election, and gives it its time.
+async fn elect(member: &Member) {
+    if member.raft.trigger().elect().await.is_err() {
+        return;
+    }
+    let pause = rand::rng().random_range(TIMEOUT_MIN..TIMEOUT_MAX);
+    let mut changes = member.raft.server_metrics();
+    let led = changes.wait_for(|metrics| metrics.current_leader.is_some());
+    // Whether it was won or not: the next look will show.
+    let _ = tokio::time::timeout(pause, led).await;
+}
+
+fn named(nodes: &[(NodeId, Node)]) -> String {
+    let names = nodes.iter().map(|(_, node)| node.to_string());
+    names.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_election_waits_for_the_lease_and_dials_only_a_leader_that_closed() {
+        let ms = Duration::from_millis;
+        let patience = Patience {
+            later: ms(20),
+            timeout: ms(200),
+        };
+        let step = |silence, closed| {
+            let silence = ms(silence);
+            patience.next(Seen { silence, closed })
+        };
+        assert_eq!(step(299, true), Step::Wait);
+        assert_eq!(step(320, true), Step::Dial);
+        assert_eq!(step(320, false), Step::Wait);
+        assert_eq!(step(500, false), Step::Ask);
+        assert_eq!(step(500, true), Step::Ask);
+    }
+}

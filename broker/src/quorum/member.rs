@@ -1,0 +1,112 @@
+//! What the parts of a running member share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::ServerState;
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+
+use super::decider::Waiting;
+use super::election::Reached;
+use super::heard::Heard;
+use super::machine::Shown;
+use super::network::Contacts;
+use super::receive::Receiving;
+use super::types::{LogId, Node, NodeId, Raft};
+use crate::peer::Peers;
+
+/// A running member of the quorum, voter or learner.
+pub(super) struct Member {
+    /// Who it is.
+    pub(super) id: NodeId,
+    /// Where its peers find it.
+    pub(super) me: Node,
+    pub(super) raft: Raft,
+    pub(super) peers: Arc<Peers>,
+    /// The image.
+    pub(super) shown: Arc<Shown>,
+    pub(super) contacts: Arc<Contacts>,
+    pub(super) heard: Heard,
+    pub(super) reached: Reached,
+    /// The way to the decider.
+    pub(super) commands: mpsc::Sender<Waiting>,
+    /// A snapshot on its way here.
+    pub(super) receiving: Mutex<Option<Receiving>>,
+    /// The brokers that it was told will vote.
+    pub(super) voters_told: Vec<i32>,
+    /// See [`super::QuorumOptions::request_within`].
+    pub(super) request_within: Duration,
+}
+
+impl Member {
+    /// Whether it leads the quorum, as far as it knows.
+    pub(super) fn is_leader(&self) -> bool {
+        self.raft.server_metrics().borrow().state == ServerState::Leader
+    }
+
+    /// The leader, as far as it knows, and where it is.
+    pub(super) fn leader(&self) -> Option<(NodeId, Node)> {
+        let leader = self.raft.server_metrics().borrow().current_leader?;
+        Some((leader, self.node(leader)?))
+    }
+
+    /// A member by its id.
+    pub(super) fn node(&self, id: NodeId) -> Option<Node> {
+        let metrics = self.raft.server_metrics();
+        let metrics = metrics.borrow();
+        metrics
+            .membership_config
+            .membership()
+            .get_node(&id)
+            .cloned()
+    }
+
+    /// All members.
+    pub(super) fn nodes(&self) -> Vec<(NodeId, Node)> {
+        let metrics = self.raft.server_metrics();
+        let metrics = metrics.borrow();
+        let nodes = metrics.membership_config.nodes();
+        nodes.map(|(&id, node)| (id, node.clone())).collect()
+    }
+
+    /// Those that vote.
+    pub(super) fn voters(&self) -> Vec<(NodeId, Node)> {
+        let metrics = self.raft.server_metrics();
+        let metrics = metrics.borrow();
+        let membership = metrics.membership_config.membership();
+        let node = |id| Some((id, membership.get_node(&id)?.clone()));
+        membership.voter_ids().filter_map(node).collect()
+    }
+
+    /// Those that vote besides it.
+    pub(super) fn other_voters(&self) -> Vec<(NodeId, Node)> {
+        let mut voters = self.voters();
+        voters.retain(|(id, _)| *id != self.id);
+        voters
+    }
+
+    /// Whether it votes.
+    pub(super) fn is_voter(&self) -> bool {
+        let metrics = self.raft.server_metrics();
+        let metrics = metrics.borrow();
+        metrics
+            .membership_config
+            .voter_ids()
+            .any(|id| id == self.id)
+    }
+
+    /// The end of its log.
+    pub(super) fn last_log(&self) -> Option<LogId> {
+        self.raft.data_metrics().borrow().last_log
+    }
+
+    /// Whether it knows of no cluster: it has no entry, and has given no vote.
+    pub(super) fn is_empty(&self) -> bool {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow();
+        metrics.last_log_index.is_none()
+            && metrics.current_term == 0
+            && self.shown.image().cluster_id().is_none()
+    }
+}

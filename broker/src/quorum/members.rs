@@ -1,0 +1,289 @@
+//! Who the members are: learners join by themselves, voters are made and unmade.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use milena_metadata::Refusal;
+use milena_protocol::ErrorCode;
+use openraft::ChangeMembers;
+use openraft::error::{ChangeMembershipError, ClientWriteError, RaftError};
+use tokio::time::{sleep, timeout};
+
+use super::QuorumError;
+use super::member::Member;
+use super::types::{Node, NodeId};
+use crate::peer::{Answer, CallError, Joining, Lane, Request, VoterChange};
+
+/// A change of members needs a majority; who asked asks again.
+const CHANGE_WITHIN: Duration = Duration::from_secs(5);
+/// One question to one peer.
+const ASK_WITHIN: Duration = Duration::from_secs(6);
+/// How often a member that is not known as it is says so again.
+const JOIN_AGAIN: Duration = Duration::from_millis(100);
+/// How often it looks whether it is known.
+const LOOK: Duration = Duration::from_millis(500);
+/// A member that has answered so lately is alive.
+const ALIVE: Duration = Duration::from_secs(1);
+/// A voter-to-be may be so many entries behind: the quorum will wait for it.
+const BEHIND_MAX: u64 = 100;
+
+/// Where members may be found at a start: what was configured.
+pub(super) type Addresses = Vec<(String, u16)>;
+
+/// Keeps this member known to the cluster, with its address as it is.
+pub(super) async fn announce(member: Arc<Member>, known: Addresses) {
+    loop {
+        if member.node(member.id).as_ref() == Some(&member.me) {
+            sleep(LOOK).await;
+            continue;
+        }
+        // Whoever knows of no cluster yet is not asked to join it: the first start finds that out.
+        if let Err(why) = member.join(&known).await {
+            tracing::debug!(why, "this member is not known to the quorum's leader yet");
+        }
+        sleep(JOIN_AGAIN).await;
+    }
+}
+
+impl Member {
+    /// Asks the leader to be a learner here, or to be known under its present address.
+    async fn join(&self, known: &Addresses) -> Result<(), String> {
+        let joining = Joining {
+            id: self.id,
+            node: self.me.clone(),
+        };
+        if self.is_leader() {
+            return done(self.let_join(joining).await).map(drop);
+        }
+        let request = Request::Join(joining);
+        let mut problem = "no member is known".to_owned();
+        if let Some((id, node)) = self.leader().filter(|(id, _)| *id != self.id) {
+            let asked = self
+                .peers
+                .call(Lane::Bulk, (id, &node), &request, ASK_WITHIN)
+                .await;
+            match asked.map_err(|error| error.to_string()).and_then(done) {
+                Ok(_) => return Ok(()),
+                Err(why) => problem = why,
+            }
+        }
+        for (host, port) in known {
+            match self.join_at(host, *port, &request).await {
+                Ok(()) => return Ok(()),
+                Err(why) => problem = why,
+            }
+        }
+        Err(problem)
+    }
+
+    async fn join_at(&self, host: &str, port: u16, request: &Request) -> Result<(), String> {
+        let text = |error: CallError| error.to_string();
+        let (_, answer) = self
+            .peers
+            .call_address(host, port, request, ASK_WITHIN)
+            .await
+            .map_err(text)?;
+        match done(answer)? {
+            None => Ok(()),
+            Some((id, node)) => {
+                let asked = self
+                    .peers
+                    .call(Lane::Bulk, (id, &node), request, ASK_WITHIN)
+                    .await;
+                match done(asked.map_err(text)?)? {
+                    None => Ok(()),
+                    Some(_) => Err("the leader is changing".into()),
+                }
+            }
+        }
+    }
+
+    /// On the leader: takes a learner, or the new address of a member.
+    pub(super) async fn let_join(&self, joining: Joining) -> Answer {
+        if !self.is_leader() {
+            return self.not_leader();
+        }
+        let Joining { id, node } = joining;
+        if self.node(id).as_ref() == Some(&node) {
+            return Answer::Done;
+        }
+        let voters: BTreeSet<NodeId> = self.voters().into_iter().map(|(id, _)| id).collect();
+        let before = self.nodes();
+        // The same broker with another disk.
+        let former = before
+            .iter()
+            .filter(|(other, known)| *other != id && known.broker == node.broker);
+        let former: Vec<&(NodeId, Node)> = former.collect();
+        let alive = |id: NodeId| self.contacts.since(id).is_some_and(|since| since < ALIVE);
+        if let Some((_, known)) = former
+            .iter()
+            .find(|(other, _)| *other == self.id || alive(*other))
+        {
+            return Answer::Failed(format!(
+                "{known} runs with the metadata directory {}, and {node} with {}: two brokers have one number; stop \
+                 one, or give it another node.id",
+                known.directory, node.directory
+            ));
+        }
+        let gone: BTreeSet<NodeId> = former
+            .iter()
+            .map(|(id, _)| *id)
+            .filter(|id| !voters.contains(id))
+            .collect();
+        let is_known = before.iter().any(|(other, _)| *other == id);
+        let nodes = BTreeMap::from([(id, node.clone())]);
+        let change = match is_known {
+            true => ChangeMembers::SetNodes(nodes),
+            false => ChangeMembers::AddNodes(nodes),
+        };
+        tracing::info!(member = id, %node, directory = %node.directory, "a member joins, or has a new address");
+        match self.change(change, true).await {
+            Answer::Done if !gone.is_empty() => {
+                self.change(ChangeMembers::RemoveNodes(gone), true).await
+            }
+            answer => answer,
+        }
+    }
+
+    /// On the leader: makes a learner a voter, or a voter none (KIP-853).
+    pub(super) async fn change_voters(&self, change: VoterChange) -> Answer {
+        if !self.is_leader() {
+            return self.not_leader();
+        }
+        match self.checked(&change) {
+            Ok((change, retain)) => self.change(change, retain).await,
+            Err(refusal) => Answer::Refused(refusal),
+        }
+    }
+
+    fn checked(
+        &self,
+        change: &VoterChange,
+    ) -> Result<(ChangeMembers<NodeId, Node>, bool), Refusal> {
+        let (nodes, voters) = (self.nodes(), self.voters());
+        let VoterChange {
+            broker,
+            directory,
+            votes,
+        } = change;
+        let named = |node: &Node| node.broker == *broker && node.directory == *directory;
+        let whom = format!("broker {broker} with the metadata directory {directory}");
+        let voter = voters.iter().find(|(_, node)| named(node));
+        match (votes, voter) {
+            (true, Some(_)) => Err(Refusal::new(
+                ErrorCode::DuplicateVoter,
+                format!("{whom} is a voter already."),
+            )),
+            (true, None) => {
+                let learner = nodes.iter().find(|(_, node)| named(node)).ok_or_else(|| {
+                    let message = format!("{whom} is no member; start it, and it joins.");
+                    Refusal::new(ErrorCode::VoterNotFound, message)
+                })?;
+                self.check_caught_up(learner.0, &whom)?;
+                Ok((
+                    ChangeMembers::AddVoterIds(BTreeSet::from([learner.0])),
+                    true,
+                ))
+            }
+            (false, None) => Err(Refusal::new(
+                ErrorCode::VoterNotFound,
+                format!("{whom} is no voter."),
+            )),
+            (false, Some(_)) if voters.len() == 1 => Err(Refusal::new(
+                ErrorCode::InvalidRequest,
+                format!("{whom} is the last voter; add another one first."),
+            )),
+            (false, Some((id, _))) => {
+                // It stays as a learner, unless that broker has a new disk already.
+                let is_replaced = nodes
+                    .iter()
+                    .any(|(other, node)| other != id && node.broker == *broker);
+                Ok((
+                    ChangeMembers::RemoveVoters(BTreeSet::from([*id])),
+                    !is_replaced,
+                ))
+            }
+        }
+    }
+
+    /// A voter that lags would hold up every change.
+    fn check_caught_up(&self, id: NodeId, whom: &str) -> Result<(), Refusal> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow();
+        let replication = metrics.replication.as_ref();
+        let matched = replication.and_then(|all| all.get(&id).copied().flatten());
+        let last = metrics.last_log_index.unwrap_or(0);
+        match matched {
+            Some(matched) if last.saturating_sub(matched.index) <= BEHIND_MAX => Ok(()),
+            matched => Err(Refusal::new(
+                ErrorCode::RequestTimedOut,
+                format!(
+                    "{whom} is {} entries of the metadata log behind; try again when it has caught up.",
+                    last.saturating_sub(matched.map_or(0, |matched| matched.index))
+                ),
+            )),
+        }
+    }
+
+    async fn change(&self, change: ChangeMembers<NodeId, Node>, retain: bool) -> Answer {
+        match timeout(CHANGE_WITHIN, self.raft.change_membership(change, retain)).await {
+            Ok(Ok(_)) => {
+                let nodes = self.nodes();
+                self.peers
+                    .keep(|id| nodes.iter().any(|(member, _)| *member == id));
+                Answer::Done
+            }
+            Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_)))) => self.not_leader(),
+            Ok(Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(
+                ChangeMembershipError::InProgress(_),
+            )))) => Answer::Failed("another change of members is under way".into()),
+            Ok(Err(error)) => Answer::Failed(error.to_string()),
+            Err(_) => Answer::Failed(format!("no majority within {CHANGE_WITHIN:?}")),
+        }
+    }
+
+    /// Has the leader change who votes.
+    pub(super) async fn ask_to_change_voters(
+        &self,
+        change: VoterChange,
+    ) -> Result<(), QuorumError> {
+        let request = Request::Voters(change.clone());
+        let mut why = String::from("no leader is known");
+        for _ in 0..CHANGE_ATTEMPTS {
+            let answer = match self.leader() {
+                _ if self.is_leader() => Ok(self.change_voters(change.clone()).await),
+                Some((id, node)) if id != self.id => {
+                    self.peers
+                        .call(Lane::Bulk, (id, &node), &request, ASK_WITHIN)
+                        .await
+                }
+                _ => Err(CallError::Closed),
+            };
+            match answer {
+                Ok(Answer::Done) => return Ok(()),
+                Ok(Answer::Refused(refusal)) => return Err(refusal.into()),
+                Ok(Answer::Failed(problem)) => why = problem,
+                Ok(_) => {}
+                Err(error) => why = error.to_string(),
+            }
+            sleep(JOIN_AGAIN).await;
+        }
+        Err(QuorumError::NoLeader { why })
+    }
+}
+
+/// A change of voters is tried again while the leader changes, or another change is under way.
+const CHANGE_ATTEMPTS: usize = 20;
+
+/// `None` where it is done, or who leads.
+fn done(answer: Answer) -> Result<Option<(NodeId, Node)>, String> {
+    match answer {
+        Answer::Done => Ok(None),
+        Answer::NotLeader(Some(leader)) => Ok(Some(leader)),
+        Answer::NotLeader(None) => Err("no leader is known there".into()),
+        Answer::Failed(why) => Err(why),
+        Answer::Refused(refusal) => Err(refusal.to_string()),
+        other => Err(format!("an unexpected answer: {other:?}")),
+    }
+}

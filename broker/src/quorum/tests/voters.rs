@@ -1,0 +1,160 @@
+//! Who votes, and who must not.
+
+use super::process::{Place, Places, Process, leader_of, until};
+use super::*;
+
+fn wipe(place: &Place) {
+    std::fs::remove_dir_all(&place.dir).unwrap();
+}
+
+fn voter_directories(process: &Process) -> Vec<(i32, DirectoryId)> {
+    let mut voters: Vec<_> = process
+        .quorum
+        .status()
+        .voters
+        .into_iter()
+        .map(|voter| (voter.node.broker, voter.node.directory))
+        .collect();
+    voters.sort_unstable();
+    voters
+}
+
+#[tokio::test]
+async fn a_wiped_voter_comes_back_as_a_learner_and_replaces_itself() {
+    let places = Places::new(3);
+    let mut all = places.found().await;
+    all[0].quorum.request(registration()).await.unwrap();
+    let cluster = all[0].quorum.image().cluster_id().cloned();
+    let follower = (leader_of(&all).await + 1) % 3;
+    let former = all[follower].quorum.directory();
+    let place = all.swap_remove(follower).kill();
+    wipe(&place);
+    // It is still told that the cluster is new, and does not found another.
+    let options = places.options(&place, places.told(true));
+    let back = Process::start(place.clone(), options)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(back.quorum.image().cluster_id().cloned(), cluster);
+    assert_ne!(back.quorum.directory(), former);
+    let leader = &all[leader_of(&all).await];
+    assert!(voter_directories(leader).contains(&(place.broker, former)));
+    assert_eq!(leader.quorum.status().learners.len(), 1);
+    until("it has all", || back.quorum.image().brokers().count() == 1).await;
+    // From any member: the leader is asked.
+    back.quorum
+        .add_voter(place.broker, back.quorum.directory())
+        .await
+        .unwrap();
+    back.quorum
+        .remove_voter(place.broker, former)
+        .await
+        .unwrap();
+    until("the voters are three", || {
+        let voters = voter_directories(leader);
+        voters.len() == 3 && voters.contains(&(place.broker, back.quorum.directory()))
+    })
+    .await;
+    assert!(
+        leader.quorum.status().learners.is_empty(),
+        "the former disk is nobody"
+    );
+    let unknown = back.quorum.remove_voter(9, former).await.unwrap_err();
+    assert_eq!(unknown.code(), ErrorCode::VoterNotFound);
+    let twice = back
+        .quorum
+        .add_voter(place.broker, back.quorum.directory())
+        .await
+        .unwrap_err();
+    assert_eq!(twice.code(), ErrorCode::DuplicateVoter);
+}
+
+#[tokio::test]
+async fn a_learner_joins_by_itself_and_votes_when_it_is_told_to() {
+    let places = Places::new(4);
+    let mut all = places.found().await;
+    all[0].quorum.request(registration()).await.unwrap();
+    let place = places.all[3].clone();
+    let options = places.options(&place, Told::Others);
+    let learner = Process::start(place, options).await.unwrap().unwrap();
+    learner
+        .quorum
+        .request(topics(["from-a-learner".into()], 1))
+        .await
+        .unwrap();
+    assert_eq!(learner.quorum.image().topic_count(), 1);
+    until("it is caught up", || {
+        let leader = all.iter().find(|member| member.leads());
+        let status = leader.map(|leader| leader.quorum.status());
+        status.is_some_and(|status| {
+            status
+                .learners
+                .iter()
+                .all(|one| one.matched_index == Some(status.last_index))
+        })
+    })
+    .await;
+    learner
+        .quorum
+        .add_voter(4, learner.quorum.directory())
+        .await
+        .unwrap();
+    let gone = all.remove(0);
+    learner
+        .quorum
+        .remove_voter(1, gone.quorum.directory())
+        .await
+        .unwrap();
+    gone.kill();
+    all.push(learner);
+    let leader = leader_of(&all).await;
+    until("the voters are three others", || {
+        let brokers = voter_directories(&all[leader])
+            .into_iter()
+            .map(|(broker, _)| broker);
+        brokers.collect::<Vec<_>>() == [2, 3, 4]
+    })
+    .await;
+    let created = all[0]
+        .quorum
+        .request(topics(["after".into()], 1))
+        .await
+        .unwrap();
+    assert!(created[0].is_ok());
+}
+
+#[tokio::test]
+async fn two_of_three_wiped_voters_found_no_second_cluster() {
+    let places = Places::new(3);
+    let all = places.found().await;
+    all[0].quorum.request(registration()).await.unwrap();
+    until("all have it", || {
+        all.iter()
+            .all(|member| member.quorum.image().brokers().count() == 1)
+    })
+    .await;
+    let cluster = all[0].quorum.image().cluster_id().cloned();
+    let killed: Vec<Place> = all.into_iter().map(Process::kill).collect();
+    killed.iter().take(2).for_each(wipe);
+    // The two alone: the third may know of a cluster, so they wait.
+    let start =
+        |place: &Place| Process::start(place.clone(), places.options(place, places.told(true)));
+    let (mut first, second) = (start(&killed[0]), start(&killed[1]));
+    let bound = Duration::from_secs(1);
+    let waiting = tokio::time::timeout(bound, &mut first).await;
+    assert!(
+        waiting.is_err() && !second.is_finished(),
+        "neither has founded, nor joined"
+    );
+    // With the third, which can't have a majority any more, they still wait.
+    let third = start(&killed[2]).await.unwrap().unwrap();
+    assert_eq!(third.quorum.image().cluster_id().cloned(), cluster);
+    let error = third
+        .quorum
+        .request(topics(["no".into()], 1))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, QuorumError::LostMajority { .. }), "{error}");
+    assert!(!first.is_finished() && !second.is_finished());
+    assert_eq!(third.quorum.image().cluster_id().cloned(), cluster);
+}

@@ -1,0 +1,75 @@
+//! Opens the metadata quorum as the configuration says.
+
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+
+use super::StartError;
+use super::data::LockedData;
+use super::listen::BoundListener;
+use crate::config::{BrokerConfig, QuorumConfig};
+use crate::peer::server::Others;
+use crate::quorum::{PeersListener, Quorum, QuorumOptions, Told};
+
+/// What the quorum is opened with.
+pub struct Opening<'a> {
+    /// The start's configuration.
+    pub config: &'a Arc<BrokerConfig>,
+    /// The runtime that the quorum runs on.
+    pub control: Handle,
+    /// The peers' listener, and who takes what is not for the quorum.
+    pub peers: Option<(&'a BoundListener, Others)>,
+}
+
+impl Opening<'_> {
+    /// Returns when this broker's cluster is known, and its metadata is here.
+    pub async fn open(&self, data: &LockedData) -> Result<Quorum, StartError> {
+        let (config, dir) = (self.config, self.config.metadata_dir());
+        let (listener, address) = match &self.peers {
+            Some((bound, others)) => {
+                let listener = PeersListener {
+                    socket: bound.socket().map_err(StartError::System)?,
+                    others: others.clone(),
+                };
+                (Some(listener), bound.advertised())
+            }
+            None => (None, None),
+        };
+        let options = QuorumOptions {
+            directory: data.directory_id(&dir),
+            cluster_id: data.cluster_id().map(str::to_owned),
+            address,
+            known: config.quorum.known.clone(),
+            told: told(&config.quorum, config.node_id),
+            ..QuorumOptions::alone(dir.join("quorum"), config.node_id)
+        };
+        Ok(Quorum::open(options, config.clone(), listener, self.control.clone()).await?)
+    }
+}
+
+fn told(given: &QuorumConfig, broker: i32) -> Told {
+    if given.known.is_empty() {
+        return Told::Alone;
+    }
+    match given.voters.iter().any(|voter| voter.broker == broker) {
+        true => Told::Voters {
+            voters: given.voters.clone(),
+            is_new: given.is_new,
+        },
+        false => Told::Others,
+    }
+}
+
+/// The peers' listener, which the quorum accepts from, and the clients'.
+pub fn split(
+    config: &BrokerConfig,
+    listeners: Vec<BoundListener>,
+) -> (Option<BoundListener>, Vec<BoundListener>) {
+    let name = config
+        .peers_listener()
+        .map(|listener| listener.name.clone());
+    let (mut peers, clients): (Vec<_>, Vec<_>) = listeners
+        .into_iter()
+        .partition(|bound| Some(&bound.listener.name) == name.as_ref());
+    (peers.pop(), clients)
+}
