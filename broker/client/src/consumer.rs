@@ -239,17 +239,18 @@ impl Consumer {
         Ok(())
     }
 
-    /// Divides the partitions among their leaders.
+    /// Divides the partitions among their leaders, once each has one.
     async fn divide(&mut self) -> Result<BTreeMap<String, Session>, Error> {
         let partitions: Vec<_> = self.positions.keys().cloned().collect();
-        let by_leader = match self.client.by_leader(&partitions).await {
-            Ok(by_leader) => by_leader,
-            Err(error) if error.is_retriable() => {
-                self.pause(&error).await?;
-                self.client.refresh_topics_of(&partitions).await?;
-                self.client.by_leader(&partitions).await?
+        let by_leader = loop {
+            match self.client.by_leader(&partitions).await {
+                Ok(by_leader) => break by_leader,
+                Err(error) if error.is_retriable() => {
+                    self.pause(&error).await?;
+                    self.client.refresh_topics_of(&partitions).await?;
+                }
+                Err(error) => return Err(error),
             }
-            Err(error) => return Err(error),
         };
         let sessions = by_leader.into_iter().map(|(leader, led)| {
             let address = leader.address().to_owned();

@@ -409,7 +409,9 @@ impl Drop for GroupConsumer {
 }
 
 async fn beat_failed(pulse: &mut watch::Receiver<Option<ErrorCode>>) -> ErrorCode {
-    match pulse.wait_for(Option::is_some).await {
+    // The guard must not live as long as the wait below: a member may move between threads.
+    let failed = pulse.wait_for(Option::is_some).await.map(|code| *code);
+    match failed {
         Ok(code) => code.unwrap_or(ErrorCode::UnknownMemberId),
         // The heartbeat is not running: it has said all.
         Err(_) => std::future::pending().await,
