@@ -14,6 +14,7 @@ mod features;
 mod image;
 mod names;
 pub mod placement;
+pub mod plan;
 mod policy;
 mod record;
 

@@ -146,7 +146,7 @@ pub(super) fn assigned(
     let mut layout = Layout::with_capacity(lists.len());
     for (offset, list) in lists.iter().enumerate() {
         let brokers = known_brokers(image, list)?;
-        check_nodes(image, wish, &brokers)?;
+        check_nodes(image, wish, &brokers, &[])?;
         let expected = *factor.get_or_insert(brokers.len());
         if brokers.len() != expected {
             return Err(bad_assignment(format!(
@@ -191,11 +191,19 @@ pub(super) fn known_brokers(image: &Image, list: &[i32]) -> Result<Vec<BrokerId>
     Ok(brokers)
 }
 
-/// The one rule that holds for people's choices too: no two replicas on one node.
-pub(super) fn check_nodes(image: &Image, wish: &Wish, brokers: &[BrokerId]) -> Result<(), Refusal> {
+/// The one rule that holds for people's choices too: no two replicas on one node. Two that were there `before`
+/// may stay: a partition whose brokers have moved must not be kept from moving on.
+pub(super) fn check_nodes(
+    image: &Image,
+    wish: &Wish,
+    brokers: &[BrokerId],
+    before: &[BrokerId],
+) -> Result<(), Refusal> {
     let node = |id: &BrokerId| image.broker(*id)?.node.as_ref();
     for (place, id) in brokers.iter().enumerate() {
-        let shares = |other: &&BrokerId| node(id).is_some() && node(other) == node(id);
+        let both_were = |other: &BrokerId| before.contains(id) && before.contains(other);
+        let shares =
+            |other: &&BrokerId| node(id).is_some() && node(other) == node(id) && !both_were(other);
         let Some(other) = brokers[..place].iter().find(shares) else {
             continue;
         };

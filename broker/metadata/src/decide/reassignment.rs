@@ -76,8 +76,9 @@ fn target(
     };
     let brokers = partitions::known_brokers(&draft.image, list)?;
     let wish = Wish::of(&draft.image, rules, &wanted.topic);
-    partitions::check_nodes(&draft.image, &wish, &brokers)?;
-    let present = origin(before).len();
+    let from = origin(before);
+    partitions::check_nodes(&draft.image, &wish, &brokers, &from)?;
+    let present = from.len();
     if brokers.len() != present && !ask.allow_replication_factor_change {
         return Err(Refusal::new(
             ErrorCode::InvalidReplicationFactor,

@@ -3,6 +3,7 @@
 mod asks;
 mod check;
 mod ledger;
+mod plans;
 
 use milena_metadata::*;
 use proptest::prelude::*;
