@@ -1,5 +1,6 @@
 //! What can be asked of the quorum, and what it answers. Both travel between brokers, so both are plain data.
 
+mod lease;
 mod replicas;
 
 use std::collections::BTreeMap;
@@ -10,8 +11,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::configs::ConfigResource;
 use crate::names::{BrokerId, DirectoryId, IncarnationId, TopicId, TopicName};
-use crate::record::{Endpoint, LastEnd, PartitionRecord};
+use crate::record::{Endpoint, LastEnd, LeaseRecord, PartitionRecord};
 
+pub use lease::{
+    BlockingFollower, BlockingPartition, ExpireLeases, GrantedLease, LeaseAnswer, LeaseRefusal,
+    NeverSafe, NotStaying, PartitionProgress, QuorumBlocks, ReleaseLease, RequestLease,
+    VoterProgress,
+};
 pub use replicas::{
     AlterPartition, AlterPartitionReassignments, AssignDirectories, ChangeBrokers, ElectLeaders,
     ElectedLeader, ElectionKind, IsrProposal, LoseDirectories, UnregisterBroker, WantedReplicas,
@@ -350,6 +356,12 @@ commands! {
     AlterPartitionReassignments -> Vec<Result<(), Refusal>>;
     /// Elects leaders.
     ElectLeaders -> Vec<ElectedLeader>;
+    /// Asks whether a broker may stop.
+    RequestLease -> LeaseAnswer;
+    /// Gives a stop lease back. Whether there was one.
+    ReleaseLease -> bool;
+    /// Ends the stop leases whose time is over, and says which.
+    ExpireLeases -> Vec<LeaseRecord>;
     /// Creates topics.
     CreateTopics -> Vec<Result<CreatedTopic, Refusal>>;
     /// Deletes topics.

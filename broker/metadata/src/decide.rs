@@ -5,6 +5,7 @@ mod configs;
 mod directories;
 mod isr;
 mod leaders;
+mod lease;
 mod partitions;
 mod producer_ids;
 mod reassignment;
@@ -21,6 +22,7 @@ use crate::record::{ClusterRecord, FeatureRecord, Record};
 
 pub use brokers::BROKERS_MAX;
 pub use configs::CONFIG_VALUE_BYTES_MAX;
+pub use lease::{LEASE_MS_MAX, LEASE_PARTITIONS_NAMED_MAX};
 pub use partitions::PARTITIONS_PER_REQUEST_MAX;
 pub use producer_ids::PRODUCER_ID_BLOCK;
 
@@ -41,6 +43,9 @@ pub fn decide(
 ) -> Result<Decision, Refusal> {
     let mut draft = Draft::on(image);
     let outcome = outcome(&mut draft, command, rules)?;
+    if !draft.records.is_empty() {
+        lease::end_returned(&mut draft);
+    }
     let records = match validates_only(command) {
         true => Vec::new(),
         false => draft.records,
@@ -76,6 +81,9 @@ fn outcome(
             Outcome::AlterPartitionReassignments(reassignment::alter(draft, ask, rules)?)
         }
         Command::ElectLeaders(ask) => Outcome::ElectLeaders(leaders::elect(draft, ask, rules)),
+        Command::RequestLease(ask) => Outcome::RequestLease(lease::request(draft, ask, rules)?),
+        Command::ReleaseLease(ask) => Outcome::ReleaseLease(lease::release(draft, ask)),
+        Command::ExpireLeases(ask) => Outcome::ExpireLeases(lease::expire(draft, ask)),
         Command::CreateTopics(ask) => Outcome::CreateTopics(topics::create(draft, ask, rules)?),
         Command::DeleteTopics(ask) => Outcome::DeleteTopics(topics::delete(draft, ask)),
         Command::CreatePartitions(ask) => {

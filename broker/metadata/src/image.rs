@@ -3,6 +3,7 @@
 //! Its maps are persistent: changing a clone copies the path to what changes, and nothing else.
 
 mod apply;
+mod diff;
 mod snapshot;
 
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use imbl::{OrdMap, Vector};
 
 pub use apply::Mismatch;
+pub use diff::{Change, PartitionChange};
 
 use crate::configs::ResourceKind;
 use crate::election;

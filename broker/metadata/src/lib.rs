@@ -11,6 +11,7 @@ mod configs;
 mod decide;
 mod election;
 mod features;
+mod health;
 mod image;
 mod names;
 pub mod placement;
@@ -20,19 +21,25 @@ mod record;
 
 pub use command::{
     AllocateProducerIds, AlterConfigs, AlterPartition, AlterPartitionReassignments,
-    AssignDirectories, ChangeBroker, ChangeBrokers, Command, ConfigChange, ConfigOperation,
-    ConfigValues, CreatePartitions, CreateTopics, CreatedTopic, DeleteTopics, DeletedTopic,
-    ElectLeaders, ElectedLeader, ElectionKind, FoundCluster, IncrementalAlterConfigs, IsrProposal,
-    LoseDirectories, NewPartitions, NewTopic, Outcome, ProducerIdBlock, Refusal, RegisterBroker,
-    Registered, Request, SetFeatures, TopicReference, UnregisterBroker, WantedReplicas,
+    AssignDirectories, BlockingFollower, BlockingPartition, ChangeBroker, ChangeBrokers, Command,
+    ConfigChange, ConfigOperation, ConfigValues, CreatePartitions, CreateTopics, CreatedTopic,
+    DeleteTopics, DeletedTopic, ElectLeaders, ElectedLeader, ElectionKind, ExpireLeases,
+    FoundCluster, GrantedLease, IncrementalAlterConfigs, IsrProposal, LeaseAnswer, LeaseRefusal,
+    LoseDirectories, NeverSafe, NewPartitions, NewTopic, NotStaying, Outcome, PartitionProgress,
+    ProducerIdBlock, QuorumBlocks, Refusal, RegisterBroker, Registered, ReleaseLease, Request,
+    RequestLease, SetFeatures, TopicReference, UnregisterBroker, VoterProgress, WantedReplicas,
 };
 pub use configs::{ConfigResource, ConfigRules, NoConfigRules, ResourceKind};
 pub use decide::{
-    BROKERS_MAX, CONFIG_VALUE_BYTES_MAX, Decision, PARTITIONS_PER_REQUEST_MAX, PRODUCER_ID_BLOCK,
-    decide,
+    BROKERS_MAX, CONFIG_VALUE_BYTES_MAX, Decision, LEASE_MS_MAX, LEASE_PARTITIONS_NAMED_MAX,
+    PARTITIONS_PER_REQUEST_MAX, PRODUCER_ID_BLOCK, decide,
 };
 pub use features::{SUPPORTED_FEATURES, SupportedFeature};
-pub use image::{Broker, Configs, Image, Lease, Load, Mismatch, Partition, Position, Topic};
+pub use health::{Condition, Conditioned, Health, Scope};
+pub use image::{
+    Broker, Change, Configs, Image, Lease, Load, Mismatch, Partition, PartitionChange, Position,
+    Topic,
+};
 pub use names::{
     BrokerId, DirectoryId, IncarnationId, NameError, PartitionId, TOPIC_NAME_LENGTH_MAX, TopicId,
     TopicName,

@@ -213,7 +213,7 @@ impl Floor {
                     leads && ground.shuns_leader(site.rack),
                     in_rack[site.rack],
                     site.fenced,
-                    (leaders, site.load.replicas, rack_leaders),
+                    (leaders, rack_leaders, site.load.replicas),
                     site.id,
                 )
             };

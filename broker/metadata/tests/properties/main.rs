@@ -2,8 +2,10 @@
 
 mod asks;
 mod check;
+mod leases;
 mod ledger;
 mod plans;
+mod reads;
 
 use milena_metadata::*;
 use proptest::prelude::*;
