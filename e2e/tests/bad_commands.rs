@@ -126,6 +126,7 @@ fn bad_records_offsets_and_groups_are_told_in_a_sentence() -> Result<()> {
         (&["group", "reset-offsets", "g", "-t", "orders", "--to-offset", "-1"], USAGE, &["-1 is not in 0.."]),
         (&["group", "reset-offsets", "g", "--all-topics", "--to-latest"], NOT_FOUND, &["no group \"g\""]),
         (&["bench", "consume", "-t", "zzz", "-n", "1"], NOT_FOUND, &["no topic \"zzz\""]),
+        (&["bench", "latency", "-t", "b", "-d", "1s"], USAGE, &["within the warm-up of 1s", "hint: "]),
         (&["log", "dump", "/nowhere.log"], NOT_FOUND, &["/nowhere.log", "No such file"]),
         (&["log", "dump", "/"], USAGE, &["/ is a folder", "hint: "]),
         (&["log", "dump", "/etc/passwd"], USAGE, &["no file of a log", "hint: "]),

@@ -164,9 +164,9 @@ async fn until_owned(members: &[&Member]) -> Result<()> {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    Ok(timeout(LIMIT, shared_out)
+    timeout(LIMIT, shared_out)
         .await
-        .context("the partitions are not shared out")?)
+        .context("the partitions are not shared out")
 }
 
 #[tokio::test]

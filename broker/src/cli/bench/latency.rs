@@ -52,6 +52,23 @@ pub(super) struct Latency {
 }
 
 impl Latency {
+    fn check(&self) -> Result<(), Failure> {
+        if !self.rate.is_finite() || self.rate <= 0.0 {
+            return Err(Failure::new(Exit::Usage, "--rate must be more than 0"));
+        }
+        let seconds = self.records() as f64 / self.rate;
+        if seconds <= self.warm_up.as_secs_f64() {
+            let text = format!(
+                "{} records take {seconds:.2} s, all of them within the warm-up of {:?}",
+                self.records(),
+                self.warm_up
+            );
+            let hint = "give more --records, a longer --duration, or --warm-up 0s";
+            return Err(Failure::new(Exit::Usage, text).hint(hint));
+        }
+        Ok(())
+    }
+
     fn records(&self) -> u64 {
         let duration = self.until.duration.unwrap_or(DURATION_DEFAULT);
         let by_time = (duration.as_secs_f64() * self.rate) as u64;
@@ -61,9 +78,7 @@ impl Latency {
 
 /// Runs the command.
 pub(super) async fn run(cluster: &ClusterArgs, bench: Latency) -> Result<(), Failure> {
-    if !bench.rate.is_finite() || bench.rate <= 0.0 {
-        return Err(Failure::new(Exit::Usage, "--rate must be more than 0"));
-    }
+    bench.check()?;
     let client = cluster.reach().await?;
     let indexes = bench.topic.ready(&client).await?;
     let topic = &bench.topic.topic;
