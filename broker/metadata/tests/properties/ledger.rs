@@ -22,6 +22,7 @@ enum Event {
     Restart(i32, LastEnd, bool),
     Drain(i32, bool),
     MinIsr(u8),
+    Unclean(bool),
     Reassign(Option<Vec<i32>>),
     Elect(ElectionKind),
 }
@@ -39,6 +40,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
         3 => (id(), asks::ends(), any::<bool>()).prop_map(|(id, end, f)| Event::Restart(id, end, f)),
         1 => (id(), any::<bool>()).prop_map(|(id, on)| Event::Drain(id, on)),
         1 => (1..4u8).prop_map(Event::MinIsr),
+        1 => any::<bool>().prop_map(Event::Unclean),
         2 => prop::option::weighted(0.8, list).prop_map(Event::Reassign),
         1 => Just(Event::Elect(ElectionKind::Preferred)),
         1 => prop::bool::weighted(0.1).prop_map(|unclean| Event::Elect(match unclean {
@@ -138,6 +140,10 @@ impl World {
                 "min.insync.replicas",
                 Some(&min.to_string()),
             )),
+            Event::Unclean(on) => {
+                let ask = asks::Ask::Unclean(on).on(&self.image);
+                self.ask(ask);
+            }
             Event::Reassign(brokers) => self.ask(AlterPartitionReassignments {
                 partitions: vec![WantedReplicas {
                     topic: "a".into(),

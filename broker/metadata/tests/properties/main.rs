@@ -6,6 +6,7 @@ mod leases;
 mod ledger;
 mod plans;
 mod reads;
+mod replicas;
 
 use milena_metadata::*;
 use proptest::prelude::*;
