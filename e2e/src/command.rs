@@ -97,6 +97,28 @@ impl CommandLine {
         })
     }
 
+    /// What a command prints that has to succeed; its words stand between single spaces.
+    pub fn prints(&self, command: &str) -> Result<String> {
+        let done = self.run(&words(command))?;
+        done.printed().with_context(|| format!("milena {command}"))
+    }
+
+    /// The same as JSON.
+    pub fn prints_json(&self, command: &str) -> Result<Value> {
+        let done = self.run(&[&words(command)[..], &["-o", "json"]].concat())?;
+        done.json().with_context(|| format!("milena {command}"))
+    }
+
+    /// Gives a command this on its standard input; an error unless it succeeds and prints nothing.
+    pub fn takes(&self, input: &str, command: &str) -> Result<()> {
+        let done = self.run_with(input, &words(command))?;
+        let printed = done
+            .printed()
+            .with_context(|| format!("milena {command}"))?;
+        ensure!(printed.is_empty(), "milena {command} printed {printed:?}");
+        Ok(())
+    }
+
     /// Starts a command whose input and output are pipes.
     pub fn start(&self, arguments: &[&str]) -> Result<Child> {
         let mut command = self.command(arguments)?;
@@ -114,6 +136,10 @@ impl CommandLine {
             .args(arguments);
         Ok(command)
     }
+}
+
+fn words(command: &str) -> Vec<&str> {
+    command.split(' ').collect()
 }
 
 fn text(mut file: File) -> Result<String> {

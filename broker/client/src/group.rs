@@ -195,7 +195,12 @@ impl GroupConsumer {
     }
 
     async fn leave(&self) -> Result<(), Error> {
-        let coordinator = self.client.coordinator(&self.options.group).await?;
+        // A JoinGroup that waits holds its connection up: nothing behind it is answered.
+        let client = match self.membership {
+            Some(_) => self.client.clone(),
+            None => Client::new(self.client.options().clone()),
+        };
+        let coordinator = client.coordinator(&self.options.group).await?;
         let request = LeaveGroupRequest {
             group_id: Str::from(&self.options.group),
             member_id: Str::from(&self.member_id),

@@ -1,9 +1,12 @@
 //! What commands print: tables for people, JSON for programs.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 use comfy_table::{Cell, CellAlignment, Table, presets};
+use milena_protocol::records::Header;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::failure::Failure;
 
@@ -34,6 +37,26 @@ pub fn table<const N: usize>(headers: [&str; N], rows: &[[String; N]]) -> Result
         }));
     }
     line(&table.trim_fmt())
+}
+
+/// Bytes as JSON: text, in which what is not UTF-8 appears as U+FFFD.
+pub fn json_text(bytes: Option<&[u8]>) -> Value {
+    bytes.map_or(Value::Null, |bytes| String::from_utf8_lossy(bytes).into())
+}
+
+/// A record's headers as JSON: an object; where a name occurs twice, a list of names and values.
+pub fn json_headers(headers: &[Header]) -> Value {
+    let pairs = headers.iter().map(|header| {
+        let name = String::from_utf8_lossy(&header.key).into_owned();
+        (name, json_text(header.value.as_deref()))
+    });
+    let names: BTreeSet<_> = headers.iter().map(|header| &header.key).collect();
+    if names.len() == headers.len() {
+        return pairs.collect::<serde_json::Map<_, _>>().into();
+    }
+    pairs
+        .map(|(name, value)| serde_json::json!([name, value]))
+        .collect()
 }
 
 /// Prints a value as JSON, indented.

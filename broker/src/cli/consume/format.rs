@@ -3,6 +3,8 @@
 use milena_protocol::records::Record;
 use serde_json::{Value, json};
 
+use crate::cli::output::{json_headers, json_text};
+
 /// A record's form on standard output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RecordFormat {
@@ -134,22 +136,15 @@ fn write_headers(out: &mut Vec<u8>, record: &Record) {
     }
 }
 
-/// Bytes that are not UTF-8 appear as U+FFFD.
 fn as_json(topic: &str, partition: i32, record: &Record) -> Value {
-    let text = |bytes: &[u8]| Value::from(String::from_utf8_lossy(bytes));
-    let nullable = |bytes: Option<&[u8]>| bytes.map_or(Value::Null, text);
-    let headers = record.headers.iter().map(|header| {
-        let name = String::from_utf8_lossy(&header.key).into_owned();
-        (name, nullable(header.value.as_deref()))
-    });
     json!({
         "topic": topic,
         "partition": partition,
         "offset": record.offset,
         "timestamp": record.timestamp,
-        "key": nullable(record.key.as_deref()),
-        "value": nullable(record.value.as_deref()),
-        "headers": headers.collect::<serde_json::Map<_, _>>(),
+        "key": json_text(record.key.as_deref()),
+        "value": json_text(record.value.as_deref()),
+        "headers": json_headers(&record.headers),
     })
 }
 

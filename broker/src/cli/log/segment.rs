@@ -8,10 +8,10 @@ use bytes::Bytes;
 use milena_protocol::records::{
     BATCH_HEADER_SIZE, BatchHeader, Compression, DECOMPRESSED_SIZE_MAX, OpenBatch, Record,
 };
-use serde_json::Value;
 
 use super::{Emit, Entry, damaged};
 use crate::cli::failure::Failure;
+use crate::cli::output::{json_headers, json_text};
 
 /// Prints each batch, and each record of it where they are wanted; ends at the first that is not whole
 /// and valid, which is a failure.
@@ -98,21 +98,11 @@ fn entry(position: u64, header: &BatchHeader) -> Entry {
 }
 
 fn of_record(record: &Record) -> Entry {
-    let text = |bytes: &Option<Bytes>| {
-        let bytes = bytes
-            .as_ref()
-            .map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-        bytes.map_or(Value::Null, Value::from)
-    };
-    let headers = record.headers.iter().map(|header| {
-        let name = String::from_utf8_lossy(&header.key).into_owned();
-        (name, text(&header.value))
-    });
     vec![
         ("offset", record.offset.into()),
         ("timestamp", record.timestamp.into()),
-        ("key", text(&record.key)),
-        ("value", text(&record.value)),
-        ("headers", headers.collect::<serde_json::Map<_, _>>().into()),
+        ("key", json_text(record.key.as_deref())),
+        ("value", json_text(record.value.as_deref())),
+        ("headers", json_headers(&record.headers)),
     ]
 }

@@ -41,9 +41,32 @@ struct JsonRecord {
     key: Option<String>,
     value: Option<serde_json::Value>,
     #[serde(default)]
-    headers: serde_json::Map<String, serde_json::Value>,
+    headers: JsonHeaders,
     partition: Option<i32>,
     timestamp: Option<i64>,
+}
+
+/// An object, or a list of names and values, in which a name may occur twice.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum JsonHeaders {
+    Object(serde_json::Map<String, serde_json::Value>),
+    List(Vec<(String, serde_json::Value)>),
+}
+
+impl Default for JsonHeaders {
+    fn default() -> Self {
+        Self::List(Vec::new())
+    }
+}
+
+impl JsonHeaders {
+    fn into_list(self) -> Vec<(String, serde_json::Value)> {
+        match self {
+            Self::Object(object) => object.into_iter().collect(),
+            Self::List(list) => list,
+        }
+    }
 }
 
 impl Lines {
@@ -91,7 +114,7 @@ impl Lines {
     fn json(&self, line: &[u8], record: Record) -> Result<Record, String> {
         let read: JsonRecord = serde_json::from_slice(line).map_err(|error| error.to_string())?;
         let mut headers = record.headers;
-        for (name, value) in read.headers {
+        for (name, value) in read.headers.into_list() {
             let value = text(value);
             headers.push(Header {
                 key: name.into(),

@@ -1,0 +1,122 @@
+//! Commands that are ended from outside: by Ctrl-C, or because nobody reads what they print.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::Child;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use e2e::broker::Broker;
+use e2e::command::CommandLine;
+use e2e::process::{poll, wait};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
+
+/// For what a command or a group comes to by itself; far more than it takes.
+const LIMIT: Duration = Duration::from_secs(30);
+
+fn start() -> Result<(Broker, CommandLine)> {
+    let no_delay = "group.initial.rebalance.delay.ms=0";
+    let broker = Broker::start(&["--set", no_delay])?;
+    let command_line = CommandLine::new(&broker.bootstrap());
+    Ok((broker, command_line))
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_ends_a_command_without_a_complaint() -> Result<()> {
+    let (_broker, milena) = start()?;
+    milena.prints("topic create t -p 1")?;
+    milena.takes(&"a line\n".repeat(10), "produce t")?;
+    for command in [
+        &["consume", "t", "--from", "beginning"][..],
+        &["config", "reference"],
+        &["topic", "describe", "t"],
+    ] {
+        let mut child = milena.start(command)?;
+        drop(child.stdout.take());
+        if command[0] == "consume" {
+            // It waits for records: the next one finds nobody to read it.
+            milena.takes("one more\n", "produce t")?;
+        }
+        ends_quietly(child).with_context(|| format!("milena {command:?}"))?;
+    }
+    Ok(())
+}
+
+/// The child ends by itself, with status 0 and nothing on stderr.
+fn ends_quietly(mut child: Child) -> Result<()> {
+    let Some(status) = wait(&mut child, LIMIT) else {
+        child.kill()?;
+        child.wait()?;
+        bail!("it still runs after {LIMIT:?}");
+    };
+    let mut complaint = String::new();
+    if let Some(mut stderr) = child.stderr.take() {
+        stderr.read_to_string(&mut complaint)?;
+    }
+    ensure!(
+        status.success() && complaint.is_empty(),
+        "{status}: {complaint}"
+    );
+    Ok(())
+}
+
+#[test]
+fn ctrl_c_ends_consuming_and_the_member_leaves_its_group() -> Result<()> {
+    let (_broker, milena) = start()?;
+    milena.prints("topic create t -p 1")?;
+    milena.takes("a line\n", "produce t")?;
+    for arguments in [&["consume", "t"][..], &["consume", "t", "-g", "g"]] {
+        let mut child = milena.start(&[arguments, &["--from", "beginning"]].concat())?;
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().context("no stdout")?).read_line(&mut line)?;
+        assert_eq!(line, "a line\n");
+        kill_process(Pid::from_child(&child), Signal::INT)?;
+        ends_quietly(child).with_context(|| format!("milena {arguments:?}"))?;
+    }
+    let described = milena.prints_json("group describe g")?;
+    assert_eq!(
+        (&described["state"], &described["members"]),
+        (&json!("Empty"), &json!(0))
+    );
+    assert_eq!(described["partitions"][0]["committed"], 1);
+    Ok(())
+}
+
+#[test]
+fn a_member_that_is_interrupted_while_it_joins_leaves_its_group_as_well() -> Result<()> {
+    let delay = "group.initial.rebalance.delay.ms=60000";
+    let broker = Broker::start(&["--set", delay])?;
+    let milena = CommandLine::new(&broker.bootstrap());
+    milena.prints("topic create t -p 1")?;
+    let child = milena.start(&["consume", "t", "-g", "g"])?;
+    let joins = poll(LIMIT, || {
+        let described = milena.prints_json("group describe g").ok()?;
+        (described["state"] == "PreparingRebalance").then_some(())
+    });
+    joins.context("it does not join")?;
+    kill_process(Pid::from_child(&child), Signal::INT)?;
+    ends_quietly(child)?;
+    let described = milena.prints_json("group describe g")?;
+    assert_eq!(described["members"], 0);
+    Ok(())
+}
+
+#[test]
+fn ctrl_c_ends_producing_with_all_that_was_typed() -> Result<()> {
+    let (_broker, milena) = start()?;
+    milena.prints("topic create t -p 1")?;
+    let mut child = milena.start(&["produce", "t"])?;
+    let mut stdin = child.stdin.take().context("no stdin")?;
+    stdin.write_all(b"first\nsecond\n")?;
+    assert_eq!(
+        milena.prints("consume t --from beginning -n 2")?,
+        "first\nsecond\n"
+    );
+    kill_process(Pid::from_child(&child), Signal::INT)?;
+    ends_quietly(child)?;
+    assert_eq!(
+        milena.prints("consume t --from beginning -e")?,
+        "first\nsecond\n"
+    );
+    Ok(())
+}
