@@ -12,6 +12,7 @@ use milena_client::admin::When;
 use milena_client::{
     Client, Consumer, ConsumerOptions, Fetched, Producer, ProducerOptions, Record, StartAt,
 };
+use tokio::runtime::Handle;
 
 use super::load::{Pace, value};
 use super::report::Meter;
@@ -93,9 +94,16 @@ pub(super) async fn run(cluster: &ClusterArgs, bench: Latency) -> Result<(), Fai
         .await?;
     let run = Arc::new(Run::new(&bench));
     let reading = tokio::spawn(read(consumer, run.clone()));
-    let sent = send(client, &bench, partitions.len() as u64, &run).await;
-    run.is_sent.store(true, Ordering::Release);
-    sent?;
+    let (sender, count) = (run.clone(), partitions.len() as u64);
+    let output = cluster.output;
+    let sending = tokio::task::spawn_blocking(move || {
+        let sent = Handle::current().block_on(send(client, &bench, count, &sender));
+        sender.is_sent.store(true, Ordering::Release);
+        sent
+    });
+    sending
+        .await
+        .map_err(|bug| Failure::new(Exit::Failed, bug.to_string()))??;
     let received = tokio::time::timeout(TAIL_MAX, reading).await;
     let received = received.map_err(|_| {
         let text = format!("some records did not arrive within {TAIL_MAX:?}");
@@ -104,7 +112,7 @@ pub(super) async fn run(cluster: &ClusterArgs, bench: Latency) -> Result<(), Fai
     received.map_err(|bug| Failure::new(Exit::Failed, bug.to_string()))??;
     run.meter
         .finish("latency, producer to consumer")
-        .print(cluster.output)
+        .print(output)
 }
 
 /// What both ends share.
@@ -165,6 +173,8 @@ fn options(bench: &Latency, run: &Arc<Run>) -> ProducerOptions {
     }
 }
 
+/// Sends at the rate, on a thread of its own: the runtime's timers turn by milliseconds, which is too coarse for
+/// thousands a second.
 async fn send(
     client: Client,
     bench: &Latency,
@@ -176,10 +186,7 @@ async fn send(
     let topic: Arc<str> = bench.topic.topic.as_str().into();
     let pace = Pace::new(Some(bench.rate));
     for index in 0..bench.records() {
-        let wait = pace.wait(index);
-        if !wait.is_zero() {
-            tokio::time::sleep(wait).await;
-        }
+        std::thread::sleep(pace.wait(index));
         let due = pace.due(index).unwrap_or(run.clock);
         let due = due.saturating_duration_since(run.clock).as_nanos() as u64;
         let mut value = filler.to_vec();
