@@ -222,8 +222,6 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
-
     #[test]
     fn a_leader_elected_without_loss_has_every_committed_record(events in events()) {
         let mut world = World::new();

@@ -32,8 +32,6 @@ fn apply(image: &mut Image, command: &Command) -> Result<Outcome, Refusal> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
-
     #[test]
     fn no_sequence_of_commands_breaks_an_invariant(asks in asks()) {
         let mut image = start();
