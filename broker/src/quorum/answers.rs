@@ -1,7 +1,7 @@
 //! What this member answers its peers.
 
 use milena_metadata::Image;
-use openraft::raft::AppendEntriesResponse;
+use openraft::raft::{AppendEntriesResponse, VoteRequest};
 use openraft::storage::Snapshot;
 
 use super::decider::Undecided;
@@ -41,7 +41,7 @@ impl Answers for Member {
                 }
                 appended.map_or_else(failed, Answer::Append)
             }
-            Request::Vote(rpc) => self.raft.vote(rpc).await.map_or_else(failed, Answer::Vote),
+            Request::Vote(rpc) => self.give_vote(rpc).await,
             Request::WouldVote(candidate) => Answer::WouldVote(self.would_vote(&candidate)),
             Request::Snapshot(part) => self.take_part(from, part).await,
             Request::Probe => Answer::Probe(self.probed()),
@@ -93,6 +93,14 @@ impl Member {
         if self.heard.closed_by() != Some(from) {
             self.heard.note(from);
         }
+    }
+
+    async fn give_vote(&self, rpc: VoteRequest<NodeId>) -> Answer {
+        let voted = self.raft.vote(rpc).await;
+        if voted.as_ref().is_ok_and(|response| response.vote_granted) {
+            self.heard.voted();
+        }
+        voted.map_or_else(failed, Answer::Vote)
     }
 
     fn would_vote(&self, candidate: &WouldVote) -> bool {

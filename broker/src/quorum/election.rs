@@ -29,10 +29,12 @@ pub(super) const LEASE: Duration = TIMEOUT_MAX;
 
 /// How often a voter looks.
 const LOOK: Duration = Duration::from_millis(10);
-/// How much later than its lease a voter moves: others heard of the leader a little later, and two that move at
-/// once disturb each other.
+/// How much later than its lease a voter moves: others heard of the leader a little later.
 const LATER_MIN: Duration = Duration::from_millis(10);
-const LATER_MAX: Duration = Duration::from_millis(40);
+const LATER_MAX: Duration = Duration::from_millis(30);
+/// How much later each next voter moves, by the order of their ids: two that move at once disturb each other, and
+/// a vote has to be on disk before it is given.
+const LATER_EACH: Duration = Duration::from_millis(50);
 /// Dialling a leader that may be gone, and asking the others.
 const ASK_WITHIN: Duration = Duration::from_millis(100);
 /// How often a lost majority is told of.
@@ -45,6 +47,8 @@ struct Seen {
     silence: Duration,
     /// The leader's end closed the connection.
     closed: bool,
+    /// It has just given its vote to another, who may be about to lead.
+    voted: bool,
 }
 
 /// This voter's share of chance, drawn for each leader.
@@ -65,16 +69,20 @@ enum Step {
 }
 
 impl Patience {
-    fn draw() -> Self {
+    /// `place` is this voter's among those that may follow the leader.
+    fn draw(place: usize) -> Self {
         let mut rng = rand::rng();
+        let turn = LATER_EACH * u32::try_from(place).unwrap_or(u32::MAX);
         Self {
-            later: rng.random_range(LATER_MIN..LATER_MAX),
+            later: rng.random_range(LATER_MIN..LATER_MAX) + turn,
             timeout: rng.random_range(TIMEOUT_MIN..TIMEOUT_MAX),
         }
     }
 
     fn next(&self, seen: Seen) -> Step {
-        if seen.silence >= LEASE + self.timeout {
+        if seen.voted {
+            Step::Wait
+        } else if seen.silence >= LEASE + self.timeout {
             Step::Ask
         } else if seen.closed && seen.silence >= LEASE + self.later {
             Step::Dial
@@ -101,7 +109,7 @@ impl Reached {
 
 /// Calls elections for as long as the member runs.
 pub(super) async fn run(member: Arc<Member>) {
-    let mut patience = Patience::draw();
+    let mut patience = Patience::draw(0);
     let mut told: Option<Instant> = None;
     loop {
         sleep(LOOK).await;
@@ -121,6 +129,7 @@ pub(super) async fn run(member: Arc<Member>) {
         let seen = Seen {
             silence: member.heard.silence(),
             closed: member.heard.closed_by().is_some(),
+            voted: member.heard.voted_within(TIMEOUT_MIN),
         };
         let ask = match patience.next(seen) {
             Step::Wait => false,
@@ -129,17 +138,21 @@ pub(super) async fn run(member: Arc<Member>) {
         };
         if !ask {
             if seen.silence < LEASE {
-                (told, patience) = (None, Patience::draw());
+                (told, patience) = (None, Patience::draw(place(&member, &others)));
                 member.reached.set(0);
             }
             continue;
         }
+        let before = member.vote();
         let (reached, willing) = ask_all(&member, &others).await;
         member.reached.set(reached);
         let voters = others.len() + 1;
         let majority = voters / 2 + 1;
         if willing >= majority {
-            elect(&member).await;
+            // It may have given its vote meanwhile: another election would undo that one.
+            if member.vote() == before {
+                elect(&member).await;
+            }
         } else if reached < majority && told.is_none_or(|told| told.elapsed() > TELL) {
             told = Some(Instant::now());
             tracing::warn!(
@@ -152,6 +165,13 @@ pub(super) async fn run(member: Arc<Member>) {
             );
         }
     }
+}
+
+/// This voter's place among those that may follow the leader.
+fn place(member: &Member, others: &[(NodeId, Node)]) -> usize {
+    let leader = member.leader().map(|(id, _)| id);
+    let before = |id: NodeId| id < member.id && Some(id) != leader;
+    others.iter().filter(|(id, _)| before(*id)).count()
 }
 
 /// Whether nobody listens where the leader did.
@@ -189,14 +209,16 @@ async fn ask_all(member: &Arc<Member>, others: &[(NodeId, Node)]) -> (usize, usi
 
 /// Calls the election, and gives it its time.
 async fn elect(member: &Member) {
+    let pause = rand::rng().random_range(TIMEOUT_MIN..TIMEOUT_MAX);
+    let mut changes = member.raft.server_metrics();
+    let before = member.vote();
+    // Until then the former leader is still told of.
+    let decided = changes.wait_for(|now| now.vote > before && now.current_leader.is_some());
     if member.raft.trigger().elect().await.is_err() {
         return;
     }
-    let pause = rand::rng().random_range(TIMEOUT_MIN..TIMEOUT_MAX);
-    let mut changes = member.raft.server_metrics();
-    let led = changes.wait_for(|metrics| metrics.current_leader.is_some());
     // Whether it was won or not: the next look will show.
-    let _ = tokio::time::timeout(pause, led).await;
+    let _ = tokio::time::timeout(pause, decided).await;
 }
 
 fn named(nodes: &[(NodeId, Node)]) -> String {
@@ -216,8 +238,18 @@ mod tests {
             timeout: ms(200),
         };
         let step = |silence, closed| {
-            let silence = ms(silence);
-            patience.next(Seen { silence, closed })
+            let (silence, voted) = (ms(silence), false);
+            let seen = Seen {
+                silence,
+                closed,
+                voted,
+            };
+            let voted = Seen {
+                voted: true,
+                ..seen
+            };
+            assert_eq!(patience.next(voted), Step::Wait);
+            patience.next(seen)
         };
         assert_eq!(step(299, true), Step::Wait);
         assert_eq!(step(320, true), Step::Dial);

@@ -13,7 +13,7 @@ use super::heard::Heard;
 use super::machine::Shown;
 use super::network::Contacts;
 use super::receive::Receiving;
-use super::types::{LogId, Node, NodeId, Raft};
+use super::types::{LogId, Node, NodeId, Raft, Vote};
 use crate::peer::Peers;
 
 /// A running member of the quorum, voter or learner.
@@ -94,6 +94,11 @@ impl Member {
             .membership_config
             .voter_ids()
             .any(|id| id == self.id)
+    }
+
+    /// The vote that it has given last, or the leader's that it follows.
+    pub(super) fn vote(&self) -> Vote {
+        self.raft.server_metrics().borrow().vote
     }
 
     /// The end of its log.
