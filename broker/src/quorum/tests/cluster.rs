@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::process::{Places, Process, leader_of, until};
 use super::*;
+use crate::peer::{CallError, Lane, Request};
 
 #[tokio::test]
 async fn three_empty_voters_found_one_cluster_and_each_has_commands_decided() {
@@ -198,4 +199,36 @@ async fn a_lone_brokers_metadata_starts_a_cluster_that_others_join() {
         .unwrap();
     until("it has all", || second.quorum.image().topic_count() == 2).await;
     assert_eq!(second.quorum.image().topic("orders").unwrap().id, orders);
+}
+
+#[tokio::test]
+async fn another_cluster_and_another_member_are_told_apart_at_the_door() {
+    let places = Places::new(4);
+    let all = places.found().await;
+    let other = QuorumOptions::alone(places.all[3].dir.clone(), 4);
+    let other = Quorum::open(other, rules(), None, Handle::current())
+        .await
+        .unwrap();
+    let stranger = &other.member.peers;
+    let within = Duration::from_secs(5);
+    let port = all[0].place.port;
+    let probed = stranger.call_address("127.0.0.1", port, &Request::Probe, within);
+    let refused = probed.await.unwrap_err();
+    assert!(
+        matches!(&refused, CallError::Rejected { why, .. } if why.contains("is of cluster")),
+        "{refused}"
+    );
+    let (leader, follower) = {
+        let leader = leader_of(&all).await;
+        (&all[leader], &all[(leader + 1) % 3])
+    };
+    let follower_at = (follower.quorum.member.id + 1, &follower.quorum.member.me);
+    let peers = leader.quorum.member.peers.clone();
+    let probed = peers.call(Lane::Bulk, follower_at, &Request::Probe, within);
+    let refused = probed.await.unwrap_err();
+    assert!(
+        matches!(&refused, CallError::Rejected { why, .. } if why.contains("and not member")),
+        "{refused}"
+    );
+    other.stop().await;
 }
