@@ -4,12 +4,14 @@
 //! holding a thread; what readers need goes around it: the log's reading half, and offsets as atomics.
 
 pub mod intake;
+pub mod leadership;
+mod replica;
 pub mod room;
 mod settings;
 pub mod waiters;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 use milena_log::{
@@ -23,12 +25,16 @@ use tokio::sync::{Mutex, MutexGuard, Notify};
 
 use crate::config::{BrokerConfig, TimestampType, TopicConfig};
 use crate::metrics::TopicTraffic;
+pub use replica::Following;
+use replica::Role;
 use room::AppendRoom;
 use settings::interval;
 use waiters::Waiters;
 
-/// No replica leads in this epoch.
+/// The epoch of a partition that was removed from this broker.
 const RETIRED_EPOCH: i32 = -1;
+/// The epoch before the metadata has named one.
+const NO_EPOCH: i32 = -2;
 
 /// Where an append stands on its way to being committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,21 +77,26 @@ pub struct Partition {
     appends: Arc<AppendRoom>,
     config: ArcSwap<TopicConfig>,
     traffic: Arc<TopicTraffic>,
+    role: parking_lot::Mutex<Role>,
+    // What the role says, for those who need no more. Changed only while the log is held.
+    leads: AtomicBool,
     leader_epoch: AtomicI32,
     in_sync_replicas: AtomicI32,
+    // Moved forward only under the role's lock: a proposal must know what is committed while it is made.
     high_watermark: AtomicI64,
     moved: Notify,
     waiters: Waiters,
 }
 
 impl Partition {
-    /// A leader over an opened log; all that it holds is committed where it is the only replica.
+    /// A replica over an opened log, of which all below `high_watermark` is known to be committed. It neither leads nor
+    /// follows before [`Partition::apply`].
     pub fn new(
         (topic, topic_id, index): (TopicName, TopicId, i32),
         log: Log,
         config: Arc<TopicConfig>,
         traffic: Arc<TopicTraffic>,
-        leader_epoch: i32,
+        high_watermark: i64,
         appends: Arc<AppendRoom>,
     ) -> Self {
         let reader = log.reader();
@@ -95,14 +106,16 @@ impl Partition {
             topic,
             topic_id,
             index,
-            high_watermark: AtomicI64::new(reader.log_end_offset()),
+            high_watermark: AtomicI64::new(high_watermark),
             log: Mutex::new(log),
             queued: AtomicUsize::new(0),
             reader,
             config: ArcSwap::new(config),
             traffic,
-            leader_epoch: AtomicI32::new(leader_epoch),
-            in_sync_replicas: AtomicI32::new(1),
+            role: parking_lot::Mutex::new(Role::Follower { leader: None }),
+            leads: AtomicBool::new(false),
+            leader_epoch: AtomicI32::new(NO_EPOCH),
+            in_sync_replicas: AtomicI32::new(0),
             moved: Notify::new(),
             waiters: Waiters::default(),
         }
@@ -184,13 +197,13 @@ impl Partition {
         }
     }
 
-    /// Checks the epoch that a client believes in; -1 is a client that does not say.
-    pub fn check_leader_epoch(&self, claimed: i32) -> Result<(), ErrorCode> {
+    /// Checks that this replica leads, in the epoch that a client believes in; -1 is a client that does not say.
+    pub fn check_leads(&self, claimed: i32) -> Result<(), ErrorCode> {
         match claimed.cmp(&self.leader_epoch()) {
-            _ if claimed < 0 => Ok(()),
-            std::cmp::Ordering::Less => Err(ErrorCode::FencedLeaderEpoch),
-            std::cmp::Ordering::Equal => Ok(()),
+            std::cmp::Ordering::Less if claimed >= 0 => Err(ErrorCode::FencedLeaderEpoch),
             std::cmp::Ordering::Greater => Err(ErrorCode::UnknownLeaderEpoch),
+            _ if self.leads() => Ok(()),
+            _ => Err(ErrorCode::NotLeaderOrFollower),
         }
     }
 
@@ -210,6 +223,9 @@ impl Partition {
         let mut log = self.log_to_append().await;
         // Taken behind the lock, so that whoever waits for a partition takes no room.
         let room = self.appends.enter().await;
+        if !self.leads() {
+            return Err(Refused::Code(ErrorCode::NotLeaderOrFollower));
+        }
         let leader_epoch = self.leader_epoch();
         if let Some(duplicate) = check_producers(&mut log, &batches)? {
             let log_start_offset = self.reader.log_start_offset();
@@ -220,15 +236,12 @@ impl Partition {
             });
         }
         let log_append_time = config.message_timestamp_type == TimestampType::LogAppendTime;
-        let appended = log.append(
-            &batches,
-            Stamp {
-                leader_epoch,
-                now_ms,
-                log_append_time,
-            },
-        )?;
-        self.advance_to(self.reader.log_end_offset(), appended.bytes);
+        let stamp = Stamp {
+            leader_epoch,
+            now_ms,
+            log_append_time,
+        };
+        let appended = self.append_as_leader(&mut log, &batches, stamp)?;
         if self.queued.load(Ordering::Relaxed) > 0 || self.appends.is_full() {
             room::note_woken();
         }
@@ -255,12 +268,26 @@ impl Partition {
         self.log.lock().await
     }
 
-    /// Moves the high watermark: with one replica it follows the log's end.
-    fn advance_to(&self, offset: i64, bytes: u64) {
-        self.high_watermark.fetch_max(offset, Ordering::SeqCst);
-        self.moved.notify_waiters();
-        self.waiters
-            .arrived(i64::try_from(bytes).unwrap_or(i64::MAX));
+    /// Appends, and moves the high watermark where no other replica is waited for.
+    fn append_as_leader(
+        &self,
+        log: &mut Log,
+        batches: &[BatchToAppend],
+        stamp: Stamp,
+    ) -> Result<milena_log::Appended, AppendError> {
+        let end_before = self.reader.log_end_offset();
+        let appended = log.append(batches, stamp)?;
+        let bytes = i64::try_from(appended.bytes).unwrap_or(i64::MAX);
+        let moved = self.advance_by(|leadership| leadership.appending(end_before, stamp.now_ms));
+        if self.high_watermark() > appended.last_offset {
+            self.waiters.arrived(bytes);
+        } else {
+            self.waiters.appended(bytes);
+            if moved {
+                self.waiters.committed();
+            }
+        }
+        Ok(appended)
     }
 
     /// Brings the log to disk if `flush.messages` or `flush.ms` asks for it now; blocks.
@@ -283,6 +310,7 @@ impl Partition {
     pub async fn set_config(&self, config: Arc<TopicConfig>, broker: &BrokerConfig) {
         self.log.lock().await.set_config(config.log_config(broker));
         self.config.store(config);
+        self.advance();
     }
 
     /// Whether the partition was removed from this broker.
@@ -292,6 +320,7 @@ impl Partition {
 
     /// Wakes everyone who waits here: the partition is being removed.
     pub fn retire(&self) {
+        self.leads.store(false, Ordering::Release);
         self.leader_epoch.store(RETIRED_EPOCH, Ordering::Release);
         self.moved.notify_waiters();
         self.waiters.wake_all();

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use milena_log::{DataDirectory, Log, LogError, Offsets, StorageError, Trash};
-use milena_metadata::{Image, ResourceKind, Topic, TopicId, TopicName};
+use milena_metadata::{BrokerId, Image, ResourceKind, Topic, TopicId, TopicName};
 use milena_protocol::{ErrorCode, Uuid};
 use parking_lot::{Mutex, RwLock};
 
@@ -84,18 +84,20 @@ pub struct DataDir {
 /// Every partition of this broker.
 #[derive(Debug)]
 pub struct Partitions {
-    node_id: i32,
+    node_id: BrokerId,
     dirs: Vec<DataDir>,
     clock: Clock,
     metrics: Arc<Metrics>,
     topics: RwLock<Topics>,
     trash: Mutex<Trash>,
     cleaned_to: Mutex<Offsets>,
+    /// The metadata as it was taken over last.
+    applied: Mutex<Arc<Image>>,
 }
 
 impl Partitions {
     /// No partitions yet; `sync` opens what the metadata names.
-    pub fn new(node_id: i32, dirs: Vec<DataDir>, clock: Clock, metrics: Arc<Metrics>) -> Self {
+    pub fn new(node_id: BrokerId, dirs: Vec<DataDir>, clock: Clock, metrics: Arc<Metrics>) -> Self {
         let cleaned_to = dirs
             .iter()
             .flat_map(|dir| dir.known.cleaned_to().clone())
@@ -109,6 +111,7 @@ impl Partitions {
             topics,
             trash,
             cleaned_to: Mutex::new(cleaned_to),
+            applied: Mutex::default(),
         }
     }
 
@@ -176,7 +179,32 @@ impl Partitions {
                 tracing::error!(%error, "opening partitions failed");
             }
         }
+        self.apply(image).await;
         gone
+    }
+
+    /// Has the replicas here lead and follow as the image says; those that it has not changed are not looked at.
+    async fn apply(&self, image: &Arc<Image>) {
+        let before = std::mem::replace(&mut *self.applied.lock(), image.clone());
+        let now_ms = self.clock.now_ms();
+        for topic in image.topics() {
+            let known = before.topic(topic.name.as_str());
+            if known.is_some_and(|known| Arc::ptr_eq(known, topic)) {
+                continue;
+            }
+            let Some(hosted) = self.topic(topic.name.as_str()) else {
+                continue;
+            };
+            for (id, state) in topic.partitions() {
+                let known = known.and_then(|known| known.partition(id.get()));
+                if known.is_some_and(|known| Arc::ptr_eq(known, state)) {
+                    continue;
+                }
+                if let Some(partition) = hosted.partition(id.get()) {
+                    partition.apply(self.node_id, state, now_ms).await;
+                }
+            }
+        }
     }
 
     fn lacks(&self, topic: &Topic) -> bool {
@@ -195,10 +223,7 @@ impl Partitions {
             let hosted = self.begin(topic);
             let topic_config = topic_config(image, config, &topic.name);
             for (id, partition) in topic.partitions().skip(hosted.partitions.len()) {
-                if partition
-                    .brokers()
-                    .any(|broker| broker.get() == self.node_id)
-                {
+                if partition.brokers().any(|broker| broker == self.node_id) {
                     logs.push(LogToOpen {
                         place: grown.len(),
                         topic: topic.clone(),
@@ -212,8 +237,9 @@ impl Partitions {
         let threads = usize::try_from(config.num_recovery_threads_per_data_dir).unwrap_or(1);
         let opened = open::open_all(self, config, logs, threads * self.dirs.len());
         self.sync_dirs(opened.grown.iter().copied());
-        for ((hosted, count), opened) in grown.into_iter().zip(opened.by_place()) {
-            self.publish(hosted, count, opened);
+        let topics = wanted.iter().zip(grown).zip(opened.by_place());
+        for ((topic, (hosted, count)), opened) in topics {
+            self.publish(topic, hosted, count, opened);
         }
     }
 
@@ -237,8 +263,15 @@ impl Partitions {
         }
     }
 
-    fn publish(&self, mut hosted: HostedTopic, count: usize, opened: Vec<open::OpenLog>) {
+    fn publish(
+        &self,
+        topic: &Topic,
+        mut hosted: HostedTopic,
+        count: usize,
+        opened: Vec<open::OpenLog>,
+    ) {
         hosted.partitions.resize(count, None);
+        let now_ms = self.clock.now_ms();
         for log in opened {
             let id = log.id.get();
             let name = (hosted.name.clone(), TopicId(hosted.id), id);
@@ -247,9 +280,12 @@ impl Partitions {
                 log.log,
                 log.config,
                 hosted.traffic.clone(),
-                log.leader_epoch,
+                log.high_watermark,
                 self.dirs[log.dir].appends.clone(),
             );
+            if let Some(state) = topic.partition(id) {
+                partition.apply_first(self.node_id, state, now_ms);
+            }
             hosted.partitions[log.id.index()] = Some(Arc::new(partition));
         }
         let hosted = Arc::new(hosted);

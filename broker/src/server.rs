@@ -194,7 +194,7 @@ async fn assemble(
         Metrics::new().map_err(|error| StartError::System(std::io::Error::other(error)))?;
     let node_id = data.node_id();
     let partitions = Arc::new(Partitions::new(
-        node_id.get(),
+        node_id,
         data.into_dirs(),
         Clock,
         metrics.clone(),

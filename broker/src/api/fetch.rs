@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use milena_log::{ReadError, Region};
+use milena_metadata::BrokerId;
 use milena_protocol::api::fetch::{
     FetchPartitionResponse, FetchRequest, FetchResponse, FetchTopicResponse,
 };
@@ -15,7 +16,52 @@ use tokio::time::Instant;
 
 use super::RequestContext;
 use crate::broker::Broker;
+use crate::partition::leadership::Member;
+use crate::partition::waiters::Reads;
 use session::{Session, Told, TopicKey, Wanted};
+
+/// From here on a follower names its life (KIP-903).
+const REPLICA_STATE_FROM: i16 = 15;
+
+/// Who reads.
+#[derive(Debug, Clone, Copy)]
+enum Reader {
+    Consumer,
+    Follower(Member),
+}
+
+impl Reader {
+    /// A follower's fetch says what it has, and moves the high watermark: it is heard on the peers' listener alone.
+    fn of(
+        broker: &Broker,
+        context: &RequestContext,
+        request: &FetchRequest,
+    ) -> Result<Self, ErrorCode> {
+        let (id, epoch) = if context.version >= REPLICA_STATE_FROM {
+            let state = &request.replica_state;
+            (state.replica_id, state.replica_epoch)
+        } else {
+            (request.replica_id, -1)
+        };
+        if id < 0 {
+            return Ok(Self::Consumer);
+        }
+        let config = broker.config();
+        let peers = config.peers_listener();
+        if peers.is_none_or(|listener| *listener.name != *context.listener) {
+            return Err(ErrorCode::ClusterAuthorizationFailed);
+        }
+        let broker = BrokerId::new(id).map_err(|_| ErrorCode::InvalidRequest)?;
+        Ok(Self::Follower(Member { broker, epoch }))
+    }
+
+    fn reads(self) -> Reads {
+        match self {
+            Self::Consumer => Reads::Committed,
+            Self::Follower(_) => Reads::Appended,
+        }
+    }
+}
 
 /// One partition's part of an answer.
 struct Found {
@@ -23,6 +69,10 @@ struct Found {
     error: ErrorCode,
     high_watermark: i64,
     log_start_offset: i64,
+    /// Up to where this reader may read.
+    bound: i64,
+    /// Where a follower's log comes apart from this one: the last epoch that both may have, and its end here.
+    diverging: Option<(i32, i64)>,
     region: Option<Region>,
 }
 
@@ -33,6 +83,8 @@ impl Found {
             error,
             high_watermark: -1,
             log_start_offset: -1,
+            bound: -1,
+            diverging: None,
             region: None,
         }
     }
@@ -46,12 +98,15 @@ impl Found {
 
     /// Whether this says what the client does not know yet.
     fn is_news(&self, wanted: &Wanted) -> bool {
-        self.region.is_some() || !self.error.is_none() || wanted.told != Some(self.told())
+        self.region.is_some()
+            || self.diverging.is_some()
+            || !self.error.is_none()
+            || wanted.told != Some(self.told())
     }
 
     /// Whether more can be fetched, now or after this answer.
     fn has_more(&self, wanted: &Wanted) -> bool {
-        wanted.offset < self.high_watermark
+        wanted.offset < self.bound
     }
 }
 
@@ -69,8 +124,15 @@ pub async fn handle(
     context: &RequestContext,
     request: FetchRequest,
 ) -> (FetchResponse, Vec<Region>) {
-    let mut session = match broker.fetch_sessions().take(&request, context.version) {
-        Ok(session) => session,
+    let taken = Reader::of(broker, context, &request).and_then(|reader| {
+        let sessions = broker.fetch_sessions();
+        Ok((
+            reader,
+            sessions.take(&request, context.version, reader.reads())?,
+        ))
+    });
+    let (reader, mut session) = match taken {
+        Ok(taken) => taken,
         Err(error_code) => {
             return (
                 FetchResponse {
@@ -84,7 +146,7 @@ pub async fn handle(
     let bytes_max = usize::try_from(request.max_bytes)
         .unwrap_or(0)
         .min(usize::try_from(broker.config().fetch_max_bytes).unwrap_or(0));
-    let pass = wait_for_enough(broker, &mut session, &request, bytes_max).await;
+    let pass = wait_for_enough(broker, reader, &mut session, &request, bytes_max).await;
     let answer = respond(broker, context, &mut session, pass).await;
     broker.fetch_sessions().put_back(session);
     answer
@@ -92,6 +154,7 @@ pub async fn handle(
 
 async fn wait_for_enough(
     broker: &Broker,
+    reader: Reader,
     session: &mut Session,
     request: &FetchRequest,
     bytes_max: usize,
@@ -105,7 +168,7 @@ async fn wait_for_enough(
     }
     loop {
         wakeup.want(bytes_min.max(1) as i64);
-        let pass = look(broker, session, bytes_max);
+        let pass = look(broker, reader, session, bytes_max).await;
         let enough = pass.failed || pass.bytes >= bytes_min || session.is_empty();
         if enough || Instant::now() >= deadline {
             return pass;
@@ -123,7 +186,7 @@ async fn wait_for_enough(
 
 /// Looks at what is ready. What has nothing to say is not looked at again before it has news; a full answer names
 /// all partitions.
-fn look(broker: &Broker, session: &mut Session, bytes_max: usize) -> Pass {
+async fn look(broker: &Broker, reader: Reader, session: &mut Session, bytes_max: usize) -> Pass {
     let ready = session.take_ready();
     let mut pass = Pass::default();
     pass.found.reserve(ready.len());
@@ -136,9 +199,11 @@ fn look(broker: &Broker, session: &mut Session, bytes_max: usize) -> Pass {
         };
         looked_at.push(slot);
         let room = bytes_max.saturating_sub(pass.bytes);
-        let found = read(broker, wanted, slot, room, pass.bytes == 0);
+        let first = pass.bytes == 0;
+        let read = read(broker, reader, wanted, slot, (room, first)).await;
+        let found = read.unwrap_or_else(|error| Found::failed(slot, error));
         pass.bytes += found.region.as_ref().map_or(0, Region::len);
-        pass.failed |= !found.error.is_none();
+        pass.failed |= !found.error.is_none() || found.diverging.is_some();
         let news = all || found.is_news(wanted);
         if news || found.has_more(wanted) || !wanted.is_watched() {
             still_ready.push_back(slot);
@@ -153,35 +218,55 @@ fn look(broker: &Broker, session: &mut Session, bytes_max: usize) -> Pass {
 
 /// Finds the place in the log. The response's first batch is whole whatever its size, so that a reader
 /// always gets on (KIP-74).
-fn read(broker: &Broker, wanted: &mut Wanted, slot: u32, room: usize, first: bool) -> Found {
-    let partition = match wanted.partition(broker.partitions()) {
-        Ok(partition) => partition,
-        Err(error) => return Found::failed(slot, error),
-    };
-    if let Err(error) = partition.check_leader_epoch(wanted.leader_epoch) {
-        return Found::failed(slot, error);
-    }
+async fn read(
+    broker: &Broker,
+    reader: Reader,
+    wanted: &mut Wanted,
+    slot: u32,
+    (room, first): (usize, bool),
+) -> Result<Found, ErrorCode> {
+    let partition = wanted.partition(broker.partitions())?;
+    partition.check_leads(wanted.leader_epoch)?;
     let high_watermark = partition.high_watermark();
-    let log_start_offset = partition.reader().log_start_offset();
-    let found = |error, region| Found {
+    let mut found = Found {
         slot,
-        error,
+        error: ErrorCode::None,
         high_watermark,
-        log_start_offset,
-        region,
+        log_start_offset: partition.reader().log_start_offset(),
+        bound: match reader {
+            Reader::Consumer => high_watermark,
+            Reader::Follower(_) => partition.reader().log_end_offset(),
+        },
+        diverging: None,
+        region: None,
     };
-    let bytes_max = room.min(usize::try_from(wanted.bytes_max).unwrap_or(0));
-    match partition
-        .reader()
-        .region(wanted.offset, bytes_max, high_watermark, first)
-    {
-        Ok(region) => found(ErrorCode::None, region),
-        Err(ReadError::OutOfRange { .. }) => found(ErrorCode::OffsetOutOfRange, None),
-        Err(error) => {
-            tracing::error!(topic = %partition.topic(), partition = partition.index(), %error, "read failed");
-            found(ErrorCode::KafkaStorageError, None)
+    if let Reader::Follower(_) = reader {
+        let follower = (wanted.last_fetched_epoch, wanted.offset);
+        found.diverging = partition.diverging(follower).await?;
+        if found.diverging.is_some() {
+            return Ok(found);
         }
     }
+    let bytes_max = room.min(usize::try_from(wanted.bytes_max).unwrap_or(0));
+    let region = partition
+        .reader()
+        .region(wanted.offset, bytes_max, found.bound, first);
+    found.region = match region {
+        Ok(region) => region,
+        Err(ReadError::OutOfRange { .. }) => {
+            found.error = ErrorCode::OffsetOutOfRange;
+            return Ok(found);
+        }
+        Err(error) => {
+            tracing::error!(topic = %partition.topic(), partition = partition.index(), %error, "read failed");
+            return Err(ErrorCode::KafkaStorageError);
+        }
+    };
+    if let Reader::Follower(member) = reader {
+        partition.follower_fetched(member, wanted.offset, broker.now_ms())?;
+        found.high_watermark = partition.high_watermark();
+    }
+    Ok(found)
 }
 
 /// Encodes what was found.
@@ -244,6 +329,10 @@ async fn partition_response(
         records: Some(records),
         ..Default::default()
     };
+    if let Some((epoch, end_offset)) = found.diverging {
+        response.diverging_epoch.epoch = epoch;
+        response.diverging_epoch.end_offset = end_offset;
+    }
     let moved = matches!(
         error_code,
         ErrorCode::FencedLeaderEpoch | ErrorCode::NotLeaderOrFollower
@@ -271,5 +360,7 @@ fn add(response: &mut FetchResponse, topic: &TopicKey, partition: FetchPartition
     }
 }
 
+#[cfg(test)]
+mod follower_tests;
 #[cfg(test)]
 mod tests;

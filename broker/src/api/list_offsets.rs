@@ -66,7 +66,7 @@ async fn answer(
     wanted: &ListOffsetsPartition,
     now_ms: i64,
 ) -> Result<(Vec<i64>, Found, i32), ErrorCode> {
-    partition.check_leader_epoch(wanted.current_leader_epoch)?;
+    partition.check_leads(wanted.current_leader_epoch)?;
     let reader = partition.reader();
     if version == 0 {
         let offsets = old_style(partition, wanted.timestamp, wanted.max_num_offsets, now_ms);

@@ -39,7 +39,7 @@ async fn end_offset(
     wanted: &OffsetForLeaderPartition,
 ) -> Result<(i32, i64), ErrorCode> {
     let partition = broker.partitions().partition(topic, wanted.partition)?;
-    partition.check_leader_epoch(wanted.current_leader_epoch)?;
+    partition.check_leads(wanted.current_leader_epoch)?;
     if wanted.leader_epoch == partition.leader_epoch() {
         return Ok((wanted.leader_epoch, partition.reader().log_end_offset()));
     }

@@ -52,9 +52,19 @@ impl Wakeup {
     }
 }
 
+/// Up to where a fetch reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reads {
+    /// To the high watermark: a consumer.
+    Committed,
+    /// To the log's end: a follower.
+    Appended,
+}
+
 /// A fetch's interest in one partition.
 #[derive(Debug)]
 struct Interest {
+    reads: Reads,
     wakeup: Arc<Wakeup>,
     slot: u32,
     told: AtomicBool,
@@ -80,12 +90,26 @@ pub struct Waiters {
 impl Waiters {
     /// Tells all that `bytes` more can be fetched.
     pub fn arrived(&self, bytes: i64) {
-        if self.count.load(Ordering::SeqCst) > 0 {
-            self.list
-                .lock()
-                .iter()
-                .for_each(|interest| interest.tell(bytes));
+        self.tell(bytes, |_| true);
+    }
+
+    /// Tells followers that `bytes` more were appended.
+    pub fn appended(&self, bytes: i64) {
+        self.tell(bytes, |reads| reads == Reads::Appended);
+    }
+
+    /// Wakes consumers, who look how many bytes were committed.
+    pub fn committed(&self) {
+        self.tell(ENOUGH_FOR_ALL, |reads| reads == Reads::Committed);
+    }
+
+    fn tell(&self, bytes: i64, whom: impl Fn(Reads) -> bool) {
+        if self.count.load(Ordering::SeqCst) == 0 {
+            return;
         }
+        let list = self.list.lock();
+        let told = list.iter().filter(|interest| whom(interest.reads));
+        told.for_each(|interest| interest.tell(bytes));
     }
 
     /// Tells all of something that their next answer says and none waits for, such as a new log start.
@@ -128,8 +152,9 @@ pub struct Watch {
 
 impl Watch {
     /// Registers `wakeup`, which knows the partition as `slot`. What came before this must be looked at after it.
-    pub fn new(partition: &Arc<Partition>, wakeup: &Arc<Wakeup>, slot: u32) -> Self {
+    pub fn new(partition: &Arc<Partition>, wakeup: &Arc<Wakeup>, slot: u32, reads: Reads) -> Self {
         let interest = Arc::new(Interest {
+            reads,
             wakeup: wakeup.clone(),
             slot,
             told: AtomicBool::new(false),

@@ -17,6 +17,7 @@ pub struct Known {
     /// Whether its last life ended cleanly.
     pub clean_shutdown: bool,
     recovery_points: Offsets,
+    high_watermarks: Offsets,
     log_starts: Offsets,
     cleaned_to: Offsets,
 }
@@ -25,11 +26,13 @@ impl Known {
     /// Reads a directory's checkpoints.
     pub fn read(dir: &Path, clean_shutdown: bool) -> Result<Self, LogError> {
         let recovery_points = Checkpoint::RecoveryPoint.read(dir)?;
+        let high_watermarks = Checkpoint::HighWatermark.read(dir)?;
         let log_starts = Checkpoint::LogStart.read(dir)?;
         let cleaned_to = Checkpoint::Cleaner.read(dir)?;
         Ok(Self {
             clean_shutdown,
             recovery_points,
+            high_watermarks,
             log_starts,
             cleaned_to,
         })
@@ -53,14 +56,6 @@ pub struct LogToOpen {
     pub config: Arc<TopicConfig>,
 }
 
-impl LogToOpen {
-    fn leader_epoch(&self) -> i32 {
-        self.topic
-            .partition(self.id.get())
-            .map_or(0, |partition| partition.leader_epoch)
-    }
-}
-
 /// A log that was opened.
 pub struct OpenLog {
     /// The data directory that it is in, by its place among them.
@@ -72,8 +67,8 @@ pub struct OpenLog {
     pub log: Log,
     /// Its configuration.
     pub config: Arc<TopicConfig>,
-    /// The epoch in which this broker leads it.
-    pub leader_epoch: i32,
+    /// All below it was committed when the broker stopped, as far as is known.
+    pub high_watermark: i64,
 }
 
 /// Those that could be opened.
@@ -158,13 +153,20 @@ impl Work<'_> {
                     dir,
                     place: wanted.place,
                     id: wanted.id,
+                    high_watermark: self.high_watermark(dir, &wanted, &log),
                     log,
-                    leader_epoch: wanted.leader_epoch(),
                     config: wanted.config,
                 }),
                 Err(error) => report_offline(&wanted.topic.name, wanted.id.get(), &error),
             }
         }
+    }
+
+    fn high_watermark(&self, dir: usize, wanted: &LogToOpen, log: &Log) -> i64 {
+        let key = (wanted.topic.name.to_string(), wanted.id.get());
+        let known = self.partitions.dirs()[dir].known.high_watermarks.get(&key);
+        let known = known.copied().unwrap_or(0);
+        known.clamp(log.log_start_offset(), log.log_end_offset())
     }
 
     fn open(&self, wanted: &LogToOpen) -> Result<(usize, Log), LogError> {

@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::partition::Partition;
-use crate::partition::waiters::{Wakeup, Watch};
+use crate::partition::waiters::{Reads, Wakeup, Watch};
 use crate::partitions::Partitions;
 
 /// A session that was idle this long gives way to a new one.
@@ -45,6 +45,8 @@ pub struct Wanted {
     pub bytes_max: i32,
     /// The leader epoch that the client knows, or -1.
     pub leader_epoch: i32,
+    /// The epoch of a follower's last record, or -1.
+    pub last_fetched_epoch: i32,
     /// What the session's last response said; `None` before the first.
     pub told: Option<Told>,
     watch: Option<Watch>,
@@ -95,6 +97,7 @@ pub struct Session {
     pub id: i32,
     /// Whether only changes are answered.
     pub incremental: bool,
+    reads: Reads,
     slots: Vec<Option<Wanted>>,
     free: Vec<u32>,
     index: HashMap<(TopicKey, i32), u32>,
@@ -106,9 +109,10 @@ pub struct Session {
 }
 
 impl Session {
-    fn new(id: i32) -> Self {
+    fn new(id: i32, reads: Reads) -> Self {
         Self {
             id,
+            reads,
             incremental: false,
             slots: Vec::new(),
             free: Vec::new(),
@@ -186,7 +190,7 @@ impl Session {
             };
             let partition = wanted.partition(partitions);
             if let (None, Ok(partition)) = (&wanted.watch, partition) {
-                wanted.watch = Some(Watch::new(&partition, &self.wakeup, slot));
+                wanted.watch = Some(Watch::new(&partition, &self.wakeup, slot, self.reads));
                 any = true;
             }
         }
@@ -228,6 +232,7 @@ impl Session {
             wanted.offset = partition.fetch_offset;
             wanted.bytes_max = partition.partition_max_bytes;
             wanted.leader_epoch = partition.current_leader_epoch;
+            wanted.last_fetched_epoch = partition.last_fetched_epoch;
         }
         slot
     }
@@ -239,6 +244,7 @@ impl Session {
             offset: 0,
             bytes_max: 0,
             leader_epoch: -1,
+            last_fetched_epoch: -1,
             told: None,
             watch: None,
             ready: false,
@@ -306,14 +312,19 @@ impl FetchSessions {
     }
 
     /// What this request fetches. The session is out of the cache until [`FetchSessions::put_back`].
-    pub fn take(&self, request: &FetchRequest, version: i16) -> Result<Session, ErrorCode> {
+    pub fn take(
+        &self,
+        request: &FetchRequest,
+        version: i16,
+        reads: Reads,
+    ) -> Result<Session, ErrorCode> {
         let (id, epoch) = if version < 7 {
             (0, -1)
         } else {
             (request.session_id, request.session_epoch)
         };
         if epoch > 0 {
-            return self.resume(id, epoch, request);
+            return self.resume(id, epoch, request, reads);
         }
         if id != 0 {
             self.sessions.lock().remove(&id);
@@ -323,15 +334,21 @@ impl FetchSessions {
         } else {
             0
         };
-        let mut session = Session::new(id);
+        let mut session = Session::new(id, reads);
         session.update(request);
         Ok(session)
     }
 
-    fn resume(&self, id: i32, epoch: i32, request: &FetchRequest) -> Result<Session, ErrorCode> {
+    fn resume(
+        &self,
+        id: i32,
+        epoch: i32,
+        request: &FetchRequest,
+        reads: Reads,
+    ) -> Result<Session, ErrorCode> {
         let mut sessions = self.sessions.lock();
         let session = sessions.get(&id).ok_or(ErrorCode::FetchSessionIdNotFound)?;
-        if session.next_epoch != epoch {
+        if session.next_epoch != epoch || session.reads != reads {
             return Err(ErrorCode::InvalidFetchSessionEpoch);
         }
         let Some(mut session) = sessions.remove(&id) else {

@@ -1,0 +1,284 @@
+//! What a leader tells its followers, and what their fetches do: through the handler of a broker that the metadata, so
+//! the test says, has made the leader of three replicas.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use milena_log::BatchToAppend;
+use milena_metadata::{BrokerId, DirectoryId, Partition as State, Replica};
+use milena_protocol::ErrorCode;
+use milena_protocol::api::fetch::{
+    FetchPartition, FetchPartitionResponse, FetchReplicaState, FetchRequest, FetchResponse,
+    FetchTopic,
+};
+use milena_protocol::records::{BatchBuilder, BatchHeader, BatchOptions};
+
+use super::handle;
+use crate::api::RequestContext;
+use crate::broker::Broker;
+use crate::broker::tests::{context, create_with};
+use crate::config::Sources;
+use crate::partition::{Commit, Partition};
+use crate::server::assemble_alone;
+
+/// Names topics by id, and followers by their life.
+const VERSION: i16 = 17;
+/// Longer than any test takes: whoever waits so long was not woken.
+const FOR_EVER: Duration = Duration::from_secs(20);
+
+/// One partition, led here; replicas 101 and 102 are elsewhere.
+struct Led {
+    broker: Arc<Broker>,
+    partition: Arc<Partition>,
+    state: State,
+    _dir: tempfile::TempDir,
+}
+
+fn id(number: i32) -> BrokerId {
+    BrokerId::new(number).unwrap()
+}
+
+impl Led {
+    async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().display().to_string();
+        let listeners = "PLAINTEXT://127.0.0.1:9092,PEERS://127.0.0.1:9091";
+        let set = [("log.dirs", path.as_str()), ("listeners", listeners)];
+        let broker = assemble_alone(Sources::of(&set).load().unwrap().0).await;
+        create_with(&broker, "t", 1).await;
+        let partition = broker.partitions().partition("t", 0).unwrap();
+        let mut state = State::clone(broker.image().partition("t", 0).unwrap());
+        for other in [101, 102] {
+            let directory = DirectoryId::UNASSIGNED;
+            let broker = id(other);
+            state.replicas.push(Replica { broker, directory });
+        }
+        state.isr.push(id(101));
+        state.leader_epoch += 1;
+        state.partition_epoch += 1;
+        let led = Self {
+            broker,
+            partition,
+            state,
+            _dir: dir,
+        };
+        led.apply(&led.state).await;
+        led
+    }
+
+    async fn apply(&self, state: &State) {
+        let me = id(self.broker.node_id());
+        self.partition.apply(me, state, self.broker.now_ms()).await;
+    }
+
+    async fn append(&self) -> i64 {
+        let mut builder = BatchBuilder::new(BatchOptions::default());
+        builder.push(1, None, Some(b"value"), &[]).unwrap();
+        let body = builder.finish().unwrap();
+        let header = BatchHeader::parse(&body).unwrap();
+        let batches = vec![BatchToAppend { header, body }];
+        let now_ms = self.broker.now_ms();
+        let appended = self.partition.append(batches, -1, now_ms).await.unwrap();
+        appended.last_offset
+    }
+
+    async fn fetch(&self, follower: i32, asked: FetchPartition, wait: Duration) -> FetchResponse {
+        let request = FetchRequest {
+            max_wait_ms: wait.as_millis() as i32,
+            min_bytes: 1,
+            max_bytes: i32::MAX,
+            session_epoch: -1,
+            replica_state: FetchReplicaState {
+                replica_id: follower,
+                replica_epoch: 1,
+            },
+            topics: vec![FetchTopic {
+                topic_id: self.partition.topic_id().0,
+                partitions: vec![asked],
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
+        let peers = RequestContext {
+            listener: if follower >= 0 { "PEERS" } else { "PLAINTEXT" }.into(),
+            ..context(VERSION)
+        };
+        handle(&self.broker, &peers, request).await.0
+    }
+
+    /// A fetch of what is there now.
+    async fn fetch_from(&self, follower: i32, offset: i64) -> FetchPartitionResponse {
+        let mut answer = self.fetch(follower, asked(offset), Duration::ZERO).await;
+        assert_eq!(answer.error_code, ErrorCode::None);
+        answer.responses.remove(0).partitions.remove(0)
+    }
+}
+
+fn asked(fetch_offset: i64) -> FetchPartition {
+    FetchPartition {
+        fetch_offset,
+        partition_max_bytes: i32::MAX,
+        ..Default::default()
+    }
+}
+
+fn has_records(partition: &FetchPartitionResponse) -> bool {
+    partition.records.as_ref().is_some_and(|r| !r.is_empty())
+}
+
+#[tokio::test]
+async fn a_follower_reads_to_the_end_and_a_consumer_to_what_is_committed() {
+    let led = Led::new().await;
+    led.append().await;
+    assert!(!has_records(&led.fetch_from(-1, 0).await));
+    assert!(has_records(&led.fetch_from(101, 0).await));
+    let then = led.fetch_from(101, 1).await;
+    assert_eq!(then.high_watermark, 1, "its own fetch has committed it");
+    assert!(has_records(&led.fetch_from(-1, 0).await));
+}
+
+#[tokio::test]
+async fn an_append_is_committed_when_all_in_sync_replicas_have_fetched_beyond_it() {
+    let led = Led::new().await;
+    let (last, epoch) = (led.append().await, led.state.leader_epoch);
+    led.fetch_from(102, 1).await;
+    assert_eq!(
+        led.partition.commit(last, epoch),
+        Commit::Waiting,
+        "102 is not in sync, and does not count"
+    );
+    led.fetch_from(101, 0).await;
+    assert_eq!(led.partition.commit(last, epoch), Commit::Waiting);
+    led.fetch_from(101, 1).await;
+    assert_eq!(led.partition.commit(last, epoch), Commit::Done);
+}
+
+#[tokio::test]
+async fn a_waiting_follower_is_woken_by_an_append_and_a_waiting_consumer_by_its_commit() {
+    let led = Arc::new(Led::new().await);
+    let wait = |reader: i32| {
+        let led = led.clone();
+        tokio::spawn(async move { led.fetch(reader, asked(0), FOR_EVER).await })
+    };
+    let (follower, consumer) = (wait(101), wait(-1));
+    tokio::task::yield_now().await;
+    led.append().await;
+    let woken = tokio::time::timeout(FOR_EVER / 2, follower).await;
+    let answer = woken.expect("the follower was not woken").unwrap();
+    assert!(has_records(&answer.responses[0].partitions[0]));
+    assert!(!consumer.is_finished());
+    led.fetch_from(101, 1).await;
+    let woken = tokio::time::timeout(FOR_EVER / 2, consumer).await;
+    let answer = woken.expect("the consumer was not woken").unwrap();
+    assert!(has_records(&answer.responses[0].partitions[0]));
+}
+
+#[tokio::test]
+async fn a_lost_leadership_ends_waits_and_appends() {
+    let led = Led::new().await;
+    let (last, epoch) = (led.append().await, led.state.leader_epoch);
+    let mut state = led.state.clone();
+    state.leader = Some(id(101));
+    state.leader_epoch += 1;
+    state.partition_epoch += 1;
+    led.apply(&state).await;
+    let lost = Commit::Lost(ErrorCode::NotLeaderOrFollower);
+    assert_eq!(led.partition.commit(last, epoch), lost);
+    for reader in [-1, 101] {
+        let answer = led.fetch_from(reader, 0).await;
+        assert_eq!(answer.error_code, ErrorCode::NotLeaderOrFollower);
+    }
+    let refused = led.partition.append(Vec::new(), 1, 1).await.unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::NotLeaderOrFollower);
+    led.apply(&led.state).await;
+    assert!(!led.partition.leads(), "an old state changes nothing");
+}
+
+#[tokio::test]
+async fn a_follower_that_has_come_apart_is_told_where_to_cut() {
+    let led = Led::new().await;
+    led.append().await;
+    let first_epoch = led.state.leader_epoch;
+    let mut state = led.state.clone();
+    state.leader_epoch += 3;
+    state.partition_epoch += 1;
+    led.apply(&state).await;
+    led.append().await;
+    // It has three records of the first epoch, of which one was ever in this log.
+    let answer = led.fetch(
+        101,
+        FetchPartition {
+            last_fetched_epoch: first_epoch,
+            ..asked(3)
+        },
+        FOR_EVER,
+    );
+    let answer = answer.await.responses.remove(0).partitions.remove(0);
+    let told = (
+        answer.diverging_epoch.epoch,
+        answer.diverging_epoch.end_offset,
+    );
+    assert_eq!(told, (first_epoch, 1));
+    assert!(!has_records(&answer));
+    let known = led.partition.commit(0, state.leader_epoch);
+    assert_eq!(known, Commit::Waiting, "what it claims is not its log");
+}
+
+fn fetched(base_offset: i64, leader_epoch: i32) -> Vec<BatchToAppend> {
+    let mut builder = BatchBuilder::new(BatchOptions {
+        base_offset,
+        partition_leader_epoch: leader_epoch,
+        ..BatchOptions::default()
+    });
+    builder.push(1, None, Some(b"value"), &[]).unwrap();
+    let body = builder.finish().unwrap();
+    let header = BatchHeader::parse(&body).unwrap();
+    vec![BatchToAppend { header, body }]
+}
+
+#[tokio::test]
+async fn a_follower_takes_what_its_leader_has_and_nothing_of_another_epoch() {
+    let led = Led::new().await;
+    let mut state = led.state.clone();
+    state.leader = Some(id(101));
+    state.leader_epoch += 1;
+    state.partition_epoch += 1;
+    led.apply(&state).await;
+    let (partition, epoch) = (&led.partition, state.leader_epoch);
+    for offset in 0..3 {
+        let batches = fetched(offset, epoch);
+        let appended = partition.append_fetched(&batches, epoch, (offset, 0), 1);
+        assert_eq!(appended.await.unwrap().last_offset, offset);
+        assert_eq!(partition.high_watermark(), offset, "the leader's");
+    }
+    let batches = fetched(3, epoch);
+    let old = partition.append_fetched(&batches, epoch - 1, (3, 0), 1);
+    let refused = old.await.unwrap_err().code();
+    assert_eq!(refused, ErrorCode::FencedLeaderEpoch);
+    partition.truncate_following(1, epoch, 1).await.unwrap();
+    let end = partition.reader().log_end_offset();
+    assert_eq!((end, partition.high_watermark()), (1, 1));
+    assert!(
+        led.partition
+            .truncate_following(0, epoch - 1, 1)
+            .await
+            .is_err()
+    );
+}
+
+#[tokio::test]
+async fn followers_are_heard_on_the_peers_listener_alone() {
+    let led = Led::new().await;
+    let request = FetchRequest {
+        replica_state: FetchReplicaState {
+            replica_id: 101,
+            replica_epoch: 1,
+        },
+        session_epoch: -1,
+        ..Default::default()
+    };
+    let (answer, _) = handle(&led.broker, &context(VERSION), request).await;
+    assert_eq!(answer.error_code, ErrorCode::ClusterAuthorizationFailed);
+    let stranger = led.fetch_from(555, 0).await;
+    assert_eq!(stranger.error_code, ErrorCode::IneligibleReplica);
+}

@@ -1,0 +1,254 @@
+//! A partition as one replica of several: leading or following, as the metadata says.
+
+use std::sync::atomic::Ordering;
+
+use milena_log::{AppendError, Appended, BatchToAppend, Log, LogError};
+use milena_metadata::{BrokerId, Partition as State};
+use milena_protocol::ErrorCode;
+
+use super::leadership::{Leadership, Member, Proposal, Term};
+use super::{Partition, Refused};
+
+/// What this replica is at present.
+#[derive(Debug)]
+pub(super) enum Role {
+    /// It takes appends, and knows how far the others are.
+    Leader(Leadership),
+    /// It copies what the leader has; without one it waits.
+    Follower { leader: Option<BrokerId> },
+}
+
+/// Where a follower goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Following {
+    /// Who leads.
+    pub leader: BrokerId,
+    /// In which epoch.
+    pub leader_epoch: i32,
+}
+
+impl Partition {
+    /// Takes over what the metadata says. Appends of the epoch before have ended when this returns, and whoever waits
+    /// here has been told.
+    pub async fn apply(&self, me: BrokerId, state: &State, now_ms: i64) {
+        let log = self.log.lock().await;
+        self.apply_between_appends(&log, me, state, now_ms);
+    }
+
+    /// The same for a partition that is being opened, from a thread that may block.
+    pub fn apply_first(&self, me: BrokerId, state: &State, now_ms: i64) {
+        let log = self.log.blocking_lock();
+        self.apply_between_appends(&log, me, state, now_ms);
+    }
+
+    /// An append holds the log, so that it ends in the epoch in which it began.
+    fn apply_between_appends(&self, _log: &Log, me: BrokerId, state: &State, now_ms: i64) {
+        let before = self.leader_epoch.load(Ordering::Acquire);
+        if state.leader_epoch < before {
+            return;
+        }
+        let leads = state.leader == Some(me);
+        let mut role = self.role.lock();
+        match &mut *role {
+            Role::Leader(leadership) if leads && state.leader_epoch == before => {
+                leadership.learn(term(me, state));
+            }
+            Role::Follower { leader } if !leads && state.leader_epoch == before => {
+                *leader = state.leader;
+            }
+            role if leads => {
+                let end = self.reader.log_end_offset();
+                *role = Role::Leader(Leadership::begin(term(me, state), end, now_ms));
+            }
+            role => {
+                *role = Role::Follower {
+                    leader: state.leader,
+                };
+            }
+        }
+        let isr = i32::try_from(state.isr.len()).unwrap_or(i32::MAX);
+        self.in_sync_replicas.store(isr, Ordering::Release);
+        self.leads.store(leads, Ordering::Release);
+        self.leader_epoch
+            .store(state.leader_epoch, Ordering::Release);
+        drop(role);
+        self.advance();
+        if state.leader_epoch != before {
+            self.moved.notify_waiters();
+            self.waiters.wake_all();
+        }
+    }
+
+    /// Whether this replica leads.
+    pub fn leads(&self) -> bool {
+        self.leads.load(Ordering::Acquire)
+    }
+
+    /// Whom to copy from, where this replica follows someone.
+    pub fn following(&self) -> Option<Following> {
+        match &*self.role.lock() {
+            Role::Follower {
+                leader: Some(leader),
+            } => Some(Following {
+                leader: *leader,
+                leader_epoch: self.leader_epoch(),
+            }),
+            _ => None,
+        }
+    }
+
+    /// Where a follower, whose last record is of such an epoch and which fetches from such an offset, has come apart
+    /// from this log: the last epoch that both may have, and its end here. `OFFSET_OUT_OF_RANGE` where this log knows
+    /// nothing of so old an epoch (KIP-595).
+    pub async fn diverging(
+        &self,
+        (last_epoch, offset): (i32, i64),
+    ) -> Result<Option<(i32, i64)>, ErrorCode> {
+        let end = self.reader.log_end_offset();
+        if last_epoch < 0 || (last_epoch == self.leader_epoch() && offset <= end) {
+            return Ok(None);
+        }
+        let known = self.log.lock().await.end_offset_for(last_epoch);
+        let (epoch, end) = known.ok_or(ErrorCode::OffsetOutOfRange)?;
+        Ok((epoch < last_epoch || end < offset).then_some((epoch, end)))
+    }
+
+    /// Notes that a follower has all below `offset`; whoever waits for that is woken. `NOT_LEADER_OR_FOLLOWER` where
+    /// this does not lead, `INELIGIBLE_REPLICA` for who is no replica in its present life.
+    pub fn follower_fetched(
+        &self,
+        follower: Member,
+        offset: i64,
+        now_ms: i64,
+    ) -> Result<(), ErrorCode> {
+        let end = self.reader.log_end_offset();
+        let mut answer = Err(ErrorCode::NotLeaderOrFollower);
+        let moved = self.advance_by(|leadership| {
+            answer = match leadership.fetched(follower, offset, end, now_ms) {
+                true => Ok(()),
+                false => Err(ErrorCode::IneligibleReplica),
+            };
+        });
+        if moved {
+            self.waiters.committed();
+        }
+        answer
+    }
+
+    /// What the quorum is to be asked for, if anything: see [`Leadership::propose`].
+    pub fn propose(
+        &self,
+        now_ms: i64,
+        lag_max_ms: i64,
+        eligible: impl Fn(BrokerId) -> Option<i64>,
+    ) -> Option<Proposal> {
+        match &mut *self.role.lock() {
+            Role::Leader(leadership) => {
+                let end = self.reader.log_end_offset();
+                leadership.propose((self.high_watermark(), end), now_ms, lag_max_ms, eligible)
+            }
+            Role::Follower { .. } => None,
+        }
+    }
+
+    /// The quorum did not take a proposal: who was proposed holds nothing back any more. What the quorum has instead
+    /// comes by [`Partition::apply`].
+    pub fn proposal_refused(&self) {
+        if self.advance_by(Leadership::refused) {
+            self.waiters.committed();
+        }
+    }
+
+    /// Appends what was fetched from the leader of `leader_epoch`, as it is, and takes over its high watermark and log
+    /// start.
+    pub async fn append_fetched(
+        &self,
+        batches: &[BatchToAppend],
+        leader_epoch: i32,
+        (high_watermark, log_start): (i64, i64),
+        now_ms: i64,
+    ) -> Result<Appended, Refused> {
+        let mut log = self.log_to_append().await;
+        let _room = self.appends.enter().await;
+        self.check_following(leader_epoch)?;
+        let appended = log.append_as_follower(batches, now_ms)?;
+        log.delete_records_before(log_start)
+            .map_err(AppendError::from)?;
+        let reached = high_watermark.min(self.reader.log_end_offset());
+        if self.high_watermark.fetch_max(reached, Ordering::SeqCst) < reached {
+            // Whoever reads from this follower.
+            self.waiters.committed();
+        }
+        let records = batches
+            .iter()
+            .map(|batch| u64::from(batch.header.record_count.unsigned_abs()));
+        self.traffic.received(appended.bytes, records.sum());
+        Ok(appended)
+    }
+
+    /// Cuts what the leader of `leader_epoch` does not have.
+    pub async fn truncate_following(
+        &self,
+        offset: i64,
+        leader_epoch: i32,
+        now_ms: i64,
+    ) -> Result<(), Refused> {
+        let mut log = self.log.lock().await;
+        self.check_following(leader_epoch)?;
+        let truncated = log.truncate_to(offset, now_ms);
+        truncated.map_err(|error| self.broken(&error))?;
+        self.high_watermark
+            .fetch_min(self.reader.log_end_offset(), Ordering::SeqCst);
+        Ok(())
+    }
+
+    fn broken(&self, error: &LogError) -> Refused {
+        tracing::error!(topic = %self.topic, partition = self.index, %error, "the log could not be cut");
+        Refused::Code(ErrorCode::KafkaStorageError)
+    }
+
+    fn check_following(&self, leader_epoch: i32) -> Result<(), Refused> {
+        match self.following() {
+            Some(following) if following.leader_epoch == leader_epoch => Ok(()),
+            _ => Err(Refused::Code(ErrorCode::FencedLeaderEpoch)),
+        }
+    }
+
+    /// Moves the high watermark to where the in-sync replicas are, and tells whoever waits for that.
+    pub(super) fn advance(&self) {
+        if self.advance_by(|_| ()) {
+            self.waiters.committed();
+        }
+    }
+
+    /// Changes what a leader knows, and moves the high watermark to where the in-sync replicas are then. True where it
+    /// moved: consumers who wait are still to be told.
+    pub(super) fn advance_by(&self, change: impl FnOnce(&mut Leadership)) -> bool {
+        let mut role = self.role.lock();
+        let Role::Leader(leadership) = &mut *role else {
+            return false;
+        };
+        change(leadership);
+        let min_isr = usize::try_from(self.config.load().min_insync_replicas).unwrap_or(1);
+        let committed = self.high_watermark.load(Ordering::Acquire);
+        let end = self.reader.log_end_offset();
+        let reached = leadership.high_watermark(committed, end, min_isr);
+        if reached == committed {
+            return false;
+        }
+        self.high_watermark.store(reached, Ordering::SeqCst);
+        self.moved.notify_waiters();
+        true
+    }
+}
+
+fn term(me: BrokerId, state: &State) -> Term {
+    Term {
+        me,
+        leader_epoch: state.leader_epoch,
+        partition_epoch: state.partition_epoch,
+        replicas: state.brokers().collect(),
+        isr: state.isr.clone(),
+        has_eligible: !state.elr.is_empty(),
+    }
+}
