@@ -8,6 +8,7 @@ use crate::error::ReadError;
 use crate::files::LogFile;
 use crate::reader::LogReader;
 use crate::segment::Segment;
+use crate::shared::Tip;
 
 /// Bytes of a segment's file, from the start of a batch on. The last batch may be cut short, as Kafka's clients
 /// expect; the file stays open while this lives, also where its segment is deleted meanwhile.
@@ -30,7 +31,8 @@ impl LogReader {
         at_least_one: bool,
     ) -> Result<Option<Region>, ReadError> {
         let shared = self.shared();
-        let (start, end) = (shared.start(), shared.end());
+        let (start, tip) = (shared.start(), shared.tip());
+        let end = tip.end;
         if offset < start || offset > end {
             return Err(ReadError::OutOfRange { offset, start, end });
         }
@@ -41,7 +43,7 @@ impl LogReader {
         let Some((segment, position)) = self.locate(offset)? else {
             return Ok(None);
         };
-        let stop = self.stop_position(&segment, bound, end)?;
+        let stop = self.stop_position(&segment, bound, tip)?;
         let available = usize::try_from(stop.saturating_sub(position)).unwrap_or(usize::MAX);
         let mut len = available.min(bytes_max);
         if len < available && at_least_one {
@@ -66,21 +68,26 @@ impl LogReader {
         &self,
         segment: &Arc<Segment>,
         bound: i64,
-        end: i64,
+        tip: Tip,
     ) -> Result<u64, ReadError> {
-        if bound >= end
+        // What was appended since the tip was taken does not count.
+        let whole = match segment.base_offset() == tip.base_offset {
+            true => tip.size.min(segment.size()),
+            false => segment.size(),
+        };
+        if bound >= tip.end
             || self
                 .shared()
                 .segment_after(segment.base_offset())
                 .is_some_and(|next| next.base_offset() <= bound)
         {
-            return Ok(segment.size());
+            return Ok(whole);
         }
         match self.locate(bound)? {
             Some((holder, position)) if holder.base_offset() == segment.base_offset() => {
                 Ok(position)
             }
-            _ => Ok(segment.size()),
+            _ => Ok(whole),
         }
     }
 }

@@ -19,7 +19,9 @@ pub(crate) struct Shared {
     /// By base offset, never empty; the last is the active one. Held only to search, clone or swap.
     segments: RwLock<Vec<Arc<Segment>>>,
     start: AtomicI64,
+    // The tip's, for those who need no more.
     end: AtomicI64,
+    tip: Mutex<Tip>,
     recovery_point: AtomicI64,
     hints: Mutex<Hints>,
     failed: AtomicBool,
@@ -28,6 +30,18 @@ pub(crate) struct Shared {
     pub folder_dirty: AtomicBool,
     /// When the log was last flushed, ms.
     pub flushed_ms: AtomicI64,
+}
+
+/// Where a log ends, as one fact: a reader that took offset and size one after the other could be handed a batch that
+/// was appended in between, beyond the high watermark it goes by.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tip {
+    /// The log end offset ...
+    pub end: i64,
+    /// ... which lies in the segment of this base offset ...
+    pub base_offset: i64,
+    /// ... behind this many bytes.
+    pub size: u64,
 }
 
 /// Where a batch starts that a reader will probably ask for.
@@ -47,7 +61,14 @@ struct Hints {
 
 impl Shared {
     pub fn new(folder: Folder, segments: Vec<Arc<Segment>>, start: i64, end: i64) -> Self {
+        let active = segments.last();
+        let tip = Tip {
+            end,
+            base_offset: active.map_or(end, |segment| segment.base_offset()),
+            size: active.map_or(0, |segment| segment.size()),
+        };
         Self {
+            tip: Mutex::new(tip),
             folder,
             segments: RwLock::new(segments),
             start: AtomicI64::new(start),
@@ -73,8 +94,18 @@ impl Shared {
         self.end.load(Ordering::Acquire)
     }
 
-    pub fn set_end(&self, offset: i64) {
-        self.end.store(offset, Ordering::Release);
+    pub fn tip(&self) -> Tip {
+        *self.tip.lock()
+    }
+
+    pub fn set_tip(&self, end: i64, base_offset: i64, size: u64) {
+        let mut tip = self.tip.lock();
+        *tip = Tip {
+            end,
+            base_offset,
+            size,
+        };
+        self.end.store(end, Ordering::Release);
     }
 
     pub fn recovery_point(&self) -> i64 {

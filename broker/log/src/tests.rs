@@ -8,6 +8,7 @@ use crate::{BatchToAppend, Log, LogConfig, Opening, Recovery, Stamp};
 
 mod model;
 mod recovery;
+mod regions;
 
 /// A batch of `count` records that are no real records: the log never looks inside.
 pub(crate) fn batch(count: i32, timestamp: i64, payload: &[u8]) -> BatchToAppend {

@@ -296,7 +296,8 @@ impl Log {
             let generation = self.shared.generation();
             self.shared
                 .remember(generation, next_offset, segment.base_offset(), size);
-            self.shared.set_end(next_offset);
+            self.shared
+                .set_tip(next_offset, segment.base_offset(), size);
         }
     }
 

@@ -43,13 +43,14 @@ impl Log {
         let Some((position, header)) = active.find(offset)? else {
             // All of its batches lie below; the log ends behind the last of them.
             let end = offset.min(self.shared.end());
-            self.shared.set_end(end);
+            self.shared
+                .set_tip(end, active.base_offset(), active.size());
             return Ok(end);
         };
         // A batch can't be cut: the log then ends where it starts.
         let end = offset.min(header.base_offset);
         self.shared.lower_recovery_point(end);
-        self.shared.set_end(end);
+        self.shared.set_tip(end, active.base_offset(), position);
         active.truncate(position, self.config.index_interval_bytes)?;
         Ok(end)
     }
@@ -71,7 +72,7 @@ impl Log {
         self.shared
             .change_segments(|segments| *segments = vec![segment]);
         self.shared.set_start(offset);
-        self.shared.set_end(offset);
+        self.shared.set_tip(offset, offset, 0);
         self.shared.forget_hints();
         for segment in &old {
             Trash::remove_now(segment)?;
