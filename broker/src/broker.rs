@@ -278,7 +278,7 @@ fn into_refusal(error: crate::quorum::QuorumError) -> Refusal {
     Refusal::new(error.code(), error.to_string())
 }
 
-/// A request of any allowed size must fit.
+/// A request of any allowed size must fit, or it would wait for ever.
 fn in_flight_max(config: &BrokerConfig) -> u32 {
     let largest = u32::try_from(config.socket_request_max_bytes).unwrap_or(0);
     let wanted = u32::try_from(config.queued_max_request_bytes.min(i64::from(u32::MAX)));

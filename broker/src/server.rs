@@ -36,6 +36,8 @@ const WORKERS_MIN: usize = 4;
 const BLOCKING_THREADS_MAX: usize = 32;
 /// How often flush.messages and flush.ms are looked at.
 const FLUSH_PERIOD: Duration = Duration::from_millis(100);
+/// How often open files are counted; in that time appends open no more than some thousands.
+const DESCRIPTORS_PERIOD: Duration = Duration::from_millis(100);
 /// How often the checkpoints are written: Kafka's log.flush.offset.checkpoint.interval.ms.
 const CHECKPOINT_PERIOD: Duration = Duration::from_secs(60);
 
@@ -248,6 +250,7 @@ fn keep_house(broker: &Arc<Broker>, stopping: &CancellationToken, tasks: &TaskTr
         Box::new(Partitions::enforce_retention),
     );
     every(FLUSH_PERIOD, Box::new(Partitions::flush_due));
+    every(DESCRIPTORS_PERIOD, Box::new(Partitions::close_idle));
     every(
         CHECKPOINT_PERIOD,
         Box::new(|partitions| {

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use tempfile::TempDir;
 
 use crate::process;
@@ -74,6 +74,33 @@ impl Broker {
             .with_context(|| format!("{path} has no {field}"))?;
         let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
         Ok(kib * 1024)
+    }
+
+    /// File descriptors that the process holds open.
+    pub fn descriptors(&self) -> Result<usize> {
+        let path = format!("/proc/{}/fd", self.child.id());
+        Ok(fs::read_dir(&path).context(path)?.count())
+    }
+
+    /// From now on the process may have only so many of them.
+    pub fn limit_descriptors(&self, max: u64) -> Result<()> {
+        let limit = Rlimit {
+            current: Some(max),
+            maximum: Some(max),
+        };
+        prlimit(Some(Pid::from_child(&self.child)), Resource::Nofile, limit)
+            .context("limit the broker's descriptors")?;
+        Ok(())
+    }
+
+    /// The value of a metric without labels.
+    pub fn metric(&self, name: &str) -> Result<f64> {
+        let page = ask(&self.http(), "/metrics")?;
+        let value = page
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))
+            .with_context(|| format!("no metric {name}"))?;
+        value.parse().with_context(|| format!("{name} is {value}"))
     }
 
     /// SIGTERM; an error unless the broker ends by itself, with exit status 0 and within a bound.

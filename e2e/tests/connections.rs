@@ -2,11 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use e2e::broker::Broker;
-use e2e::load::{Bystander, batch, create_topic, produce_one};
-use e2e::wire::Wire;
+use e2e::load::{Bystander, PRODUCE_VERSION, batch, create_topic, produce};
+use e2e::wire::{Wire, framed};
 use milena_protocol::api::api_versions::ApiVersionsRequest;
+use milena_protocol::api::produce::ProduceRequest;
+use milena_protocol::header::decode_response;
 use milena_protocol::records::Compression;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -48,6 +50,17 @@ fn connect(broker: &Broker, count: usize) -> Result<Vec<Wire>> {
         .collect()
 }
 
+fn busy_request() -> ProduceRequest {
+    produce("busy", 0, -1, batch(&[Some(b"busy")], Compression::None))
+}
+
+fn is_stored(wire: &mut Wire) -> Result<()> {
+    let frame = wire.receive()?.context("closed instead of an answer")?;
+    let (_, answer) = decode_response::<ProduceRequest>(frame, PRODUCE_VERSION)?;
+    answer.responses[0].partition_responses[0].error_code.ok()?;
+    Ok(())
+}
+
 #[test]
 fn thousands_of_idle_and_busy_connections_are_served() -> Result<()> {
     if !raise_descriptors()? {
@@ -65,10 +78,14 @@ fn thousands_of_idle_and_busy_connections_are_served() -> Result<()> {
     let bystander = Bystander::start(&broker.bootstrap(), "bystander")?;
     let mut busy = connect(&broker, BUSY)?;
     let begun = Instant::now();
+    let request = framed(&busy_request(), PRODUCE_VERSION, 7);
     for _ in 0..ROUNDS {
+        // All have a request with the broker at once, half of it first.
+        for half in [&request[..request.len() / 2], &request[request.len() / 2..]] {
+            busy.iter_mut().try_for_each(|wire| wire.send_bytes(half))?;
+        }
         for wire in &mut busy {
-            let records = batch(&[Some(b"busy")], Compression::None);
-            produce_one(wire, "busy", 0, records)??;
+            is_stored(wire)?;
         }
     }
     let rounds = bystander.finish()?;

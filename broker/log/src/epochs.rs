@@ -61,9 +61,15 @@ impl Epochs {
             return Ok(false);
         }
         // An epoch that never got a batch gives its place to the next.
-        self.entries.retain(|(_, earlier)| *earlier < start);
-        self.entries.push((epoch, start));
-        self.write().map(|()| true)
+        let mut entries = self.entries.clone();
+        entries.retain(|(_, earlier)| *earlier < start);
+        entries.push((epoch, start));
+        let before = std::mem::replace(&mut self.entries, entries);
+        let written = self.write();
+        if written.is_err() {
+            self.entries = before;
+        }
+        written.map(|()| true)
     }
 
     /// The end of `epoch` in a log that ends at `log_end` (KIP-101): the largest known epoch up to `epoch`, and the

@@ -5,9 +5,12 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::fs::{Advice, FallocateFlags};
 use rustix::io::{Errno, ReadWriteFlags};
+
+static OPEN: AtomicUsize = AtomicUsize::new(0);
 
 /// An open file of the log; positions are explicit, so that readers and the writer share it.
 #[derive(Debug)]
@@ -20,28 +23,18 @@ pub(crate) struct LogFile {
 impl LogFile {
     /// Opens for reading and writing; makes the file where it is missing and `create` says so.
     pub fn open(path: &Path, create: bool) -> io::Result<Self> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(create)
-            .truncate(false)
-            .open(path)?;
-        Ok(Self {
-            file,
-            #[cfg(any(test, feature = "faults"))]
-            path: path.to_path_buf(),
-        })
+        Self::with(OpenOptions::new().create(create).truncate(false), path)
     }
 
     /// Opens an empty file, whatever was there. A file that is made by this call is not truncated: ext4 would
     /// write out what comes into it as soon as it is closed, as if it replaced a file that somebody relies on.
     pub fn empty(path: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(path)?;
+        Self::with(OpenOptions::new().create(true).truncate(true), path)
+    }
+
+    fn with(options: &mut OpenOptions, path: &Path) -> io::Result<Self> {
+        let file = options.read(true).write(true).open(path)?;
+        OPEN.fetch_add(1, Ordering::Relaxed);
         Ok(Self {
             file,
             #[cfg(any(test, feature = "faults"))]
@@ -157,6 +150,25 @@ impl LogFile {
             bytes,
         )?)
     }
+}
+
+impl Drop for LogFile {
+    fn drop(&mut self) {
+        OPEN.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// How many files of logs this process holds open.
+pub fn open_count() -> usize {
+    OPEN.load(Ordering::Relaxed)
+}
+
+/// Whether an opening failed for want of descriptors, which idle files give back: it is no fault of the disk.
+pub(crate) fn is_short_of_descriptors(error: &io::Error) -> bool {
+    let codes = [Errno::MFILE, Errno::NFILE].map(Errno::raw_os_error);
+    error
+        .raw_os_error()
+        .is_some_and(|code| codes.contains(&code))
 }
 
 /// Whether a replaced file must have reached the disk when the call returns.

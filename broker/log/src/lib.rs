@@ -33,6 +33,7 @@ pub use config::LogConfig;
 pub use directory::partition_metadata::read as topic_id_of;
 pub use directory::{DataDirectory, DirectoryError, Identity, LockedDirectory, PartitionFolder};
 pub use error::{AppendError, LogError, ReadError, StorageError};
+pub use files::open_count as open_file_count;
 pub use log::{Appended, BatchToAppend, Log, LogFlusher, Opening, Recovery, Stamp};
 pub use producers::{ActiveProducer, SequenceCheck, SequenceError};
 pub use reader::{Batches, LogReader, SegmentDescription, Slice};

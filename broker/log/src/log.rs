@@ -145,13 +145,6 @@ impl Log {
         self.epochs.of(offset)
     }
 
-    /// Gives back the descriptors of files that nobody has used since the last call.
-    pub fn close_idle(&mut self) {
-        for segment in self.shared.segments() {
-            segment.close_idle();
-        }
-    }
-
     /// A clean stop: afterwards everything is on disk and the next opening scans nothing. The caller then writes
     /// the checkpoints and the clean-shutdown marker.
     pub fn close(&mut self) -> Result<(), StorageError> {

@@ -105,6 +105,13 @@ impl LogReader {
         self.shared.segments().iter().map(describe).collect()
     }
 
+    /// Gives back the descriptors of files that nobody has used since the last call.
+    pub fn close_idle(&self) {
+        for segment in self.shared.segments() {
+            segment.close_idle();
+        }
+    }
+
     /// `Err` once writing has failed; reading goes on.
     pub fn check_writable(&self) -> Result<(), StorageError> {
         self.shared.check_writable()

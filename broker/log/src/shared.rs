@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use parking_lot::{Mutex, RwLock};
 
 use crate::error::StorageError;
+use crate::files;
 use crate::segment::{Folder, Segment};
 
 /// Batch starts that are remembered per log: enough for its usual readers, 32 bytes each.
@@ -171,6 +172,14 @@ impl Shared {
         let first = self.failure.lock().get_or_insert(error).clone();
         self.failed.store(true, Ordering::Release);
         first
+    }
+
+    /// As `fail`, where nothing was stored yet and the call may be repeated: a lack of descriptors is not the disk's.
+    pub fn refuse(&self, error: StorageError) -> StorageError {
+        if files::is_short_of_descriptors(&error.source) {
+            return error;
+        }
+        self.fail(error)
     }
 
     /// A known batch start: segment and position.

@@ -15,8 +15,8 @@ const READ_SIZE: usize = 128 * 1024;
 const LENGTH_SIZE: usize = 4;
 /// A request of this size holds a part of the bytes in flight that others wait for ...
 const LARGE_SIZE_MIN: u32 = 1024 * 1024;
-/// ... so that its bytes must not stop coming for this long.
-const LARGE_STALL_MAX: Duration = Duration::from_secs(10);
+/// ... so that its bytes must not stop coming for this long; nor those of a smaller one, once half of all is taken.
+const STALL_MAX: Duration = Duration::from_secs(10);
 
 /// One request's bytes, counted against the bytes in flight while it lives.
 #[derive(Debug)]
@@ -35,8 +35,8 @@ pub enum ReadError {
     /// The peer closed it in the middle of a request.
     #[error("the connection was closed in the middle of a request")]
     ClosedInside,
-    /// A large request that was begun and did not go on.
-    #[error("a request of {len} bytes stopped coming for {LARGE_STALL_MAX:?}")]
+    /// A request that was begun and did not go on.
+    #[error("a request of {len} bytes stopped coming for {STALL_MAX:?}")]
     Stalled {
         /// What the length field says.
         len: u32,
@@ -94,11 +94,8 @@ impl FrameReader {
                     .reserve((LENGTH_SIZE + len as usize).saturating_sub(self.buf.len()));
             }
             let open = match self.length() {
-                Some(len) if len >= LARGE_SIZE_MIN => {
-                    let filled = tokio::time::timeout(LARGE_STALL_MAX, self.fill(stream)).await;
-                    filled.map_err(|_| ReadError::Stalled { len })??
-                }
-                _ => self.fill(stream).await?,
+                Some(len) => self.fill_in_time(len, stream).await?,
+                None => self.fill(stream).await?,
             };
             if !open {
                 let whole = self.buf.is_empty();
@@ -109,6 +106,23 @@ impl FrameReader {
                 };
             }
         }
+    }
+
+    /// As `fill`, for a request of which the length is known: it holds room that others may wait for.
+    async fn fill_in_time(&mut self, len: u32, stream: &TcpStream) -> Result<bool, ReadError> {
+        loop {
+            match tokio::time::timeout(STALL_MAX, self.fill(stream)).await {
+                Ok(filled) => return Ok(filled?),
+                Err(_) if len >= LARGE_SIZE_MIN || self.is_room_short() => {
+                    return Err(ReadError::Stalled { len });
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn is_room_short(&self) -> bool {
+        self.in_flight.available_permits() < self.in_flight_max as usize / 2
     }
 
     fn length(&self) -> Option<u32> {
@@ -172,5 +186,41 @@ impl FrameReader {
                 Err(e) => return Err(e),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    const ROOM: u32 = 1000;
+    const LEN: u32 = 400;
+
+    /// A request that was begun, and what its reader says of it; `taken` bytes are in others' hands.
+    async fn half_sent(taken: u32) -> Result<Option<Request>, ReadError> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        client.write_all(&LEN.to_be_bytes()).await.unwrap();
+        client.write_all(&[7; 10]).await.unwrap();
+        let room = Arc::new(Semaphore::new(ROOM as usize));
+        let _others = room.clone().acquire_many_owned(taken).await.unwrap();
+        let mut reader = FrameReader::new(ROOM, room, ROOM);
+        let reading = reader.next(&stream);
+        tokio::time::timeout(STALL_MAX * 3, reading)
+            .await
+            .unwrap_or(Ok(None))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_half_sent_request_is_given_up_only_while_others_need_its_room() {
+        assert!(matches!(half_sent(0).await, Ok(None)));
+        let short = half_sent(ROOM / 2).await;
+        assert!(matches!(short, Err(ReadError::Stalled { len: LEN })));
     }
 }

@@ -9,6 +9,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use milena_log::{Checkpoint, Log, LogError, Offsets, PartitionFolder, StorageError, trash};
 
+use rustix::process::{Resource, getrlimit};
+
 use super::{DataDir, Partitions};
 use crate::metrics::Care;
 use crate::partition::Partition;
@@ -44,7 +46,7 @@ impl Partitions {
                 log_start_offset = log.log_start_offset(), "old segments were deleted"
             );
         }
-        log.close_idle();
+        partition.reader().close_idle();
         Ok(())
     }
 
@@ -55,6 +57,16 @@ impl Partitions {
             if let Err(error) = trash::remove(&path) {
                 tracing::warn!(%error, "a deleted file could not be removed");
             }
+        }
+    }
+
+    /// Closes idle files while logs hold more than half of the descriptors that the process may have.
+    pub fn close_idle(&self) {
+        let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        if milena_log::open_file_count() as u64 > limit / 2 {
+            self.all()
+                .iter()
+                .for_each(|partition| partition.reader().close_idle());
         }
     }
 

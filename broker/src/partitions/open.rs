@@ -217,7 +217,7 @@ impl Work<'_> {
             now_ms: self.now_ms,
         };
         let path = directory.partition_path(topic, index);
-        let (mut log, recovery) = Log::open(&path, wanted.config.log_config(self.config), opening)?;
+        let (log, recovery) = Log::open(&path, wanted.config.log_config(self.config), opening)?;
         self.partitions.metrics.recovered(&recovery);
         if let Some(offset) = recovery.cut_at_offset {
             tracing::warn!(
@@ -229,8 +229,9 @@ impl Work<'_> {
             );
         }
         // The opening itself counts as use once: with thousands of partitions, those at rest hold no descriptor.
-        log.close_idle();
-        log.close_idle();
+        let reader = log.reader();
+        reader.close_idle();
+        reader.close_idle();
         Ok(log)
     }
 }

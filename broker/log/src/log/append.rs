@@ -8,6 +8,7 @@ use milena_protocol::records::{BATCH_HEADER_SIZE, BatchHeader};
 
 use super::{Head, Log};
 use crate::error::{AppendError, LogError, StorageError};
+use crate::files::LogFile;
 use crate::roll;
 use crate::segment::Segment;
 
@@ -116,9 +117,10 @@ impl Log {
         };
         let segment = self
             .segment_for(first, last, bytes, now_ms)
-            .map_err(|error| self.shared.fail(error))?;
+            .and_then(|segment| self.prepare(&segment, headers).map(|file| (segment, file)));
+        let (segment, file) = segment.map_err(|error| self.shared.refuse(error))?;
         let position = segment.size();
-        self.write(&segment, position, headers, batches, now_ms)
+        self.write(&segment, &file, position, headers, batches, now_ms)
             .map_err(|error| self.undo(&segment, position, error))?;
         self.publish(&segment, position + bytes, headers, now_ms);
         Ok(self.appended(first.base_offset, last.last_offset(), bytes))
@@ -219,15 +221,16 @@ impl Log {
             .filter(|timestamp| *timestamp >= 0))
     }
 
-    /// Puts the bytes, their epochs and index entries on file; readers see nothing of it yet.
-    fn write(
+    /// Opens what the batches need, and notes their epochs; may be repeated.
+    fn prepare(
         &mut self,
         segment: &Segment,
-        position: u64,
         headers: &[BatchHeader],
-        batches: &[BatchToAppend],
-        now_ms: i64,
-    ) -> Result<(), StorageError> {
+    ) -> Result<Arc<LogFile>, StorageError> {
+        if segment.make_files()? {
+            self.shared.note_folder_change();
+        }
+        let file = segment.file()?;
         for header in headers {
             if self
                 .epochs
@@ -236,25 +239,34 @@ impl Log {
                 self.shared.note_folder_change();
             }
         }
-        if segment.make_files()? {
-            self.shared.note_folder_change();
-        }
+        Ok(file)
+    }
+
+    /// Puts the bytes and their index entries on file; readers see nothing of it yet.
+    fn write(
+        &mut self,
+        segment: &Segment,
+        file: &LogFile,
+        position: u64,
+        headers: &[BatchHeader],
+        batches: &[BatchToAppend],
+        now_ms: i64,
+    ) -> Result<(), StorageError> {
         let path = || segment.path("log");
-        let file = segment.file()?;
         let bytes: u64 = batches.iter().map(|batch| batch.body.len() as u64).sum();
-        self.reserve(&file, position, position + bytes, now_ms);
+        self.reserve(file, position, position + bytes, now_ms);
         let mut at = position;
         for (headers, batches) in headers
             .chunks(BATCHES_PER_WRITE)
             .zip(batches.chunks(BATCHES_PER_WRITE))
         {
-            at += write_batches(&file, at, headers, batches)
+            at += write_batches(file, at, headers, batches)
                 .map_err(|error| StorageError::of("write", &path())(error))?;
         }
         self.index(segment, position, headers)
     }
 
-    fn reserve(&mut self, file: &crate::files::LogFile, size: u64, end: u64, now_ms: i64) {
+    fn reserve(&mut self, file: &LogFile, size: u64, end: u64, now_ms: i64) {
         if !self.config.preallocate {
             return;
         }
@@ -342,7 +354,7 @@ fn stamp_batch(batch: &BatchToAppend, offset: i64, stamp: Stamp) -> BatchHeader 
 
 /// One vectored write of the patched headers and the untouched records; returns the bytes.
 fn write_batches(
-    file: &crate::files::LogFile,
+    file: &LogFile,
     position: u64,
     headers: &[BatchHeader],
     batches: &[BatchToAppend],
