@@ -236,7 +236,6 @@ impl Partitions {
         }
         let threads = usize::try_from(config.num_recovery_threads_per_data_dir).unwrap_or(1);
         let opened = open::open_all(self, config, logs, threads * self.dirs.len());
-        self.sync_dirs(opened.grown.iter().copied());
         let topics = wanted.iter().zip(grown).zip(opened.by_place());
         for ((topic, (hosted, count)), opened) in topics {
             self.publish(topic, hosted, count, opened);

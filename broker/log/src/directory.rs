@@ -226,8 +226,13 @@ impl DataDirectory {
         // Topic names are ASCII, so any place is a character's end.
         let kept = topic.len().min(NAME_MAX - suffix.len());
         let to = self.path.join(format!("{}{suffix}", &topic[..kept]));
-        std::fs::rename(&from, &to).map_err(StorageError::of("rename", &from))?;
-        Ok(to)
+        match std::fs::rename(&from, &to) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(StorageError::of("rename", &from)(error))
+            }
+            // A partition that was never written has no folder; one that comes late comes where it is removed.
+            _ => Ok(to),
+        }
     }
 
     /// Makes what was renamed, made and removed in the directory itself survive a power loss: once for many.

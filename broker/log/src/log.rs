@@ -9,9 +9,11 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use milena_protocol::Uuid;
 use milena_protocol::records::BatchHeader;
 
 use crate::config::LogConfig;
+use crate::directory::partition_metadata;
 use crate::epochs::Epochs;
 use crate::error::{LogError, StorageError};
 use crate::files::Durability;
@@ -34,6 +36,9 @@ pub struct Log {
     producers: Producers,
     /// The log end that the newest snapshot on file is of, where that is known.
     snapshot_at: Option<i64>,
+    topic_id: Uuid,
+    /// Whether there is a folder.
+    is_made: bool,
     head: Head,
 }
 
@@ -99,6 +104,19 @@ impl Log {
         self.shared.path()
     }
 
+    /// Makes the folder, where there is none yet. What it lies in is synced by the next flush.
+    fn make_folder(&mut self) -> Result<(), StorageError> {
+        if self.is_made {
+            return Ok(());
+        }
+        let path = self.shared.path();
+        std::fs::create_dir_all(&path).map_err(StorageError::of("create", &path))?;
+        partition_metadata::write(&path, self.topic_id)?;
+        self.shared.note_folder_made();
+        self.is_made = true;
+        Ok(())
+    }
+
     /// The folder was renamed (a deleted topic); open files and readers follow.
     pub fn moved_to(&mut self, folder: &Path) {
         *self.shared.folder.write() = folder.to_path_buf();
@@ -129,8 +147,8 @@ impl Log {
     /// Batches from the log's end on are of `epoch`. Appends do this by themselves; a new leader may do it ahead.
     pub fn assign_epoch(&mut self, epoch: i32) -> Result<(), StorageError> {
         self.shared.check_writable()?;
-        self.epochs
-            .assign(epoch, self.shared.end())
+        self.make_folder()
+            .and_then(|()| self.epochs.assign(epoch, self.shared.end()))
             .map(|_| ())
             .map_err(|error| self.shared.fail(error))
     }
@@ -215,7 +233,11 @@ pub(crate) fn offset_in_name(name: &str, extension: &str) -> Option<i64> {
 /// Offsets of the folder's snapshots, oldest first.
 fn snapshots(folder: &Path) -> Result<Vec<i64>, LogError> {
     let mut offsets = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(StorageError::of("list", folder))? {
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(offsets),
+        entries => entries.map_err(StorageError::of("list", folder))?,
+    };
+    for entry in entries {
         let entry = entry.map_err(StorageError::of("list", folder))?;
         offsets.extend(
             entry

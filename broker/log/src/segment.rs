@@ -151,9 +151,7 @@ impl Segment {
         }
         let name = file_name(self.base_offset, "log") + slot.suffix;
         let path = self.folder.read().join(name);
-        // Whoever looks into a segment without files sees an empty one.
-        let create = !self.made.load(Ordering::Acquire);
-        let file = LogFile::open(&path, create).map_err(StorageError::of("open", &path))?;
+        let file = LogFile::open(&path, false).map_err(StorageError::of("open", &path))?;
         let file = Arc::new(file);
         slot.file = Some(file.clone());
         Ok(file)
@@ -323,6 +321,10 @@ impl Segment {
 
     /// The first batch whose last offset is at least `offset`, and where it starts.
     pub fn find(&self, offset: i64) -> Result<Option<(u64, BatchHeader)>, LogError> {
+        // It may have no files yet.
+        if self.size() == 0 {
+            return Ok(None);
+        }
         let path = || self.path("index");
         let floor = self
             .offsets

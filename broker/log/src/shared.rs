@@ -29,6 +29,8 @@ pub(crate) struct Shared {
     failure: Mutex<Option<StorageError>>,
     /// Files were made or renamed since the folder was last synced.
     pub folder_dirty: AtomicBool,
+    /// The folder itself was made since the directory that it lies in was last synced.
+    pub folder_made: AtomicBool,
     /// When the log was last flushed, ms.
     pub flushed_ms: AtomicI64,
 }
@@ -79,6 +81,7 @@ impl Shared {
             failed: AtomicBool::new(false),
             failure: Mutex::new(None),
             folder_dirty: AtomicBool::new(false),
+            folder_made: AtomicBool::new(false),
             flushed_ms: AtomicI64::new(0),
         }
     }
@@ -124,6 +127,12 @@ impl Shared {
     /// A file was made, renamed or removed: the next flush syncs the folder.
     pub fn note_folder_change(&self) {
         self.folder_dirty.store(true, Ordering::Release);
+    }
+
+    /// The folder was made: the next flush syncs what it lies in.
+    pub fn note_folder_made(&self) {
+        self.folder_made.store(true, Ordering::Release);
+        self.note_folder_change();
     }
 
     pub fn path(&self) -> PathBuf {

@@ -1,6 +1,6 @@
 //! Opening many logs on a few threads.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -75,8 +75,6 @@ pub struct OpenLog {
 pub struct Opened {
     logs: Vec<OpenLog>,
     places: usize,
-    /// The data directories that got a folder.
-    pub grown: BTreeSet<usize>,
 }
 
 impl Opened {
@@ -98,12 +96,12 @@ struct Work<'a> {
     now_ms: i64,
     queue: Mutex<VecDeque<LogToOpen>>,
     opened: Mutex<Vec<OpenLog>>,
-    /// Folders by data directory, and whether this work has added any.
-    folders: Mutex<Vec<(usize, bool)>>,
+    /// How many folders each data directory has, or will have once all are written.
+    folders: Mutex<Vec<usize>>,
 }
 
-/// Opens all, on so many threads; what can't be opened is logged and left out. Nothing is synced: a folder that a
-/// power loss takes is made anew at the next start, from the metadata.
+/// Opens all, on so many threads; what can't be opened is logged and left out. Nothing is made for those that are
+/// new: that they exist is in the metadata.
 pub fn open_all(
     partitions: &Partitions,
     config: &BrokerConfig,
@@ -124,22 +122,19 @@ pub fn open_all(
         (1..threads).for_each(|_| drop(scope.spawn(|| work.run())));
         work.run();
     });
-    let folders = work.folders.into_inner().into_iter().enumerate();
-    let grown = folders.filter(|(_, (_, grown))| *grown);
     Opened {
         logs: work.opened.into_inner(),
         places,
-        grown: grown.map(|(dir, _)| dir).collect(),
     }
 }
 
 /// How full each directory is; of no interest where there is but one.
-fn folders(dirs: &[DataDir]) -> Vec<(usize, bool)> {
+fn folders(dirs: &[DataDir]) -> Vec<usize> {
     let entries =
         |dir: &DataDir| std::fs::read_dir(dir.directory.path()).map_or(usize::MAX, Iterator::count);
     match dirs {
-        [_] => vec![(0, false)],
-        _ => dirs.iter().map(|dir| (entries(dir), false)).collect(),
+        [_] => vec![0],
+        _ => dirs.iter().map(entries).collect(),
     }
 }
 
@@ -190,12 +185,12 @@ impl Work<'_> {
     /// New partitions go where the fewest are.
     fn emptiest(&self) -> usize {
         let mut folders = self.folders.lock();
-        let (dir, place) = folders
+        let (dir, count) = folders
             .iter_mut()
             .enumerate()
-            .min_by_key(|(_, (count, _))| *count)
+            .min_by_key(|(_, count)| **count)
             .unwrap_or_else(|| unreachable!("a broker has a data directory"));
-        *place = (place.0.saturating_add(1), true);
+        *count = count.saturating_add(1);
         dir
     }
 

@@ -58,7 +58,10 @@ pub(crate) fn check_or_write(
 }
 
 /// One write, without a replacement or a sync: a file that is cut short is empty, and counts as none.
-fn write(folder: &Path, topic_id: Uuid) -> Result<(), StorageError> {
+pub(crate) fn write(folder: &Path, topic_id: Uuid) -> Result<(), StorageError> {
+    if topic_id.is_zero() {
+        return Ok(());
+    }
     let path = folder.join(FILE);
     let text = format!("version: 0\ntopic_id: {topic_id}\n");
     LogFile::empty(&path)

@@ -227,6 +227,7 @@ impl Log {
         segment: &Segment,
         headers: &[BatchHeader],
     ) -> Result<Arc<LogFile>, StorageError> {
+        self.make_folder()?;
         if segment.make_files()? {
             self.shared.note_folder_change();
         }

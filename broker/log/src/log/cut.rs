@@ -63,6 +63,7 @@ impl Log {
     ) -> Result<(), LogError> {
         self.shared.check_writable()?;
         self.shared.lower_recovery_point(offset);
+        self.make_folder()?;
         let old = self.shared.segments();
         // Out of the way first: the new segment may have an old one's name.
         for segment in &old {

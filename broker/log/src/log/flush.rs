@@ -77,6 +77,11 @@ impl LogFlusher {
             }
             sync_if_there(&folder.join(file_name(end, "snapshot")))?;
             files::sync_folder(&folder).map_err(StorageError::of("sync", &folder))?;
+            if self.shared.folder_made.swap(false, Ordering::AcqRel)
+                && let Some(parent) = folder.parent()
+            {
+                files::sync_folder(parent).map_err(StorageError::of("sync", parent))?;
+            }
         }
         Ok(())
     }

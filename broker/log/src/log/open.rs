@@ -47,17 +47,8 @@ pub struct Recovery {
     pub cut_at_offset: Option<i64>,
 }
 
-/// The segment of a log that is made anew. At offset 0 it gets its files with its first batch, so that a partition
-/// at rest is a folder; elsewhere the file's name is what tells where the log starts.
-fn first_segment(folder: &Folder, start: i64) -> Result<Segment, StorageError> {
-    match start {
-        ..=0 => Ok(Segment::unmade(folder.clone(), 0)),
-        _ => Segment::create(folder.clone(), start),
-    }
-}
-
 impl Log {
-    /// Opens the log in `path`, or makes an empty one. After a clean stop nothing is scanned. Otherwise what lies
+    /// Opens the log in `path`; where there is none it is empty, and made with its first batch. After a clean stop nothing is scanned. Otherwise what lies
     /// beyond the recovery point is checked, and the first invalid batch there ends the log; damage below it is an
     /// error that names file, offset and byte, and changes nothing.
     pub fn open(
@@ -65,9 +56,13 @@ impl Log {
         config: LogConfig,
         opening: Opening,
     ) -> Result<(Self, Recovery), LogError> {
-        let names = folder::make_or_list(path)?;
-        let has_id = names.iter().any(|name| name == partition_metadata::FILE);
-        partition_metadata::check_or_write(path, opening.topic_id, has_id)?;
+        let listed = folder::list(path)?;
+        let is_made = listed.is_some();
+        let names = listed.unwrap_or_default();
+        if is_made {
+            let has_id = names.iter().any(|name| name == partition_metadata::FILE);
+            partition_metadata::check_or_write(path, opening.topic_id, has_id)?;
+        }
         let has_snapshots = names.iter().any(|name| name.ends_with(".snapshot"));
         let found = folder::tidy(path, names)?;
         let folder: Folder = Arc::new(RwLock::new(path.to_path_buf()));
@@ -79,7 +74,7 @@ impl Log {
             .collect();
         let is_new = segments.is_empty();
         if is_new {
-            segments.push(Arc::new(first_segment(&folder, opening.log_start_offset)?));
+            segments.push(Arc::new(Segment::unmade(folder.clone(), 0)));
         }
         let mut recovery = Recovery::default();
         let end = if opening.clean_shutdown || is_new {
@@ -94,6 +89,7 @@ impl Log {
         };
         let trusted = opening.clean_shutdown || is_new;
         let mut log = Self::assemble(path, folder, segments, end, config, opening, trusted)?;
+        log.is_made = is_made;
         log.restore(end, opening.now_ms, trusted)?;
         if is_new && has_snapshots {
             // Of records that a power loss took.
@@ -138,6 +134,8 @@ impl Log {
             epochs,
             producers: Producers::default(),
             snapshot_at: None,
+            topic_id: opening.topic_id,
+            is_made: true,
             head: Head::new(opening.now_ms),
         })
     }

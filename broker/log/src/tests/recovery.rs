@@ -156,28 +156,34 @@ fn right_indexes_outlive_a_crash_and_wrong_ones_are_made_anew() {
 }
 
 #[test]
-fn a_log_that_was_never_written_is_a_folder_and_a_name() {
+fn a_log_that_was_never_written_is_not_even_a_folder() {
     for opening in [CLEAN, CRASHED] {
-        let folder = tempfile::tempdir().unwrap();
+        let data = tempfile::tempdir().unwrap();
+        let folder = data.path().join("topic-0");
         let id = Uuid::random();
         let opening = Opening {
             topic_id: id,
             ..opening
         };
         for _ in 0..3 {
-            let (mut log, recovery) = open(folder.path(), opening);
+            let (mut log, recovery) = open(&folder, opening);
             assert_eq!(recovery, Recovery::default());
             assert_eq!(log.log_end_offset(), 0);
+            assert!(log.reader().region(0, 1, 9, true).unwrap().is_none());
+            log.retain(0, i64::MAX, &mut crate::Trash::default())
+                .unwrap();
+            log.truncate_to(0, 5).unwrap();
             log.close().unwrap();
-            let names: Vec<_> = fs::read_dir(folder.path()).unwrap().collect();
-            assert_eq!(names.len(), 1, "{names:?}");
+            assert!(!folder.exists());
         }
-        // A power loss took the bytes and left the name.
-        fs::write(folder.path().join("partition.metadata"), [0; 20]).unwrap();
-        let (mut log, _) = open(folder.path(), opening);
-        assert_eq!(crate::topic_id_of(folder.path()).unwrap(), Some(id));
+        let (mut log, _) = open(&folder, opening);
         log.append(&[batch(2, 5, &[])], STAMP).unwrap();
+        log.flusher().flush().unwrap();
         drop(log);
-        assert_eq!(offsets_from(&open(folder.path(), CRASHED).0, 0), [0]);
+        assert_eq!(crate::topic_id_of(&folder).unwrap(), Some(id));
+        // A power loss took the bytes and left the name.
+        fs::write(folder.join("partition.metadata"), [0; 20]).unwrap();
+        assert_eq!(offsets_from(&open(&folder, opening).0, 0), [0]);
+        assert_eq!(crate::topic_id_of(&folder).unwrap(), Some(id));
     }
 }

@@ -7,6 +7,7 @@
 //! | `.log.swap` | a finished compaction that was not put in place | put in place of the segments it covers |
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::ReadDir;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,15 +17,12 @@ use crate::log::offset_in_name;
 use crate::scan::Scan;
 use crate::segment::file_name;
 
-/// Makes the folder where it is missing; the names of what is in it.
-pub(super) fn make_or_list(path: &Path) -> Result<Vec<String>, StorageError> {
-    match std::fs::create_dir(path) {
-        Ok(()) => Ok(Vec::new()),
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => names(path),
-        Err(_) => {
-            std::fs::create_dir_all(path).map_err(StorageError::of("create", path))?;
-            names(path)
-        }
+/// The names of what is in the folder; `None` where there is none.
+pub(super) fn list(path: &Path) -> Result<Option<Vec<String>>, StorageError> {
+    match std::fs::read_dir(path) {
+        Ok(entries) => names(path, entries).map(Some),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(StorageError::of("list", path)(error)),
     }
 }
 
@@ -40,7 +38,7 @@ pub(super) fn tidy(path: &Path, names: Vec<String>) -> Result<BTreeMap<i64, u64>
     let names = if swaps.is_empty() {
         names
     } else {
-        self::names(path)?
+        list(path)?.unwrap_or_default()
     };
     let logs: BTreeSet<i64> = names
         .iter()
@@ -68,8 +66,7 @@ pub(super) fn tidy(path: &Path, names: Vec<String>) -> Result<BTreeMap<i64, u64>
     Ok(segments)
 }
 
-fn names(path: &Path) -> Result<Vec<String>, StorageError> {
-    let entries = std::fs::read_dir(path).map_err(StorageError::of("list", path))?;
+fn names(path: &Path, entries: ReadDir) -> Result<Vec<String>, StorageError> {
     let mut names = Vec::new();
     for entry in entries {
         let entry = entry.map_err(StorageError::of("list", path))?;
