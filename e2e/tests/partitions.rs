@@ -14,9 +14,9 @@ use milena_protocol::records::Compression;
 
 const PARTITIONS: i32 = 10_000;
 /// Partitions that get a record: their files are more than the broker may hold open.
-const WRITTEN: i32 = 2000;
-/// A quarter of what systems usually give a process.
-const DESCRIPTORS_MAX: u64 = 1024;
+const WRITTEN: i32 = 1000;
+/// Far fewer than systems usually give a process.
+const DESCRIPTORS_MAX: u64 = 600;
 /// Of a broker whose partitions rest: listeners, connections, the metadata, and no log.
 const DESCRIPTORS_AT_REST: usize = 200;
 /// An unoptimised broker's for each partition; the aim is a tenth of what 10,000 cost in Apache Kafka.

@@ -153,6 +153,12 @@ impl FrameReader {
     async fn admit(&mut self, len: u32) {
         if self.permit.is_none() {
             let bytes = len.min(self.in_flight_max);
+            self.permit = self.in_flight.clone().try_acquire_many_owned(bytes).ok();
+            if self.permit.is_some() {
+                return;
+            }
+            // Many may wait: none keeps room that it does not fill.
+            self.buf = BytesMut::from(&self.buf[..]);
             // The semaphore is never closed, so this is always a permit.
             self.permit = self.in_flight.clone().acquire_many_owned(bytes).await.ok();
         }
