@@ -218,3 +218,36 @@ async fn a_vote_and_an_append_outlive_the_process() {
         Err(StoreError::Foreign { .. })
     ));
 }
+
+#[tokio::test]
+async fn a_store_with_bytes_changed_is_refused_or_reads_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let quorum = open(dir.path()).await;
+    for name in ["a", "b", "c"] {
+        quorum.request(registration()).await.unwrap();
+        quorum.request(topics([name.into()], 3)).await.unwrap();
+    }
+    let image = quorum.image();
+    quorum.stop().await;
+    let whole = std::fs::read(dir.path().join("metadata.redb")).unwrap();
+    let mut refused = 0;
+    for byte in (0..whole.len()).step_by(997) {
+        let copy = tempfile::tempdir().unwrap();
+        let mut changed = whole.clone();
+        changed[byte] ^= 0x10;
+        std::fs::write(copy.path().join("metadata.redb"), changed).unwrap();
+        let options = QuorumOptions::alone(copy.path().to_owned(), 1);
+        match Quorum::open(options, rules(), None, Handle::current()).await {
+            Ok(reopened) => {
+                reopened.request(topics([], 1)).await.unwrap();
+                assert_eq!(*reopened.image(), *image, "byte {byte}");
+                reopened.stop().await;
+            }
+            Err(error) => {
+                assert!(error.to_string().contains("metadata.redb"), "{error}");
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > 0);
+}
