@@ -45,6 +45,7 @@ image: ## Build the container image milena:dev
 docs: ## Write the generated pages of docs/ anew
 	$(CARGO) build -p milena
 	$(CARGO) run -q -p milena -- config reference -o markdown > docs/configuration.md
+	$(CARGO) run -q -p milena -- config metrics > docs/metrics.md
 	UPDATE_DOCS=1 $(CARGO) test -p milena --lib docs
 
 clean: ## Remove what was built and installed here

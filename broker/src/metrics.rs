@@ -61,6 +61,7 @@ pub struct Metrics {
     bytes_in: IntCounterVec,
     records_in: IntCounterVec,
     bytes_out: IntCounterVec,
+    records_out: IntCounterVec,
     connections_accepted: IntCounter,
     connections_refused: IntCounter,
     append_failures: IntCounter,
@@ -70,6 +71,8 @@ pub struct Metrics {
     retention_segments: IntCounter,
     retention_bytes: IntCounter,
     compactions: IntCounter,
+    compacted_bytes: IntCounter,
+    reclaimed_bytes: IntCounter,
     care_failures: IntCounterVec,
     recovered_segments: IntCounter,
     recovered_batches: IntCounter,
@@ -100,6 +103,7 @@ pub struct TopicTraffic {
     bytes_in: IntCounter,
     records_in: IntCounter,
     bytes_out: IntCounter,
+    records_out: IntCounter,
 }
 
 impl TopicTraffic {
@@ -110,8 +114,9 @@ impl TopicTraffic {
     }
 
     /// Counts what was fetched.
-    pub fn sent(&self, bytes: u64) {
+    pub fn sent(&self, bytes: u64, records: u64) {
         self.bytes_out.inc_by(bytes);
+        self.records_out.inc_by(records);
     }
 }
 
@@ -157,6 +162,7 @@ impl Metrics {
             bytes_in: registrar.counters(&table::BYTES_IN)?,
             records_in: registrar.counters(&table::RECORDS_IN)?,
             bytes_out: registrar.counters(&table::BYTES_OUT)?,
+            records_out: registrar.counters(&table::RECORDS_OUT)?,
             connections_accepted: registrar.counter(&table::CONNECTIONS_ACCEPTED)?,
             connections_refused: registrar.counter(&table::CONNECTIONS_REFUSED)?,
             append_failures: registrar.counter(&table::APPEND_FAILURES)?,
@@ -166,6 +172,8 @@ impl Metrics {
             retention_segments: registrar.counter(&table::RETENTION_SEGMENTS)?,
             retention_bytes: registrar.counter(&table::RETENTION_BYTES)?,
             compactions: registrar.counter(&table::COMPACTIONS)?,
+            compacted_bytes: registrar.counter(&table::COMPACTED_BYTES)?,
+            reclaimed_bytes: registrar.counter(&table::RECLAIMED_BYTES)?,
             care_failures: registrar.counters(&table::CARE_FAILURES)?,
             recovered_segments: registrar.counter(&table::RECOVERED_SEGMENTS)?,
             recovered_batches: registrar.counter(&table::RECOVERED_BATCHES)?,
@@ -261,9 +269,11 @@ impl Metrics {
         self.retention_bytes.inc_by(removed.bytes);
     }
 
-    /// Counts a compaction that was brought to an end.
-    pub fn compacted(&self) {
+    /// Counts a compaction that was brought to an end, of so many bytes before and after.
+    pub fn compacted(&self, before: u64, after: u64) {
         self.compactions.inc();
+        self.compacted_bytes.inc_by(before);
+        self.reclaimed_bytes.inc_by(before.saturating_sub(after));
     }
 
     /// Counts background work on a log that failed.
@@ -296,13 +306,19 @@ impl Metrics {
             bytes_in: self.bytes_in.with_label_values(&[label]),
             records_in: self.records_in.with_label_values(&[label]),
             bytes_out: self.bytes_out.with_label_values(&[label]),
+            records_out: self.records_out.with_label_values(&[label]),
         }
     }
 
     /// Forgets a deleted topic's counters.
     pub fn topic_deleted(&self, topic: &str) {
         if self.topics_seen.lock().remove(topic) {
-            for counters in [&self.bytes_in, &self.records_in, &self.bytes_out] {
+            for counters in [
+                &self.bytes_in,
+                &self.records_in,
+                &self.bytes_out,
+                &self.records_out,
+            ] {
                 // It fails only for labels that are not there.
                 let _ = counters.remove_label_values(&[topic]);
             }

@@ -47,6 +47,19 @@ pub struct Cleaned {
     cleaned_to: i64,
 }
 
+impl Cleaned {
+    /// Bytes of the batches that were read.
+    pub fn bytes_before(&self) -> u64 {
+        let old = self.groups.iter().flat_map(|group| &group.old);
+        old.map(|segment| segment.size()).sum()
+    }
+
+    /// Bytes of what is left of them.
+    pub fn bytes_after(&self) -> u64 {
+        self.groups.iter().map(|group| group.new.size()).sum()
+    }
+}
+
 #[derive(Debug)]
 struct CleanedGroup {
     old: Vec<Arc<Segment>>,

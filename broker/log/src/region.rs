@@ -17,6 +17,9 @@ pub struct Region {
     file: Arc<LogFile>,
     position: u64,
     len: usize,
+    base_offset: i64,
+    /// The offset behind its last whole batch, where it ends with one; otherwise one in its first.
+    behind: Result<i64, i64>,
 }
 
 impl LogReader {
@@ -56,11 +59,39 @@ impl LogReader {
         if len == 0 {
             return Ok(None);
         }
+        let next = || shared.segment_after(segment.base_offset());
         Ok(Some(Region {
             file: segment.file()?,
             position,
             len,
+            base_offset: segment.base_offset(),
+            behind: match len == available {
+                true => Ok(next().map_or(bound.min(end), |next| bound.min(next.base_offset()))),
+                false => Err(offset),
+            },
         }))
+    }
+
+    /// The offset behind the last whole batch of a region. Looks at one batch's header or two at the most, and
+    /// remembers the place, for whoever got the region asks for it next.
+    pub fn offset_behind(&self, region: &Region) -> i64 {
+        let from = match region.behind {
+            Ok(behind) => return behind,
+            Err(from) => from,
+        };
+        let shared = self.shared();
+        let generation = shared.generation();
+        let segment = shared.segment_of(region.base_offset);
+        let Some(segment) = segment.filter(|found| found.base_offset() == region.base_offset)
+        else {
+            return from;
+        };
+        // An unreadable header shows when the region is sent; here it only spoils a count.
+        let Ok((behind, position)) = segment.cut_at(region.position + region.len as u64) else {
+            return from;
+        };
+        shared.remember(generation, behind, region.base_offset, position);
+        behind.max(from)
     }
 
     /// Where in the segment the bound lies: at its end, unless the bound is inside it.
@@ -148,6 +179,8 @@ impl Region {
             file: self.file.clone(),
             position: self.position,
             len,
+            base_offset: self.base_offset,
+            behind: self.behind,
         };
         self.skip(len);
         front

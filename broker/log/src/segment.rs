@@ -352,6 +352,27 @@ impl Segment {
         Ok(None)
     }
 
+    /// The first batch that goes beyond the byte `end`: the offset behind the one before it, and where it starts.
+    pub fn cut_at(&self, end: u64) -> Result<(i64, u64), LogError> {
+        let path = || self.path("index");
+        let floor = self
+            .offsets
+            .floor(&path, |entry| u64::from(entry.position) <= end)
+            .map_err(StorageError::at("read", &path))?;
+        let mut scan = self.scan(floor.map_or(0, |entry| u64::from(entry.position)))?;
+        let mut behind = None;
+        while let Some((position, header)) = scan
+            .next()
+            .map_err(|stop| self.damage(stop, self.base_offset))?
+        {
+            if position + header.size() as u64 > end {
+                return Ok((behind.unwrap_or(header.base_offset), position));
+            }
+            behind = Some(header.last_offset() + 1);
+        }
+        Ok((behind.unwrap_or(self.base_offset), self.size()))
+    }
+
     /// The size of the batch that starts at `position`, by its length field.
     pub fn batch_size_at(&self, position: u64) -> Result<usize, StorageError> {
         let mut front = [0; LOG_OVERHEAD];

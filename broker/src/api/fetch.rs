@@ -305,7 +305,11 @@ async fn partition_response(
     if let Some(region) = found.region {
         // Counted here and not where it was found: a fetch that waits looks more than once.
         if let Ok(partition) = wanted.partition(broker.partitions()) {
-            partition.traffic().sent(region.len() as u64);
+            let behind = partition.reader().offset_behind(&region);
+            let records = behind.saturating_sub(wanted.offset);
+            partition
+                .traffic()
+                .sent(region.len() as u64, u64::try_from(records).unwrap_or(0));
         }
         if context.version < old_format::VERBATIM_FROM {
             match old_format::convert(region, wanted.offset, context.version).await {

@@ -122,7 +122,7 @@ settings! {
         Some("producer"), OneOf(CompressionType::WORDS), High, ClusterWide;
     /// The level for gzip; -1 is the library's default.
     "compression.gzip.level" compression_gzip_level: i32 = Some("-1"), BetweenOr(1, 9, -1), Medium, ClusterWide;
-    /// The level for LZ4.
+    /// The level for LZ4. Accepted and shown, without effect: LZ4 is written at one level, the fastest.
     "compression.lz4.level" compression_lz4_level: i32 = Some("9"), Between(1, 17), Medium, ClusterWide;
     /// The level for Zstandard.
     "compression.zstd.level" compression_zstd_level: i32 = Some("3"), Between(-131072, 22), Medium, ClusterWide;

@@ -30,7 +30,7 @@ settings! {
     /// The level for gzip; -1 is the library's default.
     "compression.gzip.level" compression_gzip_level: i32 =
         Some("-1"), BetweenOr(1, 9, -1), Medium, ClusterWide, from ["compression.gzip.level" * 1];
-    /// The level for LZ4.
+    /// The level for LZ4. Accepted and shown, without effect: LZ4 is written at one level, the fastest.
     "compression.lz4.level" compression_lz4_level: i32 =
         Some("9"), Between(1, 17), Medium, ClusterWide, from ["compression.lz4.level" * 1];
     /// The level for Zstandard.

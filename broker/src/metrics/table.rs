@@ -84,6 +84,8 @@ metrics! {
         "Records appended. At most 1000 topics are told apart; the others share (other).";
     BYTES_OUT Counter "milena_topic_bytes_out_total" ["topic"]
         "Bytes of record batches in answers to Fetch, before a conversion for old clients. At most 1000 topics are told apart; the others share (other).";
+    RECORDS_OUT Counter "milena_topic_records_out_total" ["topic"]
+        "Offsets in answers to Fetch from the one asked for on: records, and in a compacted topic also the gaps between them. At most 1000 topics are told apart; the others share (other).";
     APPEND_FAILURES Counter "milena_append_failures_total" []
         "Appends that the disk refused, or that arrived for a log whose disk has refused before.";
     TOPICS Gauge "milena_topics" []
@@ -134,6 +136,10 @@ metrics! {
         "Bytes of record batches in those segments.";
     COMPACTIONS Counter "milena_compactions_total" []
         "Compactions of a log that were brought to an end.";
+    COMPACTED_BYTES Counter "milena_compaction_bytes_total" []
+        "Bytes of record batches that those compactions read.";
+    RECLAIMED_BYTES Counter "milena_compaction_reclaimed_bytes_total" []
+        "Bytes of them that were left out.";
     CARE_FAILURES Counter "milena_log_care_failures_total" ["work"]
         "Retention, flush or compaction of a log that failed; the log tells why.";
     RECOVERED_SEGMENTS Counter "milena_recovery_segments_total" []

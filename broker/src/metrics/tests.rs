@@ -8,7 +8,7 @@ fn moved() -> String {
     let metrics = Metrics::new().unwrap();
     let topic = metrics.topic("orders");
     topic.received(100, 2);
-    topic.sent(50);
+    topic.sent(50, 4);
     metrics.answered(1, ErrorCode::OffsetOutOfRange, Instant::now());
     metrics.client_seen("librdkafka", "2.0");
     metrics.care_failed(Care::Flush);

@@ -159,14 +159,14 @@ impl Partitions {
                 .log_blocking()
                 .cleaning_plan(from, partition.high_watermark(), now_ms)?;
         let Some(plan) = plan else { return Ok(()) };
-        let before = partition.reader().size_bytes();
         let cleaned = plan.clean(map_bytes)?;
+        let (before, after) = (cleaned.bytes_before(), cleaned.bytes_after());
         let installed =
             partition
                 .log_blocking()
                 .install(cleaned, now_ms, &mut self.trash.lock())?;
         if let Some(offset) = installed {
-            self.metrics.compacted();
+            self.metrics.compacted(before, after);
             self.cleaned_to.lock().insert(key, offset);
             self.write(Checkpoint::Cleaner, |partition| {
                 self.cleaned_to
@@ -176,7 +176,7 @@ impl Partitions {
             })?;
             tracing::info!(
                 topic = %partition.topic(), partition = partition.index(), up_to = offset,
-                bytes_before = before, bytes_after = partition.reader().size_bytes(), "the log was compacted"
+                bytes_before = before, bytes_after = after, "the log was compacted"
             );
         }
         Ok(())
