@@ -5,7 +5,7 @@ use std::io::Write;
 use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
 use milena_protocol::records::Compression;
 use milena_protocol::records::compression::{
-    Codec, CompressionProblem, Lz4Header, compress, decompress,
+    Codec, CompressionProblem, Lz4Header, compress, decompress, recode,
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
@@ -236,6 +236,43 @@ fn cut_input_is_corrupt_in_every_codec_wherever_it_is_cut() {
             // Behind the xerial header, snappy has a whole stream without blocks.
             let is_empty_stream = codec == Compression::Snappy && cut == 16;
             assert!(is_empty_stream || done.is_err(), "{codec:?} cut at {cut}");
+        }
+    }
+}
+
+#[test]
+fn a_codec_is_exchanged_for_another_whatever_the_size() {
+    let targets = [Compression::None].into_iter().chain(CODECS);
+    for (from, to) in CODECS
+        .iter()
+        .flat_map(|from| targets.clone().map(move |to| (*from, to)))
+    {
+        for len in [0, 1, 100_000, 1 << 20, (1 << 20) + 1, 3_000_000] {
+            let (input, mut out) = (text(len), Vec::new());
+            recode(from, &packed(from, &input), to.into(), LIMIT, &mut out).unwrap();
+            assert!(
+                open(to, &out, LIMIT).unwrap() == input,
+                "{from:?} to {to:?}, {len}"
+            );
+        }
+    }
+}
+
+#[test]
+fn exchanging_a_codec_keeps_to_its_limit() {
+    for (from, limit) in CODECS
+        .iter()
+        .flat_map(|from| [(*from, 1000), (*from, 2 << 20)])
+    {
+        let bytes = packed(from, &text(limit));
+        for (limit, fits) in [(limit, true), (limit - 1, false)] {
+            let mut out = Vec::new();
+            let done = recode(from, &bytes, Compression::Lz4.into(), limit, &mut out);
+            let wanted = match fits {
+                true => Ok(()),
+                false => Err(CompressionProblem::TooLarge { limit }),
+            };
+            assert_eq!(done, wanted, "{from:?}");
         }
     }
 }

@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use crate::config::{TimestampType, TopicConfig};
 
 /// A compressed batch is opened to at most this much, however large it claims to be: room for 1 MiB that was
-/// compressed 1:48, and a broker that opens it stays below 100 MiB.
+/// compressed 1:48. Few are held whole; a broker that holds one stays below 100 MiB.
 const DECOMPRESSED_SIZE_MAX: usize = 48 * 1024 * 1024;
 /// What a compressed batch is opened to without asking: every worker may hold as much at once.
 const DECOMPRESSED_SIZE_USUAL: usize = 4 * 1024 * 1024;
@@ -182,6 +182,11 @@ fn finish(
         Some(codec) if header.compression() != Some(codec.compression) => {
             let (header, body) =
                 recompress(header, &body, codec, limit).map_err(Refusal::Convert)?;
+            let size_max = intake.rules(limit).batch_size_max;
+            if body.len() > size_max {
+                let size = body.len();
+                return Err(Refusal::Batch(BatchRefusal::TooLarge { size, size_max }));
+            }
             Ok(BatchToAppend { header, body })
         }
         _ => Ok(BatchToAppend { header, body }),

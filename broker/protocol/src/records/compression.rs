@@ -15,8 +15,11 @@ use super::Compression;
 
 mod gzip;
 mod lz4;
+mod recode;
 mod snappy;
 mod zstd;
+
+pub use recode::recode;
 
 /// A limit for decompression where a caller has no better one: well above what a producer with the
 /// default `max.request.size` of 1 MiB and text that compresses 1:50 sends, and small beside memory.

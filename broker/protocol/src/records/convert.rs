@@ -12,7 +12,7 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use super::builder::seal;
-use super::compression::{Codec, Lz4Header, compress};
+use super::compression::{Codec, CompressionProblem, compress, recode};
 use super::legacy::{LegacyProblem, Magic, Message, Messages, NewMessage, OpenWrapper};
 use super::{
     BATCH_HEADER_SIZE, BatchBuilder, BatchHeader, BatchOptions, BatchProblem, BuildProblem,
@@ -261,10 +261,15 @@ pub fn recompress(
     codec: Codec,
     limit: usize,
 ) -> Result<(BatchHeader, Bytes), ConvertProblem> {
-    let open = OpenBatch::open(header, batch, limit)?;
+    let compression = header.codec().map_err(RecordsProblem::from)?;
+    header.check_whole(batch).map_err(RecordsProblem::from)?;
+    let records = &batch[BATCH_HEADER_SIZE..header.size()];
     let mut bytes = Vec::with_capacity(batch.len());
     bytes.resize(BATCH_HEADER_SIZE, 0);
-    compress(codec, Lz4Header::Standard, &open.records, &mut bytes).map_err(BuildProblem::from)?;
+    recode(compression, records, codec, limit, &mut bytes).map_err(|problem| match problem {
+        CompressionProblem::CannotCompress(_) => BuildProblem::from(problem).into(),
+        problem => ConvertProblem::from(RecordsProblem::from(problem)),
+    })?;
     let header = seal(header.with_codec(codec.compression), &mut bytes)?;
     Ok((header, bytes.into()))
 }

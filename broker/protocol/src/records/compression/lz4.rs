@@ -30,25 +30,31 @@ const EXPANSION_MAX: usize = 255;
 /// Where the header checksum stands in the frames that we write: behind magic, flags, block size.
 const CHECKSUM_AT: usize = 6;
 
+pub(super) const CANNOT: CompressionProblem = CompressionProblem::CannotCompress("lz4");
+
 pub(super) fn compress(
     header: Lz4Header,
     input: &[u8],
     out: &mut Vec<u8>,
 ) -> Result<(), CompressionProblem> {
     let start = out.len();
-    let frame = FrameInfo::new()
-        .block_size(BlockSize::Max64KB)
-        .block_mode(BlockMode::Independent);
-    let mut encoder = FrameEncoder::with_frame_info(frame, &mut *out);
+    let mut encoder = encoder(out);
     encoder
         .write_all(input)
         .ok()
         .and_then(|()| encoder.finish().ok())
-        .ok_or(CompressionProblem::CannotCompress("lz4"))?;
+        .ok_or(CANNOT)?;
     if header == Lz4Header::Magic0 {
         out[start + CHECKSUM_AT] = checksum_byte(&out[start..start + CHECKSUM_AT]);
     }
     Ok(())
+}
+
+pub(super) fn encoder(out: &mut Vec<u8>) -> FrameEncoder<&mut Vec<u8>> {
+    let frame = FrameInfo::new()
+        .block_size(BlockSize::Max64KB)
+        .block_mode(BlockMode::Independent);
+    FrameEncoder::with_frame_info(frame, out)
 }
 
 pub(super) fn decompress(
