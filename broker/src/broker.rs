@@ -178,6 +178,9 @@ impl Broker {
         let gone = self.partitions.sync(&image, &config).await;
         self.partitions.reconfigure(&image, &config).await;
         for topic in gone {
+            if topic.as_str() == OFFSETS_TOPIC {
+                self.groups.lost();
+            }
             self.groups.topic_deleted(topic.as_str()).await;
         }
         for partition in self
@@ -186,8 +189,11 @@ impl Broker {
             .iter()
             .flat_map(|topic| topic.partitions())
         {
-            self.groups
-                .elected(partition.index(), partition.leader_epoch());
+            let (index, epoch) = (partition.index(), partition.leader_epoch());
+            match partition.leads() {
+                true => self.groups.elected(index, epoch),
+                false => self.groups.resigned(index, epoch),
+            }
         }
     }
 
@@ -235,13 +241,17 @@ impl Broker {
     /// again, which old ones do for no other code.
     pub async fn auto_create(&self, names: Vec<TopicName>) -> ErrorCode {
         let config = self.config();
-        let wish = |name: &TopicName| NewTopic {
-            name: name.to_string(),
-            id: TopicId::random(),
-            partitions: -1,
-            replication_factor: -1,
-            assignments: Vec::new(),
-            configs: Vec::new(),
+        let wish = |name: &TopicName| match name.as_str() {
+            // Whoever asks for it first, the groups rely on its partitions and its policy.
+            OFFSETS_TOPIC => self.offsets_topic(),
+            name => NewTopic {
+                name: name.to_owned(),
+                id: TopicId::random(),
+                partitions: -1,
+                replication_factor: -1,
+                assignments: Vec::new(),
+                configs: Vec::new(),
+            },
         };
         let command = CreateTopics {
             topics: names.iter().map(wish).collect(),
@@ -261,6 +271,28 @@ impl Broker {
                 tracing::warn!(?names, %refusal, "topics could not be created on demand");
                 ErrorCode::LeaderNotAvailable
             }
+        }
+    }
+
+    /// What committed offsets are kept in.
+    fn offsets_topic(&self) -> NewTopic {
+        let config = self.config();
+        let brokers = i16::try_from(self.image().brokers().count()).unwrap_or(i16::MAX);
+        NewTopic {
+            name: OFFSETS_TOPIC.to_owned(),
+            id: TopicId::random(),
+            partitions: config.offsets_topic_num_partitions,
+            // One broker can't hold three replicas; a cluster grows the topic when it has more.
+            replication_factor: config.offsets_topic_replication_factor.min(brokers),
+            assignments: Vec::new(),
+            configs: vec![
+                ("cleanup.policy".to_owned(), Some("compact".to_owned())),
+                ("compression.type".to_owned(), Some("producer".to_owned())),
+                (
+                    "segment.bytes".to_owned(),
+                    Some(config.offsets_topic_segment_bytes.to_string()),
+                ),
+            ],
         }
     }
 
@@ -298,24 +330,7 @@ impl GroupHost for Broker {
         if self.image().topic(OFFSETS_TOPIC).is_some() {
             return Ok(());
         }
-        let config = self.config();
-        let brokers = i16::try_from(self.image().brokers().count()).unwrap_or(i16::MAX);
-        let topic = NewTopic {
-            name: OFFSETS_TOPIC.to_owned(),
-            id: TopicId::random(),
-            partitions: config.offsets_topic_num_partitions,
-            // One broker can't hold three replicas; a cluster grows the topic when it has more.
-            replication_factor: config.offsets_topic_replication_factor.min(brokers),
-            assignments: Vec::new(),
-            configs: vec![
-                ("cleanup.policy".to_owned(), Some("compact".to_owned())),
-                ("compression.type".to_owned(), Some("producer".to_owned())),
-                (
-                    "segment.bytes".to_owned(),
-                    Some(config.offsets_topic_segment_bytes.to_string()),
-                ),
-            ],
-        };
+        let topic = self.offsets_topic();
         let (default_partitions, default_replication_factor) = (1, 1);
         let command = CreateTopics {
             topics: vec![topic],

@@ -99,6 +99,11 @@ impl Groups {
         self.coordinator.resigned(partition, leader_epoch);
     }
 
+    /// `__consumer_offsets` is gone, and with it every group: one made anew begins with its first epoch.
+    pub fn lost(&self) {
+        self.coordinator.forget_all();
+    }
+
     /// The partition of `__consumer_offsets` that `group` belongs to.
     pub fn partition_of(&self, group: &str) -> i32 {
         // At least one shard, and never more than an i32 counts.

@@ -81,6 +81,7 @@ pub struct Partition {
     // What the role says, for those who need no more. Changed only while the log is held.
     leads: AtomicBool,
     leader_epoch: AtomicI32,
+    replica_count: AtomicI32,
     in_sync_replicas: AtomicI32,
     // Moved forward only under the role's lock: a proposal must know what is committed while it is made.
     high_watermark: AtomicI64,
@@ -115,6 +116,7 @@ impl Partition {
             role: parking_lot::Mutex::new(Role::Follower { leader: None }),
             leads: AtomicBool::new(false),
             leader_epoch: AtomicI32::new(NO_EPOCH),
+            replica_count: AtomicI32::new(0),
             in_sync_replicas: AtomicI32::new(0),
             moved: Notify::new(),
             waiters: Waiters::default(),
@@ -215,8 +217,7 @@ impl Partition {
         now_ms: i64,
     ) -> Result<Appended, Refused> {
         let config = self.config.load();
-        if acks == -1 && self.in_sync_replicas.load(Ordering::Acquire) < config.min_insync_replicas
-        {
+        if acks == -1 && !self.has_in_sync(config.min_insync_replicas) {
             return Err(Refused::Code(ErrorCode::NotEnoughReplicas));
         }
         room::let_woken_run().await;
@@ -258,6 +259,12 @@ impl Partition {
             log_start_offset: self.reader.log_start_offset(),
             leader_epoch,
         })
+    }
+
+    /// Whether so many replicas are in sync, or all of them where they are fewer (KIP-966).
+    fn has_in_sync(&self, min: i32) -> bool {
+        let replicas = self.replica_count.load(Ordering::Acquire);
+        self.in_sync_replicas.load(Ordering::Acquire) >= min.min(replicas)
     }
 
     async fn log_to_append(&self) -> MutexGuard<'_, Log> {

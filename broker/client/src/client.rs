@@ -171,7 +171,8 @@ impl Client {
     /// Forgets a topic's leaders if they were learnt before `seen`: someone was told that they are stale.
     pub async fn stale(&self, topic: &str, seen: Instant) -> Result<(), Error> {
         let _one_at_a_time = self.shared.refreshing.lock().await;
-        if self.cluster().read_at <= seen {
+        let learnt = self.cluster().topics.get(topic).map(|topic| topic.read_at);
+        if learnt.is_none_or(|learnt| learnt <= seen) {
             self.ask(Some(&[topic])).await?;
         }
         Ok(())

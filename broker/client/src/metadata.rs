@@ -60,6 +60,8 @@ pub struct Topic {
     pub internal: bool,
     /// Its partitions by number.
     pub partitions: Vec<Partition>,
+    /// When it was described.
+    pub(crate) read_at: Instant,
 }
 
 impl Topic {
@@ -90,8 +92,6 @@ pub struct Cluster {
     pub topics: HashMap<String, Topic>,
     /// What was refused, and why: topics that do not exist, or have no leader yet.
     pub refused: HashMap<String, ErrorCode>,
-    /// When it was described.
-    pub(crate) read_at: Instant,
 }
 
 impl Cluster {
@@ -102,7 +102,6 @@ impl Cluster {
             brokers: BTreeMap::new(),
             topics: HashMap::new(),
             refused: HashMap::new(),
-            read_at: Instant::now(),
         }
     }
 
@@ -125,7 +124,6 @@ impl Cluster {
             brokers: brokers(response),
             topics,
             refused,
-            read_at: Instant::now(),
         }
     }
 }
@@ -160,5 +158,6 @@ fn topic(answered: &MetadataResponseTopic) -> Topic {
         id: answered.topic_id,
         internal: answered.is_internal,
         partitions,
+        read_at: Instant::now(),
     }
 }

@@ -160,7 +160,10 @@ async fn wait_for_enough(
     bytes_max: usize,
 ) -> Pass {
     let wait_max = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
-    let bytes_min = usize::try_from(request.min_bytes).unwrap_or(0);
+    // More than an answer may hold would never be there.
+    let bytes_min = usize::try_from(request.min_bytes)
+        .unwrap_or(0)
+        .min(bytes_max);
     let deadline = Instant::now() + wait_max;
     let wakeup = session.wakeup().clone();
     if session.id != 0 {

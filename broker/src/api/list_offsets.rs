@@ -83,11 +83,12 @@ async fn answer(
         _ => return Err(ErrorCode::UnsupportedVersion),
     };
     let epoch = if found.0 < 0 {
-        None
+        -1
     } else {
-        partition.log().await.epoch_of(found.0)
+        let known = partition.log().await.epoch_of(found.0);
+        known.unwrap_or(partition.leader_epoch())
     };
-    Ok((Vec::new(), found, epoch.unwrap_or(partition.leader_epoch())))
+    Ok((Vec::new(), found, epoch))
 }
 
 /// The first record at or after a time, or that with the largest timestamp. Reads batches from disk.

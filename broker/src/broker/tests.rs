@@ -4,16 +4,18 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
+use milena_metadata::ResourceKind;
 use milena_protocol::api::create_topics::{CreatableTopic, CreateTopicsRequest};
 use milena_protocol::api::list_offsets::{
     ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
 };
+use milena_protocol::api::metadata::{MetadataRequest, MetadataRequestTopic};
 use milena_protocol::records::{BatchBuilder, BatchOptions};
 use milena_protocol::{ErrorCode, Request, Str};
 use tokio::runtime::Runtime;
 
 use super::Broker;
-use crate::api::{RequestContext, create_topics, list_offsets};
+use crate::api::{RequestContext, create_topics, list_offsets, metadata};
 use crate::config::Sources;
 use crate::group::OFFSETS_TOPIC;
 use crate::group::host::GroupHost;
@@ -153,4 +155,38 @@ fn groups_are_loaded_before_anyone_is_answered() {
         assert_eq!(broker.groups().loading_count(), 0);
         assert_eq!(broker.groups().list().await, Ok(Vec::new()));
     });
+}
+
+#[tokio::test]
+async fn whoever_asks_for_the_offsets_topic_first_it_is_made_for_groups() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = broker(dir.path()).await;
+    let request = MetadataRequest {
+        topics: Some(vec![MetadataRequestTopic {
+            name: Some(Str::from(OFFSETS_TOPIC)),
+            ..Default::default()
+        }]),
+        allow_auto_topic_creation: true,
+        ..Default::default()
+    };
+    metadata::handle(&broker, &context(9), request).await;
+    let image = broker.image();
+    let topic = image.topic(OFFSETS_TOPIC).expect("made on demand");
+    assert_eq!(topic.partition_count(), 50);
+    let configs = image.configs(ResourceKind::Topic, OFFSETS_TOPIC).unwrap();
+    assert_eq!(configs.get("cleanup.policy").map(|v| &**v), Some("compact"));
+    broker.groups_loaded().await;
+    assert_eq!(broker.groups().list().await, Ok(Vec::new()));
+}
+
+#[tokio::test]
+async fn all_replicas_are_enough_where_they_are_fewer_than_the_minimum() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().display().to_string();
+    let set = [("log.dirs", path.as_str()), ("min.insync.replicas", "2")];
+    let broker = assemble_alone(Sources::of(&set).load().unwrap().0).await;
+    create_with(&broker, "t", 1).await;
+    append_two_records(&broker).await;
+    let partition = broker.partitions().partition("t", 0).unwrap();
+    assert_eq!(partition.high_watermark(), 2);
 }

@@ -28,6 +28,9 @@ mod shard;
 /// Requests that wait for one shard. A member has one or two under way; beyond this connections wait.
 const QUEUE_SIZE_MAX: usize = 1024;
 
+/// Of a shard of which nothing is known.
+const NO_EPOCH: i32 = -1;
+
 /// What a [`CoordinatorLog`] gives back later.
 pub type LogFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, ErrorCode>> + Send + 'a>>;
 
@@ -109,7 +112,7 @@ impl<M: Machine> Coordinator<M> {
     ) -> Self {
         let slot = || {
             Mutex::new(Slot {
-                epoch: -1,
+                epoch: NO_EPOCH,
                 running: None,
             })
         };
@@ -166,6 +169,16 @@ impl<M: Machine> Coordinator<M> {
                     running: None,
                 };
             }
+        }
+    }
+
+    /// Drops all shards, and the epochs that were known of them.
+    pub fn forget_all(&self) {
+        for slot in &self.slots {
+            *slot.lock() = Slot {
+                epoch: NO_EPOCH,
+                running: None,
+            };
         }
     }
 

@@ -66,8 +66,11 @@ impl Partition {
                 };
             }
         }
-        let isr = i32::try_from(state.isr.len()).unwrap_or(i32::MAX);
-        self.in_sync_replicas.store(isr, Ordering::Release);
+        let count = |replicas: usize| i32::try_from(replicas).unwrap_or(i32::MAX);
+        self.replica_count
+            .store(count(state.replicas.len()), Ordering::Release);
+        self.in_sync_replicas
+            .store(count(state.isr.len()), Ordering::Release);
         self.leads.store(leads, Ordering::Release);
         self.leader_epoch
             .store(state.leader_epoch, Ordering::Release);

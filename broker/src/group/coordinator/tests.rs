@@ -247,3 +247,15 @@ async fn leadership_ends_by_epoch_and_answers_what_waits() {
     loaded(&counters).await;
     assert_eq!(ask(&counters, Ask::Look).await, Ok((1, false)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn shards_of_a_topic_that_was_made_anew_begin_with_its_first_epoch() {
+    let log = MemoryLog::new();
+    let counters = running(&log).await;
+    assert_eq!(add(&counters, 1).await, Ok(1));
+    counters.forget_all();
+    assert_eq!(add(&counters, 1).await, Err(ErrorCode::NotCoordinator));
+    counters.elected(0, 0);
+    loaded(&counters).await;
+    assert_eq!(add(&counters, 1).await, Ok(2), "from what the log holds");
+}
