@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use milena_metadata::Refusal;
 use milena_protocol::ErrorCode;
-use openraft::ChangeMembers;
 use openraft::error::{ChangeMembershipError, ClientWriteError, RaftError};
+use openraft::{ChangeMembers, RaftMetrics};
 use tokio::time::{sleep, timeout};
 
 use super::QuorumError;
@@ -17,6 +17,8 @@ use crate::peer::{Answer, CallError, Joining, Lane, Request, VoterChange};
 
 /// A change of members needs a majority; who asked asks again.
 const CHANGE_WITHIN: Duration = Duration::from_secs(5);
+/// A member that joined a moment ago gets so long to become a voter.
+const CATCH_UP_WITHIN: Duration = Duration::from_secs(4);
 /// One question to one peer.
 const ASK_WITHIN: Duration = Duration::from_secs(6);
 /// How often a member that is not known as it is says so again.
@@ -151,13 +153,13 @@ impl Member {
         if !self.is_leader() {
             return self.not_leader();
         }
-        match self.checked(&change) {
+        match self.checked(&change).await {
             Ok((change, retain)) => self.change(change, retain).await,
             Err(refusal) => Answer::Refused(refusal),
         }
     }
 
-    fn checked(
+    async fn checked(
         &self,
         change: &VoterChange,
     ) -> Result<(ChangeMembers<NodeId, Node>, bool), Refusal> {
@@ -180,7 +182,7 @@ impl Member {
                     let message = format!("{whom} is no member; start it, and it joins.");
                     Refusal::new(ErrorCode::VoterNotFound, message)
                 })?;
-                self.check_caught_up(learner.0, &whom)?;
+                self.caught_up(learner.0, &whom).await?;
                 Ok((
                     ChangeMembers::AddVoterIds(BTreeSet::from([learner.0])),
                     true,
@@ -207,23 +209,25 @@ impl Member {
         }
     }
 
-    /// A voter that lags would hold up every change.
-    fn check_caught_up(&self, id: NodeId, whom: &str) -> Result<(), Refusal> {
-        let metrics = self.raft.metrics();
-        let metrics = metrics.borrow();
-        let replication = metrics.replication.as_ref();
-        let matched = replication.and_then(|all| all.get(&id).copied().flatten());
-        let last = metrics.last_log_index.unwrap_or(0);
-        match matched {
-            Some(matched) if last.saturating_sub(matched.index) <= BEHIND_MAX => Ok(()),
-            matched => Err(Refusal::new(
-                ErrorCode::RequestTimedOut,
-                format!(
-                    "{whom} is {} entries of the metadata log behind; try again when it has caught up.",
-                    last.saturating_sub(matched.map_or(0, |matched| matched.index))
-                ),
-            )),
+    /// A voter that lags would hold up every change. One that has just joined is waited for.
+    async fn caught_up(&self, id: NodeId, whom: &str) -> Result<(), Refusal> {
+        let behind = |metrics: &RaftMetrics<NodeId, Node>| {
+            let replication = metrics.replication.as_ref();
+            let matched = replication.and_then(|all| all.get(&id).copied().flatten());
+            let last = metrics.last_log_index.unwrap_or(0);
+            matched.map_or(u64::MAX, |matched| last.saturating_sub(matched.index))
+        };
+        let mut metrics = self.raft.metrics();
+        let near = metrics.wait_for(|metrics| behind(metrics) <= BEHIND_MAX);
+        if let Ok(Ok(_)) = timeout(CATCH_UP_WITHIN, near).await {
+            return Ok(());
         }
+        let left = match behind(&self.raft.metrics().borrow()) {
+            u64::MAX => "has none of the metadata log yet".to_owned(),
+            left => format!("is {left} entries of the metadata log behind"),
+        };
+        let message = format!("{whom} {left}; try again when it has caught up.");
+        Err(Refusal::new(ErrorCode::RequestTimedOut, message))
     }
 
     async fn change(&self, change: ChangeMembers<NodeId, Node>, retain: bool) -> Answer {
