@@ -23,8 +23,9 @@ known is answered in version 0 with UNSUPPORTED_VERSION and the list.
 const REST: &str = "
 Record batches of magic 2 are stored as they come but for offset, leader epoch and, where the topic says so, the
 timestamp. Magic 0 and 1 are converted on their way in, and on their way out to Fetch below version 4. gzip, snappy, lz4
-and zstd are taken and given; a compressed batch is opened only for conversion, for a topic's own `compression.type`
-and for compaction.
+and zstd are taken and given; a compressed batch is opened only for conversion, for a topic's own `compression.type`,
+for a compacted topic, where its timestamps are out of bounds, and to look for a time; elsewhere its CRC, lengths and
+counts are checked, and not the records inside.
 
 On one connection, answers come in the order of the requests.
 ";

@@ -50,14 +50,6 @@ impl HostedTopic {
         }
     }
 
-    /// How many of its partitions are offline: their logs could not be opened.
-    pub fn offline_count(&self) -> usize {
-        self.partitions
-            .iter()
-            .filter(|partition| partition.is_none())
-            .count()
-    }
-
     /// All partitions that are hosted here.
     pub fn partitions(&self) -> impl Iterator<Item = &Arc<Partition>> {
         self.partitions.iter().flatten()

@@ -139,20 +139,6 @@ impl Log {
             .expire(now_ms, self.config.producer_id_expiration_ms);
     }
 
-    /// The newest leader epoch.
-    pub fn latest_epoch(&self) -> Option<i32> {
-        self.epochs.latest()
-    }
-
-    /// Batches from the log's end on are of `epoch`. Appends do this by themselves; a new leader may do it ahead.
-    pub fn assign_epoch(&mut self, epoch: i32) -> Result<(), StorageError> {
-        self.shared.check_writable()?;
-        self.make_folder()
-            .and_then(|()| self.epochs.assign(epoch, self.shared.end()))
-            .map(|_| ())
-            .map_err(|error| self.shared.fail(error))
-    }
-
     /// The largest known epoch up to `epoch` and the offset at which it ends (OffsetForLeaderEpoch).
     pub fn end_offset_for(&self, epoch: i32) -> Option<(i32, i64)> {
         self.epochs.end_offset_for(epoch, self.shared.end())
