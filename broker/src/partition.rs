@@ -297,18 +297,25 @@ impl Partition {
         Ok(appended)
     }
 
-    /// Brings the log to disk if `flush.messages` or `flush.ms` asks for it now; blocks.
-    pub fn flush_if_due(&self, now_ms: i64) -> Result<(), StorageError> {
-        let config = self.config.load();
-        let (messages, ms) = (interval(config.flush_messages), interval(config.flush_ms));
-        match self.flusher.is_due(messages, ms, now_ms) {
-            true => self.flusher.flush(),
-            false => Ok(()),
+    /// Brings to disk what is due: all of it if `flush.messages` or `flush.ms` asks for it now, else the segments that
+    /// get no more batches; blocks.
+    pub fn flush_due(&self, now_ms: i64) -> Result<(), StorageError> {
+        if self.wants_flushes() {
+            let config = self.config.load();
+            let (messages, ms) = (interval(config.flush_messages), interval(config.flush_ms));
+            if self.flusher.is_due(messages, ms, now_ms) {
+                return self.flusher.flush();
+            }
         }
+        self.flusher.flush_sealed()
     }
 
-    /// Whether `flush.messages` or `flush.ms` may ask for a flush.
-    pub fn wants_flushes(&self) -> bool {
+    /// Brings everything to disk; blocks.
+    pub fn flush(&self) -> Result<(), StorageError> {
+        self.flusher.flush()
+    }
+
+    fn wants_flushes(&self) -> bool {
         let config = self.config.load();
         config.flush_messages != i64::MAX || config.flush_ms != i64::MAX
     }

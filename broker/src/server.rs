@@ -34,7 +34,7 @@ use signals::Signals;
 const WORKERS_MIN: usize = 4;
 /// Threads for what waits for the disk: more at once would only queue at the disk.
 const BLOCKING_THREADS_MAX: usize = 32;
-/// How often flush.messages and flush.ms are looked at.
+/// How often flush.messages, flush.ms and sealed segments are looked at.
 const FLUSH_PERIOD: Duration = Duration::from_millis(100);
 /// How often open files are counted; in that time appends open no more than some thousands.
 const DESCRIPTORS_PERIOD: Duration = Duration::from_millis(100);
@@ -213,8 +213,11 @@ async fn assemble(
     broker.groups_loaded().await;
     if !is_new {
         let partitions = broker.partitions().clone();
-        // It only tidies: the broker serves meanwhile.
-        tokio::task::spawn_blocking(move || partitions.sweep());
+        // The broker serves meanwhile.
+        tokio::task::spawn_blocking(move || {
+            partitions.sweep();
+            partitions.flush_recovered();
+        });
     }
     Ok(broker)
 }

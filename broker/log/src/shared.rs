@@ -24,6 +24,12 @@ pub(crate) struct Shared {
     end: AtomicI64,
     tip: Mutex<Tip>,
     recovery_point: AtomicI64,
+    /// The active segment's base offset, for those who need no more.
+    active_base: AtomicI64,
+    /// Counts what lowered the recovery point: a flush that began before does not raise it again.
+    cuts: Mutex<u64>,
+    /// Held through a flush: one that finds nothing left to sync must not overtake the one that is at it.
+    pub flushing: Mutex<()>,
     hints: Mutex<Hints>,
     failed: AtomicBool,
     failure: Mutex<Option<StorageError>>,
@@ -71,6 +77,9 @@ impl Shared {
             size: active.map_or(0, |segment| segment.size()),
         };
         Self {
+            active_base: AtomicI64::new(tip.base_offset),
+            cuts: Mutex::default(),
+            flushing: Mutex::default(),
             tip: Mutex::new(tip),
             folder,
             segments: RwLock::new(segments),
@@ -116,12 +125,28 @@ impl Shared {
         self.recovery_point.load(Ordering::Acquire)
     }
 
-    pub fn raise_recovery_point(&self, offset: i64) {
-        self.recovery_point.fetch_max(offset, Ordering::AcqRel);
+    /// Counts the calls of [`Shared::lower_recovery_point`].
+    pub fn cuts(&self) -> u64 {
+        *self.cuts.lock()
     }
 
+    /// What lies below `offset` is on disk, unless the log was cut since it was asked for [`Shared::cuts`].
+    pub fn raise_recovery_point(&self, offset: i64, cuts: u64) {
+        let now = self.cuts.lock();
+        if *now == cuts {
+            self.recovery_point.fetch_max(offset, Ordering::AcqRel);
+        }
+    }
+
+    /// The log is being cut at `offset`: called before, for the checkpoint, and once the log ends there.
     pub fn lower_recovery_point(&self, offset: i64) {
+        *self.cuts.lock() += 1;
         self.recovery_point.fetch_min(offset, Ordering::AcqRel);
+    }
+
+    /// Where the segment starts that takes the appends: those before it get no more.
+    pub fn active_base(&self) -> i64 {
+        self.active_base.load(Ordering::Acquire)
     }
 
     /// A file was made, renamed or removed: the next flush syncs the folder.
@@ -165,7 +190,19 @@ impl Shared {
 
     /// Lets `change` swap segments; readers see the list before or after it.
     pub fn change_segments<T>(&self, change: impl FnOnce(&mut Vec<Arc<Segment>>) -> T) -> T {
-        change(&mut self.segments.write())
+        let mut segments = self.segments.write();
+        let changed = change(&mut segments);
+        if let Some(active) = segments.last() {
+            self.active_base
+                .store(active.base_offset(), Ordering::Release);
+        }
+        changed
+    }
+
+    /// Whether the segment is still part of the log.
+    pub fn holds(&self, segment: &Arc<Segment>) -> bool {
+        let segments = self.segments.read();
+        segments.iter().any(|held| Arc::ptr_eq(held, segment))
     }
 
     /// Whether writing has failed before, and how.

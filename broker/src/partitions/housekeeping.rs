@@ -70,18 +70,37 @@ impl Partitions {
         }
     }
 
-    /// Brings to disk what `flush.messages` and `flush.ms` ask for.
+    /// Brings to disk what `flush.messages` and `flush.ms` ask for, and every segment that gets no more batches.
     pub fn flush_due(&self) {
         let now_ms = self.clock.now_ms();
-        for partition in self
-            .all()
-            .iter()
-            .filter(|partition| partition.wants_flushes())
-        {
-            if let Err(error) = partition.flush_if_due(now_ms) {
-                self.metrics.care_failed(Care::Flush);
-                tracing::error!(topic = %partition.topic(), partition = partition.index(), %error, "flush failed");
+        for partition in self.all() {
+            self.report_flush(&partition, partition.flush_due(now_ms));
+        }
+    }
+
+    /// Brings the logs to disk that were recovered after a crash, so that the next one has not all of it to scan again.
+    pub fn flush_recovered(&self) {
+        let unclean = |dir: &DataDir| !dir.known.clean_shutdown;
+        if !self.dirs.iter().any(unclean) {
+            return;
+        }
+        // One by one, thousands of logs would each wait for the disk several times.
+        let dirs = self.dirs.iter().filter(|dir| unclean(dir));
+        dirs.for_each(|dir| dir.directory.hurry());
+        for partition in self.all() {
+            if unclean(&self.dirs[self.dir_of(&partition)]) {
+                self.report_flush(&partition, partition.flush());
             }
+        }
+        if let Err(error) = self.checkpoint() {
+            tracing::error!(%error, "checkpoints could not be written");
+        }
+    }
+
+    fn report_flush(&self, partition: &Partition, flushed: Result<(), StorageError>) {
+        if let Err(error) = flushed {
+            self.metrics.care_failed(Care::Flush);
+            tracing::error!(topic = %partition.topic(), partition = partition.index(), %error, "flush failed");
         }
     }
 

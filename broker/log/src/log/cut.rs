@@ -28,6 +28,7 @@ impl Log {
         // From here on readers see the shorter log.
         let active = self.shared.active();
         let end = self.cut_within(&active, offset)?;
+        self.shared.lower_recovery_point(end);
         self.shared.forget_hints();
         for segment in removed {
             Trash::remove_now(&segment)?;
@@ -49,7 +50,6 @@ impl Log {
         };
         // A batch can't be cut: the log then ends where it starts.
         let end = offset.min(header.base_offset);
-        self.shared.lower_recovery_point(end);
         self.shared.set_tip(end, active.base_offset(), position);
         active.truncate(position, self.config.index_interval_bytes)?;
         Ok(end)
@@ -74,6 +74,7 @@ impl Log {
             .change_segments(|segments| *segments = vec![segment]);
         self.shared.set_start(offset);
         self.shared.set_tip(offset, offset, 0);
+        self.shared.lower_recovery_point(offset);
         self.shared.forget_hints();
         for segment in &old {
             Trash::remove_now(segment)?;

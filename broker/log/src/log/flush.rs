@@ -43,11 +43,33 @@ impl LogFlusher {
     /// the log offline: what the system has dropped can't be told (the bytes count as unsafe until recovery).
     pub fn flush(&self) -> Result<(), StorageError> {
         self.shared.check_writable()?;
+        let _one_by_one = self.shared.flushing.lock();
+        let cuts = self.shared.cuts();
         let end = self.shared.end();
         if end > self.shared.recovery_point() || self.shared.folder_dirty.load(Ordering::Acquire) {
-            self.sync(end).map_err(|error| self.shared.fail(error))?;
-            self.shared.raise_recovery_point(end);
+            self.sync_up_to(end, cuts)?;
         }
+        Ok(())
+    }
+
+    /// Brings the segments that get no more batches to disk, and raises the recovery point to where the active one
+    /// starts: after a crash no more than that one is scanned. Where no segment has been sealed since the last call it
+    /// costs two loads. A failure takes the log offline, and is told once: a log that is offline has nothing due.
+    pub fn flush_sealed(&self) -> Result<(), StorageError> {
+        if self.shared.active_base() <= self.shared.recovery_point() {
+            return Ok(());
+        }
+        if self.shared.check_writable().is_err() {
+            return Ok(());
+        }
+        let _one_by_one = self.shared.flushing.lock();
+        let cuts = self.shared.cuts();
+        self.sync_up_to(self.shared.active_base(), cuts)
+    }
+
+    fn sync_up_to(&self, end: i64, cuts: u64) -> Result<(), StorageError> {
+        self.sync(end).map_err(|error| self.shared.fail(error))?;
+        self.shared.raise_recovery_point(end, cuts);
         Ok(())
     }
 
@@ -63,7 +85,11 @@ impl LogFlusher {
         };
         for (index, segment) in segments.iter().enumerate() {
             if segment.base_offset() < end && holds_unsafe(index) {
-                segment.sync()?;
+                match segment.sync() {
+                    // A cut, retention or compaction has taken it meanwhile.
+                    Err(_) if !self.shared.holds(segment) => {}
+                    synced => synced?,
+                }
             }
         }
         if folder_dirty {

@@ -123,11 +123,12 @@ impl Log {
             // What recovery changes is brought to disk by the next flush.
             shared.note_folder_change();
         }
-        shared.raise_recovery_point(if trusted {
+        let recovery_point = if trusted {
             end
         } else {
             opening.recovery_point.min(end)
-        });
+        };
+        shared.raise_recovery_point(recovery_point, shared.cuts());
         Ok(Self {
             shared,
             config,

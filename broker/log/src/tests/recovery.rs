@@ -187,3 +187,69 @@ fn a_log_that_was_never_written_is_not_even_a_folder() {
         assert_eq!(crate::topic_id_of(&folder).unwrap(), Some(id));
     }
 }
+
+#[test]
+fn sealed_segments_once_flushed_are_not_scanned_again_and_never_cut() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut log = filled(folder.path(), 16);
+    let bases: Vec<i64> = log
+        .reader()
+        .segments()
+        .iter()
+        .map(|s| s.base_offset)
+        .collect();
+    let active = bases[2];
+    assert_eq!((bases.len(), log.recovery_point()), (3, 0));
+    log.flusher().flush_sealed().unwrap();
+    assert_eq!(log.recovery_point(), active);
+    // What was sealed is on disk already: the next call has nothing to sync.
+    let fault = crate::faults::inject(
+        folder.path().to_str().unwrap(),
+        crate::faults::Fault::FailSyncs,
+    );
+    log.flusher().flush_sealed().unwrap();
+    drop(fault);
+    log.append(&[batch(2, 5, &[7; 90])], STAMP).unwrap();
+    let end = log.log_end_offset();
+    drop(log);
+    let opening = Opening {
+        recovery_point: active,
+        ..CRASHED
+    };
+    let (log, recovery) = open(folder.path(), opening);
+    assert_eq!(recovery.segments_scanned, 1);
+    assert_eq!(log.log_end_offset(), end);
+    drop(log);
+    let path = folder.path().join("00000000000000000000.log");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[151 + 16] = 9;
+    fs::write(&path, &bytes).unwrap();
+    let (log, recovery) = open(folder.path(), opening);
+    assert_eq!((recovery.cut_at_offset, log.log_end_offset()), (None, end));
+    let error = log.reader().read(2, 300, i64::MAX, true).unwrap_err();
+    assert!(error.to_string().contains("byte 151"), "{error}");
+    assert_eq!(offsets_from(&log, bases[1])[0], bases[1]);
+    assert_eq!(fs::read(&path).unwrap(), bytes);
+}
+
+#[test]
+fn a_flush_that_a_cut_overtakes_does_not_raise_the_recovery_point_above_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut log = filled(folder.path(), 16);
+    let path = folder.path().to_str().unwrap();
+    let stall = crate::faults::inject(path, crate::faults::Fault::StallSyncs);
+    let flusher = log.flusher();
+    let flushing = std::thread::spawn(move || flusher.flush());
+    let shared = log.shared().clone();
+    while shared.flushing.try_lock().is_some() {
+        std::thread::yield_now();
+    }
+    log.truncate_to(4, 1_000).unwrap();
+    log.append(&[batch(20, 5, &[7; 90])], STAMP).unwrap();
+    assert_eq!(log.log_end_offset(), 24);
+    drop(stall);
+    flushing.join().unwrap().unwrap();
+    assert!(log.recovery_point() <= 24);
+    log.flusher().flush().unwrap();
+    assert_eq!(log.recovery_point(), 24);
+}
