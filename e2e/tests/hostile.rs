@@ -205,7 +205,8 @@ fn record_batches() -> Vec<Attack> {
     attacks
 }
 
-/// An answer with an error, a closed connection, or no answer to what is not whole: never a success.
+/// An answer, a closed connection, or no answer to what is not whole; for what would be stored an error, never a
+/// success.
 fn suffer(address: &str, attack: &Attack) -> Result<()> {
     let mut wire = Wire::connect(address)?;
     match wire.send_bytes(&attack.bytes) {

@@ -14,12 +14,11 @@ use tokio::time::Instant;
 use super::RequestContext;
 use crate::broker::Broker;
 use crate::connection::pending::{PendingProduce, Wait};
+use crate::group::OFFSETS_TOPIC;
 use crate::partition::intake::{self, Intake};
 use crate::partition::{Appended, Partition};
 use crate::partitions::HostedTopic;
 
-/// The topic whose records only the coordinator writes.
-const OFFSETS_TOPIC: &str = "__consumer_offsets";
 /// The admin client's own id, which Kafka lets write to internal topics.
 const ADMIN_CLIENT_ID: &str = "__admin_client";
 

@@ -119,20 +119,21 @@ impl GroupMachine {
     }
 
     fn replay_group(&mut self, id: String, value: Option<&Bytes>) {
-        let offsets = self
-            .groups
-            .remove(&id)
-            .map(|group| group.offsets)
-            .unwrap_or_default();
-        let limits = self.settings.limits;
-        let classic = match value.map(record::read_group) {
-            Some(Ok(Some(metadata))) => ClassicGroup::from_metadata(metadata, limits),
+        let metadata = match value.map(record::read_group) {
+            Some(Ok(Some(metadata))) => Some(metadata),
             Some(Ok(None)) => {
                 return tracing::warn!(group = id, "a group record of a later version is skipped");
             }
             Some(Err(error)) => {
                 return tracing::error!(group = id, %error, "a group record can't be read");
             }
+            None => None,
+        };
+        let known = self.groups.remove(&id);
+        let offsets = known.map(|group| group.offsets).unwrap_or_default();
+        let limits = self.settings.limits;
+        let classic = match metadata {
+            Some(metadata) => ClassicGroup::from_metadata(metadata, limits),
             None if offsets.is_empty() => return,
             None => ClassicGroup::new(Now::default(), limits),
         };

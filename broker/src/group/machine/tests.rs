@@ -151,6 +151,20 @@ fn a_committed_offset_is_there_after_a_restart() {
 }
 
 #[test]
+fn a_group_record_that_cannot_be_read_takes_no_offsets_with_it() {
+    let mut bench = Bench::new();
+    bench.commit(at(1), "g", 7, "").unwrap();
+    for value in [&[0, 99][..], &[0, 3, 1]] {
+        let unreadable = record::Record {
+            value: Some(Bytes::copy_from_slice(value)),
+            ..group_record("g", None)
+        };
+        bench.log.push(unreadable);
+    }
+    assert_eq!(bench.restarted().fetch("g"), Some(7));
+}
+
+#[test]
 fn an_offset_whose_append_failed_is_not_seen() {
     let mut bench = Bench::new();
     bench.result = Err(ErrorCode::NotEnoughReplicas);
