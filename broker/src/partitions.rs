@@ -6,6 +6,7 @@ pub mod open;
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use milena_log::{DataDirectory, Log, LogError, Offsets, StorageError, Trash};
 use milena_metadata::{BrokerId, Image, ResourceKind, Topic, TopicId, TopicName};
@@ -85,6 +86,9 @@ pub struct Partitions {
     cleaned_to: Mutex<Offsets>,
     /// The metadata as it was taken over last.
     applied: Mutex<Arc<Image>>,
+    /// `producer.id.expiration.ms` as the logs have it: the one of the broker's own settings that is in theirs.
+    /// 0 before the first.
+    producer_expiration_ms: AtomicI32,
 }
 
 impl Partitions {
@@ -104,6 +108,7 @@ impl Partitions {
             trash,
             cleaned_to: Mutex::new(cleaned_to),
             applied: Mutex::default(),
+            producer_expiration_ms: AtomicI32::new(0),
         }
     }
 
@@ -364,10 +369,15 @@ impl Partitions {
 
     /// Gives each partition the configuration that holds now.
     pub async fn reconfigure(&self, image: &Image, config: &BrokerConfig) {
+        let expiration_ms = config.producer_id_expiration_ms;
+        let before_ms = self
+            .producer_expiration_ms
+            .swap(expiration_ms, Ordering::Relaxed);
+        let all = before_ms != 0 && before_ms != expiration_ms;
         for topic in self.topics() {
             let now = topic_config(image, config, &topic.name);
             for partition in topic.partitions() {
-                if *partition.config() != *now {
+                if all || *partition.config() != *now {
                     partition.set_config(now.clone(), config).await;
                 }
             }

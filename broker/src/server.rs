@@ -38,8 +38,6 @@ const BLOCKING_THREADS_MAX: usize = 32;
 const FLUSH_PERIOD: Duration = Duration::from_millis(100);
 /// How often open files are counted; in that time appends open no more than some thousands.
 const DESCRIPTORS_PERIOD: Duration = Duration::from_millis(100);
-/// How often the checkpoints are written: Kafka's log.flush.offset.checkpoint.interval.ms.
-const CHECKPOINT_PERIOD: Duration = Duration::from_secs(60);
 
 /// Why the broker did not start.
 #[derive(Debug, Error)]
@@ -235,41 +233,58 @@ pub(crate) async fn assemble_alone(config: BrokerConfig) -> Arc<Broker> {
     assemble(opening, data, Vec::new()).await.unwrap()
 }
 
-/// Starts what is done to the logs in the background.
+/// Starts what is done to the logs in the background. Settings are read anew for each round: some change meanwhile.
 fn keep_house(broker: &Arc<Broker>, stopping: &CancellationToken, tasks: &TaskTracker) {
-    let every = |period: Duration, work: Box<dyn Fn(&Partitions) + Send + Sync>| {
-        let partitions = broker.partitions().clone();
+    let every = |period: fn(&BrokerConfig) -> Duration, work: Work| {
+        let (timed, broker) = (broker.clone(), broker.clone());
         tasks.spawn(housekeeping::every(
-            period,
-            partitions,
+            move || period(&timed.config()),
+            move || work(broker.partitions(), &broker.config()),
             stopping.clone(),
-            work,
         ));
     };
-    let config = broker.config();
-    let period = |ms: i64| Duration::from_millis(u64::try_from(ms).unwrap_or(0).max(1));
     every(
-        period(config.log_retention_check_interval_ms),
-        Box::new(Partitions::enforce_retention),
+        |config| millis(config.log_retention_check_interval_ms),
+        |partitions, _| partitions.enforce_retention(),
     );
-    every(FLUSH_PERIOD, Box::new(Partitions::flush_due));
-    every(DESCRIPTORS_PERIOD, Box::new(Partitions::close_idle));
+    every(|_| FLUSH_PERIOD, |partitions, _| partitions.flush_due());
     every(
-        CHECKPOINT_PERIOD,
-        Box::new(|partitions| {
-            if let Err(error) = partitions.checkpoint() {
-                tracing::error!(%error, "checkpoints could not be written");
-            }
-        }),
+        |_| DESCRIPTORS_PERIOD,
+        |partitions, _| partitions.close_idle(),
     );
-    if config.log_cleaner_enable {
-        let map_bytes =
-            usize::try_from(config.log_cleaner_dedupe_buffer_size).unwrap_or(usize::MAX);
-        let backoff = period(config.log_cleaner_backoff_ms);
+    every(
+        |config| millis(config.log_flush_offset_checkpoint_interval_ms.into()),
+        |partitions, _| note_failure(partitions.checkpoint_recovery_points()),
+    );
+    every(
+        |config| millis(config.log_flush_start_offset_checkpoint_interval_ms.into()),
+        |partitions, _| note_failure(partitions.checkpoint_log_starts()),
+    );
+    every(
+        |config| millis(config.replica_high_watermark_checkpoint_interval_ms),
+        |partitions, _| note_failure(partitions.checkpoint_high_watermarks()),
+    );
+    if broker.config().log_cleaner_enable {
         every(
-            backoff,
-            Box::new(move |partitions| partitions.compact(map_bytes)),
+            |config| millis(config.log_cleaner_backoff_ms),
+            |partitions, config| {
+                let map_bytes = usize::try_from(config.log_cleaner_dedupe_buffer_size);
+                partitions.compact(map_bytes.unwrap_or(usize::MAX));
+            },
         );
+    }
+}
+
+/// What is done to all logs at times.
+type Work = fn(&Partitions, &BrokerConfig);
+
+fn millis(ms: i64) -> Duration {
+    Duration::from_millis(u64::try_from(ms).unwrap_or(0).max(1))
+}
+
+fn note_failure(written: Result<(), milena_log::StorageError>) {
+    if let Err(error) = written {
+        tracing::error!(%error, "checkpoints could not be written");
     }
 }
 

@@ -302,3 +302,58 @@ fn files_of_an_api_open_with_its_name_and_key() {
     assert!(keys.len() >= 30, "the APIs are where this looks for them");
     none_found(&findings);
 }
+
+/// The fields in a table of settings: `"a.name" a_field: type = ...`.
+fn setting_fields(table: &str) -> Vec<(&str, &str)> {
+    let rows = table.lines().filter_map(|line| {
+        let (name, rest) = line.trim().strip_prefix('"')?.split_once("\" ")?;
+        Some((name, rest.split_once(':')?.0))
+    });
+    let is_field = |field: &str| field.chars().all(|c| c == '_' || c.is_ascii_alphanumeric());
+    rows.filter(|(_, field)| is_field(field)).collect()
+}
+
+#[test]
+fn each_setting_that_is_said_to_have_an_effect_is_read() {
+    const CONFIG: &str = "broker/src/config/";
+    // What turns several settings into one, beside the tables.
+    const READERS: &[&str] = &["listeners.rs", "quorum.rs"];
+    let sources = sources();
+    let text = |path: &str| {
+        let found = sources.iter().find(|source| source.path == path);
+        &*found.expect("the tables are where this looks").text
+    };
+    let (of_broker, of_topic) = (
+        text("broker/src/config/broker.rs"),
+        text("broker/src/config/topic.rs"),
+    );
+    let readers: Vec<&Source> = sources
+        .iter()
+        .filter(|source| source.path.starts_with("broker/src/"))
+        .filter(|source| match source.path.strip_prefix(CONFIG) {
+            Some(file) => READERS.contains(&file),
+            None => true,
+        })
+        .collect();
+    let is_read = |field: &str| {
+        let end = |rest: &str| !rest.starts_with(|c: char| c == '_' || c.is_ascii_alphanumeric());
+        let read = format!(".{field}");
+        readers
+            .iter()
+            .any(|source| source.text.split(&read).skip(1).any(end))
+    };
+    let fields = [setting_fields(of_broker), setting_fields(of_topic)].concat();
+    assert!(fields.len() > 80, "the rows are read as they are written");
+    let mut findings = Vec::new();
+    for (name, field) in fields {
+        // A topic's setting may stand for the broker's.
+        let inherited = of_topic.contains(&format!("\"{name}\" * "));
+        if !inherited && !is_read(field) {
+            findings.push(format!(
+                "{name} changes nothing, as nobody reads {field}: honour it, or move it to {CONFIG}accepted.rs with \
+                 the reason"
+            ));
+        }
+    }
+    none_found(&findings);
+}

@@ -4,7 +4,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
-use milena_metadata::ResourceKind;
+use milena_metadata::{
+    ConfigChange, ConfigOperation, ConfigResource, IncrementalAlterConfigs, ResourceKind,
+};
 use milena_protocol::api::create_topics::{CreatableTopic, CreateTopicsRequest};
 use milena_protocol::api::list_offsets::{
     ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
@@ -135,6 +137,37 @@ async fn a_time_to_come_is_after_the_end_in_the_oldest_list_offsets() {
     assert_eq!(offsets_before(&broker, to_come, 1).await, [2]);
     assert_eq!(offsets_before(&broker, to_come, 9).await, [2, 0]);
     assert!(offsets_before(&broker, 1, 9).await.is_empty());
+}
+
+#[tokio::test]
+async fn logs_follow_the_settings_that_change_while_the_broker_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = broker(dir.path()).await;
+    create(&broker, 0, "t").await;
+    let partition = broker.partitions().partition("t", 0).unwrap();
+    assert!(partition.log().await.config().preallocate);
+    let cluster = ConfigResource {
+        kind: ResourceKind::Broker,
+        name: "".into(),
+    };
+    for (name, value) in [
+        ("producer.id.expiration.ms", "12345"),
+        ("log.preallocate", "false"),
+    ] {
+        let change = ConfigChange {
+            key: name.to_owned(),
+            operation: ConfigOperation::Set,
+            value: Some(value.to_owned()),
+        };
+        let change = IncrementalAlterConfigs {
+            resources: vec![(cluster.clone(), vec![change])],
+            validate_only: false,
+        };
+        broker.change(change).await.unwrap().remove(0).unwrap();
+    }
+    let log = partition.log().await;
+    assert_eq!(log.config().producer_id_expiration_ms, 12_345);
+    assert!(!log.config().preallocate);
 }
 
 #[test]

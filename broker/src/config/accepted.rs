@@ -257,6 +257,21 @@ accepted! {
         "transaction.partition.verification.enable" Boolean = Some("true"), Any, Low, ClusterWide;
     }
 
+    Ignored, "It sizes Kafka's cleaner; here logs are compacted one after the other by one thread, whose buffers have sizes of their own." => {
+        "log.cleaner.io.buffer.load.factor" Double = Some("0.9"), Any, Medium, ClusterWide;
+        "log.cleaner.io.buffer.size" Int = Some("524288"), AtLeast(0), Medium, ClusterWide;
+        "log.cleaner.threads" Int = Some("1"), AtLeast(0), Medium, ClusterWide;
+    }
+
+    Ignored, "Compaction is not slowed down; it yields to other work on the disk by doing one log at a time." => {
+        "log.cleaner.io.max.bytes.per.second" Double = Some("1.7976931348623157E308"), Any, Medium, ClusterWide;
+    }
+
+    Ignored, "Committed offsets are read 4 MiB at a time, and a commit is answered once it holds, or can't any more." => {
+        "offsets.commit.timeout.ms" Int = Some("5000"), AtLeast(1), High, ReadOnly;
+        "offsets.load.buffer.size" Int = Some("5242880"), AtLeast(1), High, ReadOnly;
+    }
+
     Ignored, "It sizes Kafka's purgatories; a waiting request here is woken by what it waits for." => {
         "delete.records.purgatory.purge.interval.requests" Int = Some("1"), Any, Medium, ReadOnly;
         "fetch.purgatory.purge.interval.requests" Int = Some("1000"), Any, Medium, ReadOnly;

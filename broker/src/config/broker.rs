@@ -78,7 +78,7 @@ settings! {
     /// How many connections the system keeps waiting to be accepted.
     "socket.listen.backlog.size" socket_listen_backlog_size: i32 = Some("50"), AtLeast(1), Medium, ReadOnly;
     /// How many bytes of requests may be in hand over all connections; beyond that sockets are not read.
-    /// -1 is no bound, and otherwise it is no less than `socket.request.max.bytes`.
+    /// -1 is 256 MiB (in Kafka: no bound). It is never less than `socket.request.max.bytes`.
     "queued.max.request.bytes" queued_max_request_bytes: i64 = Some("-1"), AtLeast(-1), Medium, ReadOnly;
     /// How many connections may be open in all; what is beyond is closed.
     "max.connections" max_connections: i32 = MAX_INT, AtLeast(0), Medium, ClusterWide;
@@ -144,8 +144,9 @@ settings! {
     "log.index.size.max.bytes" log_index_size_max_bytes: i32 = Some("10485760"), AtLeast(4), Medium, ClusterWide;
     /// After how many bytes of records the index gets another entry.
     "log.index.interval.bytes" log_index_interval_bytes: i32 = Some("4096"), AtLeast(0), Medium, ClusterWide;
-    /// Whether a new segment's space is claimed from the file system at once.
-    "log.preallocate" log_preallocate: bool = Some("false"), Any, Medium, ClusterWide;
+    /// Whether space is claimed from the file system before the records come, more at a time the faster a log
+    /// grows: that steadies the writes, and costs nothing where logs are small. (Kafka's default is false.)
+    "log.preallocate" log_preallocate: bool = Some("true"), Any, Medium, ClusterWide;
     /// How many milliseconds a deleted segment's files stay on disk.
     "log.segment.delete.delay.ms" log_segment_delete_delay_ms: i64 = Some("60000"), AtLeast(0), High, ClusterWide;
     /// How many threads a data directory gets to recover its logs at start.
@@ -171,20 +172,9 @@ settings! {
         Some("300000"), AtLeast(1), Medium, ReadOnly;
     /// Whether logs are compacted at all. Off, topics with cleanup.policy=compact grow for ever.
     "log.cleaner.enable" log_cleaner_enable: bool = Some("true"), Any, Medium, ReadOnly;
-    /// How many threads compact logs.
-    "log.cleaner.threads" log_cleaner_threads: i32 = Some("1"), AtLeast(0), Medium, ClusterWide;
-    /// How many bytes a second compaction reads and writes at most.
-    "log.cleaner.io.max.bytes.per.second" log_cleaner_io_max_bytes_per_second: f64 =
-        Some("1.7976931348623157E308"), Form("at least 0", |text| text.parse::<f64>().is_ok_and(|rate| rate >= 0.0)),
-        Medium, ClusterWide;
-    /// The memory in bytes for compaction's table of keys, over all its threads.
+    /// The memory in bytes for compaction's table of keys.
     "log.cleaner.dedupe.buffer.size" log_cleaner_dedupe_buffer_size: i64 =
         Some("134217728"), AtLeast(1), Medium, ClusterWide;
-    /// How full that table may get.
-    "log.cleaner.io.buffer.load.factor" log_cleaner_io_buffer_load_factor: f64 =
-        Some("0.9"), Fraction(0.01, 1.0), Medium, ClusterWide;
-    /// The memory in bytes for compaction's reading and writing, over all its threads.
-    "log.cleaner.io.buffer.size" log_cleaner_io_buffer_size: i32 = Some("524288"), AtLeast(0), Medium, ClusterWide;
     /// How many milliseconds compaction rests when no log needs it.
     "log.cleaner.backoff.ms" log_cleaner_backoff_ms: i64 = Some("15000"), AtLeast(0), Medium, ClusterWide;
     /// A log is compacted when this part of it is not compacted yet.
@@ -251,10 +241,6 @@ settings! {
     "offsets.topic.replication.factor" offsets_topic_replication_factor: i16 = Some("3"), AtLeast(1), High, ReadOnly;
     /// The bytes of a segment of the topic of committed offsets.
     "offsets.topic.segment.bytes" offsets_topic_segment_bytes: i32 = Some("104857600"), AtLeast(1), High, ReadOnly;
-    /// How many bytes are read at once when committed offsets are loaded.
-    "offsets.load.buffer.size" offsets_load_buffer_size: i32 = Some("5242880"), AtLeast(1), High, ReadOnly;
-    /// How many milliseconds a commit may wait to be replicated.
-    "offsets.commit.timeout.ms" offsets_commit_timeout_ms: i32 = Some("5000"), AtLeast(1), High, ReadOnly;
     /// How many minutes offsets stay after their group was last seen with members.
     "offsets.retention.minutes" offsets_retention_minutes: i32 = Some("10080"), AtLeast(1), High, ReadOnly;
     /// How often, in milliseconds, offsets past that time are looked for.

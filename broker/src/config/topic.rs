@@ -77,8 +77,8 @@ settings! {
     /// refused.
     "min.insync.replicas" min_insync_replicas: i32 =
         Some("1"), AtLeast(1), Medium, ClusterWide, from ["min.insync.replicas" * 1];
-    /// Whether a new segment's space is claimed from the file system at once.
-    "preallocate" preallocate: bool = Some("false"), Any, Medium, ClusterWide, from ["log.preallocate" * 1];
+    /// Whether space is claimed from the file system before the records come. (Kafka's default is false.)
+    "preallocate" preallocate: bool = Some("true"), Any, Medium, ClusterWide, from ["log.preallocate" * 1];
     /// How many bytes a partition keeps; -1 is no bound.
     "retention.bytes" retention_bytes: i64 =
         Some("-1"), Any, Medium, ClusterWide, from ["log.retention.bytes" * 1];

@@ -28,8 +28,7 @@ impl TopicConfig {
             file_delete_delay_ms: span(self.file_delete_delay_ms),
             flush_messages: interval(self.flush_messages),
             flush_ms: interval(self.flush_ms),
-            // Reserving blocks costs nothing where files are small, and steadies the writes where they grow.
-            preallocate: true,
+            preallocate: self.preallocate,
             producer_id_expiration_ms: span(i64::from(broker.producer_id_expiration_ms)),
         }
     }

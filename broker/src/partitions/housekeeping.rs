@@ -203,13 +203,23 @@ impl Partitions {
 
     /// Writes all checkpoints.
     pub fn checkpoint(&self) -> Result<(), StorageError> {
+        self.checkpoint_recovery_points()?;
+        self.checkpoint_high_watermarks()?;
+        self.checkpoint_log_starts()
+    }
+
+    /// Writes from where each log is checked after a crash.
+    pub fn checkpoint_recovery_points(&self) -> Result<(), StorageError> {
         self.write(Checkpoint::RecoveryPoint, |partition| {
             Some(partition.reader().recovery_point())
-        })?;
+        })
+    }
+
+    /// Writes up to where each log is committed.
+    pub fn checkpoint_high_watermarks(&self) -> Result<(), StorageError> {
         self.write(Checkpoint::HighWatermark, |partition| {
             Some(partition.high_watermark())
-        })?;
-        self.checkpoint_log_starts()
+        })
     }
 
     /// Writes where logs start, for those that do not start with a segment.
@@ -288,21 +298,20 @@ impl Partitions {
     }
 }
 
-/// Runs `work` every `period` on a thread that may block, until the broker stops.
+/// Runs `work` every `period`, asked anew each time, on a thread that may block, until the broker stops.
 pub async fn every(
-    period: Duration,
-    partitions: Arc<Partitions>,
+    period: impl Fn() -> Duration,
+    work: impl Fn() + Send + Sync + 'static,
     stopping: tokio_util::sync::CancellationToken,
-    work: impl Fn(&Partitions) + Send + Sync + 'static,
 ) {
     let work = Arc::new(work);
     loop {
         tokio::select! {
-            () = tokio::time::sleep(period) => {}
+            () = tokio::time::sleep(period()) => {}
             () = stopping.cancelled() => return,
         }
-        let (partitions, work) = (partitions.clone(), work.clone());
-        if let Err(error) = tokio::task::spawn_blocking(move || work(&partitions)).await {
+        let work = work.clone();
+        if let Err(error) = tokio::task::spawn_blocking(move || work()).await {
             tracing::error!(%error, "background work on the logs failed");
         }
     }
