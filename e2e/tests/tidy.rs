@@ -317,7 +317,7 @@ fn setting_fields(table: &str) -> Vec<(&str, &str)> {
 fn each_setting_that_is_said_to_have_an_effect_is_read() {
     const CONFIG: &str = "broker/src/config/";
     // What turns several settings into one, beside the tables.
-    const READERS: &[&str] = &["listeners.rs", "quorum.rs"];
+    const READERS: &[&str] = &["listeners.rs", "load.rs", "quorum.rs"];
     let sources = sources();
     let text = |path: &str| {
         let found = sources.iter().find(|source| source.path == path);
