@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 
-use milena_log::{DataDirectory, Log, LogError, Offsets, StorageError, Trash};
+use milena_log::{Checkpoint, DataDirectory, Log, LogError, Offsets, StorageError, Trash};
 use milena_metadata::{BrokerId, Image, ResourceKind, Topic, TopicId, TopicName};
 use milena_protocol::{ErrorCode, Uuid};
 use parking_lot::{Mutex, RwLock};
@@ -19,6 +19,9 @@ use crate::metrics::{Metrics, TopicTraffic};
 use crate::partition::Partition;
 use crate::partition::room::AppendRoom;
 use open::{Known, LogToOpen};
+
+/// Names of deleted topics that are remembered before the checkpoints are written for their sake: a few hundred KiB.
+const GONE_MAX: usize = 10_000;
 
 /// A topic with partitions here.
 #[derive(Debug)]
@@ -49,6 +52,12 @@ impl HostedTopic {
             Some(None) => Err(ErrorCode::KafkaStorageError),
             None => Err(ErrorCode::UnknownTopicOrPartition),
         }
+    }
+
+    /// The numbers of those, and of its partitions that other brokers have.
+    pub fn offline(&self) -> impl Iterator<Item = i32> {
+        let missing = self.partitions.iter().zip(0..);
+        missing.filter_map(|(partition, index)| partition.is_none().then_some(index))
     }
 
     /// All partitions that are hosted here.
@@ -84,6 +93,8 @@ pub struct Partitions {
     topics: RwLock<Topics>,
     trash: Mutex<Trash>,
     cleaned_to: Mutex<Offsets>,
+    /// Deleted topics that the checkpoint files may still speak of.
+    gone: Mutex<BTreeSet<TopicName>>,
     /// The metadata as it was taken over last.
     applied: Mutex<Arc<Image>>,
     /// `producer.id.expiration.ms` as the logs have it: the one of the broker's own settings that is in theirs.
@@ -96,7 +107,7 @@ impl Partitions {
     pub fn new(node_id: BrokerId, dirs: Vec<DataDir>, clock: Clock, metrics: Arc<Metrics>) -> Self {
         let cleaned_to = dirs
             .iter()
-            .flat_map(|dir| dir.known.cleaned_to().clone())
+            .flat_map(|dir| dir.known.offsets(Checkpoint::Cleaner).clone())
             .collect();
         let (topics, trash) = Default::default();
         Self {
@@ -107,6 +118,7 @@ impl Partitions {
             topics,
             trash,
             cleaned_to: Mutex::new(cleaned_to),
+            gone: Mutex::default(),
             applied: Mutex::default(),
             producer_expiration_ms: AtomicI32::new(0),
         }
@@ -237,6 +249,21 @@ impl Partitions {
         for ((topic, (hosted, count)), opened) in topics {
             self.publish(topic, hosted, count, opened);
         }
+        self.checkpoint_if_anew(wanted);
+    }
+
+    /// Has the checkpoint files forget a deleted topic before a crash could have them speak of its namesake.
+    fn checkpoint_if_anew(&self, opened: &[Arc<Topic>]) {
+        let is_due = {
+            let gone = self.gone.lock();
+            opened.iter().any(|topic| gone.contains(&topic.name)) || gone.len() > GONE_MAX
+        };
+        if is_due {
+            match self.checkpoint() {
+                Ok(()) => self.gone.lock().clear(),
+                Err(error) => tracing::error!(%error, "checkpoints could not be written"),
+            }
+        }
     }
 
     /// The topic as it is hosted so far.
@@ -301,6 +328,10 @@ impl Partitions {
             self.forget(topic);
             self.metrics.topic_deleted(topic.name.as_str());
             topic.partitions().for_each(|partition| partition.retire());
+            // Only now: a compaction that is under way notes nothing for what is retired.
+            let is_kept = |key: &(String, i32)| key.0 != topic.name.as_str();
+            self.cleaned_to.lock().retain(|key, _| is_kept(key));
+            self.gone.lock().insert(topic.name.clone());
         }
         let names = gone.iter().map(|topic| topic.name.clone()).collect();
         if !gone.is_empty() {
@@ -421,3 +452,6 @@ pub fn topic_config(image: &Image, config: &BrokerConfig, topic: &str) -> Arc<To
 fn report_offline(topic: &TopicName, index: i32, error: &LogError) {
     tracing::error!(%topic, partition = index, %error, "the partition is offline");
 }
+
+#[cfg(test)]
+mod tests;

@@ -108,7 +108,8 @@ fn decide(
 
 impl Log {
     /// What compaction should do now; `None` where it is off or not worth it. `first_dirty_offset` comes from the
-    /// cleaner's checkpoint, 0 for none; nothing at `high_watermark` or above is touched, nor the active segment.
+    /// cleaner's checkpoint, 0 for none; one beyond the log's end is of a log that was cut since, and says nothing.
+    /// Nothing at `high_watermark` or above is touched, nor the active segment.
     pub fn cleaning_plan(
         &self,
         first_dirty_offset: i64,
@@ -128,6 +129,12 @@ impl Log {
                 youngest_ms: pair[0].youngest()?.timestamp,
             });
         }
+        let is_of_this_log = first_dirty_offset <= self.log_end_offset();
+        let first_dirty_offset = if is_of_this_log {
+            first_dirty_offset
+        } else {
+            0
+        };
         let first_dirty_offset = first_dirty_offset.max(self.log_start_offset());
         let Some(end_offset) = decide(
             &candidates,

@@ -186,13 +186,13 @@ impl Partitions {
                 .install(cleaned, now_ms, &mut self.trash.lock())?;
         if let Some(offset) = installed {
             self.metrics.compacted(before, after);
-            self.cleaned_to.lock().insert(key, offset);
-            self.write(Checkpoint::Cleaner, |partition| {
-                self.cleaned_to
-                    .lock()
-                    .get(&(partition.topic().to_string(), partition.index()))
-                    .copied()
-            })?;
+            let mut cleaned_to = self.cleaned_to.lock();
+            if partition.is_retired() {
+                return Ok(());
+            }
+            cleaned_to.insert(key, offset);
+            drop(cleaned_to);
+            self.checkpoint_cleaned()?;
             tracing::info!(
                 topic = %partition.topic(), partition = partition.index(), up_to = offset,
                 bytes_before = before, bytes_after = after, "the log was compacted"
@@ -201,8 +201,18 @@ impl Partitions {
         Ok(())
     }
 
+    /// Writes up to where each log is compacted.
+    fn checkpoint_cleaned(&self) -> Result<(), StorageError> {
+        let cleaned_to = self.cleaned_to.lock().clone();
+        self.write(Checkpoint::Cleaner, |partition| {
+            let key = (partition.topic().to_string(), partition.index());
+            cleaned_to.get(&key).copied()
+        })
+    }
+
     /// Writes all checkpoints.
     pub fn checkpoint(&self) -> Result<(), StorageError> {
+        self.checkpoint_cleaned()?;
         self.checkpoint_recovery_points()?;
         self.checkpoint_high_watermarks()?;
         self.checkpoint_log_starts()
@@ -247,6 +257,18 @@ impl Partitions {
             let offsets = by_dir.get_mut(&self.dir_of(&partition));
             if let (Some(offsets), Some(offset)) = (offsets, offset(&partition)) {
                 offsets.insert((partition.topic().to_string(), partition.index()), offset);
+            }
+        }
+        // Of a log that could not be opened, what was known stays: without its recovery point the next start would
+        // cut it at the damage, and without its start it would give deleted records back.
+        for topic in self.topics() {
+            for index in topic.offline() {
+                let key = (topic.name().to_string(), index);
+                for (dir, offsets) in &mut by_dir {
+                    if let Some(offset) = self.dirs[*dir].known.offsets(checkpoint).get(&key) {
+                        offsets.insert(key.clone(), *offset);
+                    }
+                }
             }
         }
         by_dir.iter().try_for_each(|(dir, offsets)| {

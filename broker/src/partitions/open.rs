@@ -38,9 +38,14 @@ impl Known {
         })
     }
 
-    /// Up to where each log is compacted.
-    pub fn cleaned_to(&self) -> &Offsets {
-        &self.cleaned_to
+    /// What a checkpoint said.
+    pub fn offsets(&self, checkpoint: Checkpoint) -> &Offsets {
+        match checkpoint {
+            Checkpoint::RecoveryPoint => &self.recovery_points,
+            Checkpoint::HighWatermark => &self.high_watermarks,
+            Checkpoint::LogStart => &self.log_starts,
+            Checkpoint::Cleaner => &self.cleaned_to,
+        }
     }
 }
 
@@ -177,6 +182,12 @@ impl Work<'_> {
                 }
                 opened => return opened.map(|log| (holder, log)),
             }
+        }
+        // What was cleaned of a log of this name is not there any more.
+        let key = (topic.to_owned(), index);
+        if self.partitions.cleaned_to.lock().remove(&key).is_some() {
+            let mut gone = self.partitions.gone.lock();
+            gone.insert(wanted.topic.name.clone());
         }
         let dir = self.emptiest();
         self.open_in(dir, wanted, false).map(|log| (dir, log))

@@ -272,3 +272,13 @@ fn dirt_age_and_lag_decide() {
     };
     assert_eq!(decide(0, 30, &lagging), Some(20));
 }
+
+#[test]
+fn a_checkpoint_beyond_the_logs_end_counts_as_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut log = open_log(folder.path());
+    fill(&mut log, 5);
+    let beyond = log.log_end_offset() + 1;
+    let plan = log.cleaning_plan(beyond, i64::MAX, 0).unwrap().unwrap();
+    assert_eq!(plan.first_dirty_offset, 0);
+}

@@ -1,0 +1,106 @@
+//! What outlives a topic's name and a broker's life, through a broker without listeners.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use milena_log::Checkpoint;
+use milena_metadata::{DeleteTopics, TopicReference};
+use milena_protocol::ErrorCode;
+use milena_protocol::records::{BatchBuilder, BatchOptions};
+use tokio::runtime::Runtime;
+
+use crate::broker::Broker;
+use crate::broker::tests::create_with;
+use crate::config::Sources;
+use crate::partition::intake::{self, Intake};
+use crate::server::assemble_alone;
+
+const MAP_BYTES: usize = 1 << 20;
+
+async fn broker(dir: &Path, policy: &str) -> Arc<Broker> {
+    let dir = dir.display().to_string();
+    let set = [("log.dirs", dir.as_str()), ("log.cleanup.policy", policy)];
+    assemble_alone(Sources::of(&set).load().unwrap().0).await
+}
+
+/// Appends so many batches of one record, all of the same key.
+async fn append(broker: &Broker, batches: usize) {
+    let partition = broker.partitions().partition("t", 0).unwrap();
+    for _ in 0..batches {
+        let mut builder = BatchBuilder::new(BatchOptions::default());
+        builder
+            .push(broker.now_ms(), Some(b"key"), Some(b"value"), &[])
+            .unwrap();
+        let rules = Intake {
+            version: 9,
+            config: &partition.config(),
+            now_ms: broker.now_ms(),
+        };
+        let batches = intake::check(builder.finish().unwrap(), &rules).unwrap();
+        let appended = partition.append(batches, -1, rules.now_ms).await;
+        appended.map_err(|refused| refused.code()).unwrap();
+    }
+}
+
+/// The bytes of all but the active segment after a compaction.
+async fn compacted_bytes(broker: &Broker) -> u64 {
+    let partition = broker.partitions().partition("t", 0).unwrap();
+    partition.log().await.roll(broker.now_ms()).unwrap();
+    let partitions = broker.partitions().clone();
+    let compacting = tokio::task::spawn_blocking(move || partitions.compact(MAP_BYTES));
+    compacting.await.unwrap();
+    let segments = partition.reader().segments();
+    segments.iter().map(|segment| segment.size).sum()
+}
+
+#[tokio::test]
+async fn a_compacted_topic_that_was_made_anew_is_compacted_from_its_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = broker(dir.path(), "compact").await;
+    create_with(&broker, "t", 1).await;
+    append(&broker, 9).await;
+    let one_record = compacted_bytes(&broker).await;
+    let key = ("t".to_owned(), 0);
+    let cleaned_to = || Checkpoint::Cleaner.read(dir.path()).unwrap();
+    assert_eq!(cleaned_to().get(&key), Some(&9));
+    let topics = vec![TopicReference::Name("t".to_owned())];
+    broker.change(DeleteTopics { topics }).await.unwrap();
+    create_with(&broker, "t", 1).await;
+    assert_eq!(cleaned_to().get(&key), None);
+    append(&broker, 9).await;
+    assert_eq!(compacted_bytes(&broker).await, one_record);
+}
+
+#[test]
+fn a_log_that_can_not_be_opened_keeps_its_checkpoints() {
+    let dir = tempfile::tempdir().unwrap();
+    let key = ("t".to_owned(), 0);
+    let known = || {
+        let read = |checkpoint: Checkpoint| checkpoint.read(dir.path()).unwrap().remove(&key);
+        [Checkpoint::RecoveryPoint, Checkpoint::LogStart].map(read)
+    };
+    let first_life = Runtime::new().unwrap();
+    first_life.block_on(async {
+        let broker = broker(dir.path(), "delete").await;
+        create_with(&broker, "t", 1).await;
+        append(&broker, 9).await;
+        let partition = broker.partitions().partition("t", 0).unwrap();
+        let deleted = broker.partitions().delete_records_before(&partition, 2);
+        assert_eq!(deleted.await.unwrap(), 2);
+        partition.flush().unwrap();
+        broker.partitions().checkpoint().unwrap();
+    });
+    drop(first_life);
+    assert_eq!(known(), [Some(9), Some(2)]);
+    let segment = dir.path().join("t-0/00000000000000000000.log");
+    let mut bytes = std::fs::read(&segment).unwrap();
+    bytes[16] = 9;
+    std::fs::write(&segment, bytes).unwrap();
+    Runtime::new().unwrap().block_on(async {
+        let broker = broker(dir.path(), "delete").await;
+        let offline = broker.partitions().partition("t", 0).unwrap_err();
+        assert_eq!(offline, ErrorCode::KafkaStorageError);
+        broker.partitions().checkpoint().unwrap();
+    });
+    assert_eq!(known(), [Some(9), Some(2)]);
+}
