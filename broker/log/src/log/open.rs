@@ -9,7 +9,7 @@ use std::sync::Arc;
 use milena_protocol::Uuid;
 use parking_lot::RwLock;
 
-use super::{Head, Log, snapshots};
+use super::{Head, Log, offset_in_name, snapshots};
 use crate::config::LogConfig;
 use crate::directory::partition_metadata;
 use crate::epochs::Epochs;
@@ -63,7 +63,10 @@ impl Log {
             let has_id = names.iter().any(|name| name == partition_metadata::FILE);
             partition_metadata::check_or_write(path, opening.topic_id, has_id)?;
         }
-        let has_snapshots = names.iter().any(|name| name.ends_with(".snapshot"));
+        let snapshots: Vec<i64> = names
+            .iter()
+            .filter_map(|name| offset_in_name(name, "snapshot"))
+            .collect();
         let found = folder::tidy(path, names)?;
         let folder: Folder = Arc::new(RwLock::new(path.to_path_buf()));
         let mut segments: Vec<Arc<Segment>> = found
@@ -91,15 +94,32 @@ impl Log {
         let mut log = Self::assemble(path, folder, segments, end, config, opening, trusted)?;
         log.is_made = is_made;
         log.restore(end, opening.now_ms, trusted)?;
-        if is_new && has_snapshots {
+        if is_new && !snapshots.is_empty() {
             // Of records that a power loss took.
             log.remove_snapshots()?;
+        } else if trusted {
+            log.thin_out_snapshots(snapshots)?;
         }
         if log.shared.end() < opening.log_start_offset {
             // The checkpoint reached the disk and the records did not.
             log.truncate_fully_and_start_at(opening.log_start_offset, opening.now_ms)?;
         }
         Ok((log, recovery))
+    }
+
+    /// Keeps the snapshots of where segments start, from which a crash or a cut restores, and the newest: each clean
+    /// stop leaves another.
+    fn thin_out_snapshots(&self, mut snapshots: Vec<i64>) -> Result<(), StorageError> {
+        let end = self.shared.end();
+        let newest = snapshots.iter().copied().filter(|&at| at <= end).max();
+        let bases = self.shared.segments();
+        let is_base = |at| bases.binary_search_by_key(&at, |segment| segment.base_offset());
+        snapshots.retain(|&at| Some(at) != newest && is_base(at).is_err());
+        for offset in snapshots {
+            let path = self.shared.path().join(file_name(offset, "snapshot"));
+            files::remove_if_there(&path).map_err(StorageError::of("remove", &path))?;
+        }
+        Ok(())
     }
 
     fn assemble(

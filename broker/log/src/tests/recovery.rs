@@ -253,3 +253,28 @@ fn a_flush_that_a_cut_overtakes_does_not_raise_the_recovery_point_above_it() {
     log.flusher().flush().unwrap();
     assert_eq!(log.recovery_point(), 24);
 }
+
+#[test]
+fn clean_stops_leave_no_more_snapshots_than_segments_and_the_newest() {
+    let folder = tempfile::tempdir().unwrap();
+    filled(folder.path(), 10).close().unwrap();
+    for _ in 0..9 {
+        let (mut log, _) = open(folder.path(), CLEAN);
+        log.append(&[batch(2, 5, &[7; 90])], STAMP).unwrap();
+        log.close().unwrap();
+    }
+    let (log, _) = open(folder.path(), CLEAN);
+    let segments = log.reader().segments();
+    // The first segment starts without producers.
+    let mut kept: Vec<i64> = segments[1..].iter().map(|s| s.base_offset).collect();
+    kept.push(log.log_end_offset());
+    let names = fs::read_dir(folder.path()).unwrap();
+    let mut found: Vec<i64> = names
+        .filter_map(|entry| {
+            let name = entry.unwrap().file_name();
+            name.to_str()?.strip_suffix(".snapshot")?.parse().ok()
+        })
+        .collect();
+    found.sort_unstable();
+    assert_eq!(found, kept);
+}
