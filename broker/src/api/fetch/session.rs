@@ -14,6 +14,7 @@ use std::time::Duration;
 use milena_protocol::api::fetch::{FetchPartition, FetchRequest};
 use milena_protocol::{ErrorCode, Str, Uuid};
 use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use crate::partition::Partition;
@@ -106,12 +107,15 @@ pub struct Session {
     wakeup: Arc<Wakeup>,
     next_epoch: i32,
     last_used: Instant,
+    /// Its place among all sessions, held while it is kept and while it is in use.
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 impl Session {
-    fn new(id: i32, reads: Reads) -> Self {
+    fn new(id: i32, place: Option<OwnedSemaphorePermit>, reads: Reads) -> Self {
         Self {
             id,
+            _place: place,
             reads,
             incremental: false,
             slots: Vec::new(),
@@ -285,28 +289,31 @@ fn key(by_id: bool, name: &Str, id: Uuid) -> TopicKey {
     }
 }
 
-/// All sessions, bounded in number.
+/// All sessions, bounded in number: those kept and those in use together.
 #[derive(Debug)]
 pub struct FetchSessions {
     slots: usize,
+    places: Arc<Semaphore>,
     sessions: Mutex<HashMap<i32, Session>>,
 }
 
 impl FetchSessions {
     /// At most `slots` sessions (`max.incremental.fetch.session.cache.slots`).
     pub fn new(slots: usize) -> Self {
+        let slots = slots.min(Semaphore::MAX_PERMITS);
         Self {
             slots,
+            places: Arc::new(Semaphore::new(slots)),
             sessions: Mutex::default(),
         }
     }
 
-    /// How many sessions are kept.
+    /// How many sessions there are, in use or kept for their next fetch.
     pub fn len(&self) -> usize {
-        self.sessions.lock().len()
+        self.slots.saturating_sub(self.places.available_permits())
     }
 
-    /// Whether no session is kept.
+    /// Whether there is no session.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -329,12 +336,11 @@ impl FetchSessions {
         if id != 0 {
             self.sessions.lock().remove(&id);
         }
-        let id = if epoch == 0 && version >= 7 {
-            self.free_slot()
-        } else {
-            0
+        let place = (epoch == 0 && version >= 7).then(|| self.free_place());
+        let mut session = match place.flatten() {
+            Some((id, place)) => Session::new(id, Some(place), reads),
+            None => Session::new(0, None, reads),
         };
-        let mut session = Session::new(id, reads);
         session.update(request);
         Ok(session)
     }
@@ -369,24 +375,53 @@ impl FetchSessions {
         }
     }
 
-    /// A new id, or 0 where all slots are taken by sessions in use.
-    fn free_slot(&self) -> i32 {
+    /// A new id with its place; `None` where all are taken by sessions in use or used of late.
+    fn free_place(&self) -> Option<(i32, OwnedSemaphorePermit)> {
         let mut sessions = self.sessions.lock();
-        if sessions.len() >= self.slots {
-            let oldest = sessions.values().min_by_key(|session| session.last_used);
-            match oldest
-                .filter(|session| session.last_used.elapsed() > EVICTABLE_AFTER)
-                .map(|s| s.id)
-            {
-                Some(id) => sessions.remove(&id),
-                None => return 0,
-            };
-        }
+        let place = match self.places.clone().try_acquire_owned() {
+            Ok(place) => place,
+            Err(_) => {
+                let oldest = sessions.values().min_by_key(|session| session.last_used)?;
+                let evictable = oldest.last_used.elapsed() > EVICTABLE_AFTER;
+                let id = evictable.then_some(oldest.id)?;
+                // Its place is free when it is gone.
+                drop(sessions.remove(&id));
+                self.places.clone().try_acquire_owned().ok()?
+            }
+        };
         loop {
             let id = rand::random_range(1..i32::MAX);
             if !sessions.contains_key(&id) {
-                return id;
+                return Some((id, place));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(sessions: &FetchSessions) -> Session {
+        let request = FetchRequest::default();
+        sessions.take(&request, 12, Reads::Committed).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn sessions_in_use_count_against_the_bound_until_they_end() {
+        let sessions = FetchSessions::new(1);
+        let first = open(&sessions);
+        assert!(first.id != 0);
+        assert_eq!(sessions.len(), 1);
+        assert_eq!(open(&sessions).id, 0, "the only place is taken");
+        // A client that leaves while its fetch waits leaves no session behind.
+        drop(first);
+        assert_eq!(sessions.len(), 0);
+        let second = open(&sessions);
+        assert!(second.id != 0);
+        sessions.put_back(second);
+        assert_eq!(open(&sessions).id, 0, "it was used just now");
+        tokio::time::advance(EVICTABLE_AFTER * 2).await;
+        assert!(open(&sessions).id != 0, "an idle one gives way");
     }
 }
