@@ -113,6 +113,13 @@ pub struct Unanswered {
     _request: reader::Request,
 }
 
+impl Unanswered {
+    /// Whether it may be given up at any point, because it changes nothing.
+    pub fn is_only_reading(&self) -> bool {
+        self.key == FetchRequest::KEY
+    }
+}
+
 /// A request on its way.
 pub enum Started {
     /// Appended; its answer may wait for replicas while later requests are read.

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use milena_protocol::DecodeError;
 use thiserror::Error;
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
@@ -57,6 +58,9 @@ pub enum ConnectionError {
     /// A Produce with acks=0 failed; closing is the only answer such a client gets.
     #[error("a produce request with acks=0 failed: {0}")]
     UnansweredProduce(milena_protocol::ErrorCode),
+    /// The client closed the connection while its request waited.
+    #[error("the client left while its request waited")]
+    Left,
     /// Sending failed.
     #[error(transparent)]
     Send(#[from] io::Error),
@@ -70,7 +74,7 @@ impl ConnectionError {
     pub fn is_disconnect(&self) -> bool {
         matches!(
             self,
-            Self::Read(ReadError::Io(_) | ReadError::ClosedInside) | Self::Send(_)
+            Self::Read(ReadError::Io(_) | ReadError::ClosedInside) | Self::Send(_) | Self::Left
         )
     }
 }
@@ -177,7 +181,12 @@ impl Connection {
             Started::Other(request) => {
                 self.answer_pending().await?;
                 self.flush().await?;
-                let response = api::answer(&self.broker, request).await?;
+                let can_end = request.is_only_reading();
+                let response = tokio::select! {
+                    biased;
+                    response = api::answer(&self.broker, request) => response?,
+                    () = closed(&self.stream), if can_end => return Err(ConnectionError::Left),
+                };
                 self.outbox.push(response);
                 Ok(())
             }
@@ -221,6 +230,19 @@ impl Connection {
         let sent = tokio::time::timeout(self.idle_max, self.outbox.flush(&self.stream)).await;
         sent.map_err(|_| ConnectionError::Idle(self.idle_max))??;
         Ok(())
+    }
+}
+
+/// Waits until the peer has closed its side, or the connection broke, whatever is still unread.
+async fn closed(stream: &TcpStream) {
+    // For these two the socket is not ready because of mere bytes, but it is at the end of input.
+    let interest = Interest::PRIORITY | Interest::ERROR;
+    while let Ok(ready) = stream.ready(interest).await {
+        if ready.is_read_closed() || ready.is_error() {
+            return;
+        }
+        // Urgent bytes, which Kafka's protocol has no use for: nothing more is learnt here.
+        std::future::pending::<()>().await;
     }
 }
 
