@@ -10,6 +10,7 @@ use milena_metadata::{
 };
 use milena_protocol::ErrorCode;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use crate::api::fetch::session::FetchSessions;
 use crate::clock::Clock;
@@ -46,6 +47,7 @@ pub struct Broker {
     partitions: Arc<Partitions>,
     groups: Groups,
     fetch_sessions: FetchSessions,
+    waits_ended: CancellationToken,
     producer_ids: ProducerIds,
     connections: Arc<Connections>,
     in_flight: Arc<Semaphore>,
@@ -88,6 +90,7 @@ impl Broker {
             quorum: parts.quorum,
             partitions: parts.partitions,
             fetch_sessions: FetchSessions::new(slots),
+            waits_ended: CancellationToken::new(),
             connections: Arc::default(),
             in_flight: Arc::new(Semaphore::new(in_flight_max as usize)),
             in_flight_max,
@@ -134,6 +137,11 @@ impl Broker {
     /// The consumer groups coordinated here.
     pub fn groups(&self) -> &Groups {
         &self.groups
+    }
+
+    /// Cancelled when the broker stops: a request that waits for more answers with what there is.
+    pub fn waits_ended(&self) -> &CancellationToken {
+        &self.waits_ended
     }
 
     /// The incremental fetch sessions.

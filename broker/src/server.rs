@@ -14,6 +14,7 @@ use milena_metadata::Endpoint;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::time::error::Elapsed;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -36,6 +37,9 @@ const WORKERS_MIN: usize = 4;
 const BLOCKING_THREADS_MAX: usize = 32;
 /// How often flush.messages, flush.ms and sealed segments are looked at.
 const FLUSH_PERIOD: Duration = Duration::from_millis(100);
+/// A stop gives this part of its time to requests in hand, and the rest to the disk: a client that does not take
+/// its answer must not cost the mark of a clean stop.
+const REQUESTS_PART: u32 = 2;
 /// How often open files are counted; in that time appends open no more than some thousands.
 const DESCRIPTORS_PERIOD: Duration = Duration::from_millis(100);
 
@@ -149,7 +153,15 @@ async fn serve(config: Arc<BrokerConfig>, control: Handle) -> Result<(), StartEr
     signals.stop_asked().await;
     tracing::info!("stopping: finishing what is in hand; a second signal exits at once");
     tokio::select! {
-        () = stop(&config, broker, stopping, tasks) => Ok(()),
+        stopped = stop_in_time(&config, broker, stopping, tasks) => {
+            if stopped.is_err() {
+                tracing::error!(
+                    "shutdown.timeout.ms is over and the data is not closed; the next start checks the logs' ends"
+                );
+                std::process::exit(1)
+            }
+            Ok(())
+        }
         () = signals.stop_asked() => {
             tracing::warn!("stopped at once by a second signal; the next start checks the logs' ends");
             std::process::exit(1)
@@ -288,22 +300,34 @@ fn note_failure(written: Result<(), milena_log::StorageError>) {
     }
 }
 
-/// Answers what is in hand, within the bound, and marks the data clean.
-async fn stop(
+async fn stop_in_time(
     config: &BrokerConfig,
+    broker: Arc<Broker>,
+    stopping: CancellationToken,
+    tasks: TaskTracker,
+) -> Result<(), Elapsed> {
+    let bound = millis(config.shutdown_timeout_ms);
+    let stopped = stop(bound / REQUESTS_PART, broker, stopping, tasks);
+    tokio::time::timeout(bound, stopped).await
+}
+
+/// Answers what is in hand, within `requests_max`, and marks the data clean.
+async fn stop(
+    requests_max: Duration,
     broker: Arc<Broker>,
     stopping: CancellationToken,
     tasks: TaskTracker,
 ) {
     stopping.cancel();
+    broker.waits_ended().cancel();
     // Members that wait for a rebalance are answered, so that their connections can end.
     broker.resign_groups();
     tasks.close();
-    let bound = Duration::from_millis(u64::try_from(config.shutdown_timeout_ms).unwrap_or(0));
-    if tokio::time::timeout(bound, tasks.wait()).await.is_err() {
+    let ended = tokio::time::timeout(requests_max, tasks.wait());
+    if ended.await.is_err() {
         tracing::warn!(
-            ?bound,
-            "requests were still in hand at the end of shutdown.timeout.ms, and are dropped"
+            after = ?requests_max,
+            "requests were still in hand at half of shutdown.timeout.ms, and are dropped"
         );
     }
     broker.quorum().stop().await;

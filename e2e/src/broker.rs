@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -103,10 +103,19 @@ impl Broker {
         value.parse().with_context(|| format!("{name} is {value}"))
     }
 
+    /// SIGTERM, without waiting for what follows.
+    pub fn terminate(&self) -> Result<()> {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).context("SIGTERM to the broker")
+    }
+
+    /// How the process ended; `None` where it still runs after `limit`.
+    pub fn ended(&mut self, limit: Duration) -> Option<ExitStatus> {
+        process::wait(&mut self.child, limit)
+    }
+
     /// SIGTERM; an error unless the broker ends by itself, with exit status 0 and within a bound.
     pub fn stop(&mut self) -> Result<()> {
-        kill_process(Pid::from_child(&self.child), Signal::TERM)
-            .context("SIGTERM to the broker")?;
+        self.terminate()?;
         let Some(status) = process::wait(&mut self.child, STOP_LIMIT) else {
             bail!("the broker still runs {STOP_LIMIT:?} after SIGTERM");
         };

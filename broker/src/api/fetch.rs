@@ -159,7 +159,10 @@ async fn wait_for_enough(
     request: &FetchRequest,
     bytes_max: usize,
 ) -> Pass {
-    let wait_max = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
+    // Nobody waits longer than a connection may be silent; -1 is no bound.
+    let idle_max_ms = u64::try_from(broker.config().connections_max_idle_ms).unwrap_or(u64::MAX);
+    let wait_max_ms = u64::try_from(request.max_wait_ms).unwrap_or(0);
+    let wait_max = Duration::from_millis(wait_max_ms.min(idle_max_ms));
     // More than an answer may hold would never be there.
     let bytes_min = usize::try_from(request.min_bytes)
         .unwrap_or(0)
@@ -173,7 +176,7 @@ async fn wait_for_enough(
         wakeup.want(bytes_min.max(1) as i64);
         let pass = look(broker, reader, session, bytes_max).await;
         let enough = pass.failed || pass.bytes >= bytes_min || session.is_empty();
-        if enough || Instant::now() >= deadline {
+        if enough || Instant::now() >= deadline || broker.waits_ended().is_cancelled() {
             return pass;
         }
         // What came between the look and the registration is seen by the next look.
@@ -183,7 +186,10 @@ async fn wait_for_enough(
         // Counted twice where it came between `want` and the look: then the fetch looks once more than it must.
         wakeup.arrived(pass.bytes as i64);
         // Where the time is over, the next look is the last.
-        let _ = tokio::time::timeout_at(deadline, wakeup.woken()).await;
+        tokio::select! {
+            _ = tokio::time::timeout_at(deadline, wakeup.woken()) => {}
+            () = broker.waits_ended().cancelled() => {}
+        }
     }
 }
 

@@ -98,8 +98,8 @@ settings! {
     /// The most partitions that one DescribeTopicPartitions answers with.
     "max.request.partition.size.limit" max_request_partition_size_limit: i32 =
         Some("2000"), AtLeast(1), Medium, ReadOnly;
-    /// How many milliseconds a stop may take: requests in hand are finished, files are synced and marked
-    /// clean. Past it the process ends as if killed. (Not in Kafka.)
+    /// How many milliseconds a stop may take: in its first half requests in hand are finished, then files are
+    /// synced and marked clean. Past it the process ends as if killed. (Not in Kafka.)
     "shutdown.timeout.ms" shutdown_timeout_ms: i64 = Some("30000"), AtLeast(1), Medium, ReadOnly;
 
     // Topics

@@ -403,7 +403,10 @@ mod tests {
     use super::*;
 
     fn open(sessions: &FetchSessions) -> Session {
-        let request = FetchRequest::default();
+        let request = FetchRequest {
+            session_epoch: 0,
+            ..Default::default()
+        };
         sessions.take(&request, 12, Reads::Committed).unwrap()
     }
 

@@ -75,6 +75,24 @@ impl Client {
     }
 }
 
+#[tokio::test]
+async fn a_fetch_that_waits_is_answered_when_the_broker_stops() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = broker(dir.path()).await;
+    create_with(&broker, TOPIC, 1).await;
+    let mut client = Client::new(&broker);
+    let waiting = client.fetch(&[(0, 0)], FOR_EVER);
+    let stopped = async {
+        while broker.fetch_sessions().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        broker.waits_ended().cancel();
+    };
+    let begun = std::time::Instant::now();
+    tokio::join!(waiting, stopped);
+    assert!(begun.elapsed() < FOR_EVER);
+}
+
 /// The partitions that an answer names, with their errors.
 fn named(response: &FetchResponse) -> Vec<(i32, ErrorCode)> {
     let topics = response.responses.iter();
