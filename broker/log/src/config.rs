@@ -7,7 +7,8 @@ pub struct LogConfig {
     pub segment_bytes: u32,
     /// `segment.ms`: a segment rolls when an append is this much younger than its first batch.
     pub segment_ms: u64,
-    /// Taken off `segment_ms`; drawn once per log below `segment.jitter.ms`, so that logs do not roll together.
+    /// `segment.jitter.ms`: up to this much, drawn for each segment, is taken off `segment_ms`, so that logs do not roll
+    /// together.
     pub segment_jitter_ms: u64,
     /// `index.interval.bytes`: bytes between two index entries.
     pub index_interval_bytes: u32,
@@ -27,7 +28,7 @@ pub struct LogConfig {
     pub min_cleanable_dirty_ratio: f64,
     /// `min.compaction.lag.ms`.
     pub min_compaction_lag_ms: u64,
-    /// `max.compaction.lag.ms`.
+    /// `max.compaction.lag.ms`; the active segment of a compacted log rolls after this, for it is not compacted.
     pub max_compaction_lag_ms: u64,
     /// `file.delete.delay.ms`.
     pub file_delete_delay_ms: u64,

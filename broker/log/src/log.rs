@@ -20,6 +20,7 @@ use crate::files::Durability;
 use crate::preallocation::Preallocation;
 use crate::producers::{self, ActiveProducer, Producers, SequenceCheck, SequenceError};
 use crate::reader::LogReader;
+use crate::roll::Jitter;
 use crate::segment::file_name;
 use crate::shared::Shared;
 
@@ -50,6 +51,7 @@ struct Head {
     first_timestamp: Option<i64>,
     bytes_since_index_entry: u64,
     preallocation: Preallocation,
+    jitter: Jitter,
 }
 
 impl Head {
@@ -59,6 +61,7 @@ impl Head {
             first_timestamp: None,
             bytes_since_index_entry: 0,
             preallocation: Preallocation::default(),
+            jitter: Jitter::draw(),
         }
     }
 }

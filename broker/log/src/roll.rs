@@ -1,5 +1,7 @@
 //! When a segment is full: a decision on plain values.
 
+use milena_protocol::Uuid;
+
 use crate::config::LogConfig;
 
 /// What the decision looks at.
@@ -15,6 +17,25 @@ pub(crate) struct Head {
     pub created_ms: i64,
     /// The larger index's bytes.
     pub index_size: usize,
+    /// The part of `segment.jitter.ms` that this segment takes.
+    pub jitter: Jitter,
+}
+
+/// A part of the whole, in 2^32ths.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Jitter(pub u32);
+
+impl Jitter {
+    /// One by chance.
+    pub fn draw() -> Self {
+        let [a, b, c, d, ..] = Uuid::random().0;
+        Self(u32::from_be_bytes([a, b, c, d]))
+    }
+
+    /// This part of `whole`.
+    fn of(self, whole: i64) -> i64 {
+        ((i128::from(whole) * i128::from(self.0)) >> 32) as i64
+    }
 }
 
 /// What is about to be appended.
@@ -34,11 +55,19 @@ pub(crate) fn is_due(head: &Head, incoming: &Incoming, config: &LogConfig) -> bo
     head.size + incoming.bytes > u64::from(config.segment_bytes)
         || head.index_size + 12 > config.segment_index_bytes as usize
         || !fits(head, incoming)
-        || age(head, incoming)
-            > i64::try_from(config.segment_ms)
-                .unwrap_or(i64::MAX)
-                .saturating_sub(i64::try_from(config.segment_jitter_ms).unwrap_or(i64::MAX))
-                .max(1)
+        || age(head, incoming) > age_max(head.jitter, config)
+}
+
+/// How old a segment gets, in ms.
+fn age_max(jitter: Jitter, config: &LogConfig) -> i64 {
+    let ms = if config.compact {
+        config.segment_ms.min(config.max_compaction_lag_ms)
+    } else {
+        config.segment_ms
+    };
+    let ms = i64::try_from(ms).unwrap_or(i64::MAX);
+    let jitter_ms = i64::try_from(config.segment_jitter_ms).unwrap_or(i64::MAX);
+    (ms - jitter.of(jitter_ms.min(ms))).max(1)
 }
 
 /// Kafka's own tools read a relative offset as a positive i32.
@@ -64,6 +93,7 @@ mod tests {
         first_timestamp: Some(1_000),
         created_ms: 5_000,
         index_size: 0,
+        jitter: Jitter(0),
     };
     const NEXT: Incoming = Incoming {
         bytes: 100,
@@ -113,6 +143,40 @@ mod tests {
             ..timeless
         };
         assert!(is_due(&HEAD, &later, &config()));
+    }
+
+    #[test]
+    fn segments_take_different_parts_of_the_jitter() {
+        let config = LogConfig {
+            segment_jitter_ms: 200,
+            ..config()
+        };
+        let age_max = |part| age_max(Jitter(part), &config);
+        assert_eq!(
+            [age_max(0), age_max(1 << 31), age_max(u32::MAX)],
+            [500, 400, 301]
+        );
+        // More than the age itself is no more than the age.
+        let config = LogConfig {
+            segment_jitter_ms: u64::MAX,
+            ..config
+        };
+        assert_eq!(super::age_max(Jitter(1 << 31), &config), 250);
+        assert_eq!(super::age_max(Jitter(u32::MAX), &config), 1);
+    }
+
+    #[test]
+    fn what_waits_for_compaction_rolls_by_its_lag() {
+        let lagging = LogConfig {
+            max_compaction_lag_ms: 99,
+            ..config()
+        };
+        assert!(!is_due(&HEAD, &NEXT, &lagging));
+        let compact = LogConfig {
+            compact: true,
+            ..lagging
+        };
+        assert!(is_due(&HEAD, &NEXT, &compact));
     }
 
     #[test]

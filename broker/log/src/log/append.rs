@@ -150,6 +150,7 @@ impl Log {
             first_timestamp: self.first_timestamp(&active)?,
             created_ms: self.head.created_ms,
             index_size: active.index_size()?,
+            jitter: self.head.jitter,
         };
         let incoming = roll::Incoming {
             bytes,
