@@ -4,6 +4,7 @@
 //! holding a thread; what readers need goes around it: the log's reading half, and offsets as atomics.
 
 pub mod intake;
+pub mod large;
 pub mod leadership;
 mod replica;
 pub mod room;

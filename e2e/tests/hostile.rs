@@ -4,9 +4,12 @@
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use e2e::broker::Broker;
-use e2e::load::{Bystander, PRODUCE_VERSION, batch, create_topic, produce};
+use e2e::load::{Bystander, PRODUCE_VERSION, batch, create_topic, fetch, produce, produce_one};
 use e2e::wire::{Wire, framed, is_closed};
 use milena_protocol::api::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
+use milena_protocol::api::list_offsets::{
+    ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
+};
 use milena_protocol::header::decode_response;
 use milena_protocol::records::{BATCH_HEADER_SIZE, Compression, crc32c};
 use milena_protocol::{ErrorCode, Request};
@@ -262,6 +265,44 @@ fn hostile_frames_get_an_error_or_a_closed_connection_and_others_go_on() -> Resu
         broker.memory_bytes("VmHWM")? >> 20
     );
     ensure!(rounds.count > 0, "the other client did nothing");
+    Ok(())
+}
+
+/// Many clients at once ask for what the broker has to open for them.
+#[test]
+fn a_stored_bomb_is_opened_for_one_client_at_a_time() -> Result<()> {
+    const CLIENTS: usize = 24;
+    let broker = Broker::start(&[])?;
+    let address = broker.bootstrap();
+    create_topic(&address, PLAIN, 1, &[])?;
+    let bomb = batch(&[Some(&vec![0; BOMB_SIZE])], Compression::Gzip);
+    produce_one(&mut Wire::connect(&address)?, PLAIN, 0, bomb)?.map_err(anyhow::Error::from)?;
+    let by_time = ListOffsetsRequest {
+        topics: vec![ListOffsetsTopic {
+            name: PLAIN.into(),
+            partitions: vec![ListOffsetsPartition {
+                current_leader_epoch: -1,
+                timestamp: 1,
+                ..Default::default()
+            }],
+        }],
+        ..Default::default()
+    };
+    let mut clients = Vec::new();
+    for client in 0..CLIENTS {
+        let mut wire = Wire::connect(&address)?;
+        match client % 2 {
+            0 => wire.send(&fetch(PLAIN, 0, 0, 0), 3, 7)?,
+            _ => wire.send(&by_time, 1, 7)?,
+        }
+        clients.push(wire);
+    }
+    for mut wire in clients {
+        wire.receive()?.context("closed instead of an answer")?;
+    }
+    let memory = broker.memory_bytes("VmHWM")?;
+    println!("peak memory {} MiB", memory >> 20);
+    ensure!(memory < MEMORY_MAX, "it took {} MiB", memory >> 20);
     Ok(())
 }
 

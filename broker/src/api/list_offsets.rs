@@ -18,7 +18,7 @@ use milena_protocol::api::list_offsets::{
 
 use super::RequestContext;
 use crate::broker::Broker;
-use crate::partition::Partition;
+use crate::partition::{Partition, large};
 
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
@@ -102,14 +102,13 @@ async fn by_time(
         Some(timestamp) => reader.offset_for_timestamp(timestamp),
         None => reader.max_timestamp(),
     };
-    match tokio::task::spawn_blocking(search).await {
-        Ok(Ok(Some(found))) if found.offset < high_watermark => Ok((found.offset, found.timestamp)),
-        Ok(Ok(_)) => Ok((-1, -1)),
-        Ok(Err(error)) => {
+    match large::in_turn(search).await {
+        Ok(Some(found)) if found.offset < high_watermark => Ok((found.offset, found.timestamp)),
+        Ok(_) => Ok((-1, -1)),
+        Err(error) => {
             tracing::error!(topic = %partition.topic(), partition = partition.index(), %error, "time search failed");
             Err(ErrorCode::KafkaStorageError)
         }
-        Err(_) => Err(ErrorCode::UnknownServerError),
     }
 }
 

@@ -133,7 +133,7 @@ async fn append_partition(
         config: &partition.config(),
         now_ms: broker.now_ms(),
     };
-    let batches = match intake::check(data.records.unwrap_or_default(), &rules) {
+    let batches = match intake::check(data.records.unwrap_or_default(), &rules).await {
         Ok(batches) => batches,
         Err(refusal) => return refusal.into_response(data.index),
     };

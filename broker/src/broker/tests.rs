@@ -108,7 +108,9 @@ async fn append_two_records(broker: &Broker) {
         config: &partition.config(),
         now_ms: broker.now_ms(),
     };
-    let batches = intake::check(builder.finish().unwrap(), &rules).unwrap();
+    let batches = intake::check(builder.finish().unwrap(), &rules)
+        .await
+        .unwrap();
     partition
         .append(batches, -1, rules.now_ms)
         .await

@@ -6,23 +6,21 @@ use std::ops::RangeInclusive;
 use bytes::Bytes;
 use milena_log::BatchToAppend;
 use milena_protocol::api::produce::{BatchIndexAndErrorMessage, PartitionProduceResponse};
-use milena_protocol::records::BatchHeader;
 use milena_protocol::records::convert::{ConvertProblem, recompress, up};
 use milena_protocol::records::validate::{
     Refusal as BatchRefusal, RefusedRecord, Rules, magic, produced,
 };
+use milena_protocol::records::{BatchHeader, CompressionProblem, RecordsProblem};
 use milena_protocol::{ErrorCode, Str};
-use parking_lot::Mutex;
 
+use super::large;
 use crate::config::{TimestampType, TopicConfig};
 
 /// A compressed batch is opened to at most this much, however large it claims to be: room for 1 MiB that was
-/// compressed 1:48. Few are held whole; a broker that holds one stays below 100 MiB.
+/// compressed 1:48. One at a time is opened so far; a broker that holds one stays below 100 MiB.
 const DECOMPRESSED_SIZE_MAX: usize = 48 * 1024 * 1024;
 /// What a compressed batch is opened to without asking: every worker may hold as much at once.
 const DECOMPRESSED_SIZE_USUAL: usize = 4 * 1024 * 1024;
-/// Held while a batch is opened beyond the usual size, so that bombs on many connections cost the memory of one.
-static LARGE_OPENING: Mutex<()> = Mutex::new(());
 /// Versions below this may carry magic 0 and 1, in any number of messages (KIP-98).
 const MAGIC_2_ONLY_FROM: i16 = 3;
 
@@ -93,6 +91,18 @@ impl Refusal {
         }
     }
 
+    /// Whether it was only that a batch would have taken more room than it was given.
+    fn wants_room(&self) -> bool {
+        let problem = match self {
+            Self::Batch(BatchRefusal::Compression(problem))
+            | Self::Convert(ConvertProblem::Records(RecordsProblem::Compression(problem))) => {
+                problem
+            }
+            _ => return false,
+        };
+        matches!(problem, CompressionProblem::TooLarge { .. })
+    }
+
     /// The partition's answer.
     pub fn into_response(self, index: i32) -> PartitionProduceResponse {
         let refused: &[RefusedRecord] = match &self {
@@ -116,11 +126,20 @@ impl Refusal {
 
 /// Checks what a client sent for one partition. Bytes are looked at where they lie; they are copied only to
 /// convert them.
-pub fn check(bytes: Bytes, intake: &Intake<'_>) -> Result<Vec<BatchToAppend>, Refusal> {
+pub async fn check(bytes: Bytes, intake: &Intake<'_>) -> Result<Vec<BatchToAppend>, Refusal> {
     match check_within(bytes.clone(), intake, DECOMPRESSED_SIZE_USUAL) {
-        Err(refusal) if refusal.code() == ErrorCode::MessageTooLarge => {
-            let _alone = LARGE_OPENING.lock();
-            check_within(bytes, intake, DECOMPRESSED_SIZE_MAX)
+        Err(refusal) if refusal.wants_room() => {
+            let (version, config, now_ms) = (intake.version, intake.config.clone(), intake.now_ms);
+            let again = move || {
+                let config = &config;
+                let intake = Intake {
+                    version,
+                    config,
+                    now_ms,
+                };
+                check_within(bytes, &intake, DECOMPRESSED_SIZE_MAX)
+            };
+            large::in_turn(again).await
         }
         checked => checked,
     }

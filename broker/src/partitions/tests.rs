@@ -36,7 +36,9 @@ async fn append(broker: &Broker, batches: usize) {
             config: &partition.config(),
             now_ms: broker.now_ms(),
         };
-        let batches = intake::check(builder.finish().unwrap(), &rules).unwrap();
+        let batches = intake::check(builder.finish().unwrap(), &rules)
+            .await
+            .unwrap();
         let appended = partition.append(batches, -1, rules.now_ms).await;
         appended.map_err(|refused| refused.code()).unwrap();
     }

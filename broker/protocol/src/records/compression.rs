@@ -22,8 +22,8 @@ mod zstd;
 pub use recode::recode;
 
 /// A limit for decompression where a caller has no better one: well above what a producer with the
-/// default `max.request.size` of 1 MiB and text that compresses 1:50 sends, and small beside memory.
-pub const DECOMPRESSED_SIZE_MAX: usize = 64 * 1024 * 1024;
+/// default `max.request.size` of 1 MiB and text that compresses 1:48 sends, and small beside memory.
+pub const DECOMPRESSED_SIZE_MAX: usize = 48 * 1024 * 1024;
 
 /// Why compressed bytes can't be opened, or bytes not compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]

@@ -154,7 +154,8 @@ fn push(builder: &mut BatchBuilder, message: &Message) -> Result<(), ConvertProb
 }
 
 /// Magic 2 batches as a message set for an old consumer that asked from `from_offset`. A last batch that is
-/// cut short is left out. A compressed batch is opened, to at most `limit` bytes, and becomes a wrapper.
+/// cut short is left out. A compressed batch is opened and becomes a wrapper; all of them may hold `limit` bytes when
+/// decompressed, and those beyond are left for the next fetch.
 ///
 /// zstd has no old form: what lies before such a batch is returned, and the error only if nothing does, so
 /// that a consumer gets all that it can read.
@@ -165,6 +166,7 @@ pub fn down(
     limit: usize,
 ) -> Result<Bytes, ConvertProblem> {
     let mut set = Vec::new();
+    let mut limit_left = limit;
     for batch in batches(bytes) {
         let (header, batch) = match batch {
             Ok(batch) => batch,
@@ -177,8 +179,18 @@ pub fn down(
         let open = match header.compression() {
             Some(Compression::Zstd) if set.is_empty() => return Err(ConvertProblem::ZstdDown),
             Some(Compression::Zstd) => break,
-            _ => OpenBatch::open(header, &batch, limit)?,
+            _ => match OpenBatch::open(header, &batch, limit_left) {
+                Err(RecordsProblem::Compression(CompressionProblem::TooLarge { .. }))
+                    if !set.is_empty() =>
+                {
+                    break;
+                }
+                opened => opened?,
+            },
         };
+        if header.compression() != Some(Compression::None) {
+            limit_left = limit_left.saturating_sub(open.records.len());
+        }
         put_batch(&open, magic, from_offset, &mut set)?;
     }
     Ok(set.into())

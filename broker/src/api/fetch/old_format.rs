@@ -13,8 +13,12 @@ use milena_protocol::records::convert::down;
 use milena_protocol::records::legacy::Magic;
 use milena_protocol::records::{Compression, DECOMPRESSED_SIZE_MAX, batches};
 
+use crate::partition::large;
+
 /// From this version on the log's bytes are sent as they are.
 pub const VERBATIM_FROM: i16 = 10;
+/// From this version on batches stay closed.
+const MAGIC_2_FROM: i16 = 4;
 
 /// Reads a part of the log and converts it for `version`. Runs on a thread that may block.
 pub async fn convert(
@@ -29,6 +33,10 @@ pub async fn convert(
         })?;
         convert_bytes(&Bytes::from(bytes), from_offset, version)
     };
+    if version < MAGIC_2_FROM {
+        return large::in_turn(work).await;
+    }
+    // These clients open batches themselves.
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|_| ErrorCode::UnknownServerError)?
