@@ -415,18 +415,24 @@ impl Partitions {
         }
     }
 
-    /// Moves a log's start forward, and answers with it; it holds across a crash.
+    /// Moves logs' starts forward, and answers with each; they hold across a crash, by one checkpoint for all.
     pub async fn delete_records_before(
         self: &Arc<Self>,
-        partition: &Arc<Partition>,
-        offset: i64,
-    ) -> Result<i64, StorageError> {
-        let (this, partition) = (self.clone(), partition.clone());
+        wanted: Vec<(Arc<Partition>, i64)>,
+    ) -> Vec<Result<i64, StorageError>> {
+        let this = self.clone();
         let deleting = tokio::task::spawn_blocking(move || {
-            partition.log_blocking().delete_records_before(offset)?;
-            this.checkpoint_log_starts()?;
-            partition.waiters().changed();
-            Ok(partition.reader().log_start_offset())
+            let delete = |(partition, offset): &(Arc<Partition>, i64)| {
+                partition.log_blocking().delete_records_before(*offset)
+            };
+            let deleted: Vec<_> = wanted.iter().map(delete).collect();
+            let written = this.checkpoint_log_starts();
+            let answer = |(deleted, (partition, _)): (Result<_, _>, &(Arc<Partition>, _))| {
+                deleted.and_then(|()| written.clone())?;
+                partition.waiters().changed();
+                Ok(partition.reader().log_start_offset())
+            };
+            deleted.into_iter().zip(&wanted).map(answer).collect()
         });
         deleting
             .await

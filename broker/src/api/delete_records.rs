@@ -1,5 +1,7 @@
 //! DeleteRecords (key 21): moves the log start offset forward (KIP-107).
 
+use std::sync::Arc;
+
 use milena_protocol::ErrorCode;
 use milena_protocol::api::delete_records::{
     DeleteRecordsPartition, DeleteRecordsPartitionResult, DeleteRecordsRequest,
@@ -8,6 +10,7 @@ use milena_protocol::api::delete_records::{
 
 use super::RequestContext;
 use crate::broker::Broker;
+use crate::partition::Partition;
 
 /// Means the high watermark: everything that is committed.
 const TO_HIGH_WATERMARK: i64 = -1;
@@ -18,40 +21,51 @@ pub async fn handle(
     _context: &RequestContext,
     request: DeleteRecordsRequest,
 ) -> DeleteRecordsResponse {
-    let mut topics = Vec::with_capacity(request.topics.len());
-    for topic in request.topics {
-        let mut partitions = Vec::with_capacity(topic.partitions.len());
-        for wanted in &topic.partitions {
-            let (low_watermark, error_code) = match delete(broker, &topic.name, wanted).await {
-                Ok(start) => (start, ErrorCode::None),
-                Err(error) => (-1, error),
-            };
-            let partition_index = wanted.partition_index;
-            partitions.push(DeleteRecordsPartitionResult {
-                partition_index,
-                low_watermark,
-                error_code,
-            });
-        }
-        topics.push(DeleteRecordsTopicResult {
-            name: topic.name,
-            partitions,
-        });
-    }
+    let mut wanted = Vec::new();
+    let mut topics: Vec<DeleteRecordsTopicResult> = request
+        .topics
+        .into_iter()
+        .map(|topic| {
+            let partitions = &topic.partitions;
+            let found = partitions
+                .iter()
+                .map(|asked| match find(broker, &topic.name, asked) {
+                    Ok(deletion) => {
+                        wanted.push(deletion);
+                        answer(asked, ErrorCode::None)
+                    }
+                    Err(error) => answer(asked, error),
+                });
+            DeleteRecordsTopicResult {
+                partitions: found.collect(),
+                name: topic.name,
+            }
+        })
+        .collect();
+    delete(broker, wanted, &mut topics).await;
     DeleteRecordsResponse {
         throttle_time_ms: 0,
         topics,
     }
 }
 
-async fn delete(
+fn answer(asked: &DeleteRecordsPartition, error_code: ErrorCode) -> DeleteRecordsPartitionResult {
+    DeleteRecordsPartitionResult {
+        partition_index: asked.partition_index,
+        low_watermark: -1,
+        error_code,
+    }
+}
+
+/// The partition, and the offset below which its records are to go.
+fn find(
     broker: &Broker,
     topic: &str,
-    wanted: &DeleteRecordsPartition,
-) -> Result<i64, ErrorCode> {
+    asked: &DeleteRecordsPartition,
+) -> Result<(Arc<Partition>, i64), ErrorCode> {
     let partition = broker
         .partitions()
-        .partition(topic, wanted.partition_index)?;
+        .partition(topic, asked.partition_index)?;
     if partition.topic().is_internal() {
         return Err(ErrorCode::InvalidTopicException);
     }
@@ -59,16 +73,42 @@ async fn delete(
         return Err(ErrorCode::PolicyViolation);
     }
     let high_watermark = partition.high_watermark();
-    let offset = if wanted.offset == TO_HIGH_WATERMARK {
+    let offset = if asked.offset == TO_HIGH_WATERMARK {
         high_watermark
     } else {
-        wanted.offset
+        asked.offset
     };
     if offset < 0 || offset > high_watermark {
         return Err(ErrorCode::OffsetOutOfRange);
     }
-    broker.partitions().delete_records_before(&partition, offset).await.map_err(|error| {
-        tracing::error!(%topic, partition = partition.index(), %error, "records could not be deleted");
-        ErrorCode::KafkaStorageError
-    })
+    Ok((partition, offset))
 }
+
+/// Deletes what was found, all at once, and writes how it went into the answers that have no error yet.
+async fn delete(
+    broker: &Broker,
+    wanted: Vec<(Arc<Partition>, i64)>,
+    topics: &mut [DeleteRecordsTopicResult],
+) {
+    if wanted.is_empty() {
+        return;
+    }
+    let starts = broker.partitions().delete_records_before(wanted).await;
+    let places = topics.iter_mut().flat_map(|topic| {
+        let name = &topic.name;
+        topic.partitions.iter_mut().map(move |place| (name, place))
+    });
+    let found = places.filter(|(_, place)| place.error_code == ErrorCode::None);
+    for ((topic, place), start) in found.zip(starts) {
+        match start {
+            Ok(start) => place.low_watermark = start,
+            Err(error) => {
+                tracing::error!(%topic, partition = place.partition_index, %error, "records could not be deleted");
+                place.error_code = ErrorCode::KafkaStorageError;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
