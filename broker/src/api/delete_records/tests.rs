@@ -38,13 +38,11 @@ async fn many_logs_are_answered_in_order_and_their_starts_are_on_file() {
     let partitions = asked.map(|(partition_index, offset)| DeleteRecordsPartition {
         partition_index,
         offset,
-        ..Default::default()
     });
     let request = DeleteRecordsRequest {
         topics: vec![DeleteRecordsTopic {
             name: Str::from("t"),
             partitions: partitions.to_vec(),
-            ..Default::default()
         }],
         ..Default::default()
     };
