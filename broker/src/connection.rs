@@ -94,6 +94,7 @@ pub struct Connection {
 /// What the connection's loop goes on with.
 enum Event {
     Answered,
+    Progressed,
     Received(Option<Request>),
     Stopping,
 }
@@ -145,7 +146,7 @@ impl Connection {
                 self.flush().await?;
             }
             match self.next_event().await? {
-                Event::Answered => {}
+                Event::Answered | Event::Progressed => {}
                 Event::Received(Some(request)) => self.serve(request).await?,
                 Event::Received(None) | Event::Stopping => break,
             }
@@ -158,6 +159,7 @@ impl Connection {
     async fn next_event(&mut self) -> Result<Event, ConnectionError> {
         let waiting = !self.pending.is_empty();
         let readable = self.pending.len() < PENDING_MAX;
+        self.reader.take_progress();
         tokio::select! {
             biased;
             () = pending::front(&mut self.pending), if waiting => {
@@ -166,9 +168,11 @@ impl Connection {
             }
             request = self.reader.next(&self.stream), if readable => Ok(Event::Received(request?)),
             () = self.stopping.cancelled() => Ok(Event::Stopping),
-            () = tokio::time::sleep(self.idle_max), if !waiting => {
-                Err(ConnectionError::Idle(self.idle_max))
-            }
+            // A large request on a slow line may take longer than that.
+            () = tokio::time::sleep(self.idle_max), if !waiting => match self.reader.take_progress() {
+                true => Ok(Event::Progressed),
+                false => Err(ConnectionError::Idle(self.idle_max)),
+            },
         }
     }
 

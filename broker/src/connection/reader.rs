@@ -8,6 +8,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 /// Bytes asked of the socket at once: several small requests come with one call, and it stays in the
 /// processor's second-level cache.
@@ -17,6 +18,9 @@ const LENGTH_SIZE: usize = 4;
 const LARGE_SIZE_MIN: u32 = 1024 * 1024;
 /// ... so that its bytes must not stop coming for this long; nor those of a smaller one, once half of all is taken.
 const STALL_MAX: Duration = Duration::from_secs(10);
+/// While room is short, a request may take as long as its bytes need at this pace, beyond `STALL_MAX`: bytes that
+/// trickle would otherwise hold room for as long as their sender likes.
+const PACE_MIN: u32 = 64 * 1024;
 
 /// One request's bytes, counted against the bytes in flight while it lives.
 #[derive(Debug)]
@@ -41,6 +45,12 @@ pub enum ReadError {
         /// What the length field says.
         len: u32,
     },
+    /// A request whose bytes came far too slowly.
+    #[error("a request of {len} bytes came too slowly while others waited for its room")]
+    Trickled {
+        /// What the length field says.
+        len: u32,
+    },
     /// A length that no request has.
     #[error("a request of {len} bytes is over socket.request.max.bytes ({max}){hint}")]
     BadLength {
@@ -61,6 +71,8 @@ pub struct FrameReader {
     in_flight: Arc<Semaphore>,
     in_flight_max: u32,
     permit: Option<OwnedSemaphorePermit>,
+    admitted: Instant,
+    progressed: bool,
 }
 
 impl FrameReader {
@@ -72,7 +84,14 @@ impl FrameReader {
             in_flight,
             in_flight_max,
             permit: None,
+            admitted: Instant::now(),
+            progressed: false,
         }
+    }
+
+    /// Whether bytes came since this was asked before.
+    pub fn take_progress(&mut self) -> bool {
+        std::mem::take(&mut self.progressed)
     }
 
     /// Whether a whole request is here already.
@@ -112,6 +131,9 @@ impl FrameReader {
     async fn fill_in_time(&mut self, len: u32, stream: &TcpStream) -> Result<bool, ReadError> {
         loop {
             match tokio::time::timeout(STALL_MAX, self.fill(stream)).await {
+                Ok(_) if self.is_late(len) && self.is_room_short() => {
+                    return Err(ReadError::Trickled { len });
+                }
                 Ok(filled) => return Ok(filled?),
                 Err(_) if len >= LARGE_SIZE_MIN || self.is_room_short() => {
                     return Err(ReadError::Stalled { len });
@@ -119,6 +141,11 @@ impl FrameReader {
                 Err(_) => {}
             }
         }
+    }
+
+    fn is_late(&self, len: u32) -> bool {
+        let time_max = STALL_MAX + Duration::from_secs(u64::from(len / PACE_MIN));
+        !self.has_frame() && self.admitted.elapsed() > time_max
     }
 
     fn is_room_short(&self) -> bool {
@@ -154,13 +181,13 @@ impl FrameReader {
         if self.permit.is_none() {
             let bytes = len.min(self.in_flight_max);
             self.permit = self.in_flight.clone().try_acquire_many_owned(bytes).ok();
-            if self.permit.is_some() {
-                return;
+            if self.permit.is_none() {
+                // Many may wait: none keeps room that it does not fill.
+                self.buf = BytesMut::from(&self.buf[..]);
+                // The semaphore is never closed, so this is always a permit.
+                self.permit = self.in_flight.clone().acquire_many_owned(bytes).await.ok();
             }
-            // Many may wait: none keeps room that it does not fill.
-            self.buf = BytesMut::from(&self.buf[..]);
-            // The semaphore is never closed, so this is always a permit.
-            self.permit = self.in_flight.clone().acquire_many_owned(bytes).await.ok();
+            self.admitted = Instant::now();
         }
     }
 
@@ -187,7 +214,10 @@ impl FrameReader {
                 self.buf.reserve(READ_SIZE);
             }
             match stream.try_read_buf(&mut self.buf) {
-                Ok(read) => return Ok(read > 0),
+                Ok(read) => {
+                    self.progressed |= read > 0;
+                    return Ok(read > 0);
+                }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                 Err(e) => return Err(e),
             }
@@ -205,8 +235,8 @@ mod tests {
     const ROOM: u32 = 1000;
     const LEN: u32 = 400;
 
-    /// A request that was begun, and what its reader says of it; `taken` bytes are in others' hands.
-    async fn half_sent(taken: u32) -> Result<Option<Request>, ReadError> {
+    /// Both ends of a connection on which a request was begun.
+    async fn begun() -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap())
             .await
@@ -214,6 +244,12 @@ mod tests {
         let (stream, _) = listener.accept().await.unwrap();
         client.write_all(&LEN.to_be_bytes()).await.unwrap();
         client.write_all(&[7; 10]).await.unwrap();
+        (client, stream)
+    }
+
+    /// What a reader says of a request that was begun; `taken` bytes are in others' hands.
+    async fn half_sent(taken: u32) -> Result<Option<Request>, ReadError> {
+        let (_client, stream) = begun().await;
         let room = Arc::new(Semaphore::new(ROOM as usize));
         let _others = room.clone().acquire_many_owned(taken).await.unwrap();
         let mut reader = FrameReader::new(ROOM, room, ROOM);
@@ -228,5 +264,32 @@ mod tests {
         assert!(matches!(half_sent(0).await, Ok(None)));
         let short = half_sent(ROOM / 2).await;
         assert!(matches!(short, Err(ReadError::Stalled { len: LEN })));
+    }
+
+    /// As `half_sent`, but that a byte comes each time before the request would count as stalled.
+    async fn trickled(taken: u32) -> Result<Option<Request>, ReadError> {
+        let (mut client, stream) = begun().await;
+        let room = Arc::new(Semaphore::new(ROOM as usize));
+        let _others = room.clone().acquire_many_owned(taken).await.unwrap();
+        let mut reader = FrameReader::new(ROOM, room, ROOM);
+        let trickle = async {
+            for _ in 0..10 {
+                tokio::time::sleep(STALL_MAX / 2).await;
+                client.write_all(&[7]).await.unwrap();
+            }
+        };
+        let read = tokio::select! {
+            read = reader.next(&stream) => read,
+            () = trickle => Ok(None),
+        };
+        assert!(reader.take_progress() && !reader.take_progress());
+        read
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_trickling_request_is_given_up_only_while_others_need_its_room() {
+        assert!(matches!(trickled(0).await, Ok(None)));
+        let short = trickled(ROOM / 2).await;
+        assert!(matches!(short, Err(ReadError::Trickled { len: LEN })));
     }
 }
