@@ -93,14 +93,14 @@ impl Refusal {
 
     /// Whether it was only that a batch would have taken more room than it was given.
     fn wants_room(&self) -> bool {
-        let problem = match self {
-            Self::Batch(BatchRefusal::Compression(problem))
-            | Self::Convert(ConvertProblem::Records(RecordsProblem::Compression(problem))) => {
-                problem
-            }
-            _ => return false,
-        };
-        matches!(problem, CompressionProblem::TooLarge { .. })
+        use CompressionProblem::TooLarge;
+        matches!(
+            self,
+            Self::Batch(BatchRefusal::Compression(TooLarge { .. }))
+                | Self::Convert(ConvertProblem::Records(RecordsProblem::Compression(
+                    TooLarge { .. }
+                )))
+        )
     }
 
     /// The partition's answer.
