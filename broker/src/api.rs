@@ -43,6 +43,7 @@ use milena_protocol::api as schema;
 use milena_protocol::header::{RequestHeader, encode_response};
 use milena_protocol::{DecodeError, Request, Str};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::broker::Broker;
 use crate::connection::ConnectionError;
@@ -77,6 +78,8 @@ pub struct RequestContext {
     pub listener: Arc<str>,
     /// Who the client is, such as `User:ANONYMOUS`.
     pub principal: Arc<str>,
+    /// Of a Fetch: cancelled when the connection has another request behind it.
+    pub hurry: Option<CancellationToken>,
 }
 
 /// One row of the table.
@@ -114,6 +117,11 @@ pub struct Unanswered {
 }
 
 impl Unanswered {
+    /// To be cancelled when another request waits behind this one: a follower's fetch then answers with what there is.
+    pub fn hurry(&self) -> Option<CancellationToken> {
+        self.context.hurry.clone()
+    }
+
     /// Whether it may be given up at any point, because it changes nothing.
     pub fn is_only_reading(&self) -> bool {
         self.key == FetchRequest::KEY
@@ -125,7 +133,7 @@ pub enum Started {
     /// Appended; its answer may wait for replicas while later requests are read.
     Produce(Box<PendingProduce>),
     /// To be answered when all before it are.
-    Other(Unanswered),
+    Other(Box<Unanswered>),
 }
 
 macro_rules! routes {
@@ -223,7 +231,7 @@ pub async fn start(
             started,
             _request: request,
         };
-        return Ok(Started::Other(unanswered));
+        return Ok(Started::Other(Box::new(unanswered)));
     }
     let produce = ProduceRequest::decode(body, header.api_version)
         .map_err(|source| malformed(ProduceRequest::NAME, header.api_version, source))?;
@@ -238,6 +246,7 @@ fn context(call: &Call, header: &RequestHeader) -> RequestContext {
         address: call.address,
         listener: call.listener.clone(),
         principal: call.principal.clone(),
+        hurry: (header.api_key == FetchRequest::KEY).then(CancellationToken::new),
     }
 }
 
@@ -250,7 +259,10 @@ fn malformed(api: &'static str, version: i16, source: DecodeError) -> Connection
 }
 
 /// Answers a request that [`start`] has read.
-pub async fn answer(broker: &Broker, request: Unanswered) -> Result<Response, ConnectionError> {
+pub async fn answer(
+    broker: &Broker,
+    request: Box<Unanswered>,
+) -> Result<Response, ConnectionError> {
     let name = route(request.key).map_or("a request", |route| route.name);
     let version = request.context.version;
     let unsupported =

@@ -15,16 +15,19 @@ use tokio_util::sync::CancellationToken;
 use crate::api::fetch::session::FetchSessions;
 use crate::clock::Clock;
 use crate::config::{BrokerConfig, Values};
+use crate::fetcher::Fetchers;
 use crate::group::classic::Limits;
 use crate::group::host::GroupHost;
 use crate::group::storage::PartitionLog;
 use crate::group::{Groups, OFFSETS_TOPIC, Settings};
+use crate::isr::IsrWatch;
 use crate::limits::Connections;
 use crate::metrics::Metrics;
 use crate::partition::{Partition, Refused};
-use crate::partitions::Partitions;
+use crate::partitions::{Partitions, Synced};
 use crate::producer_ids::ProducerIds;
 use crate::quorum::Quorum;
+use crate::server::last_end;
 
 /// Bytes of requests in hand where `queued.max.request.bytes` does not say: more than a few of the largest
 /// requests at once would only wait for the disk in memory.
@@ -51,7 +54,10 @@ pub struct Broker {
     producer_ids: ProducerIds,
     connections: Arc<Connections>,
     in_flight: Arc<Semaphore>,
-    taking_over: tokio::sync::Mutex<()>,
+    fetchers: Fetchers,
+    isr: IsrWatch,
+    /// The metadata that was taken over last; none before the first time.
+    taking_over: tokio::sync::Mutex<Option<Arc<Image>>>,
     in_flight_max: u32,
     metrics: Arc<Metrics>,
 }
@@ -94,6 +100,8 @@ impl Broker {
             connections: Arc::default(),
             in_flight: Arc::new(Semaphore::new(in_flight_max as usize)),
             in_flight_max,
+            fetchers: Fetchers::default(),
+            isr: IsrWatch::default(),
             taking_over: tokio::sync::Mutex::default(),
             metrics: parts.metrics,
         })
@@ -102,6 +110,11 @@ impl Broker {
     /// This broker's id.
     pub fn node_id(&self) -> i32 {
         self.node_id.get()
+    }
+
+    /// The same, as the metadata has it.
+    pub fn broker_id(&self) -> BrokerId {
+        self.node_id
     }
 
     /// The epoch of this life's registration.
@@ -132,6 +145,16 @@ impl Broker {
     /// The partitions hosted here.
     pub fn partitions(&self) -> &Arc<Partitions> {
         &self.partitions
+    }
+
+    /// What is copied from other brokers.
+    pub fn fetchers(&self) -> &Fetchers {
+        &self.fetchers
+    }
+
+    /// Where followers are reported that may be in sync again.
+    pub fn isr(&self) -> &IsrWatch {
+        &self.isr
     }
 
     /// The consumer groups coordinated here.
@@ -176,31 +199,60 @@ impl Broker {
         Ok(outcome)
     }
 
-    /// Brings configuration and partitions to where the metadata is.
+    /// Brings configuration, partitions, groups and fetchers to where the metadata is.
     pub async fn take_over(&self) {
         // One after the other, and the image is read in turn: an older one must never undo a newer.
-        let _turn = self.taking_over.lock().await;
+        let mut taken = self.taking_over.lock().await;
         let image = self.image();
-        let config = Arc::new(self.resolve(&image));
-        self.config.store(config.clone());
-        let gone = self.partitions.sync(&image, &config).await;
-        self.partitions.reconfigure(&image, &config).await;
-        for topic in gone {
+        if taken
+            .as_ref()
+            .is_some_and(|before| Arc::ptr_eq(before, &image))
+        {
+            return;
+        }
+        let config = self.reconfigure(&image, taken.as_deref());
+        let synced = self.partitions.sync(&image, &config).await;
+        for topic in &synced.gone {
             if topic.as_str() == OFFSETS_TOPIC {
                 self.groups.lost();
             }
             self.groups.topic_deleted(topic.as_str()).await;
         }
-        for partition in self
-            .partitions
-            .topic(OFFSETS_TOPIC)
-            .iter()
-            .flat_map(|topic| topic.partitions())
-        {
+        self.hand_over_groups(&image, &synced);
+        self.fetchers
+            .changed(synced.changed.into_iter().chain(synced.left));
+        *taken = Some(image);
+    }
+
+    /// Puts in force what the metadata says of the broker's settings.
+    fn reconfigure(&self, image: &Image, before: Option<&Image>) -> Arc<BrokerConfig> {
+        let own = self.node_id.get().to_string();
+        let is_same = |before: &Image, name: &str| {
+            let of = |image: &Image| image.configs(ResourceKind::Broker, name).cloned();
+            of(before) == of(image)
+        };
+        if before.is_some_and(|before| is_same(before, "") && is_same(before, &own)) {
+            return self.config();
+        }
+        let config = Arc::new(self.resolve(image));
+        self.config.store(config.clone());
+        config
+    }
+
+    /// Loads the groups whose partitions are led here from now on, and gives up the others.
+    fn hand_over_groups(&self, image: &Image, synced: &Synced) {
+        let is_groups = |partition: &&Arc<Partition>| partition.topic().as_str() == OFFSETS_TOPIC;
+        for partition in synced.changed.iter().filter(is_groups) {
             let (index, epoch) = (partition.index(), partition.leader_epoch());
             match partition.leads() {
                 true => self.groups.elected(index, epoch),
                 false => self.groups.resigned(index, epoch),
+            }
+        }
+        for partition in synced.left.iter().filter(is_groups) {
+            let index = partition.index();
+            if let Some(state) = image.partition(OFFSETS_TOPIC, index) {
+                self.groups.resigned(index, state.leader_epoch);
             }
         }
     }
@@ -308,6 +360,10 @@ impl Broker {
     pub fn note_append_failure(&self, partition: &Partition, refused: &Refused) {
         if refused.code() == ErrorCode::KafkaStorageError {
             self.metrics.append_failed();
+            // In a data directory of its own.
+            if let Some(dir) = partition.reader().folder().parent() {
+                last_end::distrust(dir);
+            }
             tracing::error!(topic = %partition.topic(), partition = partition.index(), error = %refused, "append failed");
         }
     }

@@ -90,6 +90,11 @@ impl BrokerConfig {
         quorum::peers_listener(&self.listeners)
     }
 
+    /// Whether there are, or may come to be, other brokers.
+    pub fn is_in_a_cluster(&self) -> bool {
+        !self.quorum.known.is_empty()
+    }
+
     /// The most connections from one address, by `max.connections.per.ip.overrides` where it is named
     /// there (as the text of the address).
     pub fn max_connections_from(&self, address: &str) -> u32 {

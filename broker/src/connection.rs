@@ -186,10 +186,19 @@ impl Connection {
                 self.answer_pending().await?;
                 self.flush().await?;
                 let can_end = request.is_only_reading();
-                let response = tokio::select! {
-                    biased;
-                    response = api::answer(&self.broker, request) => response?,
-                    () = closed(&self.stream), if can_end => return Err(ConnectionError::Left),
+                let hurry = request.hurry();
+                if let Some(hurry) = hurry.as_ref().filter(|_| self.reader.has_frame()) {
+                    hurry.cancel();
+                }
+                let answer = api::answer(&self.broker, request);
+                tokio::pin!(answer);
+                let response = loop {
+                    tokio::select! {
+                        biased;
+                        response = &mut answer => break response?,
+                        () = closed(&self.stream), if can_end => return Err(ConnectionError::Left),
+                        () = more(&self.stream, hurry.as_ref()) => {}
+                    }
                 };
                 self.outbox.push(response);
                 Ok(())
@@ -247,6 +256,18 @@ async fn closed(stream: &TcpStream) {
         }
         // Urgent bytes, which Kafka's protocol has no use for: nothing more is learnt here.
         std::future::pending::<()>().await;
+    }
+}
+
+/// Hurries a request on once the peer has sent another, or its end; never ends where there is nothing to hurry.
+async fn more(stream: &TcpStream, hurry: Option<&CancellationToken>) {
+    match hurry.filter(|hurry| !hurry.is_cancelled()) {
+        Some(hurry) => {
+            // An error shows at the next read.
+            let _ = stream.peek(&mut [0]).await;
+            hurry.cancel();
+        }
+        None => std::future::pending().await,
     }
 }
 

@@ -8,8 +8,10 @@ pub mod config;
 pub mod connection;
 #[cfg(test)]
 mod docs;
+mod fetcher;
 pub mod group;
 mod http;
+mod isr;
 mod limits;
 pub mod logging;
 mod metrics;

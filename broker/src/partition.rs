@@ -114,7 +114,10 @@ impl Partition {
             reader,
             config: ArcSwap::new(config),
             traffic,
-            role: parking_lot::Mutex::new(Role::Follower { leader: None }),
+            role: parking_lot::Mutex::new(Role::Follower {
+                leader: None,
+                in_sync: false,
+            }),
             leads: AtomicBool::new(false),
             leader_epoch: AtomicI32::new(NO_EPOCH),
             replica_count: AtomicI32::new(0),

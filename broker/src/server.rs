@@ -1,19 +1,21 @@
 //! The process: opens the data, listens, serves, and stops cleanly.
 
 mod data;
+pub mod last_end;
+mod life;
 mod listen;
 mod opening;
 mod pulse;
-mod register;
 mod signals;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use milena_metadata::Endpoint;
+use milena_metadata::{Endpoint, LastEnd};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::time::Instant;
 use tokio::time::error::Elapsed;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -21,12 +23,15 @@ use tokio_util::task::TaskTracker;
 use crate::broker::{Broker, Parts};
 use crate::clock::Clock;
 use crate::config::BrokerConfig;
+use crate::fetcher;
 use crate::http;
+use crate::isr;
 use crate::metrics::Metrics;
 use crate::partitions::{Partitions, housekeeping};
 use crate::peer::server::Others;
 use crate::quorum::{OpenError, QuorumError};
 use data::LockedData;
+use life::{Registrant, Standing};
 use listen::BoundListener;
 use opening::Opening;
 use signals::Signals;
@@ -70,6 +75,12 @@ pub enum StartError {
     /// The data directory is another cluster's or broker's.
     #[error("{0}")]
     Identity(String),
+    /// Another process has taken this broker's number, or it was unregistered.
+    #[error(
+        "broker {0} was registered by another process, or removed from the cluster: stop the other, or give this one a \
+         node.id of its own"
+    )]
+    Replaced(i32),
     /// The system refused threads, signals or memory.
     #[error("the process can't be set up: {0}")]
     System(std::io::Error),
@@ -121,7 +132,7 @@ async fn serve(config: Arc<BrokerConfig>, control: Handle) -> Result<(), StartEr
     // Before the logs are opened, which takes a while after a crash: the process is live meanwhile.
     let http = http::start(&config, &control, &stopping)?;
     let data = LockedData::lock(&config)?;
-    let endpoints = register::endpoints(&listeners);
+    let endpoints = life::endpoints(&listeners);
     let (peers, listeners) = opening::split(&config, listeners);
     let others = Others::default();
     let quorum = Opening {
@@ -143,29 +154,53 @@ async fn serve(config: Arc<BrokerConfig>, control: Handle) -> Result<(), StartEr
         let _ = others.set(taker);
     }
     control.spawn(pulse::beat(Handle::current(), broker.partitions().clone()));
+    let living = CancellationToken::new();
+    let (mut life, following) = life::follow(broker.clone(), living.clone());
+    tasks.spawn(following);
+    tasks.spawn(fetcher::run(broker.clone(), stopping.clone()));
+    tasks.spawn(isr::run(broker.clone(), stopping.clone()));
     accept_all(listeners, &broker, &stopping, &tasks);
+    // It ends only where the life is over, which the next wait finds.
+    let serving = life.wait_for(|standing| *standing != Standing::Fenced);
+    tokio::select! {
+        _ = serving => {}
+        () = signals.stop_asked() => return Ok(()),
+    }
     http.set_ready(broker.clone());
     tracing::info!(
         node = broker.node_id(),
         cluster = broker.image().cluster_id().map_or("", |id| &**id),
         "ready"
     );
-    signals.stop_asked().await;
+    let replaced = tokio::select! {
+        () = signals.stop_asked() => false,
+        over = life.wait_for(|standing| *standing == Standing::Over) => over.is_ok(),
+    };
     tracing::info!("stopping: finishing what is in hand; a second signal exits at once");
+    let node_id = broker.node_id();
+    let stop = Stop {
+        broker,
+        living,
+        stopping,
+        tasks,
+    };
     tokio::select! {
-        stopped = stop_in_time(&config, broker, stopping, tasks) => {
+        stopped = stop.in_time(&config) => {
             if stopped.is_err() {
                 tracing::error!(
                     "shutdown.timeout.ms is over and the data is not closed; the next start checks the logs' ends"
                 );
                 std::process::exit(1)
             }
-            Ok(())
         }
         () = signals.stop_asked() => {
             tracing::warn!("stopped at once by a second signal; the next start checks the logs' ends");
             std::process::exit(1)
         }
+    }
+    match replaced {
+        true => Err(StartError::Replaced(node_id)),
+        false => Ok(()),
     }
 }
 
@@ -201,16 +236,30 @@ async fn assemble(
         .map(|id| id.to_string())
         .unwrap_or_default();
     let data = data.claim(&cluster_id, &config.metadata_dir(), quorum.directory())?;
-    let registered = register::register(&quorum, config, &data, endpoints).await?;
     let metrics =
         Metrics::new().map_err(|error| StartError::System(std::io::Error::other(error)))?;
     let node_id = data.node_id();
+    let mut registrant = Registrant {
+        id: node_id,
+        endpoints,
+        directories: data.directory_ids(),
+        last_end: last_end::take(data.dirs()),
+    };
     let partitions = Arc::new(Partitions::new(
         node_id,
         data.into_dirs(),
         Clock,
         metrics.clone(),
     ));
+    let mut registered = registrant.register(&quorum, config).await?;
+    partitions.open(&quorum.image(), config).await;
+    if registrant.last_end != LastEnd::Unclean && partitions.were_cut() {
+        tracing::warn!(
+            "records may be missing here, and this broker leaves the in-sync replicas until it has them"
+        );
+        registrant.last_end = LastEnd::Unclean;
+        registered = registrant.register(&quorum, config).await?;
+    }
     let broker = Broker::new(Parts {
         node_id,
         broker_epoch: registered.epoch,
@@ -300,43 +349,57 @@ fn note_failure(written: Result<(), milena_log::StorageError>) {
     }
 }
 
-async fn stop_in_time(
-    config: &BrokerConfig,
+/// What is stopped.
+struct Stop {
     broker: Arc<Broker>,
+    /// Ends the following of the metadata.
+    living: CancellationToken,
+    /// Ends all that serves.
     stopping: CancellationToken,
     tasks: TaskTracker,
-) -> Result<(), Elapsed> {
-    let bound = millis(config.shutdown_timeout_ms);
-    let stopped = stop(bound / REQUESTS_PART, broker, stopping, tasks);
-    tokio::time::timeout(bound, stopped).await
 }
 
-/// Answers what is in hand, within `requests_max`, and marks the data clean.
-async fn stop(
-    requests_max: Duration,
-    broker: Arc<Broker>,
-    stopping: CancellationToken,
-    tasks: TaskTracker,
-) {
-    stopping.cancel();
-    broker.waits_ended().cancel();
-    // Members that wait for a rebalance are answered, so that their connections can end.
-    broker.resign_groups();
-    tasks.close();
-    let ended = tokio::time::timeout(requests_max, tasks.wait());
-    if ended.await.is_err() {
-        tracing::warn!(
-            after = ?requests_max,
-            "requests were still in hand at half of shutdown.timeout.ms, and are dropped"
-        );
+impl Stop {
+    async fn in_time(self, config: &BrokerConfig) -> Result<(), Elapsed> {
+        let bound = millis(config.shutdown_timeout_ms);
+        tokio::time::timeout(bound, self.perform(bound / REQUESTS_PART)).await
     }
-    broker.quorum().stop().await;
-    let (partitions, epoch) = (broker.partitions().clone(), broker.broker_epoch());
-    let clean = tokio::task::spawn_blocking(move || partitions.close(epoch))
-        .await
-        .unwrap_or(false);
-    if clean {
-        tracing::info!("stopped; everything is on disk");
+
+    /// Hands over what others can lead, answers what is in hand, each within `part_max` together, and marks the data
+    /// clean.
+    async fn perform(self, part_max: Duration) {
+        let Self {
+            broker,
+            living,
+            stopping,
+            tasks,
+        } = self;
+        let deadline = Instant::now() + part_max;
+        // From here on it does not ask to be unfenced.
+        living.cancel();
+        life::hand_over(&broker, part_max / REQUESTS_PART).await;
+        stopping.cancel();
+        broker.waits_ended().cancel();
+        // Members that wait for a rebalance are answered, so that their connections can end.
+        broker.resign_groups();
+        tasks.close();
+        if tokio::time::timeout_at(deadline, tasks.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                after = ?part_max,
+                "requests were still in hand at half of shutdown.timeout.ms, and are dropped"
+            );
+        }
+        broker.quorum().stop().await;
+        let (partitions, epoch) = (broker.partitions().clone(), broker.broker_epoch());
+        let clean = tokio::task::spawn_blocking(move || partitions.close(epoch))
+            .await
+            .unwrap_or(false);
+        if clean {
+            tracing::info!("stopped; everything is on disk");
+        }
     }
 }
 

@@ -147,6 +147,11 @@ impl Log {
         self.epochs.end_offset_for(epoch, self.shared.end())
     }
 
+    /// The leader epoch of the last record, as far as any is known.
+    pub fn last_epoch(&self) -> Option<i32> {
+        self.epochs.latest()
+    }
+
     /// The leader epoch of the record at `offset`.
     pub fn epoch_of(&self, offset: i64) -> Option<i32> {
         self.epochs.of(offset)

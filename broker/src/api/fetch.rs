@@ -13,6 +13,7 @@ use milena_protocol::api::fetch::{
 };
 use milena_protocol::{ErrorCode, External, Records, Str, Uuid};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::RequestContext;
 use crate::broker::Broker;
@@ -53,6 +54,10 @@ impl Reader {
         }
         let broker = BrokerId::new(id).map_err(|_| ErrorCode::InvalidRequest)?;
         Ok(Self::Follower(Member { broker, epoch }))
+    }
+
+    fn is_follower(self) -> bool {
+        matches!(self, Self::Follower(_))
     }
 
     fn reads(self) -> Reads {
@@ -146,15 +151,17 @@ pub async fn handle(
     let bytes_max = usize::try_from(request.max_bytes)
         .unwrap_or(0)
         .min(usize::try_from(broker.config().fetch_max_bytes).unwrap_or(0));
-    let pass = wait_for_enough(broker, reader, &mut session, &request, bytes_max).await;
+    let hurry = context.hurry.as_ref().filter(|_| reader.is_follower());
+    let pass = wait_for_enough(broker, (reader, hurry), &mut session, &request, bytes_max).await;
     let answer = respond(broker, context, &mut session, pass).await;
     broker.fetch_sessions().put_back(session);
     answer
 }
 
+/// A follower that has another request behind this one waits no longer: it has new partitions to ask for.
 async fn wait_for_enough(
     broker: &Broker,
-    reader: Reader,
+    (reader, hurry): (Reader, Option<&CancellationToken>),
     session: &mut Session,
     request: &FetchRequest,
     bytes_max: usize,
@@ -176,7 +183,9 @@ async fn wait_for_enough(
         wakeup.want(bytes_min.max(1) as i64);
         let pass = look(broker, reader, session, bytes_max).await;
         let enough = pass.failed || pass.bytes >= bytes_min || session.is_empty();
-        if enough || Instant::now() >= deadline || broker.waits_ended().is_cancelled() {
+        let is_hurried = hurry.is_some_and(CancellationToken::is_cancelled);
+        let ended = is_hurried || broker.waits_ended().is_cancelled();
+        if enough || ended || Instant::now() >= deadline {
             return pass;
         }
         // What came between the look and the registration is seen by the next look.
@@ -189,7 +198,15 @@ async fn wait_for_enough(
         tokio::select! {
             _ = tokio::time::timeout_at(deadline, wakeup.woken()) => {}
             () = broker.waits_ended().cancelled() => {}
+            () = hurried(hurry) => {}
         }
+    }
+}
+
+async fn hurried(hurry: Option<&CancellationToken>) {
+    match hurry {
+        Some(hurry) => hurry.cancelled().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -272,8 +289,11 @@ async fn read(
         }
     };
     if let Reader::Follower(member) = reader {
-        partition.follower_fetched(member, wanted.offset, broker.now_ms())?;
+        let may_join = partition.follower_fetched(member, wanted.offset, broker.now_ms())?;
         found.high_watermark = partition.high_watermark();
+        if may_join {
+            broker.isr().look_at(partition);
+        }
     }
     Ok(found)
 }

@@ -37,6 +37,7 @@ pub(crate) fn context(version: i16) -> RequestContext {
         address: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
         listener: "PLAINTEXT".into(),
         principal: "User:ANONYMOUS".into(),
+        hurry: None,
     }
 }
 

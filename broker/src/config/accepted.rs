@@ -279,24 +279,18 @@ accepted! {
         "share.fetch.purgatory.purge.interval.requests" Int = Some("1000"), Any, Medium, ReadOnly;
     }
 
-    Ignored, "It concerns copies of partitions on other brokers; one broker makes none." => {
+    Ignored, "It tunes how Kafka copies partitions between brokers; here there is nothing like it to tune." => {
         "alter.log.dirs.replication.quota.window.num" Int = Some("11"), AtLeast(1), Low, ReadOnly;
         "alter.log.dirs.replication.quota.window.size.seconds" Int = Some("1"), AtLeast(1), Low, ReadOnly;
         "auto.leader.rebalance.enable" Boolean = Some("true"), Any, High, ReadOnly;
         "cordoned.log.dirs" List = Some(""), Any, Medium, PerBroker;
-        "follower.replication.throttled.rate" Long = Some("9223372036854775807"), AtLeast(0), Medium, ClusterWide;
         "leader.imbalance.check.interval.seconds" Long = Some("300"), AtLeast(1), High, ReadOnly;
         "leader.imbalance.per.broker.percentage" Int = Some("10"), Any, High, ReadOnly;
         "leader.replication.throttled.rate" Long = Some("9223372036854775807"), AtLeast(0), Medium, ClusterWide;
         "log.dir.failure.timeout.ms" Long = Some("30000"), AtLeast(1), Low, ReadOnly;
         "num.replica.fetchers" Int = Some("1"), AtLeast(1), High, ClusterWide;
         "replica.alter.log.dirs.io.max.bytes.per.second" Long = Some("9223372036854775807"), AtLeast(0), Medium, ClusterWide;
-        "replica.fetch.backoff.ms" Int = Some("1000"), AtLeast(0), Medium, ReadOnly;
-        "replica.fetch.max.bytes" Int = Some("1048576"), AtLeast(0), Medium, ReadOnly;
         "replica.fetch.min.bytes" Int = Some("1"), Any, High, ReadOnly;
-        "replica.fetch.response.max.bytes" Int = Some("10485760"), AtLeast(0), Medium, ReadOnly;
-        "replica.fetch.wait.max.ms" Int = Some("500"), Any, High, ReadOnly;
-        "replica.lag.time.max.ms" Long = Some("30000"), Any, High, ReadOnly;
         "replica.selector.class" String = None, Any, Medium, ReadOnly;
         "replica.socket.receive.buffer.bytes" Int = Some("65536"), Any, High, ReadOnly;
         "replica.socket.timeout.ms" Int = Some("30000"), Any, High, ReadOnly;
@@ -305,7 +299,6 @@ accepted! {
         "request.timeout.ms" Int = Some("30000"), Any, High, ReadOnly;
         "socket.connection.setup.timeout.max.ms" Long = Some("30000"), Any, Medium, ReadOnly;
         "socket.connection.setup.timeout.ms" Long = Some("10000"), Any, Medium, ReadOnly;
-        "unclean.leader.election.enable" Boolean = Some("false"), Any, High, ClusterWide;
     }
 
     Ignored, "It is part of transactions, which are not there yet." => {
@@ -431,10 +424,8 @@ accepted! {
         "remote.log.delete.on.disable" Boolean = Some("false"), Any, Medium, ClusterWide;
     }
 
-    Ignored, "It concerns copies of partitions on other brokers; one broker makes none." => {
-        "follower.replication.throttled.replicas" List = Some(""), Any, Medium, ClusterWide;
+    Ignored, "It tunes how Kafka copies partitions between brokers; here there is nothing like it to tune." => {
         "leader.replication.throttled.replicas" List = Some(""), Any, Medium, ClusterWide;
-        "unclean.leader.election.enable" Boolean = Some("false"), Any, Medium, ClusterWide;
     }
 
     Ignored, "It has no effect in today's Kafka either, and is known for the sake of older clients." => {

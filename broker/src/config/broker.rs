@@ -24,6 +24,11 @@ settings! {
     "cluster.id" cluster_id: Option<String> = None, NotEmpty, Medium, ReadOnly;
     /// Where the broker is, such as a zone: the text that clients and replica placement see.
     "broker.rack" broker_rack: Option<String> = None, Any, Medium, ReadOnly;
+    /// The machine that the broker runs on: no two replicas of a partition are placed on one. Without it, each
+    /// broker counts as a machine of its own. (Not in Kafka.)
+    "broker.node" broker_node: Option<String> = None, NotEmpty, Medium, ReadOnly;
+    /// The pool that the broker belongs to, which topics may name in `placement.pools`. (Not in Kafka.)
+    "broker.pool" broker_pool: Option<String> = None, NotEmpty, Medium, ReadOnly;
     /// The directories for partitions' data, separated by commas. Without it `log.dir` counts.
     "log.dirs" log_dirs: Option<Vec<String>> = None, NotEmpty, High, ReadOnly;
     /// The directory for partitions' data where `log.dirs` is not given. The default is a folder where
@@ -45,6 +50,26 @@ settings! {
     /// number does so, once all others have answered that they are empty as well. Take it away afterwards, so
     /// that voters that have lost their disks never found a second one. (Not in Kafka, where formatting says so.)
     "cluster.found" cluster_found: bool = Some("false"), Any, Medium, ReadOnly;
+
+    // Replication
+
+    /// A follower that has not caught up with its leader for so many milliseconds leaves the in-sync replicas.
+    "replica.lag.time.max.ms" replica_lag_time_max_ms: i64 = Some("30000"), AtLeast(1), High, ReadOnly;
+    /// How many milliseconds a follower's fetch waits for records.
+    "replica.fetch.wait.max.ms" replica_fetch_wait_max_ms: i32 = Some("500"), AtLeast(1), High, ReadOnly;
+    /// The most bytes of one partition in a follower's fetch; a larger batch comes all the same.
+    "replica.fetch.max.bytes" replica_fetch_max_bytes: i32 = Some("1048576"), AtLeast(0), Medium, ReadOnly;
+    /// The most bytes of a follower's fetch.
+    "replica.fetch.response.max.bytes" replica_fetch_response_max_bytes: i32 =
+        Some("10485760"), AtLeast(0), Medium, ReadOnly;
+    /// For how many milliseconds at the most a follower leaves a partition alone that its leader refuses.
+    "replica.fetch.backoff.ms" replica_fetch_backoff_ms: i32 = Some("1000"), AtLeast(0), Medium, ReadOnly;
+    /// Bytes a second for replicas that catch up, where `follower.replication.throttled.replicas` names them.
+    "follower.replication.throttled.rate" follower_replication_throttled_rate: i64 =
+        MAX_LONG, AtLeast(0), Medium, ClusterWide;
+    /// Whether a replica that may lack records leads where nobody else can: rather lose records than wait.
+    "unclean.leader.election.enable" unclean_leader_election_enable: bool =
+        Some("false"), Any, High, ClusterWide;
 
     // Listeners
 

@@ -3,6 +3,8 @@
 
 use std::borrow::Cow;
 
+use milena_metadata::BrokerId;
+
 use super::setting::Bounds::{self, Any, AtLeast, Between, BetweenOr, Form, Fraction, OneOf};
 use super::setting::{Setting, settings};
 use super::value::{CleanupPolicy, CompressionType, TimestampType};
@@ -39,6 +41,9 @@ settings! {
     /// How many milliseconds a delete marker stays after its key is compacted away.
     "delete.retention.ms" delete_retention_ms: i64 =
         Some("86400000"), AtLeast(0), Medium, ClusterWide, from ["log.cleaner.delete.retention.ms" * 1];
+    /// The replicas whose copying is throttled while they catch up: `partition:broker`, separated by commas, or `*`.
+    "follower.replication.throttled.replicas" follower_throttled_replicas: Vec<String> =
+        Some(""), Any, Medium, ClusterWide;
     /// How many milliseconds a deleted segment's files stay on disk.
     "file.delete.delay.ms" file_delete_delay_ms: i64 =
         Some("60000"), AtLeast(0), Medium, ClusterWide, from ["log.segment.delete.delay.ms" * 1];
@@ -79,6 +84,20 @@ settings! {
         Some("1"), AtLeast(1), Medium, ClusterWide, from ["min.insync.replicas" * 1];
     /// Whether space is claimed from the file system before the records come. (Kafka's default is false.)
     "preallocate" preallocate: bool = Some("true"), Any, Medium, ClusterWide, from ["log.preallocate" * 1];
+    /// The racks whose brokers may host the topic's replicas, separated by commas; empty for all. (Not in Kafka.)
+    "placement.racks" placement_racks: Vec<String> = Some(""), Any, Medium, ClusterWide;
+    /// The pools whose brokers may host the topic's replicas, separated by commas; empty for all. (Not in Kafka.)
+    "placement.pools" placement_pools: Vec<String> = Some(""), Any, Medium, ClusterWide;
+    /// The rack that the topic's preferred leaders should be in; empty for any. (Not in Kafka.)
+    "placement.leader.rack" placement_leader_rack: String = Some(""), Any, Medium, ClusterWide;
+    /// `required`: no two replicas of a partition are on one machine; `preferred`: where there are too few machines,
+    /// they may be. (Not in Kafka.)
+    "placement.node.spread" placement_node_spread: String =
+        Some("required"), OneOf(&["required", "preferred"]), Medium, ClusterWide;
+    /// `preferred`: a partition's replicas are spread over the racks as evenly as can be; `required`: where that can't
+    /// be had, they are not placed at all. (Not in Kafka.)
+    "placement.rack.spread" placement_rack_spread: String =
+        Some("preferred"), OneOf(&["preferred", "required"]), Medium, ClusterWide;
     /// How many bytes a partition keeps; -1 is no bound.
     "retention.bytes" retention_bytes: i64 =
         Some("-1"), Any, Medium, ClusterWide, from ["log.retention.bytes" * 1];
@@ -98,9 +117,22 @@ settings! {
     /// A segment is closed when it is so many milliseconds old.
     "segment.ms" segment_ms: i64 = Some("604800000"), AtLeast(1), Medium, ClusterWide,
         from ["log.roll.ms" * 1, "log.roll.hours" * 3_600_000];
+    /// Whether a replica that may lack records leads where nobody else can: rather lose records than wait.
+    "unclean.leader.election.enable" unclean_leader_election_enable: bool =
+        Some("false"), Any, Medium, ClusterWide, from ["unclean.leader.election.enable" * 1];
 }
 
 impl TopicConfig {
+    /// Whether a broker's replica of a partition is copied at the throttled rate while it catches up.
+    pub fn throttles_follower(&self, partition: i32, broker: BrokerId) -> bool {
+        let named = |item: &String| {
+            let both = item.split_once(':');
+            let both = both.and_then(|(p, b)| Some((p.parse().ok()?, b.parse().ok()?)));
+            item == "*" || both == Some((partition, broker.get()))
+        };
+        self.follower_throttled_replicas.iter().any(named)
+    }
+
     /// The topic's own values over the broker's. Values that this version does not allow are passed over.
     pub(super) fn resolve(layers: &Layers, own: &Values) -> Self {
         Self::read(|name| {

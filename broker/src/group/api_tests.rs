@@ -96,6 +96,7 @@ fn context(version: i16) -> RequestContext {
         address: "192.0.2.1:9999".parse().unwrap(),
         listener: "PLAINTEXT".into(),
         principal: "User:ANONYMOUS".into(),
+        hurry: None,
     }
 }
 

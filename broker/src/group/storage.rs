@@ -62,7 +62,8 @@ impl CoordinatorLog for PartitionLog {
         Box::pin(async move {
             let partition = self.partition(shard)?;
             let reader = partition.reader().clone();
-            let end = partition.high_watermark();
+            // All of it: what the leader before had committed may be above the high watermark that this one knows yet.
+            let end = partition.reader().log_end_offset();
             let read = move || {
                 let from = offset.max(reader.log_start_offset());
                 reader.read(from, READ_SIZE, end, true)?.read()

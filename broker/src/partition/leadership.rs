@@ -85,8 +85,8 @@ impl Leadership {
         }
     }
 
-    /// The proposal came to nothing; the next look makes another.
-    pub fn refused(&mut self) {
+    /// The proposal is answered; where it came to nothing the next look makes another.
+    pub fn answered(&mut self) {
         self.proposed = None;
     }
 
@@ -130,6 +130,13 @@ impl Leadership {
         true
     }
 
+    /// Whether a follower out of sync has come to the high watermark and to this epoch's start.
+    pub fn may_join(&self, broker: BrokerId, high_watermark: i64) -> bool {
+        let reached = high_watermark.max(self.epoch_start);
+        let known = self.followers.get(&broker);
+        known.is_some_and(|known| known.end >= reached) && !self.term.isr.contains(&broker)
+    }
+
     /// Where all in-sync replicas have come to, from `committed` on. A member that is proposed counts already, and one
     /// that is to leave still does; nothing moves while the ISR is smaller than `min_isr` (KIP-966).
     pub fn high_watermark(&self, committed: i64, log_end: i64, min_isr: usize) -> i64 {
@@ -158,11 +165,10 @@ impl Leadership {
                 || now_ms.saturating_sub(self.caught_up_ms(broker)) <= lag_max_ms
         };
         let joins = |broker: BrokerId| {
-            self.followers.get(&broker).is_some_and(|known| {
-                eligible(broker) == Some(known.life)
-                    && known.end >= high_watermark.max(self.epoch_start)
-                    && stays(broker)
-            })
+            let life = self.followers.get(&broker).map(|known| known.life);
+            self.may_join(broker, high_watermark)
+                && life.is_some_and(|life| eligible(broker) == Some(life))
+                && stays(broker)
         };
         let wanted = |&broker: &BrokerId| match self.term.isr.contains(&broker) {
             true => stays(broker),

@@ -15,7 +15,11 @@ pub(super) enum Role {
     /// It takes appends, and knows how far the others are.
     Leader(Leadership),
     /// It copies what the leader has; without one it waits.
-    Follower { leader: Option<BrokerId> },
+    Follower {
+        leader: Option<BrokerId>,
+        /// Whether it is in the ISR.
+        in_sync: bool,
+    },
 }
 
 /// Where a follower goes on.
@@ -25,6 +29,8 @@ pub struct Following {
     pub leader: BrokerId,
     /// In which epoch.
     pub leader_epoch: i32,
+    /// Whether this replica is in sync.
+    pub in_sync: bool,
 }
 
 impl Partition {
@@ -53,9 +59,6 @@ impl Partition {
             Role::Leader(leadership) if leads && state.leader_epoch == before => {
                 leadership.learn(term(me, state));
             }
-            Role::Follower { leader } if !leads && state.leader_epoch == before => {
-                *leader = state.leader;
-            }
             role if leads => {
                 let end = self.reader.log_end_offset();
                 *role = Role::Leader(Leadership::begin(term(me, state), end, now_ms));
@@ -63,6 +66,7 @@ impl Partition {
             role => {
                 *role = Role::Follower {
                     leader: state.leader,
+                    in_sync: state.isr.contains(&me),
                 };
             }
         }
@@ -92,9 +96,11 @@ impl Partition {
         match &*self.role.lock() {
             Role::Follower {
                 leader: Some(leader),
+                in_sync,
             } => Some(Following {
                 leader: *leader,
                 leader_epoch: self.leader_epoch(),
+                in_sync: *in_sync,
             }),
             _ => None,
         }
@@ -116,19 +122,21 @@ impl Partition {
         Ok((epoch < last_epoch || end < offset).then_some((epoch, end)))
     }
 
-    /// Notes that a follower has all below `offset`; whoever waits for that is woken. `NOT_LEADER_OR_FOLLOWER` where
-    /// this does not lead, `INELIGIBLE_REPLICA` for who is no replica in its present life.
+    /// Notes that a follower has all below `offset`; whoever waits for that is woken. Answers whether the follower is
+    /// out of sync and may join again: the ISR is to be looked at. `NOT_LEADER_OR_FOLLOWER` where this does not lead,
+    /// `INELIGIBLE_REPLICA` for who is no replica in its present life.
     pub fn follower_fetched(
         &self,
         follower: Member,
         offset: i64,
         now_ms: i64,
-    ) -> Result<(), ErrorCode> {
+    ) -> Result<bool, ErrorCode> {
         let end = self.reader.log_end_offset();
+        let committed = self.high_watermark();
         let mut answer = Err(ErrorCode::NotLeaderOrFollower);
         let moved = self.advance_by(|leadership| {
             answer = match leadership.fetched(follower, offset, end, now_ms) {
-                true => Ok(()),
+                true => Ok(leadership.may_join(follower.broker, committed)),
                 false => Err(ErrorCode::IneligibleReplica),
             };
         });
@@ -154,10 +162,10 @@ impl Partition {
         }
     }
 
-    /// The quorum did not take a proposal: who was proposed holds nothing back any more. What the quorum has instead
-    /// comes by [`Partition::apply`].
-    pub fn proposal_refused(&self) {
-        if self.advance_by(Leadership::refused) {
+    /// The quorum has answered a proposal, and what it has by now was taken over: who was proposed in vain holds
+    /// nothing back any more.
+    pub fn proposal_answered(&self) {
+        if self.advance_by(Leadership::answered) {
             self.waiters.committed();
         }
     }
@@ -203,6 +211,27 @@ impl Partition {
         self.high_watermark
             .fetch_min(self.reader.log_end_offset(), Ordering::SeqCst);
         Ok(())
+    }
+
+    /// Gives up all that this replica has, because the leader of `leader_epoch` starts at `offset` only, or knows
+    /// nothing of so old an epoch.
+    pub async fn restart_following(
+        &self,
+        offset: i64,
+        leader_epoch: i32,
+        now_ms: i64,
+    ) -> Result<(), Refused> {
+        let mut log = self.log.lock().await;
+        self.check_following(leader_epoch)?;
+        let restarted = log.truncate_fully_and_start_at(offset, now_ms);
+        restarted.map_err(|error| self.broken(&error))?;
+        self.high_watermark.store(offset, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// The leader epoch of the last record; -1 where there is none.
+    pub async fn last_epoch(&self) -> i32 {
+        self.log.lock().await.last_epoch().unwrap_or(-1)
     }
 
     fn broken(&self, error: &LogError) -> Refused {

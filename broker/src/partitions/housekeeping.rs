@@ -14,9 +14,7 @@ use rustix::process::{Resource, getrlimit};
 use super::{DataDir, Partitions};
 use crate::metrics::Care;
 use crate::partition::Partition;
-use milena_protocol::ErrorCode;
 
-const UNKNOWN: ErrorCode = ErrorCode::UnknownTopicOrPartition;
 /// How long the folder of a partition that the metadata does not know is kept, for a person to look at it.
 const STRAY_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
@@ -137,16 +135,16 @@ impl Partitions {
                 partition,
                 path,
             } => {
-                let known = self
+                let belongs = self
                     .topic(&topic)
-                    .is_some_and(|hosted| hosted.find(partition).err() != Some(UNKNOWN));
-                if known {
+                    .is_some_and(|hosted| hosted.belongs_here(partition));
+                if belongs {
                     return;
                 }
                 match dir.directory.rename_stray(&topic, partition) {
                     Ok(now) => tracing::warn!(
                         folder = %path.display(), now = %now.display(),
-                        "the metadata knows no such partition: its folder is set aside, and removed in a week"
+                        "the metadata knows no such partition here: its folder is set aside, and removed in a week"
                     ),
                     Err(error) => {
                         tracing::error!(%error, "a folder that the metadata does not know stays where it is")

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use milena_log::{Checkpoint, Log, LogError, Offsets, Opening};
 use milena_metadata::{PartitionId, Topic};
@@ -79,13 +80,12 @@ pub struct OpenLog {
 /// Those that could be opened.
 pub struct Opened {
     logs: Vec<OpenLog>,
-    places: usize,
 }
 
 impl Opened {
-    /// The logs of each topic, in the order of the caller's list.
-    pub fn by_place(self) -> Vec<Vec<OpenLog>> {
-        let mut places: Vec<Vec<OpenLog>> = (0..self.places).map(|_| Vec::new()).collect();
+    /// The logs of each topic of the caller's list, which has so many, in its order.
+    pub fn by_place(self, topics: usize) -> Vec<Vec<OpenLog>> {
+        let mut places: Vec<Vec<OpenLog>> = (0..topics).map(|_| Vec::new()).collect();
         for log in self.logs {
             let place = log.place;
             places[place].push(log);
@@ -113,7 +113,6 @@ pub fn open_all(
     logs: Vec<LogToOpen>,
     threads: usize,
 ) -> Opened {
-    let places = logs.last().map_or(0, |log| log.place + 1);
     let threads = threads.clamp(1, logs.len().max(1));
     let work = Work {
         partitions,
@@ -129,7 +128,6 @@ pub fn open_all(
     });
     Opened {
         logs: work.opened.into_inner(),
-        places,
     }
 }
 
@@ -226,6 +224,7 @@ impl Work<'_> {
         let (log, recovery) = Log::open(&path, wanted.config.log_config(self.config), opening)?;
         self.partitions.metrics.recovered(&recovery);
         if let Some(offset) = recovery.cut_at_offset {
+            self.partitions.were_cut.store(true, Ordering::Relaxed);
             tracing::warn!(
                 topic,
                 partition = index,

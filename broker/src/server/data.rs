@@ -111,9 +111,9 @@ impl Data {
             .collect()
     }
 
-    /// Whether all directories carry the mark of a clean stop.
-    pub fn clean_shutdown(&self) -> bool {
-        self.dirs.iter().all(|dir| dir.known.clean_shutdown)
+    /// The directories.
+    pub fn dirs(&self) -> &[DataDir] {
+        &self.dirs
     }
 
     /// The directories, for the partitions in them.

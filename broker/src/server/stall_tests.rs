@@ -66,7 +66,7 @@ impl Running {
                 control: control.handle().clone(),
                 peers: None,
             };
-            let endpoints = register::endpoints(&listeners);
+            let endpoints = life::endpoints(&listeners);
             let broker = assemble(opening, locked, endpoints).await.unwrap();
             control.spawn(pulse::beat(Handle::current(), broker.partitions().clone()));
             accept_all(listeners, &broker, &stopping, &TaskTracker::new());

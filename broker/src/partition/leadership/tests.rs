@@ -99,7 +99,7 @@ fn who_is_proposed_counts_from_the_proposal_on() {
     assert_eq!(members(proposal), Some(vec![1, 2, 3]));
     leader.fetched(life(2), 200, 200, 2);
     assert_eq!(leader.high_watermark(150, 200, 1), 150, "3 has 150");
-    leader.refused();
+    leader.answered();
     assert_eq!(leader.high_watermark(150, 200, 1), 200);
 }
 

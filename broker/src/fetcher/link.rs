@@ -1,0 +1,263 @@
+//! One broker that is copied from: a task, a connection, a session.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use milena_client::{Answer, Connection, ConnectionError, ConnectionOptions};
+use milena_metadata::BrokerId;
+use milena_protocol::api::fetch::{FetchRequest, FetchResponse};
+use milena_protocol::{ErrorCode, Request as _};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::copies::{Bounds, Copies, Key};
+use super::take::{Taken, take};
+use super::throttle::Throttle;
+use crate::broker::Broker;
+use crate::partition::Partition;
+
+/// One request waits for records at the leader; another may follow it, with partitions that have joined meanwhile,
+/// and ends its wait.
+const IN_FLIGHT_MAX: usize = 2;
+/// Connecting to a broker of the same network, name lookup included.
+const CONNECT_WITHIN: Duration = Duration::from_secs(2);
+/// Beyond the wait that was asked for, an answer takes no longer than this, or the leader hangs.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// Between attempts to connect: a leader that has died is replaced within that order of time, one that restarts is
+/// back within it.
+const CONNECT_AGAIN: Duration = Duration::from_millis(50);
+
+/// Why a conversation with the leader ended.
+#[derive(Debug, thiserror::Error)]
+enum LinkError {
+    /// The metadata has no address of it.
+    #[error("the metadata has no address of the broker on listener {0}")]
+    NoAddress(String),
+    /// The connection.
+    #[error(transparent)]
+    Connection(#[from] ConnectionError),
+    /// The leader refused the whole request.
+    #[error("the leader answered {0}")]
+    Refused(ErrorCode),
+}
+
+/// The copying from one broker.
+pub(super) struct Link {
+    broker: Arc<Broker>,
+    leader: BrokerId,
+    news: mpsc::UnboundedReceiver<Arc<Partition>>,
+    copies: Copies,
+    throttle: Throttle,
+}
+
+impl Link {
+    pub(super) fn new(
+        broker: Arc<Broker>,
+        leader: BrokerId,
+        news: mpsc::UnboundedReceiver<Arc<Partition>>,
+    ) -> Self {
+        Self {
+            broker,
+            leader,
+            news,
+            copies: Copies::of(leader),
+            throttle: Throttle::new(Instant::now()),
+        }
+    }
+
+    pub(super) async fn run(mut self, stopping: CancellationToken) {
+        tokio::select! {
+            () = self.copy() => {}
+            () = stopping.cancelled() => {}
+        }
+    }
+
+    async fn copy(&mut self) {
+        let mut told = false;
+        loop {
+            while self.copies.is_empty() {
+                match self.news.recv().await {
+                    Some(partition) => self.copies.note(&partition),
+                    None => return,
+                }
+            }
+            let Err(error) = self.converse().await else {
+                return;
+            };
+            // Once for each outage; who leads is the quorum's to find out.
+            if !std::mem::replace(&mut told, !matches!(error, LinkError::Refused(_))) {
+                tracing::info!(leader = self.leader.get(), %error, "copying is interrupted");
+            } else {
+                tracing::debug!(leader = self.leader.get(), %error, "copying is interrupted");
+            }
+            sleep(CONNECT_AGAIN).await;
+            while let Ok(partition) = self.news.try_recv() {
+                self.copies.note(&partition);
+            }
+        }
+    }
+
+    /// Fetches until the connection ends; `Ok` where the broker stops.
+    async fn converse(&mut self) -> Result<(), LinkError> {
+        let connection = self.connect().await?;
+        tracing::debug!(
+            leader = self.leader.get(),
+            address = connection.address(),
+            "copying"
+        );
+        self.copies.start_over();
+        let mut asked = VecDeque::with_capacity(IN_FLIGHT_MAX);
+        loop {
+            self.copies.retry(Instant::now());
+            let is_due = match asked.is_empty() {
+                true => self.copies.is_asking() || self.copies.has_news(),
+                // Until the session has its id, nothing can follow.
+                false => self.copies.has_session() && self.copies.has_news(),
+            };
+            if is_due && asked.len() < IN_FLIGHT_MAX {
+                asked.push_back(self.ask(&connection).await?);
+            }
+            let retry = self.copies.next_retry();
+            tokio::select! {
+                answer = front(&mut asked) => {
+                    asked.pop_front();
+                    self.take(answer?).await?;
+                }
+                news = self.news.recv() => match news {
+                    Some(partition) => self.copies.note(&partition),
+                    None => return Ok(()),
+                },
+                () = wait_until(retry), if retry.is_some() => {}
+            }
+        }
+    }
+
+    async fn connect(&self) -> Result<Connection, LinkError> {
+        let config = self.broker.config();
+        let listener = config
+            .peers_listener()
+            .map_or("", |listener| listener.name.as_str());
+        let image = self.broker.image();
+        let endpoint = image.broker(self.leader).and_then(|broker| {
+            let endpoints = broker.endpoints.iter();
+            endpoints
+                .filter(|endpoint| &*endpoint.listener == listener)
+                .map(|endpoint| format!("{}:{}", endpoint.host, endpoint.port))
+                .next()
+        });
+        let address = endpoint.ok_or_else(|| LinkError::NoAddress(listener.to_owned()))?;
+        let wait_max = Duration::from_millis(self.bounds().wait_max_ms.unsigned_abs().into());
+        let options = ConnectionOptions {
+            client_id: format!("replica-{}", self.broker.node_id()).into(),
+            connect_timeout: CONNECT_WITHIN,
+            request_timeout: wait_max + ANSWER_WITHIN,
+            ..Default::default()
+        };
+        Ok(Connection::open(&address, &options).await?)
+    }
+
+    fn bounds(&self) -> Bounds {
+        let config = self.broker.config();
+        Bounds {
+            wait_max_ms: config.replica_fetch_wait_max_ms,
+            response_bytes_max: config.replica_fetch_response_max_bytes,
+            partition_bytes_max: config.replica_fetch_max_bytes,
+        }
+    }
+
+    async fn ask(&mut self, connection: &Connection) -> Result<Answer<FetchRequest>, LinkError> {
+        for (key, partition) in self.copies.unknown_ends() {
+            self.copies
+                .set_last_epoch(key, partition.last_epoch().await);
+        }
+        let me = (self.broker.broker_id(), self.broker.broker_epoch());
+        let request = self.copies.request(me, self.bounds());
+        let version = connection.version_up_to::<FetchRequest>(*FetchRequest::VERSIONS.end())?;
+        Ok(connection.send(&request, version).await?)
+    }
+
+    async fn take(&mut self, answer: FetchResponse) -> Result<(), LinkError> {
+        if !answer.error_code.is_none() {
+            return Err(LinkError::Refused(answer.error_code));
+        }
+        self.copies.answered(answer.session_id);
+        let mut cut = false;
+        for topic in answer.responses {
+            for partition in topic.partitions {
+                let key = (topic.topic_id, partition.partition_index);
+                let Some((replica, epoch)) = self.copies.asked(key) else {
+                    continue;
+                };
+                let taken = take(&replica, epoch, partition, self.broker.now_ms()).await;
+                cut |= taken == Taken::Cut;
+                self.note(key, taken);
+            }
+        }
+        if cut {
+            self.note_cut().await;
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, key: Key, taken: Taken) {
+        let now = Instant::now();
+        match taken {
+            Taken::Appended { bytes, last_epoch } => {
+                self.copies.advanced(key, Some(last_epoch));
+                self.hold_back(key, bytes, now);
+            }
+            Taken::Cut => self.copies.advanced(key, None),
+            Taken::Nothing => {}
+            Taken::Refused => {
+                let wait_max = self.broker.config().replica_fetch_backoff_ms;
+                let wait_max = Duration::from_millis(wait_max.unsigned_abs().into());
+                self.copies.refused(key, now, wait_max);
+            }
+        }
+    }
+
+    /// A replica that catches up, and is named by `follower.replication.throttled.replicas`, waits for its turn.
+    fn hold_back(&mut self, key: Key, bytes: usize, now: Instant) {
+        let rate = self.broker.config().follower_replication_throttled_rate;
+        if rate == i64::MAX {
+            return;
+        }
+        let throttled = self.copies.get(key).is_some_and(|copy| {
+            let config = copy.partition.config();
+            let me = self.broker.broker_id();
+            !copy.following.in_sync && config.throttles_follower(key.1, me)
+        });
+        if throttled && let Some(until) = self.throttle.spend(bytes, rate, now) {
+            self.copies.pause(key, until);
+        }
+    }
+
+    /// The recovery points on file may lie beyond the ends of what was cut: a crash must not trust them.
+    async fn note_cut(&self) {
+        let partitions = self.broker.partitions().clone();
+        let written =
+            tokio::task::spawn_blocking(move || partitions.checkpoint_recovery_points()).await;
+        if let Ok(Err(error)) = written {
+            tracing::error!(%error, "the recovery points could not be written after a log was cut");
+        }
+    }
+}
+
+/// The oldest answer; never where none is awaited.
+async fn front(
+    asked: &mut VecDeque<Answer<FetchRequest>>,
+) -> Result<FetchResponse, ConnectionError> {
+    match asked.front_mut() {
+        Some(answer) => answer.receive().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn wait_until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

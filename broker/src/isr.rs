@@ -1,0 +1,144 @@
+//! Who is in sync: asks the quorum for what the leaders here have seen (AlterPartition, KIP-497). One request is in
+//! flight at a time, with everything that has come up meanwhile.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use milena_metadata::{
+    AlterPartition, BrokerId, Image, IsrProposal, PartitionId, PartitionRecord, Refusal,
+};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::broker::Broker;
+use crate::partition::Partition;
+use crate::partition::leadership::Proposal;
+use crate::quorum::QuorumError;
+
+/// Proposals of one request: a frame's worth, and a fraction of a second for who decides.
+const PROPOSALS_MAX: usize = 5_000;
+/// Late followers are looked for so many times in `replica.lag.time.max.ms`, as in Kafka.
+const LOOKS_PER_LAG: i64 = 2;
+/// Without an answer the same request is sent again after this.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
+
+/// Partitions led here whose ISR is to be looked at.
+#[derive(Debug, Default)]
+pub struct IsrWatch {
+    // Bounded by the partitions here: a fetch names each once, and a look takes them all.
+    due: Mutex<Vec<Arc<Partition>>>,
+    arrived: Notify,
+}
+
+impl IsrWatch {
+    /// A follower may be able to join.
+    pub fn look_at(&self, partition: Arc<Partition>) {
+        let mut due = self.due.lock();
+        if !due.iter().any(|other| Arc::ptr_eq(other, &partition)) {
+            due.push(partition);
+        }
+        self.arrived.notify_one();
+    }
+}
+
+/// Looks and asks until `stopping`.
+pub async fn run(broker: Arc<Broker>, stopping: CancellationToken) {
+    tokio::select! {
+        () = watch(&broker) => {}
+        () = stopping.cancelled() => {}
+    }
+}
+
+async fn watch(broker: &Broker) {
+    loop {
+        let lag_max_ms = broker.config().replica_lag_time_max_ms;
+        let period = Duration::from_millis((lag_max_ms / LOOKS_PER_LAG).max(1).unsigned_abs());
+        let due = match timeout(period, broker.isr().arrived.notified()).await {
+            Ok(()) => std::mem::take(&mut *broker.isr().due.lock()),
+            Err(_) => broker.partitions().all(),
+        };
+        for due in due.chunks(PROPOSALS_MAX) {
+            let proposed = proposals(broker, due, lag_max_ms);
+            if !proposed.is_empty() {
+                ask(broker, &proposed).await;
+            }
+        }
+    }
+}
+
+/// A partition and what is asked for it.
+type Proposed = (Arc<Partition>, Proposal);
+
+fn proposals(broker: &Broker, due: &[Arc<Partition>], lag_max_ms: i64) -> Vec<Proposed> {
+    let (image, now_ms) = (broker.image(), broker.now_ms());
+    let propose = |partition: &Arc<Partition>| {
+        let proposal = partition.propose(now_ms, lag_max_ms, |id| eligible(&image, id))?;
+        Some((partition.clone(), proposal))
+    };
+    due.iter().filter_map(propose).collect()
+}
+
+/// The life of a broker that may join.
+fn eligible(image: &Image, id: BrokerId) -> Option<i64> {
+    let broker = image.broker(id)?;
+    let may = !broker.fenced && !broker.is_leaving();
+    may.then_some(broker.epoch)
+}
+
+/// Asks until there is an answer: without one it is not known which ISR holds, so that both count.
+async fn ask(broker: &Broker, proposed: &[Proposed]) {
+    let command = AlterPartition {
+        broker: broker.broker_id(),
+        broker_epoch: broker.broker_epoch(),
+        partitions: proposed.iter().filter_map(wish).collect(),
+    };
+    let answers = loop {
+        match broker.quorum().request(command.clone()).await {
+            Ok(answers) => break answers,
+            // Of another life by now, or not a broker any more: nothing of it holds.
+            Err(QuorumError::Refused(refusal)) => {
+                break proposed.iter().map(|_| Err(refusal.clone())).collect();
+            }
+            Err(QuorumError::Stopped) => return,
+            Err(error) => {
+                tracing::debug!(%error, "the in-sync replicas can't be changed now");
+                sleep(ASK_AGAIN).await;
+            }
+        }
+    };
+    // What the quorum has instead must be known here before a refusal frees the high watermark.
+    broker.take_over().await;
+    for ((partition, proposal), answer) in proposed.iter().zip(answers) {
+        note(partition, proposal, &answer);
+    }
+}
+
+fn wish((partition, proposal): &Proposed) -> Option<IsrProposal> {
+    let members = proposal.members.iter();
+    Some(IsrProposal {
+        topic: partition.topic_id(),
+        partition: PartitionId::new(partition.index()).ok()?,
+        leader_epoch: proposal.leader_epoch,
+        partition_epoch: proposal.partition_epoch,
+        isr: members
+            .map(|member| (member.broker, member.epoch))
+            .collect(),
+    })
+}
+
+fn note(partition: &Partition, proposal: &Proposal, answer: &Result<PartitionRecord, Refusal>) {
+    let (topic, index) = (partition.topic(), partition.index());
+    match answer {
+        Ok(state) => {
+            let isr: Vec<i32> = state.isr.iter().map(|id| id.get()).collect();
+            tracing::info!(%topic, partition = index, ?isr, "the in-sync replicas have changed");
+        }
+        Err(refusal) => {
+            tracing::debug!(%topic, partition = index, ?proposal, %refusal, "the in-sync replicas stay");
+        }
+    }
+    // What was proposed is answered, one way or the other.
+    partition.proposal_answered();
+}

@@ -1,0 +1,83 @@
+//! How the life before this one ended, as the data directories tell it.
+//!
+//! | file in each data directory | content |
+//! | --- | --- |
+//! | `.kafka_cleanshutdown` | Kafka's mark of a clean stop, taken away at the start |
+//! | `.milena-boot` | the kernel's boot id and the directory's device, as of this life's start |
+//!
+//! Where the boot and the device are those of the life before, the page cache that it wrote into is still there: its
+//! process was killed, and nothing that it acknowledged is lost (KIP-966 knows only clean and unclean ends).
+
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use milena_metadata::LastEnd;
+
+use crate::partitions::DataDir;
+
+const BOOT_MARK: &str = ".milena-boot";
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+/// Reads the marks, and leaves this life's.
+pub fn take(dirs: &[DataDir]) -> LastEnd {
+    let clean = dirs.iter().all(|dir| dir.known.clean_shutdown);
+    // Each is marked anew, whatever the others say.
+    let survived = dirs
+        .iter()
+        .map(|dir| renew(dir.directory.path()))
+        .fold(true, |all, one| all & one);
+    match (clean, survived) {
+        (true, _) => LastEnd::Clean,
+        (false, true) => LastEnd::Killed,
+        (false, false) => LastEnd::Unclean,
+    }
+}
+
+/// A write has failed there: what the page cache holds is not to be trusted by the next life.
+pub fn distrust(dir: &Path) {
+    let path = dir.join(BOOT_MARK);
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!(%error, file = %path.display(), "the mark of this boot can't be removed");
+        }
+        _ => {}
+    }
+}
+
+/// Whether the directory was last used in this boot, from the same device; now it is.
+fn renew(dir: &Path) -> bool {
+    let Ok(now) = mark(dir) else {
+        // Without a boot id nothing is known: an end that was not clean counts as unclean.
+        return false;
+    };
+    let path = dir.join(BOOT_MARK);
+    let same = std::fs::read_to_string(&path).is_ok_and(|before| before == now);
+    if !same && let Err(error) = std::fs::write(&path, &now) {
+        tracing::warn!(%error, file = %path.display(), "the mark of this boot can't be written");
+    }
+    same
+}
+
+fn mark(dir: &Path) -> io::Result<String> {
+    let boot = std::fs::read_to_string(BOOT_ID)?;
+    let device = std::fs::metadata(dir)?.dev();
+    Ok(format!("{} {device}\n", boot.trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_used_before_in_this_boot_is_known_again() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(!renew(dir.path()), "nobody was here");
+        assert!(renew(dir.path()));
+        std::fs::write(dir.path().join(BOOT_MARK), "another boot 1\n").unwrap();
+        assert!(!renew(dir.path()));
+        assert!(renew(dir.path()));
+        distrust(dir.path());
+        assert!(!renew(dir.path()), "a write had failed");
+    }
+}

@@ -1,0 +1,236 @@
+//! This life of the broker in its cluster: it registers, is unfenced once it has caught up, follows the metadata, and
+//! hands over what it leads before it stops.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use milena_metadata::{
+    BrokerId, ChangeBroker, Endpoint, Image, IncarnationId, LastEnd, RegisterBroker, Registered,
+};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::StartError;
+use super::listen::BoundListener;
+use crate::broker::Broker;
+use crate::config::BrokerConfig;
+use crate::quorum::{Quorum, QuorumError};
+
+/// What the quorum would not do is asked for again after this.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
+
+/// Who registers, beside its configuration.
+pub struct Registrant {
+    /// The broker's number.
+    pub id: BrokerId,
+    /// Its listeners as others are told of them.
+    pub endpoints: Vec<Endpoint>,
+    /// Its data directories.
+    pub directories: Vec<milena_metadata::DirectoryId>,
+    /// How its last life ended.
+    pub last_end: LastEnd,
+}
+
+impl Registrant {
+    /// Begins a life. In a cluster it stays fenced until it has opened its logs and caught up with the metadata.
+    pub async fn register(
+        &self,
+        quorum: &Quorum,
+        config: &BrokerConfig,
+    ) -> Result<Registered, StartError> {
+        let text = |setting: &Option<String>| setting.as_deref().map(Into::into);
+        let command = RegisterBroker {
+            id: self.id,
+            incarnation: IncarnationId::random(),
+            endpoints: self.endpoints.clone(),
+            node: text(&config.broker_node),
+            rack: text(&config.broker_rack),
+            pool: text(&config.broker_pool),
+            directories: self.directories.clone(),
+            software: concat!("milena ", env!("CARGO_PKG_VERSION")).into(),
+            last_end: self.last_end,
+            fenced: config.is_in_a_cluster(),
+        };
+        Ok(quorum.request(command).await?)
+    }
+}
+
+/// What the others are told of the listeners.
+pub fn endpoints(listeners: &[BoundListener]) -> Vec<Endpoint> {
+    listeners.iter().filter_map(endpoint).collect()
+}
+
+fn endpoint(bound: &BoundListener) -> Option<Endpoint> {
+    let (host, port) = bound.advertised()?;
+    Some(Endpoint {
+        listener: bound.listener.name.as_str().into(),
+        host: host.into(),
+        port,
+        security_protocol: bound.listener.protocol.to_string().into(),
+    })
+}
+
+/// How the metadata has this life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It serves.
+    Serving,
+    /// It is fenced.
+    Fenced,
+    /// Another process has begun a life under the same number, or the broker was removed.
+    Over,
+}
+
+/// How an image has a broker's life.
+pub fn standing(image: &Image, id: BrokerId, epoch: i64) -> Standing {
+    match image.broker(id) {
+        // An image from before the registration.
+        Some(life) if life.epoch < epoch => Standing::Fenced,
+        Some(life) if life.epoch > epoch => Standing::Over,
+        Some(life) if life.fenced => Standing::Fenced,
+        Some(_) => Standing::Serving,
+        None => Standing::Over,
+    }
+}
+
+/// A life as it is seen by those who wait for it.
+pub type Seen = watch::Receiver<Standing>;
+
+/// Follows the metadata until `stopping`, and has itself unfenced whenever it is fenced: what it must have caught up
+/// with for that it has taken over by then.
+pub fn follow(
+    broker: Arc<Broker>,
+    stopping: CancellationToken,
+) -> (Seen, impl Future<Output = ()>) {
+    let (shown, seen) = watch::channel(Standing::Fenced);
+    let following = async move {
+        tokio::select! {
+            () = keep_up(&broker, &shown) => {}
+            () = stopping.cancelled() => {}
+        }
+    };
+    (seen, following)
+}
+
+async fn keep_up(broker: &Broker, shown: &watch::Sender<Standing>) {
+    let mut images = broker.quorum().watch();
+    loop {
+        let image = images.borrow_and_update().clone();
+        broker.take_over().await;
+        let standing = standing(&image, broker.broker_id(), broker.broker_epoch());
+        shown.send_if_modified(|before| std::mem::replace(before, standing) != standing);
+        match standing {
+            Standing::Serving => {}
+            Standing::Over => return,
+            Standing::Fenced => {
+                if !unfence(broker).await {
+                    sleep(ASK_AGAIN).await;
+                    continue;
+                }
+            }
+        }
+        if images.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Whether it was done; the image says so next.
+async fn unfence(broker: &Broker) -> bool {
+    let change = ChangeBroker {
+        fenced: Some(false),
+        ..unchanged(broker)
+    };
+    match broker.quorum().request(change).await {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::debug!(%error, "this broker stays fenced for now");
+            false
+        }
+    }
+}
+
+fn unchanged(broker: &Broker) -> ChangeBroker {
+    ChangeBroker {
+        id: broker.broker_id(),
+        epoch: broker.broker_epoch(),
+        fenced: None,
+        draining: None,
+        stopping: None,
+    }
+}
+
+/// Before a stop: others lead what this broker leads, as far as they can and within `within`, and then it is fenced,
+/// so that nobody waits for it.
+pub async fn hand_over(broker: &Broker, within: Duration) {
+    if !broker.config().is_in_a_cluster() {
+        return;
+    }
+    let handed = timeout(within, async {
+        let stopping = ChangeBroker {
+            stopping: Some(true),
+            ..unchanged(broker)
+        };
+        broker.quorum().request(stopping).await?;
+        // What others can lead they lead with the same decision; what they can't stays until it is fenced.
+        broker.take_over().await;
+        let fenced = ChangeBroker {
+            fenced: Some(true),
+            ..unchanged(broker)
+        };
+        broker.quorum().request(fenced).await?;
+        // Whoever waits for this broker is told to look for another.
+        broker.take_over().await;
+        Ok::<_, QuorumError>(())
+    });
+    match handed.await {
+        Ok(Ok(())) => tracing::info!("what this broker led is led by others, where there are any"),
+        Ok(Err(error)) => tracing::warn!(%error, "what this broker leads could not be handed over"),
+        Err(_) => {
+            tracing::warn!(after = ?within, "what this broker leads could not be handed over in time")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use milena_metadata::{NoConfigRules, decide};
+
+    use super::*;
+
+    fn registered(lives: usize, fenced: bool) -> (Image, i64) {
+        let mut image = Image::default();
+        let mut epoch = 0;
+        for _ in 0..lives {
+            let command = RegisterBroker {
+                id: BrokerId::new(1).unwrap(),
+                incarnation: IncarnationId::random(),
+                endpoints: Vec::new(),
+                node: None,
+                rack: None,
+                pool: None,
+                directories: Vec::new(),
+                software: "test".into(),
+                last_end: LastEnd::Clean,
+                fenced,
+            };
+            let decision = decide(&image, &command.into(), &NoConfigRules).unwrap();
+            image.apply_entry(1, &decision.records).unwrap();
+            epoch = image.brokers().next().unwrap().epoch;
+        }
+        (image, epoch)
+    }
+
+    #[test]
+    fn a_life_is_over_when_another_has_begun_under_its_number() {
+        let id = BrokerId::new(1).unwrap();
+        let (image, epoch) = registered(1, true);
+        assert_eq!(standing(&image, id, epoch), Standing::Fenced);
+        assert_eq!(standing(&image, id, epoch + 1), Standing::Fenced);
+        let (image, epoch) = registered(2, false);
+        assert_eq!(standing(&image, id, epoch), Standing::Serving);
+        assert_eq!(standing(&image, id, epoch - 1), Standing::Over);
+        assert_eq!(standing(&Image::default(), id, epoch), Standing::Over);
+    }
+}
