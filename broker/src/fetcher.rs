@@ -83,3 +83,6 @@ pub async fn run(broker: Arc<Broker>, stopping: CancellationToken) {
     tasks.close();
     tasks.wait().await;
 }
+
+#[cfg(test)]
+mod tests;

@@ -142,3 +142,6 @@ fn note(partition: &Partition, proposal: &Proposal, answer: &Result<PartitionRec
     // What was proposed is answered, one way or the other.
     partition.proposal_answered();
 }
+
+#[cfg(test)]
+mod tests;

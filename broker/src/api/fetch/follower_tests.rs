@@ -82,8 +82,8 @@ impl Led {
         appended.last_offset
     }
 
-    async fn fetch(&self, follower: i32, asked: FetchPartition, wait: Duration) -> FetchResponse {
-        let request = FetchRequest {
+    fn request(&self, follower: i32, asked: FetchPartition, wait: Duration) -> FetchRequest {
+        FetchRequest {
             max_wait_ms: wait.as_millis() as i32,
             min_bytes: 1,
             max_bytes: i32::MAX,
@@ -98,7 +98,11 @@ impl Led {
                 ..Default::default()
             }],
             ..Default::default()
-        };
+        }
+    }
+
+    async fn fetch(&self, follower: i32, asked: FetchPartition, wait: Duration) -> FetchResponse {
+        let request = self.request(follower, asked, wait);
         let peers = RequestContext {
             listener: if follower >= 0 { "PEERS" } else { "PLAINTEXT" }.into(),
             ..context(VERSION)
@@ -281,4 +285,28 @@ async fn followers_are_heard_on_the_peers_listener_alone() {
     assert_eq!(answer.error_code, ErrorCode::ClusterAuthorizationFailed);
     let stranger = led.fetch_from(555, 0).await;
     assert_eq!(stranger.error_code, ErrorCode::IneligibleReplica);
+}
+
+#[tokio::test]
+async fn a_followers_fetch_ends_its_wait_when_another_request_is_behind_it() {
+    let led = Arc::new(Led::new().await);
+    let hurry = tokio_util::sync::CancellationToken::new();
+    let peers = |hurry| RequestContext {
+        listener: "PEERS".into(),
+        hurry,
+        ..context(VERSION)
+    };
+    let request = led.request(101, asked(0), FOR_EVER);
+    let waiting = {
+        let (led, context) = (led.clone(), peers(Some(hurry.clone())));
+        tokio::spawn(async move { handle(&led.broker, &context, request).await.0 })
+    };
+    while !led.partition.waiters().is_waited_for() {
+        tokio::task::yield_now().await;
+    }
+    assert!(!waiting.is_finished());
+    hurry.cancel();
+    let answer = tokio::time::timeout(FOR_EVER / 2, waiting).await;
+    let answer = answer.expect("it waits on").unwrap();
+    assert_eq!(answer.error_code, ErrorCode::None);
 }

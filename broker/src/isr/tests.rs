@@ -1,0 +1,196 @@
+//! The in-sync replicas of a partition that is led here, whose other replicas, so the metadata says, are on brokers 101
+//! and 102; the test speaks for these.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use milena_log::BatchToAppend;
+use milena_metadata::{
+    BrokerId, ChangeBroker, CreateTopics, DirectoryId, IncarnationId, LastEnd, NewTopic,
+    RegisterBroker, TopicId,
+};
+use milena_protocol::records::{BatchBuilder, BatchHeader, BatchOptions};
+use tokio_util::sync::CancellationToken;
+
+use super::run;
+use crate::broker::Broker;
+use crate::config::Sources;
+use crate::partition::Partition;
+use crate::partition::leadership::Member;
+use crate::server::assemble_alone;
+
+/// Longer than any of it takes.
+const SOON: Duration = Duration::from_secs(20);
+
+fn id(number: i32) -> BrokerId {
+    BrokerId::new(number).unwrap()
+}
+
+struct Led {
+    broker: Arc<Broker>,
+    partition: Arc<Partition>,
+    others: [Member; 2],
+    stopping: CancellationToken,
+    _dir: tempfile::TempDir,
+}
+
+impl Led {
+    /// A follower that is late for `lag_max_ms` leaves the in-sync replicas.
+    async fn new(lag_max_ms: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().display().to_string();
+        let set = [
+            ("log.dirs", path.as_str()),
+            ("replica.lag.time.max.ms", lag_max_ms),
+        ];
+        let broker = assemble_alone(Sources::of(&set).load().unwrap().0).await;
+        let others = [register(&broker, 101).await, register(&broker, 102).await];
+        create(&broker).await;
+        let partition = broker.partitions().partition("t", 0).unwrap();
+        let stopping = CancellationToken::new();
+        tokio::spawn(run(broker.clone(), stopping.clone()));
+        Self {
+            broker,
+            partition,
+            others,
+            stopping,
+            _dir: dir,
+        }
+    }
+
+    async fn append(&self) -> i64 {
+        let mut builder = BatchBuilder::new(BatchOptions::default());
+        builder.push(1, None, Some(b"value"), &[]).unwrap();
+        let body = builder.finish().unwrap();
+        let header = BatchHeader::parse(&body).unwrap();
+        let batches = vec![BatchToAppend { header, body }];
+        let appended = self.partition.append(batches, 1, self.broker.now_ms());
+        appended.await.unwrap().last_offset
+    }
+
+    fn fetch(&self, follower: usize, offset: i64) {
+        let (partition, now_ms) = (&self.partition, self.broker.now_ms());
+        let joins = partition.follower_fetched(self.others[follower], offset, now_ms);
+        if joins.unwrap() {
+            self.broker.isr().look_at(partition.clone());
+        }
+    }
+
+    async fn until_in_sync(&self, isr: &[i32]) {
+        let mut images = self.broker.quorum().watch();
+        let there = images.wait_for(|image| {
+            let state = image.partition("t", 0).unwrap();
+            state.isr.iter().map(|id| id.get()).eq(isr.iter().copied())
+        });
+        let waited = tokio::time::timeout(SOON, there).await;
+        assert!(
+            waited.is_ok(),
+            "{:?}",
+            self.broker.image().partition("t", 0)
+        );
+        self.broker.take_over().await;
+    }
+}
+
+impl Drop for Led {
+    fn drop(&mut self) {
+        self.stopping.cancel();
+    }
+}
+
+async fn register(broker: &Broker, number: i32) -> Member {
+    let command = RegisterBroker {
+        id: id(number),
+        incarnation: IncarnationId::random(),
+        endpoints: Vec::new(),
+        node: None,
+        rack: None,
+        pool: None,
+        directories: vec![DirectoryId::UNASSIGNED],
+        software: "test".into(),
+        last_end: LastEnd::None,
+        fenced: false,
+    };
+    let registered = broker.change(command).await.unwrap();
+    Member {
+        broker: id(number),
+        epoch: registered.epoch,
+    }
+}
+
+async fn create(broker: &Broker) {
+    let topic = NewTopic {
+        name: "t".to_owned(),
+        id: TopicId::random(),
+        partitions: -1,
+        replication_factor: -1,
+        assignments: vec![(0, vec![broker.node_id(), 101, 102])],
+        configs: Vec::new(),
+    };
+    let command = CreateTopics {
+        topics: vec![topic],
+        default_partitions: 1,
+        default_replication_factor: 1,
+        validate_only: false,
+    };
+    let created = broker.change(command).await.unwrap();
+    assert!(created.iter().all(Result::is_ok), "{created:?}");
+}
+
+#[tokio::test]
+async fn a_follower_that_lags_leaves_and_one_that_has_caught_up_joins() {
+    let led = Led::new("200").await;
+    let me = led.broker.node_id();
+    led.until_in_sync(&[me, 101, 102]).await;
+    let last = led.append().await;
+    led.until_in_sync(&[me]).await;
+    assert_eq!(led.partition.high_watermark(), last + 1);
+    led.fetch(0, last);
+    led.fetch(0, last + 1);
+    led.until_in_sync(&[me, 101]).await;
+}
+
+#[tokio::test]
+async fn a_fenced_follower_does_not_join_however_far_it_has_come() {
+    let led = Led::new("200").await;
+    let me = led.broker.node_id();
+    let Member { broker, epoch } = led.others[0];
+    let fence = ChangeBroker {
+        id: broker,
+        epoch,
+        fenced: Some(true),
+        draining: None,
+        stopping: None,
+    };
+    led.broker.change(fence).await.unwrap();
+    let last = led.append().await;
+    led.until_in_sync(&[me]).await;
+    led.fetch(0, last + 1);
+    led.fetch(1, last + 1);
+    led.until_in_sync(&[me, 102]).await;
+}
+
+#[tokio::test]
+async fn a_proposal_in_vain_holds_the_high_watermark_no_longer_than_its_answer() {
+    let led = Led::new("200").await;
+    let me = led.broker.node_id();
+    let last = led.append().await;
+    led.until_in_sync(&[me]).await;
+    // A life that the metadata does not know: the quorum refuses it, and it must not be waited for.
+    let stale = Member {
+        epoch: led.others[0].epoch + 1_000,
+        ..led.others[0]
+    };
+    let joins = led
+        .partition
+        .follower_fetched(stale, last + 1, led.broker.now_ms());
+    assert!(joins.unwrap());
+    led.broker.isr().look_at(led.partition.clone());
+    let last = led.append().await;
+    let committed = async {
+        while led.partition.high_watermark() <= last {
+            led.partition.high_watermark_moved().await;
+        }
+    };
+    tokio::time::timeout(SOON, committed).await.unwrap();
+}
