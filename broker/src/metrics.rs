@@ -10,6 +10,7 @@
 
 mod process;
 pub mod reference;
+mod replication;
 mod state;
 mod table;
 mod text;
@@ -65,6 +66,11 @@ pub struct Metrics {
     connections_accepted: IntCounter,
     connections_refused: IntCounter,
     append_failures: IntCounter,
+    isr_shrinks: IntCounter,
+    isr_expansions: IntCounter,
+    leaderships: IntCounter,
+    replication_bytes: IntCounter,
+    catch_up_bytes: IntCounter,
     software: IntCounterVec,
     software_seen: Mutex<HashSet<(String, String)>>,
     topics_seen: Mutex<HashSet<String>>,
@@ -153,6 +159,7 @@ impl Metrics {
     pub fn new() -> Result<Arc<Self>, prometheus::Error> {
         let registry = Registry::new();
         let registrar = Registrar(&registry);
+        let isr_changes = registrar.counters(&table::ISR_CHANGES)?;
         Ok(Arc::new(Self {
             started: Instant::now(),
             apis: (0..API_KEYS_MAX).map(|_| OnceLock::new()).collect(),
@@ -166,6 +173,11 @@ impl Metrics {
             connections_accepted: registrar.counter(&table::CONNECTIONS_ACCEPTED)?,
             connections_refused: registrar.counter(&table::CONNECTIONS_REFUSED)?,
             append_failures: registrar.counter(&table::APPEND_FAILURES)?,
+            isr_shrinks: isr_changes.with_label_values(&["shrink"]),
+            isr_expansions: isr_changes.with_label_values(&["expand"]),
+            leaderships: registrar.counter(&table::LEADERSHIPS)?,
+            replication_bytes: registrar.counter(&table::REPLICATION_BYTES)?,
+            catch_up_bytes: registrar.counter(&table::CATCH_UP_BYTES)?,
             software: registrar.counters(&table::CLIENT_SOFTWARE)?,
             software_seen: Mutex::default(),
             topics_seen: Mutex::default(),
@@ -261,6 +273,25 @@ impl Metrics {
     /// Counts an append that the disk refused.
     pub fn append_failed(&self) {
         self.append_failures.inc();
+    }
+
+    /// Counts replicas that left or joined the in-sync replicas of a partition led here.
+    pub fn isr_changed(&self, left: usize, joined: usize) {
+        self.isr_shrinks.inc_by(left as u64);
+        self.isr_expansions.inc_by(joined as u64);
+    }
+
+    /// Counts a leadership that begins here.
+    pub fn led_anew(&self) {
+        self.leaderships.inc();
+    }
+
+    /// Counts what was copied from another broker.
+    pub fn copied(&self, bytes: usize, in_sync: bool) {
+        self.replication_bytes.inc_by(bytes as u64);
+        if !in_sync {
+            self.catch_up_bytes.inc_by(bytes as u64);
+        }
     }
 
     /// Counts what retention removed.

@@ -205,6 +205,11 @@ impl Link {
         let now = Instant::now();
         match taken {
             Taken::Appended { bytes, last_epoch } => {
+                let in_sync = self
+                    .copies
+                    .get(key)
+                    .is_some_and(|copy| copy.following.in_sync);
+                self.broker.metrics().copied(bytes, in_sync);
                 self.copies.advanced(key, Some(last_epoch));
                 self.hold_back(key, bytes, now);
             }

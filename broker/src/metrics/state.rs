@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use milena_metadata::BrokerId;
 
+use super::replication::Replication;
 use super::table;
 use super::text::Page;
 use crate::broker::Broker;
@@ -66,6 +67,7 @@ pub struct State {
     logs_bytes: u64,
     /// By topic and number, at most [`PARTITIONS_MAX`].
     partitions: Vec<PartitionState>,
+    replication: Replication,
     groups: GroupsSnapshot,
     /// By topic and partition, for the lag of groups.
     high_watermarks: BTreeMap<(String, i32), i64>,
@@ -99,6 +101,7 @@ impl State {
                 .take(PARTITIONS_MAX)
                 .map(|partition| partition_state(partition))
                 .collect(),
+            replication: Replication::read(broker),
             high_watermarks: high_watermarks(&topics, &groups),
             groups,
             dirs: dirs(broker),
@@ -113,6 +116,7 @@ impl State {
         page.one(&table::FETCH_SESSIONS, self.fetch_sessions as f64);
         page.one(&table::CONNECTIONS, self.connections as f64);
         self.write_partitions(page);
+        self.replication.write(page);
         self.write_groups(page);
         let mut family = page.family(&table::DIR_BYTES);
         for dir in &self.dirs {

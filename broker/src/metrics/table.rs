@@ -111,6 +111,36 @@ metrics! {
     HIGH_WATERMARK Gauge "milena_partition_high_watermark" ["topic", "partition"]
         "Offset below which all in-sync replicas hold everything: consumers read up to it.";
 
+    // Replication
+    LEADERLESS Gauge "milena_partitions_without_leader" []
+        "Partitions of the cluster that nobody leads; each is counted by the broker that is preferred to lead it.";
+    UNDER_REPLICATED Gauge "milena_partitions_under_replicated" []
+        "Partitions led here with a replica that is not in sync.";
+    UNDER_MIN_ISR Gauge "milena_partitions_under_min_isr" []
+        "Partitions led here with fewer replicas in sync than min.insync.replicas: writes with acks=all are refused.";
+    AT_MIN_ISR Gauge "milena_partitions_at_min_isr" []
+        "Partitions led here with exactly min.insync.replicas in sync: one more loss stops writes with acks=all.";
+    NOT_PREFERRED Gauge "milena_partitions_not_preferred" []
+        "Partitions led here that prefer another leader.";
+    REASSIGNING Gauge "milena_partitions_reassigning" []
+        "Partitions led here that are on their way to other brokers.";
+    LOSSY Gauge "milena_partitions_lossy" []
+        "Partitions led here whose leader was elected although it may lack committed records.";
+    MISPLACED Gauge "milena_partitions_misplaced" []
+        "Partitions led here whose replicas break a rule of placement, such as two on one node.";
+    ISR_CHANGES Counter "milena_isr_changes_total" ["change"]
+        "Replicas that left (shrink) or joined (expand) the in-sync replicas of partitions led here.";
+    LEADERSHIPS Counter "milena_leaderships_taken_total" []
+        "Times that this broker began to lead a partition.";
+    REPLICATION_LAG Gauge "milena_replication_lag_records" ["follower"]
+        "Records that the replicas on another broker lack of the partitions led here.";
+    REPLICATION_LAG_MAX Gauge "milena_replication_lag_max_records" ["follower"]
+        "Records that the replica farthest behind lacks, of those on another broker of the partitions led here.";
+    REPLICATION_BYTES Counter "milena_replication_bytes_total" []
+        "Bytes of record batches copied from other brokers.";
+    CATCH_UP_BYTES Counter "milena_replication_catch_up_bytes_total" []
+        "Bytes of them that were copied by replicas out of sync: new ones, and those that were away.";
+
     // Consumer groups
     GROUPS Gauge "milena_groups" ["state"]
         "Consumer groups that this broker coordinates.";

@@ -192,11 +192,17 @@ impl Leadership {
         Some(proposal)
     }
 
-    /// How far each follower's log has come, and when it was last caught up, ms.
-    pub fn followers(&self) -> impl Iterator<Item = (BrokerId, i64, i64)> {
-        self.followers
-            .iter()
-            .map(|(&broker, known)| (broker, known.end, known.caught_up_ms))
+    /// How far each other replica's log has come; 0 where it has not asked in this epoch.
+    pub fn followers(&self) -> impl Iterator<Item = (BrokerId, i64)> {
+        let others = self.term.replicas.iter();
+        others
+            .filter(|&&broker| broker != self.term.me)
+            .map(|&broker| {
+                (
+                    broker,
+                    self.followers.get(&broker).map_or(0, |known| known.end),
+                )
+            })
     }
 
     /// Whether the ISR may commit. A partition with fewer replicas than `min_isr` can't be held to it.

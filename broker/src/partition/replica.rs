@@ -146,6 +146,21 @@ impl Partition {
         answer
     }
 
+    /// Where this replica leads: how many records each other broker's replica lacks, one that has not asked yet all.
+    pub fn follower_lags(&self) -> Vec<(BrokerId, u64)> {
+        let Role::Leader(leadership) = &*self.role.lock() else {
+            return Vec::new();
+        };
+        let (start, end) = (self.reader.log_start_offset(), self.reader.log_end_offset());
+        let lag = |(follower, reached): (BrokerId, i64)| {
+            (
+                follower,
+                end.saturating_sub(reached.max(start)).max(0).unsigned_abs(),
+            )
+        };
+        leadership.followers().map(lag).collect()
+    }
+
     /// What the quorum is to be asked for, if anything: see [`Leadership::propose`].
     pub fn propose(
         &self,

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use milena_metadata::{BrokerId, Image, ResourceKind, Topic, TopicId, TopicName};
+use milena_metadata::{
+    BrokerId, Image, Partition as State, PartitionChange, ResourceKind, Topic, TopicId, TopicName,
+};
 
 use super::hosted::Slot;
 use super::open::{self, LogToOpen, OpenLog};
@@ -69,11 +71,34 @@ impl Partitions {
                 continue;
             };
             if let Some(partition) = self.here(&change.topic.name, change.partition.get()) {
+                self.count(&change);
                 partition.apply(self.node_id, state, now_ms).await;
                 changed.push(partition);
             }
         }
         changed
+    }
+
+    /// Counts what has happened to a partition that is led here.
+    fn count(&self, change: &PartitionChange<'_>) {
+        let Some(after) = change
+            .change
+            .after()
+            .filter(|p| p.leader == Some(self.node_id))
+        else {
+            return;
+        };
+        if change.is_led_anew() {
+            self.metrics.led_anew();
+        }
+        if let Some(before) = change.change.before() {
+            let lacks = |one: &State, other: &State| {
+                let missing = one.isr.iter().filter(|id| !other.isr.contains(id));
+                missing.count()
+            };
+            self.metrics
+                .isr_changed(lacks(before, after), lacks(after, before));
+        }
     }
 
     fn here(&self, topic: &TopicName, index: i32) -> Option<Arc<Partition>> {
@@ -207,7 +232,7 @@ impl Partitions {
     async fn leave(self: &Arc<Self>, image: &Image, before: &Image) -> Vec<Arc<Partition>> {
         let mut left = Vec::new();
         for change in image.changed_partitions_of(before, self.node_id) {
-            let goes = |p: &&Arc<milena_metadata::Partition>| !p.hosts(self.node_id);
+            let goes = |p: &&Arc<State>| !p.hosts(self.node_id);
             if change.change.after().filter(goes).is_none() {
                 continue;
             }
