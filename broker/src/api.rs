@@ -3,7 +3,9 @@
 //! Each file has one `handle(broker, context, request) -> response`: the request is decoded, the version
 //! checked and the answer encoded here, so that what is advertised is what is routed.
 
+pub mod add_raft_voter;
 pub mod alter_configs;
+pub mod alter_partition_reassignments;
 pub mod api_versions;
 pub mod create_partitions;
 pub mod create_topics;
@@ -15,7 +17,9 @@ pub mod describe_configs;
 pub mod describe_groups;
 pub mod describe_log_dirs;
 pub mod describe_producers;
+pub mod describe_quorum;
 pub mod describe_topic_partitions;
+pub mod elect_leaders;
 pub mod fetch;
 pub mod find_coordinator;
 pub mod heartbeat;
@@ -26,13 +30,17 @@ pub mod leave_group;
 pub mod list_config_resources;
 pub mod list_groups;
 pub mod list_offsets;
+pub mod list_partition_reassignments;
 pub mod metadata;
 pub mod offset_commit;
 pub mod offset_delete;
 pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
 pub mod produce;
+pub mod remove_raft_voter;
 pub mod sync_group;
+pub mod unregister_broker;
+pub mod update_features;
 
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -80,6 +88,15 @@ pub struct RequestContext {
     pub principal: Arc<str>,
     /// Of a Fetch: cancelled when the connection has another request behind it.
     pub hurry: Option<CancellationToken>,
+}
+
+impl RequestContext {
+    /// Whether the connection came in by the listener that brokers have for each other.
+    pub fn is_from_peer(&self, broker: &Broker) -> bool {
+        let config = broker.config();
+        let peers = config.peers_listener();
+        peers.is_some_and(|listener| *listener.name == *self.listener)
+    }
 }
 
 /// One row of the table.
@@ -164,19 +181,23 @@ macro_rules! routes {
 }
 
 routes! {
+    add_raft_voter AddRaftVoterRequest,
     alter_configs AlterConfigsRequest,
+    alter_partition_reassignments AlterPartitionReassignmentsRequest,
     api_versions ApiVersionsRequest,
     create_partitions CreatePartitionsRequest,
     create_topics CreateTopicsRequest,
+    delete_groups DeleteGroupsRequest,
     delete_records DeleteRecordsRequest,
     delete_topics DeleteTopicsRequest,
-    delete_groups DeleteGroupsRequest,
     describe_cluster DescribeClusterRequest,
     describe_configs DescribeConfigsRequest,
     describe_groups DescribeGroupsRequest,
     describe_log_dirs DescribeLogDirsRequest,
     describe_producers DescribeProducersRequest,
+    describe_quorum DescribeQuorumRequest,
     describe_topic_partitions DescribeTopicPartitionsRequest,
+    elect_leaders ElectLeadersRequest,
     find_coordinator FindCoordinatorRequest,
     heartbeat HeartbeatRequest,
     incremental_alter_configs IncrementalAlterConfigsRequest,
@@ -186,12 +207,16 @@ routes! {
     list_config_resources ListConfigResourcesRequest,
     list_groups ListGroupsRequest,
     list_offsets ListOffsetsRequest,
+    list_partition_reassignments ListPartitionReassignmentsRequest,
     metadata MetadataRequest,
     offset_commit OffsetCommitRequest,
     offset_delete OffsetDeleteRequest,
     offset_fetch OffsetFetchRequest,
     offset_for_leader_epoch OffsetForLeaderEpochRequest,
+    remove_raft_voter RemoveRaftVoterRequest,
     sync_group SyncGroupRequest,
+    unregister_broker UnregisterBrokerRequest,
+    update_features UpdateFeaturesRequest,
 }
 
 /// The row of an API, if it is served.

@@ -370,7 +370,7 @@ impl Broker {
 }
 
 /// What clients are told where the quorum gave no outcome.
-fn into_refusal(error: crate::quorum::QuorumError) -> Refusal {
+pub fn into_refusal(error: crate::quorum::QuorumError) -> Refusal {
     Refusal::new(error.code(), error.to_string())
 }
 

@@ -199,10 +199,18 @@ pub fn visit_apis(visitor: &mut impl Visitor) {
     visitor.visit::<describe_log_dirs::DescribeLogDirsRequest>();
     visitor.visit::<create_partitions::CreatePartitionsRequest>();
     visitor.visit::<delete_groups::DeleteGroupsRequest>();
+    visitor.visit::<elect_leaders::ElectLeadersRequest>();
     visitor.visit::<incremental_alter_configs::IncrementalAlterConfigsRequest>();
+    visitor.visit::<alter_partition_reassignments::AlterPartitionReassignmentsRequest>();
+    visitor.visit::<list_partition_reassignments::ListPartitionReassignmentsRequest>();
     visitor.visit::<offset_delete::OffsetDeleteRequest>();
+    visitor.visit::<describe_quorum::DescribeQuorumRequest>();
+    visitor.visit::<update_features::UpdateFeaturesRequest>();
     visitor.visit::<describe_cluster::DescribeClusterRequest>();
     visitor.visit::<describe_producers::DescribeProducersRequest>();
+    visitor.visit::<unregister_broker::UnregisterBrokerRequest>();
     visitor.visit::<list_config_resources::ListConfigResourcesRequest>();
     visitor.visit::<describe_topic_partitions::DescribeTopicPartitionsRequest>();
+    visitor.visit::<add_raft_voter::AddRaftVoterRequest>();
+    visitor.visit::<remove_raft_voter::RemoveRaftVoterRequest>();
 }

@@ -1,6 +1,7 @@
 //! Messages byte by byte: versions that no oracle knows, and what the oracles can't tell.
 
 use bytes::Bytes;
+use milena_protocol::api::add_raft_voter::*;
 use milena_protocol::api::describe_log_dirs::*;
 use milena_protocol::api::describe_topic_partitions::*;
 use milena_protocol::api::fetch::*;
@@ -181,6 +182,32 @@ fn an_absent_struct_is_one_byte() {
         partition_index: 1,
     }));
     request_is(request, 0, "01 000007d0 01 036162 00000001 00 00");
+}
+
+#[test]
+fn add_raft_voter_1_says_whether_it_waits_for_the_commit() {
+    let listener = AddRaftVoterListener {
+        name: "P".into(),
+        host: "h".into(),
+        port: 9091,
+    };
+    let request = AddRaftVoterRequest {
+        cluster_id: Some("c".into()),
+        timeout_ms: 5,
+        voter_id: 3,
+        voter_directory_id: ID,
+        listeners: vec![listener],
+        ack_when_committed: true,
+    };
+    let id = "11".repeat(16);
+    let bytes = format!("0263 00000005 00000003 {id} 02 0250 0268 2383 00");
+    request_is(request.clone(), 0, &format!("{bytes} 00"));
+    let request = AddRaftVoterRequest {
+        ack_when_committed: false,
+        ..request
+    };
+    request_is(request, 1, &format!("{bytes} 00 00"));
+    response_is::<AddRaftVoterRequest>(AddRaftVoterResponse::default(), 1, "00000000 0000 00 00");
 }
 
 #[test]

@@ -205,6 +205,8 @@ fn the_oracles_write_every_message_as_we_do() {
     let Oracles { checked, too_new } = everywhere(Oracles::default());
     // Versions of Kafka 4.2 and 4.3, and two requests that were unstable before; see `bytes.rs`.
     let beyond = [
+        ("AddRaftVoterRequest", 1),
+        ("AddRaftVoterResponse", 1),
         ("DescribeLogDirsRequest", 5),
         ("DescribeLogDirsResponse", 5),
         ("ListOffsetsRequest", 11),

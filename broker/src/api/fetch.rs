@@ -47,9 +47,7 @@ impl Reader {
         if id < 0 {
             return Ok(Self::Consumer);
         }
-        let config = broker.config();
-        let peers = config.peers_listener();
-        if peers.is_none_or(|listener| *listener.name != *context.listener) {
+        if !context.is_from_peer(broker) {
             return Err(ErrorCode::ClusterAuthorizationFailed);
         }
         let broker = BrokerId::new(id).map_err(|_| ErrorCode::InvalidRequest)?;

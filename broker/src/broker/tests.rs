@@ -1,5 +1,7 @@
 //! What clients of all ages take for granted, through the handlers of a broker without listeners.
 
+pub(crate) mod beside;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;

@@ -1,0 +1,76 @@
+//! Other brokers beside the one under test: registered with its quorum, and nothing else of them.
+
+use milena_metadata::{
+    BrokerId, ChangeBroker, Endpoint, IncarnationId, LastEnd, RegisterBroker, Registered,
+};
+
+use super::Broker;
+
+/// Where the others are found, by listener.
+const LISTENERS: [(&str, u16); 2] = [("PLAINTEXT", 9092), ("PEERS", 9091)];
+
+pub(crate) fn id(number: i32) -> BrokerId {
+    BrokerId::new(number).unwrap()
+}
+
+/// Registers a broker, unfenced; it is found at `host-<number>`.
+pub(crate) async fn register(broker: &Broker, number: i32, rack: Option<&str>) -> Registered {
+    let endpoint = |(listener, port): (&str, u16)| Endpoint {
+        listener: listener.into(),
+        host: format!("host-{number}").into(),
+        port,
+        security_protocol: "PLAINTEXT".into(),
+    };
+    let command = RegisterBroker {
+        id: id(number),
+        incarnation: IncarnationId::random(),
+        endpoints: LISTENERS.map(endpoint).to_vec(),
+        node: None,
+        rack: rack.map(Into::into),
+        pool: None,
+        directories: Vec::new(),
+        software: "test".into(),
+        last_end: LastEnd::Clean,
+        fenced: false,
+    };
+    broker.change(command).await.unwrap()
+}
+
+/// Fences a broker in its present life.
+pub(crate) async fn fence(broker: &Broker, number: i32) {
+    let command = ChangeBroker {
+        id: id(number),
+        epoch: broker.image().broker(id(number)).unwrap().epoch,
+        fenced: Some(true),
+        draining: None,
+        stopping: None,
+    };
+    broker.change(command).await.unwrap();
+}
+
+/// Creates a topic with one partition on each list of brokers, the preferred leader first.
+pub(crate) async fn create_on(broker: &Broker, topic: &str, assignments: &[&[i32]]) {
+    use milena_protocol::api::create_topics::{
+        CreatableReplicaAssignment, CreatableTopic, CreateTopicsRequest,
+    };
+    let assignments = assignments.iter().zip(0..).map(|(brokers, index)| {
+        let (partition_index, broker_ids) = (index, brokers.to_vec());
+        CreatableReplicaAssignment {
+            partition_index,
+            broker_ids,
+        }
+    });
+    let request = CreateTopicsRequest {
+        topics: vec![CreatableTopic {
+            name: topic.into(),
+            num_partitions: -1,
+            replication_factor: -1,
+            assignments: assignments.collect(),
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    let response = crate::api::create_topics::handle(broker, &super::context(7), request).await;
+    let created = &response.topics[0];
+    assert!(created.error_code.is_none(), "{:?}", created.error_message);
+}
