@@ -1,5 +1,7 @@
 //! What the handlers of all APIs share: one broker's state, by its owners.
 
+mod offsets_topic;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,6 +62,7 @@ pub struct Broker {
     taking_over: tokio::sync::Mutex<Option<Arc<Image>>>,
     in_flight_max: u32,
     metrics: Arc<Metrics>,
+    too_few: offsets_topic::Teller,
 }
 
 /// The parts that a broker is put together from.
@@ -104,6 +107,7 @@ impl Broker {
             isr: IsrWatch::default(),
             taking_over: tokio::sync::Mutex::default(),
             metrics: parts.metrics,
+            too_few: offsets_topic::Teller::default(),
         })
     }
 
@@ -304,17 +308,19 @@ impl Broker {
         let wish = |name: &TopicName| match name.as_str() {
             // Whoever asks for it first, the groups rely on its partitions and its policy.
             OFFSETS_TOPIC => self.offsets_topic(),
-            name => NewTopic {
+            name => Some(NewTopic {
                 name: name.to_owned(),
                 id: TopicId::random(),
                 partitions: -1,
                 replication_factor: -1,
                 assignments: Vec::new(),
                 configs: Vec::new(),
-            },
+            }),
         };
+        let topics: Vec<NewTopic> = names.iter().filter_map(wish).collect();
+        let waits = topics.len() < names.len();
         let command = CreateTopics {
-            topics: names.iter().map(wish).collect(),
+            topics,
             default_partitions: config.num_partitions,
             default_replication_factor: i16::try_from(config.default_replication_factor)
                 .unwrap_or(i16::MAX),
@@ -325,7 +331,8 @@ impl Broker {
                 let refusals = outcomes.into_iter().filter_map(Result::err);
                 let refused = refusals.map(|refusal| refusal.code);
                 let mut refused = refused.filter(|code| *code != ErrorCode::TopicAlreadyExists);
-                refused.next().unwrap_or_default()
+                let waiting = waits.then_some(ErrorCode::LeaderNotAvailable);
+                refused.next().or(waiting).unwrap_or_default()
             }
             Err(refusal) => {
                 tracing::warn!(?names, %refusal, "topics could not be created on demand");
@@ -334,26 +341,10 @@ impl Broker {
         }
     }
 
-    /// What committed offsets are kept in.
-    fn offsets_topic(&self) -> NewTopic {
-        let config = self.config();
-        let brokers = i16::try_from(self.image().brokers().count()).unwrap_or(i16::MAX);
-        NewTopic {
-            name: OFFSETS_TOPIC.to_owned(),
-            id: TopicId::random(),
-            partitions: config.offsets_topic_num_partitions,
-            // One broker can't hold three replicas; a cluster grows the topic when it has more.
-            replication_factor: config.offsets_topic_replication_factor.min(brokers),
-            assignments: Vec::new(),
-            configs: vec![
-                ("cleanup.policy".to_owned(), Some("compact".to_owned())),
-                ("compression.type".to_owned(), Some("producer".to_owned())),
-                (
-                    "segment.bytes".to_owned(),
-                    Some(config.offsets_topic_segment_bytes.to_string()),
-                ),
-            ],
-        }
+    /// What committed offsets are kept in; `None` while there are too few brokers for it, which the log says.
+    fn offsets_topic(&self) -> Option<NewTopic> {
+        let wanted = offsets_topic::wanted(&self.config(), &self.image());
+        wanted.map_err(|few| self.too_few.tell(few)).ok()
     }
 
     /// Logs and counts what the disk refused; other refusals are the client's own.
@@ -395,6 +386,7 @@ impl GroupHost for Broker {
             return Ok(());
         }
         let topic = self.offsets_topic();
+        let topic = topic.ok_or(ErrorCode::CoordinatorNotAvailable)?;
         let (default_partitions, default_replication_factor) = (1, 1);
         let command = CreateTopics {
             topics: vec![topic],

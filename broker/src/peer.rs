@@ -6,6 +6,7 @@
 //! | `peer/frame.rs` | the layout of a frame |
 //! | `peer/client.rs` | one connection to a peer: requests out, answers in |
 //! | `peer/pool.rs` | the connections to all peers |
+//! | `peer/link.rs` | how each of them stands |
 //! | `peer/server.rs` | the peers' listener, and what asks on it |
 //!
 //! A connection starts with a [`Hello`], in which both ends say who they are, and whom they look for: an
@@ -14,6 +15,7 @@
 
 mod client;
 mod frame;
+mod link;
 pub mod network;
 mod pool;
 pub mod server;
@@ -26,6 +28,7 @@ use serde::{Deserialize, Serialize};
 
 pub use client::CallError;
 pub use frame::FRAME_BYTES_MAX;
+pub use link::Link;
 pub use pool::{Lane, Peers};
 
 use crate::quorum::types::{Node, NodeId, TypeConfig};

@@ -8,6 +8,8 @@
 //! | `quorum/decider.rs` | the leader's decisions |
 //! | `quorum/forward.rs` | a command's way to the leader |
 //! | `quorum/election.rs`, `heard.rs` | when a voter calls an election |
+//! | `quorum/liveness.rs`, `liveness/` | which brokers the leader fences |
+//! | `quorum/duties.rs` | what the leader does at times |
 //! | `quorum/members.rs` | learners join, voters are made and unmade |
 //! | `quorum/start.rs` | how all of this is put together |
 //! | `quorum/first_start.rs` | who founds a cluster, and who must not |
@@ -19,11 +21,13 @@
 
 mod answers;
 mod decider;
+mod duties;
 mod election;
 mod first_start;
 mod forward;
 mod heard;
 mod import;
+mod liveness;
 mod log;
 mod machine;
 mod member;
@@ -48,6 +52,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use first_start::Told;
+pub use liveness::FenceReason;
 pub use status::{MemberStatus, QuorumStatus};
 pub use store::StoreError;
 
@@ -61,6 +66,8 @@ use types::Raft;
 const ENTRIES_KEPT: u64 = 500;
 /// A command waits for so long: for several elections, and below the time-outs of admin clients.
 const REQUEST_WITHIN: Duration = Duration::from_secs(10);
+/// Silence after which a broker is fenced, where nothing else is said: a lost machine costs that much.
+const SESSION_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often the log says that the cluster has no name yet.
 const TELL: Duration = Duration::from_secs(10);
 
@@ -152,6 +159,38 @@ pub struct QuorumOptions {
     pub entries_kept: u64,
     /// A command's whole way, several elections included.
     pub request_within: Duration,
+    /// What this member does by itself while it leads.
+    pub leading: Leading,
+}
+
+/// What the quorum's leader does by itself.
+#[derive(Debug, Clone)]
+pub struct Leading {
+    /// A broker that has been silent for so long is fenced.
+    pub session_timeout: Duration,
+    /// How leaderships go back to preferred leaders; `None` where they don't by themselves.
+    pub rebalance: Option<Rebalance>,
+    /// Internal topics, and how many replicas each shall have once there are as many brokers.
+    pub internal_topics: Vec<(String, usize)>,
+}
+
+/// How leaderships go back to preferred leaders.
+#[derive(Debug, Clone, Copy)]
+pub struct Rebalance {
+    /// How often it is looked whether they should.
+    pub every: Duration,
+    /// The part of its partitions, in percent, that a broker may fail to lead before it gets them back.
+    pub imbalance_percentage: u32,
+}
+
+impl Default for Leading {
+    fn default() -> Self {
+        Self {
+            session_timeout: SESSION_TIMEOUT,
+            rebalance: None,
+            internal_topics: Vec::new(),
+        }
+    }
 }
 
 impl QuorumOptions {
@@ -168,6 +207,7 @@ impl QuorumOptions {
             log_bytes_max: 2 << 20,
             entries_kept: ENTRIES_KEPT,
             request_within: REQUEST_WITHIN,
+            leading: Leading::default(),
         }
     }
 }

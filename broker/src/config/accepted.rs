@@ -213,7 +213,6 @@ accepted! {
 
     Ignored, "It concerns Kafka's controllers or metadata log; the metadata quorum here has no such parts and sizes itself." => {
         "broker.heartbeat.interval.ms" Int = Some("2000"), Any, Medium, ReadOnly;
-        "broker.session.timeout.ms" Int = Some("9000"), Any, Medium, ReadOnly;
         "controlled.shutdown.enable" Boolean = Some("true"), Any, Medium, ReadOnly;
         "controlled.shutdown.max.retries" Int = Some("3"), Any, Medium, ReadOnly;
         "controlled.shutdown.retry.backoff.ms" Long = Some("5000"), Any, Medium, ReadOnly;
@@ -282,10 +281,7 @@ accepted! {
     Ignored, "It tunes how Kafka copies partitions between brokers; here there is nothing like it to tune." => {
         "alter.log.dirs.replication.quota.window.num" Int = Some("11"), AtLeast(1), Low, ReadOnly;
         "alter.log.dirs.replication.quota.window.size.seconds" Int = Some("1"), AtLeast(1), Low, ReadOnly;
-        "auto.leader.rebalance.enable" Boolean = Some("true"), Any, High, ReadOnly;
         "cordoned.log.dirs" List = Some(""), Any, Medium, PerBroker;
-        "leader.imbalance.check.interval.seconds" Long = Some("300"), AtLeast(1), High, ReadOnly;
-        "leader.imbalance.per.broker.percentage" Int = Some("10"), Any, High, ReadOnly;
         "leader.replication.throttled.rate" Long = Some("9223372036854775807"), AtLeast(0), Medium, ClusterWide;
         "log.dir.failure.timeout.ms" Long = Some("30000"), AtLeast(1), Low, ReadOnly;
         "num.replica.fetchers" Int = Some("1"), AtLeast(1), High, ClusterWide;

@@ -51,6 +51,18 @@ settings! {
     /// that voters that have lost their disks never found a second one. (Not in Kafka, where formatting says so.)
     "cluster.found" cluster_found: bool = Some("false"), Any, Medium, ReadOnly;
 
+    /// After how many milliseconds without an answer the quorum's leader fences a broker, and others lead its
+    /// partitions. A broker whose process is gone is fenced at once. (Kafka's default is 9000.)
+    "broker.session.timeout.ms" broker_session_timeout_ms: i32 = Some("3000"), AtLeast(500), Medium, ReadOnly;
+    /// Whether the quorum's leader gives partitions back to their preferred leaders.
+    "auto.leader.rebalance.enable" auto_leader_rebalance_enable: bool = Some("true"), Any, High, ReadOnly;
+    /// How often, in seconds, it looks whether it should.
+    "leader.imbalance.check.interval.seconds" leader_imbalance_check_interval_seconds: i64 =
+        Some("300"), AtLeast(1), High, ReadOnly;
+    /// The percentage of its partitions that a broker may fail to lead before it gets them back.
+    "leader.imbalance.per.broker.percentage" leader_imbalance_per_broker_percentage: i32 =
+        Some("10"), AtLeast(0), High, ReadOnly;
+
     // Replication
 
     /// A follower that has not caught up with its leader for so many milliseconds leaves the in-sync replicas.
@@ -261,8 +273,8 @@ settings! {
     "offset.metadata.max.bytes" offset_metadata_max_bytes: i32 = Some("4096"), AtLeast(0), High, ReadOnly;
     /// How many partitions the topic of committed offsets has; it can't change once that topic is there.
     "offsets.topic.num.partitions" offsets_topic_num_partitions: i32 = Some("50"), AtLeast(1), High, ReadOnly;
-    /// How many replicas the topic of committed offsets has, but no more than there are brokers when it
-    /// is created.
+    /// How many replicas the topic of committed offsets has. With `controller.quorum.voters` it is created once there
+    /// are as many brokers; without, it has no more than there are brokers, and grows when others join.
     "offsets.topic.replication.factor" offsets_topic_replication_factor: i16 = Some("3"), AtLeast(1), High, ReadOnly;
     /// The bytes of a segment of the topic of committed offsets.
     "offsets.topic.segment.bytes" offsets_topic_segment_bytes: i32 = Some("104857600"), AtLeast(1), High, ReadOnly;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -69,7 +70,29 @@ pub enum CallError {
 #[derive(Clone)]
 pub struct Connection {
     outgoing: mpsc::Sender<Outgoing>,
+    end: End,
+}
+
+/// A connection's end, and whose doing it was.
+#[derive(Clone, Default)]
+pub(super) struct End {
     closed: CancellationToken,
+    by_peer: Arc<AtomicBool>,
+}
+
+impl End {
+    /// Waits for it; whether the other end closed the connection.
+    pub(super) async fn by_peer(&self) -> bool {
+        self.closed.cancelled().await;
+        self.by_peer.load(Ordering::Acquire)
+    }
+
+    /// What it will have ended with.
+    fn note(&self, error: &io::Error) {
+        if network::is_closed_by_peer(error) {
+            self.by_peer.store(true, Ordering::Release);
+        }
+    }
 }
 
 struct Outgoing {
@@ -107,10 +130,10 @@ impl Connection {
 
     fn run(reader: Reader<OwnedReadHalf>, writer: OwnedWriteHalf) -> Self {
         let (outgoing, requests) = mpsc::channel(WAITING_MAX);
-        let (waiting, closed) = (Waiting::default(), CancellationToken::new());
-        tokio::spawn(write(writer, requests, waiting.clone(), closed.clone()));
-        tokio::spawn(read(reader, waiting, closed.clone()));
-        Self { outgoing, closed }
+        let (waiting, end) = (Waiting::default(), End::default());
+        tokio::spawn(write(writer, requests, waiting.clone(), end.clone()));
+        tokio::spawn(read(reader, waiting, end.clone()));
+        Self { outgoing, end }
     }
 
     /// Sends, and hands out where the answer will come. Dropping that is no harm.
@@ -127,7 +150,12 @@ impl Connection {
 
     /// Whether it has ended.
     pub fn is_closed(&self) -> bool {
-        self.closed.is_cancelled()
+        self.end.closed.is_cancelled()
+    }
+
+    /// Its end, which does not keep it from ending.
+    pub(super) fn end(&self) -> End {
+        self.end.clone()
     }
 }
 
@@ -152,14 +180,14 @@ async fn write(
     mut writer: OwnedWriteHalf,
     mut requests: mpsc::Receiver<Outgoing>,
     waiting: Waiting,
-    closed: CancellationToken,
+    end: End,
 ) {
-    let _end = closed.clone().drop_guard();
+    let _end = end.closed.clone().drop_guard();
     let mut correlation = 0u32;
     loop {
         let next = tokio::select! {
             next = requests.recv() => next,
-            () = closed.cancelled() => None,
+            () = end.closed.cancelled() => None,
         };
         let Some(Outgoing { mut frame, answer }) = next else {
             return;
@@ -175,22 +203,28 @@ async fn write(
             waiting.insert(correlation, Unanswered { answer, since });
         }
         let written = tokio::select! {
-            written = writer.write_all(&frame) => written.is_ok(),
-            () = closed.cancelled() => false,
+            written = writer.write_all(&frame) => written,
+            () = end.closed.cancelled() => return,
         };
-        if !written {
-            return;
+        if let Err(error) = written {
+            return end.note(&error);
         }
     }
 }
 
-async fn read(mut reader: Reader<OwnedReadHalf>, waiting: Waiting, closed: CancellationToken) {
-    let _end = closed.clone().drop_guard();
+async fn read(mut reader: Reader<OwnedReadHalf>, waiting: Waiting, end: End) {
+    let _end = end.closed.clone().drop_guard();
     let mut check = tokio::time::interval(STALL_CHECK);
     loop {
         tokio::select! {
             frame = reader.next(FRAME_BYTES_MAX) => {
-                let Ok(Some(frame)) = frame else { break };
+                let frame = match frame.and_then(|frame| frame.ok_or(io::ErrorKind::UnexpectedEof.into())) {
+                    Ok(frame) => frame,
+                    Err(error) => {
+                        end.note(&error);
+                        break;
+                    }
+                };
                 let Ok((correlation, answer)) = opened(frame) else { break };
                 if let Some(unanswered) = waiting.lock().remove(&correlation) {
                     // Who asked may have gone.
@@ -203,7 +237,7 @@ async fn read(mut reader: Reader<OwnedReadHalf>, waiting: Waiting, closed: Cance
                     break;
                 }
             }
-            () = closed.cancelled() => break,
+            () = end.closed.cancelled() => break,
         }
     }
     // Whoever still waits is told by its channel's end.

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use super::client::{CallError, Connection};
+use super::link::Links;
 use super::{Answer, Hello, Request};
 use crate::quorum::types::{Node, NodeId};
 
@@ -31,6 +32,7 @@ pub struct Peers {
     broker: i32,
     cluster: ArcSwapOption<String>,
     slots: Mutex<HashMap<(NodeId, Lane), Slot>>,
+    links: Arc<Links>,
 }
 
 impl Peers {
@@ -41,6 +43,19 @@ impl Peers {
             broker,
             cluster: ArcSwapOption::empty(),
             slots: Mutex::default(),
+            links: Arc::default(),
+        }
+    }
+
+    /// How the connections to all members stand.
+    pub fn links(&self) -> &Links {
+        &self.links
+    }
+
+    /// Opens the connection for heartbeats where there is none; [`Peers::links`] tells what came of it.
+    pub async fn dial(&self, id: NodeId, node: &Node) {
+        if let Err(error) = self.connection(Lane::Raft, id, node).await {
+            tracing::debug!(%node, %error, "a member can't be dialled");
         }
     }
 
@@ -128,9 +143,14 @@ impl Peers {
             return Ok(open.clone());
         }
         let (hello, host, port) = (self.hello(Some(id)), node.host.clone(), node.port);
+        let links = (lane == Lane::Raft).then(|| self.links.clone());
         let opening = tokio::spawn(async move {
             *turn = None;
-            let (connection, _) = Connection::open(&host, port, hello).await?;
+            let opened = Connection::open(&host, port, hello).await;
+            if let Some(links) = links {
+                note(links, id, &opened);
+            }
+            let (connection, _) = opened?;
             *turn = Some(connection.clone());
             Ok(connection)
         });
@@ -140,5 +160,20 @@ impl Peers {
     /// Forgets the connections to members that are none any more.
     pub fn keep(&self, is_member: impl Fn(NodeId) -> bool) {
         self.slots.lock().retain(|(id, _), _| is_member(*id));
+        self.links.keep(is_member);
+    }
+}
+
+/// Notes what came of a dial, and the connection's end when that comes.
+fn note(links: Arc<Links>, id: NodeId, opened: &Result<(Connection, Hello), CallError>) {
+    match opened {
+        Ok((connection, _)) => {
+            let (number, end) = (links.opened(id), connection.end());
+            tokio::spawn(async move {
+                let by_peer = end.by_peer().await;
+                links.ended(id, number, by_peer);
+            });
+        }
+        Err(error) => links.failed(id, error),
     }
 }

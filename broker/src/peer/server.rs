@@ -36,8 +36,8 @@ pub trait Answers: Send + Sync + 'static {
     /// Answers what a peer asks.
     fn answer(&self, from: NodeId, request: Request) -> impl Future<Output = Answer> + Send;
 
-    /// A peer's connection has ended. `by_peer` says that the other end closed it.
-    fn closed(&self, from: NodeId, by_peer: bool);
+    /// A peer's connection, which began with this greeting, has ended. `by_peer` says that the other end closed it.
+    fn closed(&self, hello: &Hello, by_peer: bool);
 }
 
 /// Takes the connections that speak Kafka's APIs; set once the broker can serve them.
@@ -130,13 +130,12 @@ async fn converse<A: Answers>(
                 .await;
         }
     }
-    let from = hello.from;
-    let ended = exchange(reader, writer, from, &answers).await;
+    let ended = exchange(reader, writer, hello.from, &answers).await;
     let by_peer = match &ended {
         Ok(()) => true,
         Err(error) => network::is_closed_by_peer(error),
     };
-    answers.closed(from, by_peer);
+    answers.closed(&hello, by_peer);
     ended
 }
 

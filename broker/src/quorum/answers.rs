@@ -26,7 +26,12 @@ impl Answers for Member {
                 "broker {} here is of cluster {ours}, and broker {} is of cluster {theirs}",
                 self.me.broker, hello.broker
             )),
-            _ => Ok(self.peers.hello(Some(hello.from))),
+            _ => {
+                if self.keeps(hello) {
+                    self.peers.links().heard_from(hello.from);
+                }
+                Ok(self.peers.hello(Some(hello.from)))
+            }
         }
     }
 
@@ -56,14 +61,22 @@ impl Answers for Member {
         }
     }
 
-    fn closed(&self, from: NodeId, by_peer: bool) {
+    fn closed(&self, hello: &Hello, by_peer: bool) {
         if by_peer {
-            self.heard.closed(from);
+            self.heard.closed(hello.from);
+            if self.keeps(hello) {
+                self.peers.links().closed_there(hello.from);
+            }
         }
     }
 }
 
 impl Member {
+    /// Whether such a connection is one that a member keeps open: who looks for nobody asks one thing, and leaves.
+    fn keeps(&self, hello: &Hello) -> bool {
+        hello.to.is_some() && self.node(hello.from).is_some()
+    }
+
     /// Who leads, as far as this member knows.
     pub(super) fn not_leader(&self) -> Answer {
         Answer::NotLeader(self.leader().filter(|(id, _)| *id != self.id))

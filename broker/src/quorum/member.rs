@@ -1,6 +1,7 @@
 //! What the parts of a running member share.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use openraft::ServerState;
@@ -10,6 +11,7 @@ use tokio::sync::mpsc;
 use super::decider::Waiting;
 use super::election::Reached;
 use super::heard::Heard;
+use super::liveness::Fencings;
 use super::machine::Shown;
 use super::network::Contacts;
 use super::receive::Receiving;
@@ -29,6 +31,9 @@ pub(super) struct Member {
     pub(super) contacts: Arc<Contacts>,
     pub(super) heard: Heard,
     pub(super) reached: Reached,
+    pub(super) fencings: Fencings,
+    /// Leaders that it has seen come.
+    pub(super) elections: AtomicU64,
     /// The way to the decider.
     pub(super) commands: mpsc::Sender<Waiting>,
     /// A snapshot on its way here.

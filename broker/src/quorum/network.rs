@@ -42,9 +42,14 @@ impl Contacts {
         self.0.lock().insert(id, Instant::now());
     }
 
+    /// When that was.
+    pub(super) fn at(&self, id: NodeId) -> Option<Instant> {
+        self.0.lock().get(&id).copied()
+    }
+
     /// How long ago that was.
     pub(super) fn since(&self, id: NodeId) -> Option<Duration> {
-        self.0.lock().get(&id).map(Instant::elapsed)
+        self.at(id).map(|at| at.elapsed())
     }
 }
 
@@ -186,9 +191,11 @@ impl Client {
             });
             let to = (self.id, &self.node);
             let answer = self.peers.call(Lane::Bulk, to, &part, PART_WITHIN).await;
-            match answer.map_err(|error| NetworkError::new(&error))? {
+            let answer = answer.map_err(|error| NetworkError::new(&error))?;
+            // A long snapshot is not silence.
+            self.contacts.note(self.id);
+            match answer {
                 Answer::Snapshot(there) if last || there > vote => {
-                    self.contacts.note(self.id);
                     return Ok(SnapshotResponse::new(there));
                 }
                 Answer::Snapshot(_) => start = end,

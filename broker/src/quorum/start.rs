@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use milena_metadata::ConfigRules;
@@ -12,9 +13,11 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::decider::{Decider, WAITING_MAX};
+use super::duties;
 use super::election::{self, HEARTBEAT, TIMEOUT_MAX, TIMEOUT_MIN};
 use super::heard::Heard;
 use super::import;
+use super::liveness::{self, Fencings};
 use super::log::Log;
 use super::machine::{Machine, Shown};
 use super::member::Member;
@@ -49,7 +52,7 @@ pub(super) async fn start(
     let decider = Decider {
         raft: raft.clone(),
         shown: machine.clone(),
-        rules,
+        rules: rules.clone(),
         new_cluster_id: new_cluster_id(&options),
         import,
     };
@@ -62,6 +65,8 @@ pub(super) async fn start(
         contacts,
         heard: Heard::new(),
         reached: election::Reached::default(),
+        fencings: Fencings::default(),
+        elections: AtomicU64::new(0),
         commands,
         receiving: Mutex::default(),
         voters_told: voters_told(&options.told),
@@ -77,7 +82,13 @@ pub(super) async fn start(
     spawn.run(take_snapshots(raft, log));
     spawn.run(follow(member.clone()));
     spawn.run(report(member.clone()));
+    spawn.run(duties::run(member.clone(), options.leading.clone(), rules));
     if let Some(PeersListener { socket, others }) = listener {
+        // Without a listener nobody else is there, nor comes.
+        spawn.run(liveness::run(
+            member.clone(),
+            options.leading.session_timeout,
+        ));
         let failed =
             |error: std::io::Error| OpenError::Failed(format!("the peers' listener: {error}"));
         let listener = peer_network::listen(socket).map_err(failed)?;
@@ -188,11 +199,15 @@ async fn follow(member: Arc<Member>) {
 async fn report(member: Arc<Member>) {
     let mut changes = member.raft.server_metrics();
     let mut known = None;
+    let mut led = None;
     loop {
         let (leader, term) = {
             let metrics = changes.borrow_and_update();
             (metrics.current_leader, metrics.vote.leader_id().term)
         };
+        if leader.is_some() && led.replace((leader, term)) != Some((leader, term)) {
+            member.elections.fetch_add(1, Ordering::Relaxed);
+        }
         if leader != known {
             known = leader;
             let node = leader.and_then(|id| member.node(id));

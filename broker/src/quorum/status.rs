@@ -1,9 +1,11 @@
 //! What the quorum tells of itself: for DescribeQuorum, metrics and people.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use openraft::LogIdOptionExt;
 
+use super::liveness::FenceReason;
 use super::member::Member;
 use super::types::{Node, NodeId};
 
@@ -26,6 +28,10 @@ pub struct QuorumStatus {
     pub voters: Vec<MemberStatus>,
     /// Those that follow without a vote.
     pub learners: Vec<MemberStatus>,
+    /// How many leaders this member has seen come since it started.
+    pub elections: u64,
+    /// How many brokers it has fenced since it started, while it led, and why.
+    pub fenced: [(FenceReason, u64); FenceReason::ALL.len()],
 }
 
 /// One member, as the leader sees it.
@@ -77,6 +83,8 @@ impl Member {
             majority_heard: metrics.millis_since_quorum_ack.map(Duration::from_millis),
             learners: learners.map(status).collect(),
             voters: voters.iter().cloned().map(status).collect(),
+            elections: self.elections.load(Ordering::Relaxed),
+            fenced: self.fencings.read(),
         }
     }
 }

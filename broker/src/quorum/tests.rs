@@ -1,5 +1,6 @@
 mod alone;
 mod cluster;
+mod liveness;
 mod process;
 mod voters;
 
@@ -13,8 +14,12 @@ use milena_metadata::{
 use super::*;
 
 fn registration() -> RegisterBroker {
+    registration_of(1)
+}
+
+fn registration_of(broker: i32) -> RegisterBroker {
     RegisterBroker {
-        id: BrokerId::new(1).unwrap(),
+        id: BrokerId::new(broker).unwrap(),
         incarnation: IncarnationId::random(),
         endpoints: Vec::new(),
         node: None,

@@ -1,6 +1,7 @@
 //! Opens the metadata quorum as the configuration says.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 
@@ -8,8 +9,9 @@ use super::StartError;
 use super::data::LockedData;
 use super::listen::BoundListener;
 use crate::config::{BrokerConfig, QuorumConfig};
+use crate::group::OFFSETS_TOPIC;
 use crate::peer::server::Others;
-use crate::quorum::{PeersListener, Quorum, QuorumOptions, Told};
+use crate::quorum::{Leading, PeersListener, Quorum, QuorumOptions, Rebalance, Told};
 
 /// What the quorum is opened with.
 pub struct Opening<'a> {
@@ -41,9 +43,26 @@ impl Opening<'_> {
             address,
             known: config.quorum.known.clone(),
             told: told(&config.quorum, config.node_id),
+            leading: leading(config),
             ..QuorumOptions::alone(dir.join("quorum"), config.node_id)
         };
         Ok(Quorum::open(options, config.clone(), listener, self.control.clone()).await?)
+    }
+}
+
+fn leading(config: &BrokerConfig) -> Leading {
+    let session_ms = u64::try_from(config.broker_session_timeout_ms).unwrap_or(0);
+    let every = u64::try_from(config.leader_imbalance_check_interval_seconds).unwrap_or(0);
+    let rebalance = Rebalance {
+        every: Duration::from_secs(every),
+        imbalance_percentage: u32::try_from(config.leader_imbalance_per_broker_percentage)
+            .unwrap_or(0),
+    };
+    let replicas = usize::try_from(config.offsets_topic_replication_factor).unwrap_or(1);
+    Leading {
+        session_timeout: Duration::from_millis(session_ms),
+        rebalance: config.auto_leader_rebalance_enable.then_some(rebalance),
+        internal_topics: vec![(OFFSETS_TOPIC.to_owned(), replicas)],
     }
 }
 

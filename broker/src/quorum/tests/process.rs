@@ -2,6 +2,7 @@
 
 use std::net::TcpListener;
 use std::path::PathBuf;
+use std::sync::mpsc;
 
 use tokio::runtime::{Builder, Runtime};
 
@@ -30,6 +31,8 @@ pub(super) struct Process {
 pub(super) struct Places {
     _folder: tempfile::TempDir,
     pub(super) all: Vec<Place>,
+    /// Silence after which a broker is fenced.
+    pub(super) session: Duration,
 }
 
 impl Places {
@@ -48,6 +51,7 @@ impl Places {
         Self {
             _folder: folder,
             all,
+            session: SESSION_TIMEOUT,
         }
     }
 
@@ -78,6 +82,10 @@ impl Places {
                 .collect(),
             told,
             request_within: Duration::from_secs(3),
+            leading: Leading {
+                session_timeout: self.session,
+                ..Leading::default()
+            },
             ..QuorumOptions::alone(place.dir.clone(), place.broker)
         }
     }
@@ -128,6 +136,15 @@ impl Process {
     pub(super) fn kill(mut self) -> Place {
         self.end();
         self.place.clone()
+    }
+
+    /// As SIGSTOP: nothing runs, and its sockets stay open; until what it returns is dropped.
+    pub(super) fn stop(&self) -> mpsc::Sender<()> {
+        let (resume, resumed) = mpsc::channel();
+        let stopped = async move { resumed.recv().map_or((), drop) };
+        // Its runtime has one worker.
+        drop(self.runtime.as_ref().map(|runtime| runtime.spawn(stopped)));
+        resume
     }
 
     fn end(&mut self) {
