@@ -30,6 +30,7 @@ use crate::partitions::{Partitions, Synced};
 use crate::producer_ids::ProducerIds;
 use crate::quorum::Quorum;
 use crate::server::last_end;
+use crate::suspects::Suspects;
 
 /// Bytes of requests in hand where `queued.max.request.bytes` does not say: more than a few of the largest
 /// requests at once would only wait for the disk in memory.
@@ -57,6 +58,7 @@ pub struct Broker {
     connections: Arc<Connections>,
     in_flight: Arc<Semaphore>,
     fetchers: Fetchers,
+    suspects: Suspects,
     isr: IsrWatch,
     /// The metadata that was taken over last; none before the first time.
     taking_over: tokio::sync::Mutex<Option<Arc<Image>>>,
@@ -104,6 +106,7 @@ impl Broker {
             in_flight: Arc::new(Semaphore::new(in_flight_max as usize)),
             in_flight_max,
             fetchers: Fetchers::default(),
+            suspects: Suspects::default(),
             isr: IsrWatch::default(),
             taking_over: tokio::sync::Mutex::default(),
             metrics: parts.metrics,
@@ -154,6 +157,11 @@ impl Broker {
     /// What is copied from other brokers.
     pub fn fetchers(&self) -> &Fetchers {
         &self.fetchers
+    }
+
+    /// Brokers that may be dead.
+    pub fn suspects(&self) -> &Suspects {
+        &self.suspects
     }
 
     /// Where followers are reported that may be in sync again.

@@ -21,3 +21,4 @@ mod peer;
 mod producer_ids;
 pub mod quorum;
 pub mod server;
+mod suspects;

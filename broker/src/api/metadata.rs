@@ -1,6 +1,8 @@
 //! Metadata (key 3): brokers, topics and who leads them; creates topics that are asked for.
 
-use milena_metadata::{Image, Topic, TopicId, TopicName};
+use std::sync::Arc;
+
+use milena_metadata::{BrokerId, Image, Topic, TopicId, TopicName};
 use milena_protocol::api::metadata::{
     MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponseBroker,
     MetadataResponsePartition, MetadataResponseTopic,
@@ -40,6 +42,9 @@ pub async fn handle(
     if !all && request.allow_auto_topic_creation && broker.config().auto_create_topics_enable {
         created = create_missing(broker, &request).await;
     }
+    let asked = |image: &Image, leader| leads_any(image, leader, &request, all);
+    let images = broker.quorum().watch();
+    broker.suspects().settled(images, asked).await;
     let image = broker.image();
     let detail = Detail {
         version: context.version,
@@ -68,6 +73,25 @@ pub async fn handle(
         },
         error_code: ErrorCode::None,
     }
+}
+
+/// Whether a broker leads a partition that is asked for.
+fn leads_any(image: &Image, leader: BrokerId, request: &MetadataRequest, all: bool) -> bool {
+    let leads = |topic: &Arc<Topic>| {
+        let mut partitions = topic.partitions();
+        partitions.any(|(_, partition)| partition.leader == Some(leader))
+    };
+    if all {
+        return image.topics().any(leads);
+    }
+    let mut wanted = request.topics.iter().flatten();
+    wanted.any(|topic| {
+        let found = match &topic.name {
+            Some(name) => image.topic(name),
+            None => image.topic_by_id(TopicId(topic.topic_id)),
+        };
+        found.is_some_and(leads)
+    })
 }
 
 /// A broker that is not fenced: each takes what is for the controller, and passes it on.

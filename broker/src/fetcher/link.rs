@@ -50,6 +50,8 @@ pub(super) struct Link {
     news: mpsc::UnboundedReceiver<Arc<Partition>>,
     copies: Copies,
     throttle: Throttle,
+    /// Whether the present conversation has begun.
+    connected: bool,
 }
 
 impl Link {
@@ -64,6 +66,7 @@ impl Link {
             news,
             copies: Copies::of(leader),
             throttle: Throttle::new(Instant::now()),
+            connected: false,
         }
     }
 
@@ -86,6 +89,9 @@ impl Link {
             let Err(error) = self.converse().await else {
                 return;
             };
+            if std::mem::take(&mut self.connected) {
+                self.broker.suspects().lost(self.leader);
+            }
             // Once for each outage; who leads is the quorum's to find out.
             if !std::mem::replace(&mut told, !matches!(error, LinkError::Refused(_))) {
                 tracing::info!(leader = self.leader.get(), %error, "copying is interrupted");
@@ -107,6 +113,8 @@ impl Link {
             address = connection.address(),
             "copying"
         );
+        self.connected = true;
+        self.broker.suspects().found(self.leader);
         self.copies.start_over();
         let mut asked = VecDeque::with_capacity(IN_FLIGHT_MAX);
         loop {
