@@ -14,6 +14,7 @@
 //! | `quorum/start.rs` | how all of this is put together |
 //! | `quorum/first_start.rs` | who founds a cluster, and who must not |
 //! | `quorum/answers.rs`, `receive.rs` | what a member answers its peers |
+//! | `quorum/rescue.rs` | going on alone when the majority is lost for good |
 //! | `quorum/status.rs` | what it tells of itself |
 //! | `quorum/import.rs`, `import/` | the store of older software |
 //!
@@ -34,6 +35,7 @@ mod member;
 mod members;
 mod network;
 mod receive;
+pub mod rescue;
 mod snapshot;
 mod start;
 mod status;

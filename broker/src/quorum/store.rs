@@ -206,6 +206,17 @@ impl Store {
             .transpose()
     }
 
+    /// Adds an entry and a vote at once, while no member runs on this store.
+    pub(super) fn append_offline(&self, entry: &Entry, vote: &Vote) -> Result<(), StoreError> {
+        self.write(|transaction| {
+            let mut log = transaction.open_table(LOG)?;
+            log.insert(entry.log_id.index, &*sealed(entry))?;
+            let mut member = transaction.open_table(MEMBER)?;
+            member.insert("vote", &*sealed(vote))?;
+            Ok(())
+        })
+    }
+
     /// Entries of a range in order, until they are `bytes_max` together; at least one if there is any.
     pub(super) fn entries(
         &self,

@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::process::{Places, Process, leader_of, until};
 use super::*;
 use crate::peer::{CallError, Lane, Request};
+use crate::quorum::rescue::Survivor;
 
 #[tokio::test]
 async fn three_empty_voters_found_one_cluster_and_each_has_commands_decided() {
@@ -44,12 +45,20 @@ async fn three_empty_voters_found_one_cluster_and_each_has_commands_decided() {
     );
 }
 
+/// Whoever is killed, there is a broker left to place replicas on.
+async fn register_all(member: &Process) {
+    for broker in 1..=3 {
+        let registered = member.quorum.request(registration_of(broker));
+        registered.await.unwrap();
+    }
+}
+
 /// cluster.md's figure is half a second; a debug build beside other tests is given four times that.
 #[tokio::test]
 async fn a_killed_leader_is_replaced_and_nothing_answered_is_lost() {
     let places = Places::new(3);
     let mut all = places.found().await;
-    all[0].quorum.request(registration()).await.unwrap();
+    register_all(&all[0]).await;
     let leader = leader_of(&all).await;
     all[leader]
         .quorum
@@ -113,6 +122,40 @@ async fn a_lost_majority_is_named_and_the_image_can_still_be_read() {
         .await
         .unwrap();
     assert!(created[0].is_ok());
+}
+
+#[tokio::test]
+async fn a_survivor_goes_on_alone_by_a_persons_word_and_others_follow_it() {
+    let places = Places::new(3);
+    let mut all = places.found().await;
+    register_all(&all[0]).await;
+    all[0]
+        .quorum
+        .request(topics(["kept".into()], 1))
+        .await
+        .unwrap();
+    until("all have it", || {
+        all.iter()
+            .all(|member| member.quorum.image().topic("kept").is_some())
+    })
+    .await;
+    let id = all[0].quorum.image().cluster_id().cloned();
+    let survivor = all.pop().unwrap().kill();
+    drop(all);
+    let dir = places.options(&survivor, places.told(false)).dir;
+    let rescue = Survivor::open(&dir).unwrap();
+    let survey = rescue.survey().unwrap();
+    assert_eq!((survey.voters.len(), survey.broker), (3, 3));
+    assert!(survey.last_entry >= survey.known_decided);
+    rescue.go_on_alone().unwrap();
+    drop(rescue);
+    let options = places.options(&survivor, places.told(false));
+    let alone = Process::start(survivor, options).await.unwrap().unwrap();
+    let created = alone.quorum.request(topics(["after".into()], 1)).await;
+    assert!(created.unwrap()[0].is_ok());
+    let image = alone.quorum.image();
+    assert!(image.topic("kept").is_some() && image.cluster_id().cloned() == id);
+    assert_eq!(alone.quorum.status().voters.len(), 1);
 }
 
 #[tokio::test]

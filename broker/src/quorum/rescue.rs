@@ -1,0 +1,121 @@
+//! The majority of the voters is lost for good: a survivor goes on as the only voter, with what it has. Nobody else can
+//! say whether the others had decided more; so a person decides, on a member that is stopped.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use openraft::{CommittedLeaderId, EntryPayload};
+
+use super::store::{Store, StoreError};
+use super::types::{Entry, LogId, Node, NodeId, Vote};
+
+/// Bytes of entries that are looked through at once.
+const READ_BYTES: usize = 4 << 20;
+
+/// What a survivor has, and what going on with it means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Survey {
+    /// Its broker's number.
+    pub broker: i32,
+    /// Its last entry.
+    pub last_entry: u64,
+    /// The term of that entry.
+    pub last_term: u64,
+    /// Up to here its entries are known to be decided; those after it may not be.
+    pub known_decided: u64,
+    /// The voters until now.
+    pub voters: Vec<Node>,
+}
+
+/// Why it can't be done.
+#[derive(Debug, thiserror::Error)]
+pub enum RescueError {
+    /// The store can't be read or written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// There is no metadata to go on with.
+    #[error("{0} holds no metadata of a cluster: choose a broker that was a member")]
+    Empty(String),
+}
+
+/// A stopped member's store, in `<metadata.log.dir>/quorum`.
+pub struct Survivor {
+    store: Store,
+    id: NodeId,
+    last: LogId,
+    voters: BTreeSet<NodeId>,
+    nodes: BTreeMap<NodeId, Node>,
+}
+
+impl Survivor {
+    /// Opens it; the data directory's lock keeps a running broker out.
+    pub fn open(dir: &Path) -> Result<Self, RescueError> {
+        let store = Store::open(dir)?;
+        let identity = store.identity(None)?;
+        let last = match store.last_entry()? {
+            Some(entry) => Some(entry.log_id),
+            None => store.purged()?,
+        };
+        let empty = || RescueError::Empty(dir.display().to_string());
+        let last = last.ok_or_else(empty)?;
+        let (voters, nodes) = members(&store)?;
+        if !nodes.contains_key(&identity.id) {
+            return Err(empty());
+        }
+        Ok(Self {
+            store,
+            id: identity.id,
+            last,
+            voters,
+            nodes,
+        })
+    }
+
+    /// What it has.
+    pub fn survey(&self) -> Result<Survey, RescueError> {
+        let voters = self.voters.iter().filter_map(|id| self.nodes.get(id));
+        Ok(Survey {
+            broker: self.nodes.get(&self.id).map_or(-1, |node| node.broker),
+            last_entry: self.last.index,
+            last_term: self.last.leader_id.term,
+            known_decided: self.store.committed()?.map_or(0, |id| id.index),
+            voters: voters.cloned().collect(),
+        })
+    }
+
+    /// Makes it the only voter, in a term of its own; the others become learners, who follow once they are back.
+    pub fn go_on_alone(&self) -> Result<(), RescueError> {
+        let voted = self.store.vote()?.map_or(0, |vote| vote.leader_id().term);
+        let term = voted.max(self.last.leader_id.term) + 1;
+        let log_id = LogId::new(CommittedLeaderId::new(term, self.id), self.last.index + 1);
+        let alone = vec![BTreeSet::from([self.id])];
+        let entry = Entry {
+            log_id,
+            payload: EntryPayload::Membership(openraft::Membership::new(alone, self.nodes.clone())),
+        };
+        self.store
+            .append_offline(&entry, &Vote::new(term, self.id))?;
+        Ok(())
+    }
+}
+
+/// The voters and all members as of the last entry that says so.
+fn members(store: &Store) -> Result<(BTreeSet<NodeId>, BTreeMap<NodeId, Node>), StoreError> {
+    let mut found = store
+        .snapshot_head()?
+        .map(|head| head.meta.last_membership.membership().clone());
+    let mut next = 0;
+    loop {
+        let entries = store.entries(next.., READ_BYTES)?;
+        let Some(last) = entries.last() else { break };
+        next = last.log_id.index + 1;
+        for entry in entries {
+            if let EntryPayload::Membership(membership) = entry.payload {
+                found = Some(membership);
+            }
+        }
+    }
+    let found = found.unwrap_or_default();
+    let nodes = found.nodes().map(|(id, node)| (*id, node.clone()));
+    Ok((found.voter_ids().collect(), nodes.collect()))
+}
