@@ -4,11 +4,13 @@
 //! | --- | --- |
 //! | `table.rs` | every metric's name, kind, labels and help |
 //! | `state.rs` | what is a state, read off the broker when a scrape asks |
+//! | `quorum.rs` | what the metadata quorum tells of itself |
 //! | `process.rs` | what the system says of the process |
 //! | `text.rs` | the format |
 //! | `reference.rs` | `docs/metrics.md` |
 
 mod process;
+mod quorum;
 pub mod reference;
 mod replication;
 mod state;
@@ -204,6 +206,7 @@ impl Metrics {
         let begin = Instant::now();
         let mut page = Page::after(self.counted()?);
         State::read(broker, groups).write(&mut page);
+        quorum::write(&broker.quorum().status(), &mut page);
         for (metric, value) in process::read() {
             page.one(metric, value);
         }

@@ -183,6 +183,28 @@ metrics! {
     DIR_USABLE_BYTES Gauge "milena_log_dir_usable_bytes" ["dir"]
         "Bytes of it that this process may still write.";
 
+    // The metadata quorum
+    QUORUM_LEADER Gauge "milena_quorum_leader" []
+        "Number of the broker that leads the metadata quorum, as far as this broker knows; -1 where it knows of none.";
+    QUORUM_IS_LEADER Gauge "milena_quorum_is_leader" []
+        "1 on the broker that leads the metadata quorum, 0 on the others.";
+    QUORUM_TERM Gauge "milena_quorum_term" []
+        "Term of the metadata quorum.";
+    QUORUM_VOTERS Gauge "milena_quorum_voters" []
+        "Members of the metadata quorum that vote.";
+    QUORUM_LAST_INDEX Gauge "milena_quorum_log_last_index" []
+        "Last entry of this broker's copy of the metadata log; -1 where it has none.";
+    QUORUM_APPLIED_INDEX Gauge "milena_quorum_log_applied_index" []
+        "Last entry of the metadata log that this broker has applied, and so knows to be committed; -1 where there is none.";
+    QUORUM_COMMIT_LAG Gauge "milena_quorum_commit_lag_entries" []
+        "Entries of this broker's copy of the metadata log that it has not applied yet.";
+    QUORUM_MEMBER_LAG Gauge "milena_quorum_member_lag_entries" ["broker"]
+        "Entries of the metadata log that a member of the quorum is not known to have; only the leader knows.";
+    QUORUM_ELECTIONS Counter "milena_quorum_elections_total" []
+        "Leaders of the metadata quorum that this broker has seen come.";
+    BROKERS_FENCED Counter "milena_broker_fenced_total" ["reason"]
+        "Brokers that this one has fenced while it led the metadata quorum: silent for broker.session.timeout.ms, refused where nobody listens any more, closed where the broker closed its connection and can't be reached.";
+
     // The process
     BUILD_INFO Gauge "milena_build_info" ["version"]
         "1, with the version.";

@@ -12,7 +12,9 @@ fn moved() -> String {
     metrics.answered(1, ErrorCode::OffsetOutOfRange, Instant::now());
     metrics.client_seen("librdkafka", "2.0");
     metrics.care_failed(Care::Flush);
-    metrics.counted().unwrap()
+    let mut page = Page::after(metrics.counted().unwrap());
+    quorum::write(&quorum::tests::status(), &mut page);
+    page.into_text()
 }
 
 #[test]

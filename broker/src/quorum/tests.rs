@@ -1,5 +1,6 @@
 mod alone;
 mod cluster;
+mod duties;
 mod liveness;
 mod process;
 mod voters;
