@@ -90,6 +90,7 @@ struct Unanswered {
 }
 
 type AppendKey = (Vote, Option<LogId>, Option<LogId>);
+type SnapshotError = StreamingError<TypeConfig, Fatal<NodeId>>;
 type RpcError = RPCError<NodeId, Node, RaftError<NodeId>>;
 
 impl Client {
@@ -158,7 +159,7 @@ impl RaftNetwork<TypeConfig> for Client {
         snapshot: Snapshot<TypeConfig>,
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _option: RPCOption,
-    ) -> Result<SnapshotResponse<NodeId>, StreamingError<TypeConfig, Fatal<NodeId>>> {
+    ) -> Result<SnapshotResponse<NodeId>, SnapshotError> {
         tokio::select! {
             sent = self.send_snapshot(vote, &snapshot.meta, &snapshot.snapshot) => sent,
             closed = cancel => Err(closed.into()),
@@ -177,7 +178,7 @@ impl Client {
         vote: Vote,
         meta: &SnapshotMeta,
         bytes: &Bytes,
-    ) -> Result<SnapshotResponse<NodeId>, StreamingError<TypeConfig, Fatal<NodeId>>> {
+    ) -> Result<SnapshotResponse<NodeId>, SnapshotError> {
         let mut start = 0;
         loop {
             let end = bytes.len().min(start + PART_BYTES);
@@ -191,7 +192,7 @@ impl Client {
             });
             let to = (self.id, &self.node);
             let answer = self.peers.call(Lane::Bulk, to, &part, PART_WITHIN).await;
-            let answer = answer.map_err(|error| NetworkError::new(&error))?;
+            let answer = answer.map_err(snapshot_error)?;
             // A long snapshot is not silence.
             self.contacts.note(self.id);
             match answer {
@@ -199,7 +200,7 @@ impl Client {
                     return Ok(SnapshotResponse::new(there));
                 }
                 Answer::Snapshot(_) => start = end,
-                other => return Err(NetworkError::new(&odd(other)).into()),
+                other => return Err(Unreachable::new(&odd(other)).into()),
             }
         }
     }
@@ -214,6 +215,12 @@ fn rpc_error(error: CallError) -> RpcError {
     }
 }
 
+/// Whatever it was: openraft begins anew at once with all but who is unreachable, and would read the snapshot a
+/// thousand times a second while a member is gone.
+fn snapshot_error(error: CallError) -> SnapshotError {
+    Unreachable::new(&error).into()
+}
+
 fn unexpected(answer: Answer) -> RpcError {
     // Not at once again: it has failed, or is of another version.
     Unreachable::new(&odd(answer)).into()
@@ -224,4 +231,24 @@ fn odd(answer: Answer) -> std::io::Error {
         Answer::Failed(why) => why,
         other => format!("an unexpected answer: {other:?}"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_that_does_not_arrive_is_not_sent_again_at_once() {
+        let errors = [
+            CallError::Refused {
+                address: "a:1".into(),
+            },
+            CallError::Closed,
+            CallError::TimedOut(PART_WITHIN),
+        ];
+        for error in errors {
+            let error = snapshot_error(error);
+            assert!(matches!(error, StreamingError::Unreachable(_)), "{error}");
+        }
+    }
 }
