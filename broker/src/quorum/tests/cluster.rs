@@ -95,8 +95,9 @@ async fn a_killed_leader_is_replaced_and_nothing_answered_is_lost() {
 async fn a_lost_majority_is_named_and_the_image_can_still_be_read() {
     let places = Places::new(3);
     let mut all = places.found().await;
-    all[0].quorum.request(registration()).await.unwrap();
     let survivor = all.pop().unwrap();
+    let registration = registration_of(survivor.place.broker);
+    all[0].quorum.request(registration).await.unwrap();
     until("all have it", || {
         survivor.quorum.image().brokers().count() == 1
     })
@@ -191,7 +192,8 @@ async fn a_follower_that_lags_behind_the_log_gets_a_snapshot() {
     let since = Instant::now();
     while !all.iter().any(gone) {
         assert!(since.elapsed() < BOUND, "entries are gone");
-        all[0].quorum.request(registration()).await.unwrap();
+        let registration = registration_of(all[0].place.broker);
+        all[0].quorum.request(registration).await.unwrap();
     }
     let options = places.options(&lagging, places.told(false));
     let back = Process::start(lagging, options).await.unwrap().unwrap();

@@ -73,7 +73,7 @@ async fn a_wiped_voter_comes_back_as_a_learner_and_replaces_itself() {
 async fn a_learner_joins_by_itself_and_votes_when_it_is_told_to() {
     let places = Places::new(4);
     let mut all = places.found().await;
-    all[0].quorum.request(registration()).await.unwrap();
+    all[0].quorum.request(registration_of(2)).await.unwrap();
     let place = places.all[3].clone();
     let options = places.options(&place, Told::Others);
     let learner = Process::start(place, options).await.unwrap().unwrap();
