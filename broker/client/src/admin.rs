@@ -1,7 +1,9 @@
-//! Administration: topics, their configs and records. Groups and offsets are in their own files.
+//! Administration: topics, their configs and records. The cluster, groups, offsets and replicas are in their own files.
 
+mod cluster;
 mod groups;
 mod offsets;
+mod replicas;
 
 use std::collections::BTreeMap;
 
@@ -25,9 +27,13 @@ use crate::client::{call, version};
 use crate::retry::retry;
 use crate::{Client, Error};
 
+pub use cluster::{ClusterBroker, ClusterDescription, Feature, QuorumDescription, QuorumMember};
 pub use groups::{Committed, GroupDescription, GroupMember, GroupSummary};
 pub(crate) use offsets::by_topic;
 pub use offsets::{Offsets, When};
+pub use replicas::{
+    Election, LogDir, PartitionResults, Reassignment, ReplicaInDir, WantedReplicas,
+};
 
 /// DescribeConfigs' source of a value that someone set on the topic itself.
 const SOURCE_TOPIC: i8 = 1;
