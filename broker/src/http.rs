@@ -1,9 +1,11 @@
-//! HTTP: `/metrics` for Prometheus, `/healthz/live` and `/healthz/ready` for whoever runs the process.
+//! HTTP: `/metrics` for Prometheus, `/healthz/live` and `/healthz/ready` for whoever runs the process, `/v1` for whoever
+//! runs the cluster.
 //!
 //! It answers before the data is opened and while the broker stops, and on a runtime of its own, so that a slow
 //! disk makes a broker unready and never mute.
 
 mod connections;
+pub mod v1;
 
 #[cfg(test)]
 use std::net::SocketAddr;
@@ -29,6 +31,7 @@ const PATHS: &str = "\
 /metrics        metrics in Prometheus' text format
 /healthz/live   200 as long as the process answers
 /healthz/ready  200 while clients are served, 503 while the broker starts or stops
+/v1/...         the cluster, as JSON: cluster, brokers, reassignments, misplaced, plans
 ";
 
 /// What the answers depend on.
@@ -77,7 +80,7 @@ pub fn start(
         runtime.spawn(connections::serve(listener, router, end));
     }
     if let Some(address) = address {
-        tracing::info!(%address, "serving /metrics and /healthz");
+        tracing::info!(%address, "serving /metrics, /healthz and /v1");
     }
     Ok(Http {
         stage,
@@ -96,6 +99,7 @@ fn router(stage: Arc<Stage>) -> Router {
             get(async || plain(StatusCode::OK, "live\n")),
         )
         .route("/healthz/ready", get(readiness))
+        .nest("/v1", v1::router())
         .fallback(async |uri: Uri| {
             let hint = format!("{} is not served here; these are:\n{PATHS}", uri.path());
             plain(StatusCode::NOT_FOUND, hint)

@@ -12,6 +12,7 @@ mod fetcher;
 pub mod group;
 mod http;
 mod isr;
+mod lease;
 mod limits;
 pub mod logging;
 mod metrics;

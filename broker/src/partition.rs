@@ -6,6 +6,7 @@
 pub mod intake;
 pub mod large;
 pub mod leadership;
+pub mod progress;
 mod replica;
 pub mod room;
 mod settings;

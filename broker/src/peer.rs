@@ -20,8 +20,12 @@ pub mod network;
 mod pool;
 pub mod server;
 
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
 use bytes::Bytes;
-use milena_metadata::{Command, DirectoryId, Outcome, Refusal};
+use milena_metadata::{BrokerId, Command, DirectoryId, Outcome, PartitionProgress, Refusal};
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, VoteRequest, VoteResponse};
 use openraft::{LogId, SnapshotMeta, Vote};
 use serde::{Deserialize, Serialize};
@@ -31,6 +35,7 @@ pub use frame::FRAME_BYTES_MAX;
 pub use link::Link;
 pub use pool::{Lane, Peers};
 
+use crate::quorum::QuorumProgress;
 use crate::quorum::types::{Node, NodeId, TypeConfig};
 
 /// Who speaks, and to whom.
@@ -67,6 +72,10 @@ pub enum Request {
     Command(Command),
     /// Changes who votes.
     Voters(VoterChange),
+    /// How far the quorum's members are, for its leader.
+    Quorum,
+    /// How far the followers of partitions are that the broker leads.
+    Progress(Watched),
 }
 
 impl Request {
@@ -104,6 +113,10 @@ pub enum Answer {
     Done,
     /// To [`Request::Command`].
     Decided(Decided),
+    /// To [`Request::Quorum`].
+    Quorum(QuorumProgress),
+    /// To [`Request::Progress`].
+    Progress(Vec<PartitionProgress>),
     /// Who was asked does not lead the quorum; who does, as far as it knows.
     NotLeader(Option<(NodeId, Node)>),
     /// It was refused.
@@ -167,6 +180,25 @@ pub struct VoterChange {
     /// Whether it becomes a voter, or is one no more.
     pub votes: bool,
 }
+
+/// Partitions whose followers are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Watched {
+    /// Those that a broker has a replica of. Followers in sync that have not come to the log's end of now are waited
+    /// for, a little.
+    HostedBy(BrokerId),
+    /// Those that are reassigned, as they are.
+    Reassigning,
+}
+
+/// The broker behind the quorum's member: what it answers peers.
+pub trait Door: Send + Sync + 'static {
+    /// How far the followers are of partitions that are led here.
+    fn progress(self: Arc<Self>, of: Watched) -> Progressing;
+}
+
+/// An answer to [`Request::Progress`] on its way.
+pub type Progressing = Pin<Box<dyn Future<Output = Vec<PartitionProgress>> + Send>>;
 
 /// A decided command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

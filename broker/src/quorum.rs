@@ -16,6 +16,7 @@
 //! | `quorum/answers.rs`, `receive.rs` | what a member answers its peers |
 //! | `quorum/rescue.rs` | going on alone when the majority is lost for good |
 //! | `quorum/status.rs` | what it tells of itself |
+//! | `quorum/progress.rs` | how far members and partitions are, asked of those who know |
 //! | `quorum/import.rs`, `import/` | the store of older software |
 //!
 //! A broker alone is a quorum of one. Everything here runs on the control runtime.
@@ -34,6 +35,7 @@ mod machine;
 mod member;
 mod members;
 mod network;
+mod progress;
 mod receive;
 pub mod rescue;
 mod snapshot;
@@ -55,6 +57,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use first_start::Told;
 pub use liveness::FenceReason;
+pub use progress::{MemberProgress, QuorumProgress};
 pub use status::{MemberStatus, QuorumStatus};
 pub use store::StoreError;
 

@@ -26,6 +26,7 @@ use crate::config::BrokerConfig;
 use crate::fetcher;
 use crate::http;
 use crate::isr;
+use crate::lease;
 use crate::metrics::Metrics;
 use crate::partitions::{Partitions, housekeeping};
 use crate::peer::server::Others;
@@ -269,6 +270,7 @@ async fn assemble(
         metrics,
     });
     broker.take_over().await;
+    lease::serve(&broker);
     broker.groups_loaded().await;
     if !is_new {
         let partitions = broker.partitions().clone();

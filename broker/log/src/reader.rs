@@ -149,6 +149,23 @@ impl LogReader {
         Ok(slice)
     }
 
+    /// Bytes of the batches from the one that holds `offset` on; all of them for an offset before the first. May wait
+    /// for the disk.
+    pub fn bytes_from(&self, offset: i64) -> Result<u64, LogError> {
+        if offset >= self.shared.end() {
+            return Ok(0);
+        }
+        let Some((segment, position)) = self.locate(offset.max(self.shared.start()))? else {
+            return Ok(0);
+        };
+        let all = self.shared.segments();
+        let later = all
+            .iter()
+            .filter(|other| other.base_offset() > segment.base_offset());
+        let later: u64 = later.map(|other| other.size()).sum();
+        Ok(later + segment.size().saturating_sub(position))
+    }
+
     /// The batch that holds `offset`, or the first behind it.
     pub(crate) fn locate(&self, offset: i64) -> Result<Option<(Arc<Segment>, u64)>, LogError> {
         if let Some(known) = self.shared.hint(offset) {

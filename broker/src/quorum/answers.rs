@@ -52,6 +52,8 @@ impl Answers for Member {
             Request::Probe => Answer::Probe(self.probed()),
             Request::Join(joining) => self.let_join(joining).await,
             Request::Voters(change) => self.change_voters(change).await,
+            Request::Quorum => self.quorum_progress(),
+            Request::Progress(watched) => self.partitions_progress(watched).await,
             Request::Command(command) => match self.decide(command).await {
                 Ok(decided) => Answer::Decided(decided),
                 Err(Undecided::Refused(refusal)) => Answer::Refused(refusal),

@@ -1,7 +1,7 @@
 //! What the parts of a running member share.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use openraft::ServerState;
@@ -16,7 +16,7 @@ use super::machine::Shown;
 use super::network::Contacts;
 use super::receive::Receiving;
 use super::types::{LogId, Node, NodeId, Raft, Vote};
-use crate::peer::Peers;
+use crate::peer::{Door, Peers};
 
 /// A running member of the quorum, voter or learner.
 pub(super) struct Member {
@@ -40,6 +40,8 @@ pub(super) struct Member {
     pub(super) receiving: Mutex<Option<Receiving>>,
     /// The brokers that it was told will vote.
     pub(super) voters_told: Vec<i32>,
+    /// The broker behind it, once it serves.
+    pub(super) door: OnceLock<Weak<dyn Door>>,
     /// See [`super::QuorumOptions::request_within`].
     pub(super) request_within: Duration,
 }

@@ -1,8 +1,8 @@
 //! Puts a member together: the store, openraft, and everything that runs beside it.
 
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use milena_metadata::ConfigRules;
@@ -70,6 +70,7 @@ pub(super) async fn start(
         commands,
         receiving: Mutex::default(),
         voters_told: voters_told(&options.told),
+        door: OnceLock::new(),
         request_within: options.request_within,
     });
     if let Some(id) = &options.cluster_id {

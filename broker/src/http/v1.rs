@@ -1,0 +1,154 @@
+//! The cluster by HTTP, version 1: what the command line and an operator ask of any broker. All of it is JSON; a
+//! failure is `{"error": "..."}`.
+//!
+//! | method and path | does | file |
+//! | --- | --- | --- |
+//! | `GET /v1/cluster` | the quorum and the partitions' health | `v1/cluster.rs` |
+//! | `GET /v1/brokers` | all brokers, their state and what they carry | `v1/brokers.rs` |
+//! | `POST /v1/brokers/{id}/drain` | `{"draining": true}` has a broker take no replicas | `v1/brokers.rs` |
+//! | `POST /v1/brokers/{id}/stop-lease` | asks whether it may stop; 409 where it may not | `v1/stop_lease.rs` |
+//! | `DELETE /v1/brokers/{id}/stop-lease` | gives the lease back | `v1/stop_lease.rs` |
+//! | `GET /v1/reassignments` | what is on its way, with the bytes that are left | `v1/reassignments.rs` |
+//! | `GET /v1/misplaced` | partitions that break a rule of their placement | `v1/misplaced.rs` |
+//! | `POST /v1/plans/{kind}` | what to move, and with `?apply=true` moves it | `v1/plans.rs` |
+//!
+//! `{id}` is a broker's number, or `self` for the one that answers.
+
+pub mod brokers;
+pub mod cluster;
+pub mod misplaced;
+pub mod plans;
+pub mod reassignments;
+pub mod stop_lease;
+
+use std::sync::Arc;
+
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{FromRequestParts, Path};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use milena_metadata::{BrokerId, Refusal};
+use milena_protocol::ErrorCode;
+
+use super::{STARTING, Stage};
+use crate::broker::Broker;
+
+pub(super) fn router() -> Router<Arc<Stage>> {
+    Router::new()
+        .route("/cluster", get(cluster::show))
+        .route("/brokers", get(brokers::list))
+        .route("/brokers/{id}/drain", post(brokers::drain))
+        .route(
+            "/brokers/{id}/stop-lease",
+            post(stop_lease::ask).delete(stop_lease::give_back),
+        )
+        .route("/reassignments", get(reassignments::list))
+        .route("/misplaced", get(misplaced::list))
+        .route("/plans/{kind}", post(plans::make))
+}
+
+/// The broker behind the door; a request that comes before it is there is answered 503.
+pub struct Serving(Arc<Broker>);
+
+impl FromRequestParts<Arc<Stage>> for Serving {
+    type Rejection = Failure;
+
+    async fn from_request_parts(_: &mut Parts, stage: &Arc<Stage>) -> Result<Self, Failure> {
+        let broker = stage.broker.get().cloned();
+        broker.map(Self).ok_or_else(|| Failure {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            error: STARTING.trim_end().to_owned(),
+        })
+    }
+}
+
+/// Why a request was not done.
+#[derive(Debug)]
+pub struct Failure {
+    status: StatusCode,
+    error: String,
+}
+
+impl Failure {
+    fn bad_request(error: impl ToString) -> Self {
+        Self {
+            status: StatusCode::BAD_REQUEST,
+            error: error.to_string(),
+        }
+    }
+
+    fn unknown_broker(id: BrokerId) -> Self {
+        Self {
+            status: StatusCode::NOT_FOUND,
+            error: format!("Broker {id} is not registered."),
+        }
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        let status = match refusal.code {
+            ErrorCode::BrokerIdNotRegistered => StatusCode::NOT_FOUND,
+            ErrorCode::RequestTimedOut | ErrorCode::BrokerNotAvailable => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            ErrorCode::KafkaStorageError | ErrorCode::UnknownServerError => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
+            _ => StatusCode::BAD_REQUEST,
+        };
+        Self {
+            status,
+            error: refusal.message,
+        }
+    }
+}
+
+impl From<QueryRejection> for Failure {
+    fn from(rejection: QueryRejection) -> Self {
+        Self::bad_request(rejection.body_text())
+    }
+}
+
+impl From<JsonRejection> for Failure {
+    fn from(rejection: JsonRejection) -> Self {
+        Self::bad_request(rejection.body_text())
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let body = serde_json::json!({ "error": self.error });
+        (self.status, Json(body)).into_response()
+    }
+}
+
+/// The broker that a path names.
+fn named(broker: &Broker, Path(id): &Path<String>) -> Result<BrokerId, Failure> {
+    if id == "self" {
+        return Ok(broker.broker_id());
+    }
+    let number = id.parse().ok().and_then(|id| BrokerId::new(id).ok());
+    number.ok_or_else(|| {
+        Failure::bad_request(format!("{id:?} is no broker's number, and not `self`"))
+    })
+}
+
+/// Looks at all partitions, on a thread that may take its time: the runtime has timers to keep.
+async fn look<T: Send + 'static>(
+    broker: &Arc<Broker>,
+    read: impl FnOnce(&Broker) -> T + Send + 'static,
+) -> Result<T, Failure> {
+    let broker = broker.clone();
+    let looked = tokio::task::spawn_blocking(move || read(&broker)).await;
+    looked.map_err(|error| Failure {
+        status: StatusCode::INTERNAL_SERVER_ERROR,
+        error: error.to_string(),
+    })
+}
+
+#[cfg(test)]
+mod tests;

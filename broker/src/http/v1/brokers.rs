@@ -1,0 +1,171 @@
+//! `/v1/brokers`: who they are, what they carry, and whether they take replicas.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::Path;
+use axum::extract::rejection::JsonRejection;
+use milena_metadata::{Broker as Registration, BrokerId, ChangeBroker, Condition, Scope};
+use serde::{Deserialize, Serialize};
+
+use super::{Failure, Serving, look, named};
+use crate::broker::{Broker, into_refusal};
+
+/// What a broker does at present; the first that holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// It is down, or has not caught up since it started.
+    Fenced,
+    /// It ends in order.
+    Stopping,
+    /// It takes no replicas and no leadership.
+    Draining,
+    /// It serves.
+    Serving,
+}
+
+impl State {
+    fn of(broker: &Registration) -> Self {
+        match broker {
+            Registration { fenced: true, .. } => Self::Fenced,
+            Registration { stopping: true, .. } => Self::Stopping,
+            Registration { draining: true, .. } => Self::Draining,
+            _ => Self::Serving,
+        }
+    }
+}
+
+/// A broker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShownBroker {
+    /// Its number.
+    pub id: i32,
+    /// What it does.
+    pub state: State,
+    /// Whether it is to be emptied, whatever else it does.
+    pub draining: bool,
+    /// Partitions that it leads.
+    pub leaders: usize,
+    /// Replicas that it has.
+    pub replicas: usize,
+    /// Partitions that it leads, or would lead, of which a wanted replica is not in sync.
+    pub under_replicated: usize,
+    /// Its own replicas that are not in sync.
+    pub out_of_sync: usize,
+    /// When its stop lease ends, in milliseconds since 1970, where it has one.
+    pub lease_expires_ms: Option<i64>,
+    /// The machine it runs on.
+    pub node: Option<String>,
+    /// Its rack.
+    pub rack: Option<String>,
+    /// Its pool.
+    pub pool: Option<String>,
+    /// Its software.
+    pub software: String,
+    /// The epoch of its present life.
+    pub epoch: i64,
+    /// That life's own id.
+    pub incarnation: String,
+    /// Where it is found: the listener's name, and `host:port`.
+    pub endpoints: BTreeMap<String, String>,
+}
+
+/// `GET /v1/brokers`.
+pub async fn list(Serving(broker): Serving) -> Result<Json<Vec<ShownBroker>>, Failure> {
+    Ok(Json(look(&broker, shown).await?))
+}
+
+/// What a broker carries now.
+#[derive(Default)]
+struct Carried {
+    leaders: usize,
+    replicas: usize,
+    under_replicated: usize,
+    out_of_sync: usize,
+}
+
+fn shown(broker: &Broker) -> Vec<ShownBroker> {
+    let (image, config) = (broker.image(), broker.config());
+    let mut carried: BTreeMap<BrokerId, Carried> = BTreeMap::new();
+    for (_, _, partition, condition) in image.conditions(&*config, Scope::Cluster) {
+        let Condition {
+            under_replicated, ..
+        } = condition;
+        let first = partition.brokers().next();
+        if let Some(at) = partition.leader.or(first) {
+            let at = carried.entry(at).or_default();
+            at.leaders += usize::from(partition.leader.is_some());
+            at.under_replicated += usize::from(under_replicated);
+        }
+        for id in partition.brokers() {
+            let at = carried.entry(id).or_default();
+            at.replicas += 1;
+            at.out_of_sync += usize::from(!partition.isr.contains(&id));
+        }
+    }
+    let show = |registered: &Registration| {
+        let carried = carried.remove(&registered.id).unwrap_or_default();
+        let lease = image.lease(registered.id);
+        show(registered, &carried, lease.map(|lease| lease.expires_ms))
+    };
+    image.brokers().map(|broker| &**broker).map(show).collect()
+}
+
+fn show(broker: &Registration, carried: &Carried, lease_expires_ms: Option<i64>) -> ShownBroker {
+    let text = |text: &Option<std::sync::Arc<str>>| text.as_deref().map(str::to_owned);
+    let endpoints = broker.endpoints.iter().map(|endpoint| {
+        let address = match endpoint.host.contains(':') {
+            true => format!("[{}]:{}", endpoint.host, endpoint.port),
+            false => format!("{}:{}", endpoint.host, endpoint.port),
+        };
+        (endpoint.listener.to_string(), address)
+    });
+    ShownBroker {
+        id: broker.id.get(),
+        state: State::of(broker),
+        draining: broker.draining,
+        leaders: carried.leaders,
+        replicas: carried.replicas,
+        under_replicated: carried.under_replicated,
+        out_of_sync: carried.out_of_sync,
+        lease_expires_ms,
+        node: text(&broker.node),
+        rack: text(&broker.rack),
+        pool: text(&broker.pool),
+        software: broker.software.to_string(),
+        epoch: broker.epoch,
+        incarnation: broker.incarnation.to_string(),
+        endpoints: endpoints.collect(),
+    }
+}
+
+/// Whether a broker is to take replicas.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Draining {
+    /// It is not.
+    pub draining: bool,
+}
+
+/// `POST /v1/brokers/{id}/drain`. It moves nothing by itself: see [`super::plans`].
+pub async fn drain(
+    Serving(broker): Serving,
+    id: Path<String>,
+    wanted: Result<Json<Draining>, JsonRejection>,
+) -> Result<Json<Draining>, Failure> {
+    let (id, Json(wanted)) = (named(&broker, &id)?, wanted?);
+    let image = broker.image();
+    let registered = image
+        .broker(id)
+        .ok_or_else(|| Failure::unknown_broker(id))?;
+    let change = ChangeBroker {
+        id,
+        epoch: registered.epoch,
+        fenced: None,
+        draining: Some(wanted.draining),
+        stopping: None,
+    };
+    let asked = broker.quorum().request(change).await;
+    asked.map_err(into_refusal)?;
+    Ok(Json(wanted))
+}

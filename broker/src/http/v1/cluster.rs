@@ -1,0 +1,133 @@
+//! `/v1/cluster`: the quorum, and how the partitions are.
+
+use std::time::Duration;
+
+use axum::Json;
+use milena_metadata::placement::misplaced;
+use milena_metadata::{Health, Scope};
+use serde::{Deserialize, Serialize};
+
+use super::{Failure, Serving, look};
+use crate::broker::Broker;
+use crate::quorum::{MemberProgress, QuorumProgress};
+
+/// The quorum's leader answers from memory; without it the rest is told all the same.
+const QUORUM_WITHIN: Duration = Duration::from_secs(1);
+
+/// The cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShownCluster {
+    /// Its id.
+    pub cluster_id: String,
+    /// The broker that answers.
+    pub answered_by: i32,
+    /// The metadata quorum; none where nobody says that it leads it.
+    pub quorum: Option<ShownQuorum>,
+    /// How many partitions are how.
+    pub partitions: ShownHealth,
+}
+
+/// The metadata quorum, as its leader sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShownQuorum {
+    /// The broker that leads it.
+    pub leader: i32,
+    /// Its term.
+    pub term: u64,
+    /// The last entry of its log.
+    pub last_index: i64,
+    /// The last entry that a majority has.
+    pub committed_index: i64,
+    /// Those that vote.
+    pub voters: Vec<ShownMember>,
+    /// Those that follow without a vote.
+    pub learners: Vec<ShownMember>,
+}
+
+/// A member of the quorum.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShownMember {
+    /// Its broker.
+    pub broker: i32,
+    /// Entries that it is not known to have; none where nothing is known of it.
+    pub lag: Option<i64>,
+    /// How long ago it last answered, in milliseconds.
+    pub silent_ms: Option<u64>,
+}
+
+/// How many partitions are in which condition. See `Condition` of the metadata for what each means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)] // they are Condition's
+pub struct ShownHealth {
+    pub all: usize,
+    pub offline: usize,
+    pub under_replicated: usize,
+    pub under_min_isr: usize,
+    pub at_min_isr: usize,
+    pub not_preferred: usize,
+    pub reassigning: usize,
+    pub lossy: usize,
+    pub misplaced: usize,
+}
+
+impl From<QuorumProgress> for ShownQuorum {
+    fn from(progress: QuorumProgress) -> Self {
+        let last = progress.last_index;
+        let member = |member: MemberProgress| ShownMember {
+            broker: member.broker,
+            lag: member.matched_index.map(|matched| (last - matched).max(0)),
+            silent_ms: member
+                .silent
+                .map(|silent| u64::try_from(silent.as_millis()).unwrap_or(u64::MAX)),
+        };
+        Self {
+            leader: progress.leader,
+            term: progress.term,
+            last_index: last,
+            committed_index: progress.committed_index,
+            voters: progress.voters.into_iter().map(member).collect(),
+            learners: progress.learners.into_iter().map(member).collect(),
+        }
+    }
+}
+
+/// `GET /v1/cluster`.
+pub async fn show(Serving(broker): Serving) -> Result<Json<ShownCluster>, Failure> {
+    let quorum = broker.quorum().progress(QUORUM_WITHIN).await;
+    let partitions = look(&broker, health).await?;
+    Ok(Json(ShownCluster {
+        cluster_id: broker
+            .image()
+            .cluster_id()
+            .map(|id| id.to_string())
+            .unwrap_or_default(),
+        answered_by: broker.node_id(),
+        quorum: quorum.ok().map(Into::into),
+        partitions,
+    }))
+}
+
+fn health(broker: &Broker) -> ShownHealth {
+    let (image, config) = (broker.image(), broker.config());
+    let Health {
+        partitions,
+        offline,
+        under_replicated,
+        under_min_isr,
+        at_min_isr,
+        not_preferred,
+        reassigning,
+        lossy,
+    } = image.health(&*config, Scope::Cluster);
+    ShownHealth {
+        all: partitions,
+        offline,
+        under_replicated,
+        under_min_isr,
+        at_min_isr,
+        not_preferred,
+        reassigning,
+        lossy,
+        misplaced: misplaced(&image, &*config).len(),
+    }
+}
