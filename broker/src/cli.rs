@@ -5,12 +5,15 @@ mod cluster;
 mod completions;
 mod config;
 mod consume;
+mod copying;
 mod failure;
 mod group;
+mod http;
 mod log;
 mod output;
 mod produce;
 mod serve;
+mod target;
 mod topic;
 
 use std::fmt;
@@ -35,7 +38,8 @@ Exit codes:
   2  the command line or the configuration is wrong; nothing was done
   3  no broker can be reached
   4  the topic, partition, group or file is not there
-  5  it took too long";
+  5  it took too long
+  6  the broker may not stop now";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -43,6 +47,7 @@ enum Command {
     Produce(produce::ProduceArgs),
     Consume(consume::ConsumeArgs),
     Group(group::GroupArgs),
+    Cluster(cluster::ClusterCommands),
     Bench(bench::BenchArgs),
     Log(log::LogArgs),
     /// Run a broker.
@@ -61,6 +66,7 @@ impl Cli {
             Command::Produce(args) => return exit_of(produce::run(args)),
             Command::Consume(args) => return exit_of(consume::run(args)),
             Command::Group(args) => return exit_of(group::run(args)),
+            Command::Cluster(args) => return exit_of(cluster::run(args)),
             Command::Bench(args) => return exit_of(bench::run(args)),
             Command::Log(args) => return exit_of(async { log::run(args) }),
             Command::Serve(command) => command.run(),

@@ -3,6 +3,7 @@
 mod cluster;
 mod groups;
 mod offsets;
+mod reassignments;
 mod replicas;
 
 use std::collections::BTreeMap;
@@ -31,8 +32,9 @@ pub use cluster::{ClusterBroker, ClusterDescription, Feature, QuorumDescription,
 pub use groups::{Committed, GroupDescription, GroupMember, GroupSummary};
 pub(crate) use offsets::by_topic;
 pub use offsets::{Offsets, When};
+pub use reassignments::{OngoingReassignment, Sizes, WantedReplicas};
 pub use replicas::{
-    Election, LogDir, PartitionResults, Reassignment, ReplicaInDir, WantedReplicas,
+    Election, LogDir, PartitionResults, Reassignment, ReplicaInDir, ReplicaWishes,
 };
 
 /// DescribeConfigs' source of a value that someone set on the topic itself.

@@ -14,8 +14,8 @@ use milena_client::admin::{NewTopic, When};
 use milena_client::{Client, Error};
 use milena_protocol::ErrorCode;
 
-use super::cluster::{ClusterArgs, duration};
 use super::failure::{Exit, Failure};
+use super::target::{ClusterArgs, duration};
 
 /// Measure a broker: any Kafka.
 #[derive(Debug, Args)]

@@ -1,149 +1,101 @@
-//! Which cluster a command speaks to, how long it tries, and how it prints.
+//! `milena cluster`: describe, drain, rebalance, repair, lease, start.
+
+mod describe;
+mod lease;
+mod moves;
+mod start;
 
 use std::time::Duration;
 
-use clap::Args;
-use milena_client::{Client, ClientOptions};
+use clap::{Args, Subcommand};
 
-use super::failure::{Exit, Failure};
-use super::output::Format;
+use super::failure::Failure;
+use super::http::HttpArgs;
+use super::target::{ClusterArgs, duration};
 
-/// Options that every command has which speaks to a broker.
-#[derive(Debug, Clone, Args)]
-pub struct ClusterArgs {
-    /// Brokers to ask first, HOST:PORT[,HOST:PORT...]
+/// How long a command waits that is told to, where it is not told how long: copies take hours.
+const WAIT_DEFAULT: &str = "24h";
+
+/// Look at a cluster's brokers, empty them, and start a cluster on this machine.
+#[derive(Debug, Args)]
+pub struct ClusterCommands {
+    #[command(flatten)]
+    cluster: ClusterArgs,
+    #[command(flatten)]
+    http: HttpArgs,
+    #[command(subcommand)]
+    command: ClusterCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum ClusterCommand {
+    /// Show brokers, the metadata quorum, and how the partitions are
+    Describe,
+    /// Empty brokers: they take no replicas any more, and what they have moves away
+    Drain(Drain),
+    /// Move what is misplaced, empty draining brokers, and make replicas and leaders even
+    Rebalance(Moving),
+    /// Move what is misplaced, and nothing else
+    Repair(Moving),
+    /// Ask whether a broker may stop; exit code 6 where it may not yet
+    Lease(lease::Lease),
+    /// Run several brokers on this machine until Ctrl-C; the next start on the same directory goes on
+    Start(start::Start),
+}
+
+#[derive(Debug, Args)]
+struct Drain {
+    /// The brokers' numbers
+    #[arg(required = true, value_name = "ID", value_parser = clap::value_parser!(i32).range(0..))]
+    brokers: Vec<i32>,
+    /// They take replicas again; what is on its way away from them goes on
+    #[arg(long, conflicts_with_all = ["dry_run", "wait"])]
+    cancel: bool,
+    #[command(flatten)]
+    moving: Moving,
+}
+
+#[derive(Debug, Args)]
+struct Moving {
+    /// Only show what would move
+    #[arg(long)]
+    dry_run: bool,
+    /// Wait until all of it has moved, at most so long [default where no time is given: 24h]
     #[arg(
-        short,
-        long,
-        global = true,
-        value_name = "SERVERS",
-        env = "MILENA_BOOTSTRAP",
-        default_value = "localhost:9092",
-        value_parser = servers
+        long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = WAIT_DEFAULT,
+        value_parser = duration, conflicts_with = "dry_run"
     )]
-    pub bootstrap: String,
-    /// How to print: a table for people, or JSON for programs
-    #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
-    pub output: Format,
-    /// How long an operation is tried, such as 30s or 2m
-    #[arg(long, global = true, value_name = "TIME", default_value = "15s", value_parser = duration)]
-    pub timeout: Duration,
+    wait: Option<Duration>,
 }
 
-impl ClusterArgs {
-    /// A client for the cluster, not connected yet.
-    pub fn client(&self) -> Client {
-        Client::new(self.client_options())
-    }
-
-    /// How a client for the cluster is made.
-    pub fn client_options(&self) -> ClientOptions {
-        let mut options = ClientOptions::new(&self.bootstrap);
-        options.deadline = self.timeout;
-        options.connection.client_id = "milena-cli".into();
-        options.connection.connect_timeout = self.timeout.min(options.connection.connect_timeout);
-        options.connection.request_timeout = self.timeout.max(Duration::from_secs(1));
-        options
-    }
-
-    /// Fails at once, and says why, where no broker can be reached: a command that only retried would
-    /// keep a person waiting for a broker that is not there.
-    pub async fn reach(&self) -> Result<Client, Failure> {
-        let client = self.client();
-        match client.any().await {
-            Ok(_) => Ok(client),
-            Err(error) => Err(
-                Failure::new(Exit::Unreachable, error.to_string()).hint(format!(
-                    "is the broker running, and is {} its address? `milena serve` starts one; \
-                 --bootstrap or MILENA_BOOTSTRAP names another",
-                    self.bootstrap
-                )),
-            ),
+/// Runs the command.
+pub async fn run(args: ClusterCommands) -> Result<(), Failure> {
+    let ClusterCommands {
+        cluster,
+        http: address,
+        command,
+    } = args;
+    let format = cluster.output;
+    let http = address.of(&cluster);
+    match command {
+        ClusterCommand::Describe => describe::run(&http, format).await,
+        ClusterCommand::Drain(drain) if drain.cancel => {
+            moves::cancel_drain(&http, &drain.brokers, format).await
         }
-    }
-}
-
-/// Checks `HOST[:PORT],...`; an IPv6 address stands in brackets.
-fn servers(text: &str) -> Result<String, String> {
-    let mut servers = text.split(',').map(str::trim).filter(|s| !s.is_empty());
-    let is_good = |server: &str| {
-        let host = server.rfind(']').map_or(0, |end| end + 1);
-        match server[host..].rsplit_once(':') {
-            Some((before, port)) => {
-                server.len() > port.len() + 1
-                    && !before.contains(':')
-                    && port.parse::<u16>().is_ok_and(|port| port > 0)
-            }
-            None => true,
+        ClusterCommand::Drain(drain) => {
+            moves::drain(&http, &drain.brokers, &drain.moving, format).await
         }
-    };
-    let mut count = 0;
-    match servers.find(|server| {
-        count += 1;
-        !is_good(server)
-    }) {
-        Some(bad) => Err(format!("{bad:?} is no HOST:PORT, such as localhost:9092")),
-        None if count == 0 => Err("give at least one HOST:PORT".to_owned()),
-        None => Ok(text.to_owned()),
-    }
-}
-
-/// Reads `500ms`, `30s`, `1h 30m` or ISO 8601's `PT30S`; never a negative one.
-pub fn duration(text: &str) -> Result<Duration, String> {
-    let parsed: Result<jiff::SignedDuration, _> = text.parse();
-    parsed
-        .ok()
-        .and_then(|duration| Duration::try_from(duration).ok())
-        .ok_or_else(|| "give a time such as 500ms, 30s or 2m".to_owned())
-}
-
-/// Reads `2026-11-22T18:30:00Z`, the same without a zone (UTC), a day, or milliseconds since 1970.
-pub fn timestamp_ms(text: &str) -> Result<i64, String> {
-    if let Ok(millis) = text.parse::<i64>() {
-        return Ok(millis);
-    }
-    if let Ok(timestamp) = text.parse::<jiff::Timestamp>() {
-        return Ok(timestamp.as_millisecond());
-    }
-    let civil = text.parse::<jiff::civil::DateTime>();
-    let utc = civil.and_then(|civil| civil.to_zoned(jiff::tz::TimeZone::UTC));
-    utc.map(|zoned| zoned.timestamp().as_millisecond())
-        .map_err(|_| {
-            "give a time such as 2026-11-22T18:30:00Z, or milliseconds since 1970".to_owned()
-        })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_read_as_people_and_iso_8601_write_them() {
-        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(duration("PT1M30S"), Ok(Duration::from_secs(90)));
-        assert!(duration("-1s").is_err());
-        assert!(duration("soon").is_err());
-    }
-
-    #[test]
-    fn bootstrap_servers_are_hosts_with_or_without_a_port() {
-        for good in ["localhost", "a:1,b:65535", "[::1]:9092", "[::1]", "a:1,"] {
-            assert_eq!(servers(good), Ok(good.to_owned()));
+        ClusterCommand::Rebalance(moving) => {
+            moves::perform(&http, "rebalance", &moving, format).await
         }
-        for bad in [
-            "", ",", "a:b", "a:0", "a:65536", ":9092", "::1", "a:1:2", "a:",
-        ] {
-            assert!(servers(bad).is_err(), "{bad:?}");
+        ClusterCommand::Repair(moving) => moves::perform(&http, "repair", &moving, format).await,
+        ClusterCommand::Lease(lease) => {
+            let http = match lease.is_self() {
+                true => address.here(&cluster),
+                false => http,
+            };
+            lease.run(&http, format).await
         }
-    }
-
-    #[test]
-    fn times_read_with_and_without_a_zone() {
-        assert_eq!(timestamp_ms("1970-01-01T00:00:01Z"), Ok(1000));
-        assert_eq!(timestamp_ms("1970-01-01T01:00:01+01:00"), Ok(1000));
-        assert_eq!(timestamp_ms("1970-01-01T00:00:01"), Ok(1000));
-        assert_eq!(timestamp_ms("1970-01-02"), Ok(86_400_000));
-        assert_eq!(timestamp_ms("77"), Ok(77));
-        assert!(timestamp_ms("yesterday").is_err());
+        ClusterCommand::Start(start) => start.run().await,
     }
 }

@@ -10,9 +10,9 @@ use milena_client::admin::{Offsets, When};
 use milena_client::group::{GroupConsumer, GroupOptions};
 use milena_client::{Client, Consumer, ConsumerOptions, Error, Fetched, StartAt};
 
-use super::cluster::{ClusterArgs, timestamp_ms};
 use super::failure::Failure;
 use super::output;
+use super::target::{ClusterArgs, timestamp_ms};
 use format::RecordFormat;
 
 /// Read records and print them.

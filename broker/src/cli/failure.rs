@@ -8,6 +8,7 @@
 //! | 3 | no broker can be reached |
 //! | 4 | the topic, partition, group or file is not there |
 //! | 5 | it took too long |
+//! | 6 | the broker may not stop now |
 
 use std::fmt;
 use std::io;
@@ -32,6 +33,7 @@ pub enum Exit {
     Unreachable = 3,
     NotFound = 4,
     TimedOut = 5,
+    Refused = 6,
 }
 
 impl From<Exit> for ExitCode {

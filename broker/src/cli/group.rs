@@ -10,9 +10,9 @@ use milena_client::admin::{Committed, GroupDescription, GroupMember, When};
 use milena_client::{Client, Error};
 use serde::Serialize;
 
-use super::cluster::ClusterArgs;
 use super::failure::Failure;
 use super::output::{self, Format};
+use super::target::ClusterArgs;
 
 /// Look at consumer groups and change where they are.
 #[derive(Debug, Args)]

@@ -15,9 +15,9 @@ use milena_client::{Acks, Client, Error, Producer, ProducerOptions};
 use milena_protocol::records::{Compression, Header};
 use tokio::sync::mpsc;
 
-use super::cluster::{ClusterArgs, duration};
 use super::failure::{Exit, Failure};
 use super::output::{self, Format};
+use super::target::{ClusterArgs, duration};
 use input::{Input, Lines};
 
 /// Lines read ahead of the producer.

@@ -1,14 +1,18 @@
-//! `milena topic`: list, create, describe, alter, delete.
+//! `milena topic`: list, create, describe, alter, delete, move.
+
+mod describe;
+mod moves;
 
 use clap::{Args, Subcommand};
-use milena_client::admin::{Config, ConfigChange, NewTopic, Offsets, Resource, When};
+use milena_client::admin::{ConfigChange, NewTopic, Resource};
 use milena_client::{Client, Error, Topic};
 use milena_protocol::ErrorCode;
 use serde::Serialize;
 
-use super::cluster::ClusterArgs;
 use super::failure::{Exit, Failure};
+use super::http::HttpArgs;
 use super::output::{self, Format};
+use super::target::ClusterArgs;
 
 /// The most partitions that a topic may be asked to have: beyond it a slip of the finger is likelier.
 const PARTITIONS_MAX: i64 = 200_000;
@@ -18,6 +22,8 @@ const PARTITIONS_MAX: i64 = 200_000;
 pub struct TopicArgs {
     #[command(flatten)]
     cluster: ClusterArgs,
+    #[command(flatten)]
+    http: HttpArgs,
     #[command(subcommand)]
     command: TopicCommand,
 }
@@ -43,6 +49,10 @@ enum TopicCommand {
     },
     /// Change a topic's configs, or give it more partitions
     Alter(Alter),
+    /// Move partitions to other brokers
+    Move(moves::Move),
+    /// Show the partitions that are on their way, how many bytes are left, and how fast they go
+    Moves,
     /// Delete topics with all their records
     Delete {
         /// Topics to delete
@@ -110,7 +120,12 @@ pub async fn run(args: TopicArgs) -> Result<(), Failure> {
         TopicCommand::Describe {
             topics,
             all_configs,
-        } => describe(&client, &topics, all_configs, format).await,
+        } => {
+            let http = args.http.of(&args.cluster);
+            describe::run(&client, &http, (&topics, all_configs), format).await
+        }
+        TopicCommand::Move(wanted) => wanted.run(&client, format).await,
+        TopicCommand::Moves => moves::list(&client, format).await,
         TopicCommand::Alter(alter) => alter_topic(&client, alter, format).await,
         TopicCommand::Delete { topics, if_exists } => {
             delete(&client, &topics, if_exists, format).await
@@ -326,109 +341,6 @@ async fn delete(
         done(topic, said, format)?;
     }
     Ok(())
-}
-
-#[derive(Serialize)]
-struct Described {
-    #[serde(flatten)]
-    topic: Listed,
-    configs: serde_json::Map<String, serde_json::Value>,
-    partition_details: Vec<DescribedPartition>,
-}
-
-#[derive(Serialize)]
-struct DescribedPartition {
-    partition: i32,
-    leader: Option<i32>,
-    leader_epoch: i32,
-    replicas: Vec<i32>,
-    in_sync: Vec<i32>,
-    start: Option<i64>,
-    end: Option<i64>,
-}
-
-async fn describe(
-    client: &Client,
-    names: &[String],
-    all_configs: bool,
-    format: Format,
-) -> Result<(), Stop> {
-    let mut described = Vec::new();
-    for name in names {
-        let topic = client.topic(name).await?;
-        let mut configs = client.configs(Resource::Topic, &[name]).await?;
-        let configs = configs.remove(name).unwrap_or_default();
-        // A partition without a leader has no offsets to tell; the rest is shown all the same.
-        let led = topic
-            .partitions
-            .iter()
-            .filter(|partition| partition.leader.is_some());
-        let led: Vec<_> = led
-            .map(|partition| (name.clone(), partition.index))
-            .collect();
-        let starts = client.offsets(&led, When::Start).await?;
-        let ends = client.offsets(&led, When::End).await?;
-        described.push(Described {
-            partition_details: partitions(&topic, &starts, &ends),
-            topic: Listed::of(&topic),
-            configs: shown(configs, all_configs),
-        });
-    }
-    match format {
-        Format::Json => output::json(&described)?,
-        Format::Table => described.iter().try_for_each(print)?,
-    }
-    Ok(())
-}
-
-fn shown(configs: Vec<Config>, all: bool) -> serde_json::Map<String, serde_json::Value> {
-    let shown = configs.into_iter().filter(|config| all || config.is_own);
-    shown
-        .map(|config| (config.name, config.value.into()))
-        .collect()
-}
-
-fn partitions(topic: &Topic, starts: &Offsets, ends: &Offsets) -> Vec<DescribedPartition> {
-    let described = topic.partitions.iter().map(|partition| {
-        let key = (topic.name.clone(), partition.index);
-        DescribedPartition {
-            partition: partition.index,
-            leader: partition.leader,
-            leader_epoch: partition.leader_epoch,
-            replicas: partition.replicas.clone(),
-            in_sync: partition.isr.clone(),
-            start: starts.get(&key).copied(),
-            end: ends.get(&key).copied(),
-        }
-    });
-    described.collect()
-}
-
-fn print(described: &Described) -> Result<(), Failure> {
-    let topic = &described.topic;
-    output::line(&format!(
-        "{}  id {}  partitions {}  replicas {}",
-        topic.name, topic.id, topic.partitions, topic.replication_factor
-    ))?;
-    for (name, value) in &described.configs {
-        output::line(&format!("  {name}={}", value.as_str().unwrap_or_default()))?;
-    }
-    let rows = described.partition_details.iter().map(|partition| {
-        let offset =
-            |offset: Option<i64>| offset.map_or("-".to_owned(), |offset| offset.to_string());
-        [
-            partition.partition.to_string(),
-            partition
-                .leader
-                .map_or("none".to_owned(), |leader| leader.to_string()),
-            ids(&partition.replicas),
-            ids(&partition.in_sync),
-            offset(partition.start),
-            offset(partition.end),
-        ]
-    });
-    let headers = ["partition", "leader", "replicas", "in sync", "start", "end"];
-    output::table(headers, &rows.collect::<Vec<_>>())
 }
 
 fn ids(ids: &[i32]) -> String {

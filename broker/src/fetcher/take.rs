@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use milena_log::BatchToAppend;
 use milena_protocol::api::fetch::FetchPartitionResponse;
-use milena_protocol::records::batches;
+use milena_protocol::records::{BatchProblem, batches};
 use milena_protocol::{ErrorCode, Records};
 
 use crate::partition::{Partition, Refused};
@@ -84,12 +84,15 @@ async fn append(
 }
 
 /// The batches from `end` on. Those before it came with an earlier answer: a request that was sent before that answer
-/// was taken asks for them once more.
+/// was taken asks for them once more. The last may be cut short by the bound on the answer, and comes with the next.
 fn whole_batches(bytes: &Bytes, end: i64) -> Result<Vec<BatchToAppend>, Refused> {
+    let corrupt = |_| Refused::Code(ErrorCode::CorruptMessage);
     let mut whole = Vec::new();
     for batch in batches(bytes) {
-        let corrupt = |_| Refused::Code(ErrorCode::CorruptMessage);
-        let (header, body) = batch.map_err(corrupt)?;
+        let (header, body) = match batch {
+            Err(BatchProblem::Truncated { .. }) => break,
+            batch => batch.map_err(corrupt)?,
+        };
         if header.last_offset() < end {
             continue;
         }

@@ -239,6 +239,20 @@ async fn a_batch_that_is_damaged_on_the_way_is_not_taken() {
 }
 
 #[tokio::test]
+async fn a_batch_that_the_answers_bound_cuts_short_is_left_for_the_next() {
+    let replicas = Replicas::of(1).await;
+    let second = batch(1, 5);
+    let cut = second.slice(..second.len() - 1);
+    let taken = replicas.take(0, 5, records(&[batch(0, 5), cut], 0)).await;
+    assert!(matches!(taken, Taken::Appended { .. }));
+    assert_eq!(replicas.end(0), 1);
+    // Not even a header.
+    let cut = second.slice(..20);
+    replicas.take(0, 5, records(&[second.clone(), batch(2, 5), cut], 0)).await;
+    assert_eq!(replicas.end(0), 3);
+}
+
+#[tokio::test]
 async fn records_that_the_leader_does_not_have_are_cut_off() {
     let replicas = Replicas::of(1).await;
     let three = [batch(0, 4), batch(1, 4), batch(2, 4)];

@@ -32,7 +32,7 @@ pub enum Election {
 pub type PartitionResults = BTreeMap<(String, i32), Result<(), Error>>;
 
 /// The brokers that each partition is to have, the preferred leader first; `None` cancels.
-pub type WantedReplicas = BTreeMap<(String, i32), Option<Vec<i32>>>;
+pub type ReplicaWishes = BTreeMap<(String, i32), Option<Vec<i32>>>;
 
 /// A partition on the move.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,7 +110,7 @@ impl Client {
     /// of replicas; brokers before Kafka 4.1 do not ask.
     pub async fn alter_partition_reassignments(
         &self,
-        wanted: &WantedReplicas,
+        wanted: &ReplicaWishes,
         allow_factor_change: bool,
     ) -> Result<PartitionResults, Error> {
         let partitions: Vec<_> = wanted.keys().cloned().collect();

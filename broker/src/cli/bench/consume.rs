@@ -11,8 +11,8 @@ use milena_client::{Client, Consumer, ConsumerOptions, Error};
 use super::Until;
 use super::raw::{self, Reading};
 use super::report::Meter;
-use crate::cli::cluster::ClusterArgs;
 use crate::cli::failure::{Exit, Failure};
+use crate::cli::target::ClusterArgs;
 
 /// Read records from the topic's beginning.
 #[derive(Debug, Clone, Args)]

@@ -17,9 +17,9 @@ use tokio::runtime::Handle;
 use super::load::{Pace, value};
 use super::report::Meter;
 use super::{TopicChoice, Until};
-use crate::cli::cluster::{ClusterArgs, duration};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::produce::AcksArg;
+use crate::cli::target::{ClusterArgs, duration};
 
 /// Bytes of a value that hold the time.
 const STAMP_BYTES: usize = 8;

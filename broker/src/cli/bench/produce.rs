@@ -10,9 +10,9 @@ use super::load::{Pace, value};
 use super::raw;
 use super::report::Meter;
 use super::{TopicChoice, Until};
-use crate::cli::cluster::{ClusterArgs, duration};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::produce::{AcksArg, Codec};
+use crate::cli::target::{ClusterArgs, duration};
 
 /// The largest record or batch that can be asked for, in bytes.
 const BYTES_MAX: i64 = 100_000_000;

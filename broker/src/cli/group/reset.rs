@@ -9,9 +9,9 @@ use milena_client::Client;
 use milena_client::admin::{Committed, Offsets, When};
 use serde::Serialize;
 
-use crate::cli::cluster::{duration, timestamp_ms};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::output::{self, Format};
+use crate::cli::target::{duration, timestamp_ms};
 
 /// Move committed offsets.
 #[derive(Debug, Args)]

@@ -1,0 +1,141 @@
+//! `milena cluster describe`.
+
+use crate::cli::failure::Failure;
+use crate::cli::http::Http;
+use crate::cli::output::{self, Format};
+use crate::http::v1::brokers::{ShownBroker, State};
+use crate::http::v1::cluster::{ShownCluster, ShownHealth, ShownMember};
+
+const HEADERS: [&str; 10] = [
+    "broker",
+    "address",
+    "node",
+    "rack",
+    "state",
+    "leaders",
+    "replicas",
+    "under-replicated",
+    "quorum",
+    "lag",
+];
+
+/// Asks one broker for all of it.
+pub(super) async fn run(http: &Http, format: Format) -> Result<(), Failure> {
+    let cluster: ShownCluster = http.get("/v1/cluster").await?;
+    let brokers: Vec<ShownBroker> = http.get("/v1/brokers").await?;
+    if format == Format::Json {
+        return output::json(&serde_json::json!({ "cluster": cluster, "brokers": brokers }));
+    }
+    output::line(&head(&cluster))?;
+    let rows: Vec<_> = brokers.iter().map(|broker| row(broker, &cluster)).collect();
+    output::table(HEADERS, &rows)?;
+    output::line(&health(&cluster.partitions))
+}
+
+fn head(cluster: &ShownCluster) -> String {
+    let quorum = match &cluster.quorum {
+        Some(quorum) => format!(
+            "quorum: broker {} leads in term {}, {} voters, committed {} of {}",
+            quorum.leader,
+            quorum.term,
+            quorum.voters.len(),
+            quorum.committed_index,
+            quorum.last_index
+        ),
+        None => "quorum: no leader that answers".to_owned(),
+    };
+    format!("cluster {}  {quorum}", cluster.cluster_id)
+}
+
+fn row(broker: &ShownBroker, cluster: &ShownCluster) -> [String; HEADERS.len()] {
+    let (part, lag) = part(broker.id, cluster);
+    let address = broker.endpoints.iter().find(|(name, _)| *name != "PEERS");
+    let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+    [
+        broker.id.to_string(),
+        address.map_or("-".to_owned(), |(_, address)| address.clone()),
+        text(&broker.node),
+        text(&broker.rack),
+        state(broker),
+        broker.leaders.to_string(),
+        broker.replicas.to_string(),
+        broker.under_replicated.to_string(),
+        part.to_owned(),
+        lag.map_or("-".to_owned(), |lag| lag.to_string()),
+    ]
+}
+
+fn state(broker: &ShownBroker) -> String {
+    let state = match broker.state {
+        State::Fenced if broker.draining => "fenced, draining",
+        State::Fenced => "fenced",
+        State::Stopping => "stopping",
+        State::Draining => "draining",
+        State::Serving => "serving",
+    };
+    match broker.lease_expires_ms {
+        Some(_) => format!("{state}, may stop"),
+        None => state.to_owned(),
+    }
+}
+
+/// What a broker is in the quorum, and how many entries it lacks.
+fn part(id: i32, cluster: &ShownCluster) -> (&'static str, Option<i64>) {
+    let Some(quorum) = &cluster.quorum else {
+        return ("-", None);
+    };
+    let find = |members: &[ShownMember]| members.iter().find(|one| one.broker == id).cloned();
+    if let Some(voter) = find(&quorum.voters) {
+        let part = if quorum.leader == id {
+            "leader"
+        } else {
+            "voter"
+        };
+        return (part, voter.lag);
+    }
+    match find(&quorum.learners) {
+        Some(learner) => ("learner", learner.lag),
+        None => ("-", None),
+    }
+}
+
+fn health(health: &ShownHealth) -> String {
+    let bad = [
+        (health.offline, "offline"),
+        (health.under_replicated, "under-replicated"),
+        (health.under_min_isr, "below min.insync.replicas"),
+        (health.misplaced, "misplaced"),
+        (health.not_preferred, "not led by the preferred leader"),
+        (health.reassigning, "on their way"),
+        (health.lossy, "may lack records"),
+    ];
+    let bad = bad.iter().filter(|(count, _)| *count > 0);
+    let bad: Vec<String> = bad.map(|(count, what)| format!("{count} {what}")).collect();
+    match bad.is_empty() {
+        true => format!("partitions: {}, all as they should be", health.all),
+        false => format!("partitions: {}; {}", health.all, bad.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_wrong_with_partitions_is_named() {
+        let mut of = ShownHealth {
+            all: 12,
+            offline: 0,
+            under_replicated: 0,
+            under_min_isr: 0,
+            at_min_isr: 12,
+            not_preferred: 0,
+            reassigning: 0,
+            lossy: 0,
+            misplaced: 0,
+        };
+        assert_eq!(health(&of), "partitions: 12, all as they should be");
+        (of.offline, of.misplaced) = (1, 2);
+        assert_eq!(health(&of), "partitions: 12; 1 offline, 2 misplaced");
+    }
+}

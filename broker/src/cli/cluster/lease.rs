@@ -1,0 +1,212 @@
+//! `milena cluster lease`: may this broker stop?
+
+use std::time::Duration;
+
+use clap::Args;
+use milena_metadata::{
+    BlockingFollower, BlockingPartition, GrantedLease, LeaseAnswer, LeaseRefusal, NotStaying,
+};
+
+use crate::cli::failure::{Exit, Failure};
+use crate::cli::http::Http;
+use crate::cli::output::{self, Format};
+use crate::cli::target::duration;
+use crate::http::v1::stop_lease::GivenBack;
+
+/// Lines of a refusal: what blocks is often the same for all partitions.
+const PARTITIONS_SHOWN_MAX: usize = 10;
+/// HTTP's status of a refusal.
+const CONFLICT: u16 = 409;
+
+#[derive(Debug, Args)]
+pub(super) struct Lease {
+    /// The broker's number
+    #[arg(value_name = "ID", required_unless_present = "itself", value_parser = clap::value_parser!(i32).range(0..))]
+    broker: Option<i32>,
+    /// The broker on this machine: its HTTP is MILENA_HTTP_LISTENER, or port 9404
+    #[arg(id = "itself", long = "self", conflicts_with = "broker")]
+    itself: bool,
+    /// Give the lease back
+    #[arg(long)]
+    release: bool,
+    /// How long the broker may be away
+    #[arg(long = "for", value_name = "TIME", default_value = "10m", value_parser = duration)]
+    duration: Duration,
+    /// How many brokers may be away at once
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    max_unavailable: u32,
+    /// What becomes of partitions that no stop is safe for, having too few replicas
+    #[arg(long, value_enum, default_value_t = Policy::Block)]
+    never_safe: Policy,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Policy {
+    /// They block the stop.
+    Block,
+    /// They block it until they are moved.
+    Move,
+    /// They may pause.
+    Allow,
+}
+
+impl Lease {
+    pub(super) fn is_self(&self) -> bool {
+        self.itself
+    }
+
+    pub(super) async fn run(&self, http: &Http, format: Format) -> Result<(), Failure> {
+        let broker = self.broker.map_or("self".to_owned(), |id| id.to_string());
+        let path = format!("/v1/brokers/{broker}/stop-lease");
+        if self.release {
+            let given_back: GivenBack = http.delete(&path).await?.read()?;
+            return match (format, given_back.released) {
+                (Format::Json, _) => output::json(&given_back),
+                (Format::Table, true) => output::line("the lease is given back"),
+                (Format::Table, false) => output::line("there was no lease"),
+            };
+        }
+        let policy = match self.never_safe {
+            Policy::Block => "block",
+            Policy::Move => "move",
+            Policy::Allow => "allow",
+        };
+        let path = format!(
+            "{path}?duration={}ms&max_unavailable={}&never_safe={policy}",
+            self.duration.as_millis(),
+            self.max_unavailable
+        );
+        let answer = http.post(&path, "").await?;
+        let told: LeaseAnswer = match answer.status {
+            CONFLICT => answer.parse()?,
+            _ => answer.read()?,
+        };
+        if format == Format::Json {
+            output::json(&told)?;
+        }
+        match told {
+            LeaseAnswer::Granted(_) if format == Format::Json => Ok(()),
+            LeaseAnswer::Granted(granted) => output::line(&granted_in_words(&granted)),
+            LeaseAnswer::Refused(refusal) => Err(Failure::new(
+                Exit::Refused,
+                refused_in_words(&refusal),
+            )
+            .hint("ask again when it has caught up; `milena cluster describe` shows the brokers")),
+        }
+    }
+}
+
+fn granted_in_words(granted: &GrantedLease) -> String {
+    let until = jiff::Timestamp::from_millisecond(granted.lease.expires_ms);
+    let until = until.map_or_else(|_| "its end".to_owned(), |until| until.to_string());
+    let mut text = format!("broker {} may stop, until {until}", granted.lease.broker);
+    if granted.pausing_count > 0 {
+        text += &format!("; {} partitions pause meanwhile", granted.pausing_count);
+    }
+    if granted.quorum_pauses {
+        text += "; changes of metadata wait meanwhile";
+    }
+    text
+}
+
+fn refused_in_words(refusal: &LeaseRefusal) -> String {
+    let mut lines = vec!["it may not stop now".to_owned()];
+    if !refusal.leases_out.is_empty() {
+        let brokers: Vec<String> = refusal.leases_out.iter().map(ToString::to_string).collect();
+        lines.push(format!(
+            "brokers that may stop already: {}",
+            brokers.join(", ")
+        ));
+    }
+    if let Some(quorum) = &refusal.quorum {
+        let behind: Vec<String> = quorum.behind.iter().map(ToString::to_string).collect();
+        let behind = match behind.is_empty() {
+            true => String::new(),
+            false => format!("; down or behind: {}", behind.join(", ")),
+        };
+        lines.push(format!(
+            "of {} voters only {} would stay{behind}",
+            quorum.voters, quorum.staying
+        ));
+    }
+    let shown = refusal.blocking.iter().take(PARTITIONS_SHOWN_MAX);
+    lines.extend(shown.map(blocking));
+    and_more(&mut lines, refusal.blocking_count);
+    let never = refusal.never_safe.iter().take(PARTITIONS_SHOWN_MAX);
+    lines.extend(never.map(|(topic, partition)| {
+        format!("{topic}-{partition}: has too few replicas for any stop (--never-safe allow lets it pause)")
+    }));
+    and_more(&mut lines, refusal.never_safe_count);
+    lines.join("\n  ")
+}
+
+fn and_more(lines: &mut Vec<String>, count: usize) {
+    if count > PARTITIONS_SHOWN_MAX {
+        lines.push(format!(
+            "and {} partitions more",
+            count - PARTITIONS_SHOWN_MAX
+        ));
+    }
+}
+
+fn blocking(partition: &BlockingPartition) -> String {
+    let followers: Vec<String> = partition.followers.iter().map(follower).collect();
+    format!(
+        "{}-{}: {} of {} in-sync replicas would stay ({})",
+        partition.topic,
+        partition.partition,
+        partition.staying,
+        partition.needed,
+        followers.join(", ")
+    )
+}
+
+fn follower(follower: &BlockingFollower) -> String {
+    let reason = match follower.reason {
+        NotStaying::Down => "is down",
+        NotStaying::OutOfSync => "is not in sync",
+        NotStaying::Behind => "is behind",
+        NotStaying::HoldsLease => "may stop already",
+    };
+    match follower.bytes_behind {
+        Some(bytes) => format!(
+            "broker {} {reason} by {}",
+            follower.broker,
+            indicatif::HumanBytes(bytes)
+        ),
+        None => format!("broker {} {reason}", follower.broker),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use milena_metadata::{BrokerId, PartitionId, TopicName};
+
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_partition_follower_and_bytes() {
+        let id = |number| BrokerId::new(number).unwrap();
+        let refusal = LeaseRefusal {
+            leases_out: vec![id(3)],
+            blocking: vec![BlockingPartition {
+                topic: TopicName::new("orders").unwrap(),
+                partition: PartitionId::new(7).unwrap(),
+                needed: 2,
+                staying: 1,
+                followers: vec![BlockingFollower {
+                    broker: id(2),
+                    reason: NotStaying::OutOfSync,
+                    bytes_behind: Some(2048),
+                }],
+            }],
+            blocking_count: 1,
+            ..LeaseRefusal::default()
+        };
+        assert_eq!(
+            refused_in_words(&refusal),
+            "it may not stop now\n  brokers that may stop already: 3\n  orders-7: 1 of 2 in-sync replicas would stay \
+             (broker 2 is not in sync by 2.00 KiB)"
+        );
+    }
+}

@@ -1,0 +1,168 @@
+//! `milena cluster drain`, `rebalance` and `repair`: a plan is shown, and unless it is a dry run, begun.
+
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
+
+use super::Moving;
+use crate::cli::copying::{Copying, LOOK_EVERY, Watch};
+use crate::cli::failure::{Exit, Failure};
+use crate::cli::http::Http;
+use crate::cli::output::{self, Format};
+use crate::http::v1::brokers::{Draining, ShownBroker};
+use crate::http::v1::plans::{NotMoved, ShownPlan};
+use crate::http::v1::reassignments::ShownReassignment;
+
+/// Marks the brokers as draining, and moves away what they have.
+pub(super) async fn drain(
+    http: &Http,
+    brokers: &[i32],
+    moving: &Moving,
+    format: Format,
+) -> Result<(), Failure> {
+    let ids: Vec<String> = brokers.iter().map(i32::to_string).collect();
+    let plan = format!("drain?brokers={}", ids.join(","));
+    if !moving.dry_run {
+        set_draining(http, brokers, true).await?;
+    }
+    perform(http, &plan, moving, format).await?;
+    match moving.wait {
+        Some(_) => check_empty(http, brokers).await,
+        None => Ok(()),
+    }
+}
+
+/// The brokers take replicas again.
+pub(super) async fn cancel_drain(
+    http: &Http,
+    brokers: &[i32],
+    format: Format,
+) -> Result<(), Failure> {
+    set_draining(http, brokers, false).await?;
+    let done = brokers.iter().map(|id| match format {
+        Format::Json => output::json(&serde_json::json!({ "broker": id, "draining": false })),
+        Format::Table => output::line(&format!("broker {id}: takes replicas")),
+    });
+    done.collect()
+}
+
+async fn set_draining(http: &Http, brokers: &[i32], draining: bool) -> Result<(), Failure> {
+    let body = serde_json::to_string(&Draining { draining }).map_err(std::io::Error::from)?;
+    for id in brokers {
+        let path = format!("/v1/brokers/{id}/drain");
+        http.post(&path, &body).await?.read::<Draining>()?;
+    }
+    Ok(())
+}
+
+/// New topics may have been placed there before the brokers were known to drain.
+async fn check_empty(http: &Http, brokers: &[i32]) -> Result<(), Failure> {
+    let all: Vec<ShownBroker> = http.get("/v1/brokers").await?;
+    let mut drained = all.iter().filter(|broker| brokers.contains(&broker.id));
+    match drained.find(|broker| broker.replicas > 0) {
+        None => Ok(()),
+        Some(broker) => {
+            let (id, replicas) = (broker.id, broker.replicas);
+            let text = format!("broker {id} still has {replicas} replicas");
+            Err(Failure::new(Exit::Failed, text).hint("run the command again"))
+        }
+    }
+}
+
+/// Makes a plan, shows it, and begins it.
+pub(super) async fn perform(
+    http: &Http,
+    plan: &str,
+    moving: &Moving,
+    format: Format,
+) -> Result<(), Failure> {
+    let query = if plan.contains('?') { '&' } else { '?' };
+    let path = format!("/v1/plans/{plan}{query}apply={}", !moving.dry_run);
+    let plan: ShownPlan = http.post(&path, "").await?.read()?;
+    show(&plan, format)?;
+    if let Some(within) = moving.wait {
+        wait(http, &plan, within).await?;
+    }
+    blame(&plan)
+}
+
+fn show(plan: &ShownPlan, format: Format) -> Result<(), Failure> {
+    if format == Format::Json {
+        return output::json(plan);
+    }
+    if plan.moves.is_empty() {
+        return output::line("nothing to move");
+    }
+    let ids = |ids: &[i32]| {
+        let ids: Vec<String> = ids.iter().map(i32::to_string).collect();
+        ids.join(",")
+    };
+    let rows = plan.moves.iter().map(|one| {
+        [
+            format!("{}-{}", one.topic, one.partition),
+            ids(&one.from),
+            ids(&one.to),
+        ]
+    });
+    output::table(["partition", "from", "to"], &rows.collect::<Vec<_>>())?;
+    let said = match plan.applied {
+        true => "on their way",
+        false => "would move",
+    };
+    let count = plan.moves.len() - plan.refused.len();
+    output::line(&format!(
+        "{count} partitions {said}, {} replicas to copy",
+        plan.copies
+    ))
+}
+
+/// What can't be moved makes the command fail, once all that can has been seen to.
+fn blame(plan: &ShownPlan) -> Result<(), Failure> {
+    let said = |one: &NotMoved| format!("{}-{}: {}", one.topic, one.partition, one.reason);
+    let all: Vec<String> = plan.stuck.iter().chain(&plan.refused).map(said).collect();
+    if all.is_empty() {
+        return Ok(());
+    }
+    let text = format!(
+        "{} partitions can't be moved\n  {}",
+        all.len(),
+        all.join("\n  ")
+    );
+    Err(Failure::new(Exit::Failed, text))
+}
+
+/// Until none of the plan's partitions is on its way.
+async fn wait(http: &Http, plan: &ShownPlan, within: Duration) -> Result<(), Failure> {
+    let begun = Instant::now();
+    let mut watch = Watch::start();
+    let mut left_first = 0;
+    loop {
+        let ways: Vec<ShownReassignment> = http.get("/v1/reassignments").await?;
+        let ours = ways.iter().filter(|way| {
+            let mut moves = plan.moves.iter();
+            moves.any(|one| one.topic == way.topic && one.partition == way.partition)
+        });
+        let ours: Vec<&ShownReassignment> = ours.collect();
+        if ours.is_empty() {
+            watch.end();
+            return Ok(());
+        }
+        let bytes_left: u64 = ours.iter().filter_map(|way| way.bytes_left).sum();
+        left_first = bytes_left.max(left_first);
+        watch.show(
+            ours.len(),
+            Copying {
+                bytes_done: left_first - bytes_left,
+                bytes_left,
+            },
+        );
+        if begun.elapsed() > within {
+            watch.end();
+            let text = format!("{} partitions are still on their way", ours.len());
+            return Err(
+                Failure::new(Exit::TimedOut, text).hint("they go on; --wait=TIME waits longer")
+            );
+        }
+        sleep(LOOK_EVERY).await;
+    }
+}

@@ -1,0 +1,185 @@
+//! Which broker of a local cluster is where, and how it is configured.
+
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+
+use crate::cli::failure::{Exit, Failure};
+use crate::cli::http::PORT_ABOVE_CLIENTS;
+
+/// Brokers of one machine: enough to try things, and few enough for ports side by side.
+pub(super) const BROKERS_MAX: u16 = 50;
+/// Brokers where nobody says how many: the least that outlive one.
+const BROKERS_DEFAULT: u16 = 3;
+/// By how much a peers' port is above the clients'.
+const PEERS_ABOVE_CLIENTS: u16 = 100;
+/// Brokers that vote: one may fail.
+const VOTERS_MAX: u16 = 3;
+/// `shutdown.timeout.ms`: a person waits for each broker's end.
+pub(super) const SHUTDOWN_MS: u64 = 8_000;
+/// In a data directory once its cluster has a name.
+const IDENTITY: &str = "meta.properties";
+
+/// A local cluster.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Layout {
+    dir: PathBuf,
+    brokers: u16,
+    port_base: u16,
+    /// No broker has been part of a cluster yet: this one may be founded.
+    is_new: bool,
+    set: Vec<String>,
+}
+
+impl Layout {
+    /// Goes on where the directory has a cluster already.
+    pub(super) fn of(
+        dir: &Path,
+        brokers: Option<u16>,
+        port_base: u16,
+        set: &[String],
+    ) -> Result<Self, Failure> {
+        let here = |number: &u16| dir.join(number.to_string()).is_dir();
+        let known = (1..=BROKERS_MAX).filter(here).max();
+        let brokers = brokers.or(known).unwrap_or(BROKERS_DEFAULT);
+        if let Some(known) = known.filter(|known| *known > brokers) {
+            let text = format!("{} has the data of {known} brokers", dir.display());
+            let hint =
+                format!("--brokers {known} starts them; `milena cluster drain` empties some");
+            return Err(Failure::new(Exit::Usage, text).hint(hint));
+        }
+        if let Some(bad) = set.iter().find(|set| !set.contains('=')) {
+            let text = format!("--set {bad} is not NAME=VALUE");
+            return Err(Failure::new(Exit::Usage, text));
+        }
+        let is_named = |number| dir.join(format!("{number}")).join(IDENTITY).exists();
+        Ok(Self {
+            dir: dir.to_owned(),
+            brokers,
+            port_base,
+            is_new: !(1..=brokers).any(is_named),
+            set: set.to_vec(),
+        })
+    }
+
+    /// The brokers.
+    pub(super) fn numbers(&self) -> RangeInclusive<u16> {
+        1..=self.brokers
+    }
+
+    /// Where a broker's HTTP is.
+    pub(super) fn http(&self, number: u16) -> String {
+        format!("127.0.0.1:{}", self.port(number) + PORT_ABOVE_CLIENTS)
+    }
+
+    fn port(&self, number: u16) -> u16 {
+        self.port_base + number - 1
+    }
+
+    fn peers_port(&self, number: u16) -> u16 {
+        self.port(number) + PEERS_ABOVE_CLIENTS
+    }
+
+    fn voters(&self) -> String {
+        let voters = if self.brokers < VOTERS_MAX {
+            1
+        } else {
+            VOTERS_MAX
+        };
+        let voter = |number| format!("{number}@127.0.0.1:{}", self.peers_port(number));
+        let voters: Vec<String> = (1..=voters).map(voter).collect();
+        voters.join(",")
+    }
+
+    /// The arguments of `milena` for a broker.
+    pub(super) fn arguments(&self, number: u16) -> Vec<String> {
+        let replicas = self.brokers.min(VOTERS_MAX);
+        let (clients, peers) = (self.port(number), self.peers_port(number));
+        let settings = [
+            format!("node.id={number}"),
+            format!("listeners=PLAINTEXT://127.0.0.1:{clients},PEERS://127.0.0.1:{peers}"),
+            format!("http.listener={}", self.http(number)),
+            format!("controller.quorum.voters={}", self.voters()),
+            format!("cluster.found={}", self.is_new),
+            format!("default.replication.factor={replicas}"),
+            format!("offsets.topic.replication.factor={replicas}"),
+            format!("shutdown.timeout.ms={SHUTDOWN_MS}"),
+        ];
+        let data = self.dir.join(number.to_string());
+        let mut arguments = vec!["serve".to_owned(), "--data".to_owned()];
+        arguments.push(data.display().to_string());
+        for setting in settings.iter().chain(&self.set) {
+            arguments.extend(["--set".to_owned(), setting.clone()]);
+        }
+        arguments
+    }
+
+    /// How a person starts a broker.
+    pub(super) fn command(&self, number: u16) -> String {
+        format!("milena {}", self.arguments(number).join(" "))
+    }
+
+    /// What a person is told once all are ready.
+    pub(super) fn in_words(&self) -> String {
+        let clients = |number| format!("127.0.0.1:{}", self.port(number));
+        let clients: Vec<String> = self.numbers().map(clients).collect();
+        let noun = if self.brokers == 1 {
+            "broker is"
+        } else {
+            "brokers are"
+        };
+        format!(
+            "{} {noun} ready; clients: {}; data: {}; `milena cluster describe -b {}` shows them; Ctrl-C stops",
+            self.brokers,
+            clients.join(","),
+            self.dir.display(),
+            clients[0],
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set<'a>(arguments: &'a [String], name: &str) -> &'a str {
+        let name = format!("{name}=");
+        let mut values = arguments.iter().filter_map(|one| one.strip_prefix(&name));
+        values.next_back().unwrap()
+    }
+
+    #[test]
+    fn three_brokers_vote_and_more_follow() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::of(dir.path(), Some(5), 9092, &["num.partitions=7".into()]).unwrap();
+        let fifth = layout.arguments(5);
+        let voters = "1@127.0.0.1:9192,2@127.0.0.1:9193,3@127.0.0.1:9194";
+        assert_eq!(set(&fifth, "controller.quorum.voters"), voters);
+        assert_eq!(
+            set(&fifth, "listeners"),
+            "PLAINTEXT://127.0.0.1:9096,PEERS://127.0.0.1:9196"
+        );
+        assert_eq!(set(&fifth, "http.listener"), "127.0.0.1:9408");
+        assert_eq!(set(&fifth, "cluster.found"), "true");
+        assert_eq!(set(&fifth, "num.partitions"), "7");
+        assert_eq!(set(&fifth, "default.replication.factor"), "3");
+    }
+
+    #[test]
+    fn a_cluster_that_is_there_goes_on_and_is_not_founded_again() {
+        let dir = tempfile::tempdir().unwrap();
+        for number in 1..=4 {
+            std::fs::create_dir(dir.path().join(number.to_string())).unwrap();
+        }
+        let begun = Layout::of(dir.path(), None, 9092, &[]).unwrap();
+        assert_eq!(
+            (begun.brokers, begun.is_new),
+            (4, true),
+            "none got so far as to have a name"
+        );
+        std::fs::write(dir.path().join("2").join(IDENTITY), "").unwrap();
+        assert!(!Layout::of(dir.path(), None, 9092, &[]).unwrap().is_new);
+        assert!(!Layout::of(dir.path(), Some(5), 9092, &[]).unwrap().is_new);
+        let fewer = Layout::of(dir.path(), Some(3), 9092, &[]).unwrap_err();
+        assert_eq!(fewer.exit, Exit::Usage);
+    }
+}

@@ -1,0 +1,264 @@
+//! The HTTP door of a broker, where the cluster is asked for what Kafka's protocol has no words for.
+
+use std::time::Duration;
+
+use clap::Args;
+use serde::de::DeserializeOwned;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::failure::{Exit, Failure};
+use super::target::ClusterArgs;
+
+/// By how much a broker's HTTP port is above its clients' port where neither is set: 9404 and 9092.
+pub const PORT_ABOVE_CLIENTS: u16 = 312;
+/// The port of HTTP where it is not set.
+const PORT_DEFAULT: u16 = 9404;
+/// More than the plan for the largest cluster.
+const ANSWER_BYTES_MAX: u64 = 256 << 20;
+/// Looking a name up and connecting.
+const CONNECT_WITHIN: Duration = Duration::from_secs(3);
+
+/// Where HTTP is.
+#[derive(Debug, Clone, Args)]
+pub struct HttpArgs {
+    /// Brokers' http.listener, HOST:PORT[,HOST:PORT...] [default: the bootstrap's hosts, with a port 312 above the
+    /// clients', such as localhost:9404]
+    #[arg(long, global = true, value_name = "ADDRESSES")]
+    http: Option<String>,
+}
+
+/// The way to a broker's HTTP: of several, the first that answers.
+#[derive(Debug, Clone)]
+pub struct Http {
+    addresses: Vec<String>,
+    within: Duration,
+}
+
+/// An answer, whatever its status.
+#[derive(Debug)]
+pub struct Answer {
+    /// HTTP's status.
+    pub status: u16,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    /// The answer as it was meant, or the error that it tells.
+    pub fn read<T: DeserializeOwned>(&self) -> Result<T, Failure> {
+        if self.status >= 400 {
+            return Err(self.failure());
+        }
+        self.parse()
+    }
+
+    /// The body, whatever the status.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, Failure> {
+        serde_json::from_slice(&self.body).map_err(|error| {
+            let text = format!("the broker's answer can't be read: {error}");
+            Failure::new(Exit::Failed, text).hint("is it of another version than this program?")
+        })
+    }
+
+    fn failure(&self) -> Failure {
+        let told: Option<serde_json::Value> = serde_json::from_slice(&self.body).ok();
+        let told = told.and_then(|told| told.get("error")?.as_str().map(str::to_owned));
+        let exit = match self.status {
+            404 => Exit::NotFound,
+            400 => Exit::Usage,
+            503 => Exit::Unreachable,
+            _ => Exit::Failed,
+        };
+        let text =
+            told.unwrap_or_else(|| format!("the broker answered with status {}", self.status));
+        Failure::new(exit, text.trim_end_matches('.'))
+    }
+}
+
+impl HttpArgs {
+    /// The HTTP of the brokers that the command is about.
+    pub fn of(&self, cluster: &ClusterArgs) -> Http {
+        let addresses = match &self.http {
+            Some(given) => split(given),
+            None => split(&cluster.bootstrap)
+                .iter()
+                .map(|at| beside(at))
+                .collect(),
+        };
+        Http::new(addresses, cluster.timeout)
+    }
+
+    /// The HTTP of the broker on this machine, as `MILENA_HTTP_LISTENER` has it for the broker, too.
+    pub fn here(&self, cluster: &ClusterArgs) -> Http {
+        let listener = std::env::var("MILENA_HTTP_LISTENER").ok();
+        let address = match (&self.http, listener.filter(|text| !text.is_empty())) {
+            (Some(given), _) => given.clone(),
+            (None, Some(listener)) => local(&listener),
+            (None, None) => format!("127.0.0.1:{PORT_DEFAULT}"),
+        };
+        Http::new(split(&address), cluster.timeout)
+    }
+}
+
+fn split(list: &str) -> Vec<String> {
+    let items = list.split(',').map(str::trim);
+    let items = items.filter(|item| !item.is_empty());
+    items.map(str::to_owned).collect()
+}
+
+/// Where HTTP is beside a listener for clients.
+fn beside(client: &str) -> String {
+    let (host, port) = match client.rsplit_once(':') {
+        Some((host, port)) if !host.is_empty() && !port.contains(']') => (host, port.parse().ok()),
+        _ => (client, None),
+    };
+    let port = port.and_then(|port: u16| port.checked_add(PORT_ABOVE_CLIENTS));
+    format!("{host}:{}", port.unwrap_or(PORT_DEFAULT))
+}
+
+/// A listener on every address is found on this machine's own.
+fn local(listener: &str) -> String {
+    match listener.rsplit_once(':') {
+        Some(("" | "0.0.0.0", port)) => format!("127.0.0.1:{port}"),
+        Some(("[::]", port)) => format!("[::1]:{port}"),
+        _ => listener.to_owned(),
+    }
+}
+
+impl Http {
+    /// Asks these addresses in turn, within `within` each.
+    pub fn new(addresses: Vec<String>, within: Duration) -> Self {
+        Self { addresses, within }
+    }
+
+    /// The same, with another bound.
+    pub fn within(self, within: Duration) -> Self {
+        Self { within, ..self }
+    }
+
+    /// What is at a path.
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        self.ask("GET", path, "").await?.read()
+    }
+
+    /// Asks for something; the body is JSON, or nothing.
+    pub async fn post(&self, path: &str, body: &str) -> Result<Answer, Failure> {
+        self.ask("POST", path, body).await
+    }
+
+    /// Asks for something to be taken away.
+    pub async fn delete(&self, path: &str) -> Result<Answer, Failure> {
+        self.ask("DELETE", path, "").await
+    }
+
+    /// Whether the first of them serves clients.
+    pub async fn is_ready(&self) -> bool {
+        let answer = self.ask("GET", "/healthz/ready", "").await;
+        answer.is_ok_and(|answer| answer.status == 200)
+    }
+
+    /// The first that can be reached, and is past its start, answers.
+    async fn ask(&self, method: &str, path: &str, body: &str) -> Result<Answer, Failure> {
+        let mut last = None;
+        for address in &self.addresses {
+            let mut stream = match connect(address, self.within).await {
+                Ok(stream) => stream,
+                Err(why) => {
+                    last = Some(Err(unreachable(address, &why)));
+                    continue;
+                }
+            };
+            let exchange = exchange(&mut stream, address, (method, path, body));
+            let answer = match tokio::time::timeout(self.within, exchange).await {
+                Ok(answer) => answer.map_err(|error| unreachable(address, &error.to_string())),
+                Err(_) => Err(Failure::new(
+                    Exit::TimedOut,
+                    format!("{address} did not answer within {:?}", self.within),
+                )),
+            };
+            match answer {
+                Ok(Answer { status: 503, .. }) => last = Some(answer),
+                _ => return answer,
+            }
+        }
+        last.unwrap_or_else(|| Err(Failure::new(Exit::Usage, "--http names no address")))
+    }
+}
+
+fn unreachable(address: &str, why: &str) -> Failure {
+    Failure::new(
+        Exit::Unreachable,
+        format!("no broker's HTTP answers at {address}: {why}"),
+    )
+    .hint("--http names the brokers' http.listener, such as localhost:9404")
+}
+
+async fn connect(address: &str, within: Duration) -> Result<TcpStream, String> {
+    let within = within.min(CONNECT_WITHIN);
+    match tokio::time::timeout(within, TcpStream::connect(address)).await {
+        Ok(connected) => connected.map_err(|error| error.to_string()),
+        Err(_) => Err(format!("no connection within {within:?}")),
+    }
+}
+
+/// One request; the other end closes behind its answer.
+async fn exchange(
+    stream: &mut TcpStream,
+    address: &str,
+    (method, path, body): (&str, &str, &str),
+) -> std::io::Result<Answer> {
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = Vec::new();
+    stream
+        .take(ANSWER_BYTES_MAX)
+        .read_to_end(&mut answer)
+        .await?;
+    split_answer(&answer).ok_or_else(|| std::io::Error::other("what answers there is not HTTP"))
+}
+
+fn split_answer(answer: &[u8]) -> Option<Answer> {
+    const END: &[u8] = b"\r\n\r\n";
+    let head = answer.windows(END.len()).position(|four| four == END)?;
+    let line = std::str::from_utf8(answer.get(..head)?).ok()?;
+    let line = line.strip_prefix("HTTP/1.")?;
+    let status = line.split(' ').nth(1)?.trim_end().get(..3)?.parse().ok()?;
+    let body = answer.get(head + END.len()..)?.to_vec();
+    Some(Answer { status, body })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn http_is_looked_for_beside_the_clients_listener() {
+        assert_eq!(beside("localhost:9092"), "localhost:9404");
+        assert_eq!(beside("kafka:9093"), "kafka:9405");
+        assert_eq!(beside("kafka"), "kafka:9404");
+        assert_eq!(beside("[::1]:9092"), "[::1]:9404");
+        assert_eq!(beside("[::1]"), "[::1]:9404");
+    }
+
+    #[test]
+    fn a_listener_on_every_address_is_asked_on_this_machines() {
+        assert_eq!(local("0.0.0.0:9404"), "127.0.0.1:9404");
+        assert_eq!(local(":9404"), "127.0.0.1:9404");
+        assert_eq!(local("10.0.0.7:9404"), "10.0.0.7:9404");
+    }
+
+    #[test]
+    fn an_answer_is_its_status_and_its_body() {
+        let answer =
+            split_answer(b"HTTP/1.1 409 Conflict\r\na: b\r\n\r\n{\"error\":\"no\"}").unwrap();
+        assert_eq!(answer.status, 409);
+        let failure = answer.read::<serde_json::Value>().unwrap_err();
+        assert_eq!(failure.to_string(), "error: no");
+        assert!(split_answer(b"SSH-2.0\r\n\r\n").is_none());
+        assert!(split_answer(b"HTTP/1.1 200").is_none());
+    }
+}
