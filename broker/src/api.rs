@@ -60,7 +60,9 @@ use crate::connection::pending::PendingProduce;
 use crate::connection::reader;
 use schema::api_versions::ApiVersionsRequest;
 use schema::fetch::FetchRequest;
+use schema::join_group::JoinGroupRequest;
 use schema::produce::ProduceRequest;
+use schema::sync_group::SyncGroupRequest;
 
 /// What is the same for all requests of a connection.
 #[derive(Debug, Clone)]
@@ -139,9 +141,13 @@ impl Unanswered {
         self.context.hurry.clone()
     }
 
-    /// Whether it may be given up at any point, because it changes nothing.
-    pub fn is_only_reading(&self) -> bool {
-        self.key == FetchRequest::KEY
+    /// Whether it may be given up while it waits, when its client has gone. A fetch changes nothing. A join or sync is
+    /// with its group by then, which keeps the member until its session ends, as Kafka's does; only the answer is lost.
+    pub fn can_be_given_up(&self) -> bool {
+        matches!(
+            self.key,
+            FetchRequest::KEY | JoinGroupRequest::KEY | SyncGroupRequest::KEY
+        )
     }
 }
 

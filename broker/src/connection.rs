@@ -148,10 +148,14 @@ impl Connection {
             match self.next_event().await? {
                 Event::Answered | Event::Progressed => {}
                 Event::Received(Some(request)) => self.serve(request).await?,
-                Event::Received(None) | Event::Stopping => break,
+                // Records are stored whether or not anybody is left to hear of their replicas.
+                Event::Received(None) => break,
+                Event::Stopping => {
+                    self.answer_pending().await?;
+                    break;
+                }
             }
         }
-        self.answer_pending().await?;
         self.flush().await
     }
 
@@ -167,6 +171,7 @@ impl Connection {
                 Ok(Event::Answered)
             }
             request = self.reader.next(&self.stream), if readable => Ok(Event::Received(request?)),
+            () = closed(&self.stream), if !readable => Err(ConnectionError::Left),
             () = self.stopping.cancelled() => Ok(Event::Stopping),
             // A large request on a slow line may take longer than that.
             () = tokio::time::sleep(self.idle_max), if !waiting => match self.reader.take_progress() {
@@ -185,7 +190,7 @@ impl Connection {
             Started::Other(request) => {
                 self.answer_pending().await?;
                 self.flush().await?;
-                let can_end = request.is_only_reading();
+                let can_end = request.can_be_given_up();
                 let hurry = request.hurry();
                 if let Some(hurry) = hurry.as_ref().filter(|_| self.reader.has_frame()) {
                     hurry.cancel();
@@ -275,3 +280,6 @@ async fn more(stream: &TcpStream, hurry: Option<&CancellationToken>) {
 fn idle_max(ms: i64) -> Duration {
     u64::try_from(ms).map_or(IDLE_FOR_EVER, Duration::from_millis)
 }
+
+#[cfg(test)]
+mod tests;

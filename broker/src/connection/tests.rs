@@ -1,0 +1,236 @@
+//! Clients that leave while the broker works for them: their connections end, and what they had asked for stands.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use milena_metadata::{BrokerId, DirectoryId, Partition as State, Replica};
+use milena_protocol::Str;
+use milena_protocol::api::join_group::{
+    JoinGroupRequest, JoinGroupRequestProtocol, JoinGroupResponse,
+};
+use milena_protocol::api::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
+use milena_protocol::api::sync_group::SyncGroupRequest;
+use milena_protocol::header::encode_request;
+use milena_protocol::records::{BatchBuilder, BatchOptions};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::api::join_group;
+use crate::broker::tests::{broker, context, create_with};
+use crate::group::host::GroupHost;
+
+/// What the requests here may wait for others ...
+const WAIT_MS: i32 = 60_000;
+/// ... and sessions last ...
+const SESSION_MS: i32 = 30_000;
+/// ... but a connection's end does not.
+const SOON: Duration = Duration::from_secs(20);
+const PRODUCE_VERSION: i16 = 9;
+const GROUP_VERSION: i16 = 3;
+const GROUP: &str = "kitchen";
+
+/// A client's end of a connection, and the broker's.
+struct Conversation {
+    client: TcpStream,
+    served: JoinHandle<Result<(), ConnectionError>>,
+}
+
+impl Conversation {
+    async fn begin(broker: &Arc<Broker>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap());
+        let client = client.await.unwrap();
+        let (stream, address) = listener.accept().await.unwrap();
+        let (in_flight, in_flight_max) = broker.in_flight();
+        let call = Call {
+            address,
+            listener: "PLAINTEXT".into(),
+            principal: "User:ANONYMOUS".into(),
+        };
+        let connection = Connection::new(
+            stream,
+            broker.clone(),
+            call,
+            FrameReader::new(1 << 20, in_flight, in_flight_max),
+            CancellationToken::new(),
+        );
+        let served = tokio::spawn(connection.run());
+        Self { client, served }
+    }
+
+    async fn send<R: milena_protocol::Request>(&mut self, request: &R, version: i16) {
+        let frame = encode_request(request, version, 7, None).to_vec();
+        self.client.write_all(&frame).await.unwrap();
+    }
+
+    /// Closes the client's end; how the broker's has ended.
+    async fn leave(self) -> Result<(), ConnectionError> {
+        drop(self.client);
+        let served = tokio::time::timeout(SOON, self.served).await;
+        served.expect("the connection has ended").unwrap()
+    }
+}
+
+/// With acks=all, of one record.
+fn produce() -> ProduceRequest {
+    let mut builder = BatchBuilder::new(BatchOptions::default());
+    builder.push(1, None, Some(b"value"), &[]).unwrap();
+    ProduceRequest {
+        acks: -1,
+        timeout_ms: WAIT_MS,
+        topic_data: vec![TopicProduceData {
+            name: Str::from("t"),
+            partition_data: vec![PartitionProduceData {
+                index: 0,
+                records: Some(builder.finish().unwrap()),
+            }],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+/// Puts a replica into the in-sync set of `t` that never fetches.
+async fn follow_by_nobody(broker: &Broker) {
+    let (id, directory) = (BrokerId::new(101).unwrap(), DirectoryId::UNASSIGNED);
+    let mut state = State::clone(broker.image().partition("t", 0).unwrap());
+    state.replicas.push(Replica {
+        broker: id,
+        directory,
+    });
+    state.isr.push(id);
+    state.leader_epoch += 1;
+    state.partition_epoch += 1;
+    let me = BrokerId::new(broker.node_id()).unwrap();
+    let partition = broker.partitions().partition("t", 0).unwrap();
+    partition.apply(me, &state, broker.now_ms()).await;
+}
+
+/// Waits until so many records are in the log.
+async fn stored(broker: &Broker, count: i64) {
+    let partition = broker.partitions().partition("t", 0).unwrap();
+    let all = async {
+        while partition.reader().log_end_offset() < count {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(SOON, all).await.expect("stored");
+}
+
+#[tokio::test]
+async fn producers_that_leave_are_not_waited_for_and_their_records_are_stored() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = broker(dir.path()).await;
+    create_with(&broker, "t", 1).await;
+    follow_by_nobody(&broker).await;
+    let mut one = Conversation::begin(&broker).await;
+    one.send(&produce(), PRODUCE_VERSION).await;
+    stored(&broker, 1).await;
+    assert!(!one.served.is_finished(), "it waits for the other replica");
+    one.leave().await.unwrap();
+
+    // So many that the socket is not read any more.
+    let mut full = Conversation::begin(&broker).await;
+    for _ in 0..=PENDING_MAX {
+        full.send(&produce(), PRODUCE_VERSION).await;
+    }
+    stored(&broker, 1 + PENDING_MAX as i64).await;
+    assert!(full.leave().await.is_err_and(|error| error.is_disconnect()));
+}
+
+#[tokio::test]
+async fn who_says_that_it_sends_no_more_still_gets_its_answers() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = broker(dir.path()).await;
+    create_with(&broker, "t", 1).await;
+    let mut conversation = Conversation::begin(&broker).await;
+    for _ in 0..3 {
+        conversation.send(&produce(), PRODUCE_VERSION).await;
+    }
+    conversation.client.shutdown().await.unwrap();
+    let mut answers = Vec::new();
+    let reading = conversation.client.read_to_end(&mut answers);
+    tokio::time::timeout(SOON, reading).await.unwrap().unwrap();
+    let mut count = 0;
+    let mut rest = &answers[..];
+    while let Some((length, after)) = rest.split_first_chunk() {
+        rest = &after[u32::from_be_bytes(*length) as usize..];
+        count += 1;
+    }
+    assert_eq!(count, 3);
+    conversation.leave().await.unwrap();
+}
+
+fn join(member_id: &str) -> JoinGroupRequest {
+    JoinGroupRequest {
+        group_id: Str::from(GROUP),
+        session_timeout_ms: SESSION_MS,
+        rebalance_timeout_ms: WAIT_MS,
+        member_id: Str::from(member_id),
+        protocol_type: Str::from("consumer"),
+        protocols: vec![JoinGroupRequestProtocol {
+            name: Str::from("range"),
+            metadata: Bytes::new(),
+        }],
+        ..Default::default()
+    }
+}
+
+/// A member that has no connection here.
+async fn joined(broker: &Broker, member_id: &str) -> JoinGroupResponse {
+    let context = context(GROUP_VERSION);
+    let joining = join_group::handle(broker, &context, join(member_id));
+    let answer = tokio::time::timeout(SOON, joining).await.expect("joined");
+    assert!(answer.error_code.is_none(), "{:?}", answer.error_code);
+    answer
+}
+
+async fn members(broker: &Broker) -> usize {
+    let described = broker.groups().describe(GROUP.to_owned()).await.unwrap();
+    described.map_or(0, |group| group.members.len())
+}
+
+#[tokio::test]
+async fn members_that_leave_while_their_group_rebalances_free_their_connections_and_stay_members() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = broker(dir.path()).await;
+    broker.ensure_offsets_topic().await.unwrap();
+    let staying = joined(&broker, "").await;
+
+    // Its join waits until the other joins again.
+    let mut joining = Conversation::begin(&broker).await;
+    joining.send(&join(""), GROUP_VERSION).await;
+    while members(&broker).await < 2 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!joining.served.is_finished());
+    let ended = joining.leave().await;
+    assert!(matches!(ended, Err(ConnectionError::Left)), "{ended:?}");
+    let leader = joined(&broker, &staying.member_id).await;
+    assert_eq!(
+        leader.members.len(),
+        2,
+        "it is a member until its session ends"
+    );
+
+    // Its sync waits until the leader has brought the assignments.
+    let gone = leader
+        .members
+        .iter()
+        .find(|member| member.member_id != leader.member_id)
+        .unwrap();
+    let mut syncing = Conversation::begin(&broker).await;
+    let sync = SyncGroupRequest {
+        group_id: Str::from(GROUP),
+        generation_id: leader.generation_id,
+        member_id: gone.member_id.clone(),
+        ..Default::default()
+    };
+    syncing.send(&sync, GROUP_VERSION).await;
+    let ended = syncing.leave().await;
+    assert!(matches!(ended, Err(ConnectionError::Left)), "{ended:?}");
+    assert_eq!(members(&broker).await, 2);
+}
