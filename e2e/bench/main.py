@@ -26,14 +26,16 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))  # by way of each `with`, so nothing is left
     kept = brokers.TARGET / "bench" / ("quick.json" if arguments.quick else "results.json")
     results = Results(kept)
-    if not arguments.report_only:
-        measure(arguments, results)
+    failures = 0 if arguments.report_only else measure(arguments, results)
     page = kept.parent / "quick" if arguments.quick else brokers.ROOT / "docs"
     report.write(results, page)
     print(f"{page / 'benchmarks.md'} is written")
+    if failures:
+        sys.exit(f"{failures} of the measurements failed, as was told above")
 
 
 def measure(arguments, results):
+    """How many measurements have failed. One that fails leaves the others theirs."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if not brokers.KAFKA.exists():
@@ -48,7 +50,11 @@ def measure(arguments, results):
         for name in arguments.cases:
             if not arguments.more:
                 results.forget(name)
-            CASES[name].run(session)
+            try:
+                CASES[name].run(session)
+            except (RuntimeError, OSError) as error:
+                session.fail(name, error)
+    return session.failures
 
 
 def parse():

@@ -51,8 +51,11 @@ def end(pid, with_signal=signal.SIGTERM):
 def run(command, limit_s, **options):
     """What the command prints; an error with all that it said unless it succeeds in time."""
     command = [str(part) for part in command]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                          timeout=limit_s, check=False, **options)
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              text=True, timeout=limit_s, check=False, **options)
+    except subprocess.TimeoutExpired:
+        raise RuntimeError(f"{' '.join(command)}: not done within {limit_s} s") from None
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(command)}: exit status {done.returncode}\n{done.stdout}{done.stderr}")
     return done.stdout

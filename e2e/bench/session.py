@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -12,6 +11,8 @@ import wire
 
 # Both JITs need about so much before they have compiled what a produce runs through.
 WARM_UP_RECORDS = 300_000
+# What is shown of a failed program's output.
+FAILURE_LINES = 6
 
 
 class Session:
@@ -26,6 +27,7 @@ class Session:
         self.begun = time.monotonic()
         self.steps_done = 0
         self.steps = 0
+        self.failures = 0
 
     def say(self, text):
         """A line of progress, with the time so far and a guess of what is left."""
@@ -39,6 +41,11 @@ class Session:
         self.say(text)
         self.steps_done += 1
 
+    def fail(self, what, error):
+        """Tells of a failure, which the run's exit status will tell again."""
+        self.failures += 1
+        self.say(f"  {what} failed: {end_of(error)}")
+
     def order(self, index):
         """The brokers of round `index`: A-B, then B-A, and so on."""
         kinds = brokers.compared()
@@ -51,30 +58,38 @@ class Session:
     @contextlib.contextmanager
     def one(self, kind):
         """A broker that runs alone."""
+        settle()
         with kind(self.folder) as broker:
             yield broker
 
     @contextlib.contextmanager
     def all(self):
         """Every broker at once, each warm; only one of them is given work at a time."""
+        settle()
         with contextlib.ExitStack() as stack:
             running = {kind: stack.enter_context(kind(self.folder)) for kind in brokers.compared()}
             yield running
+
+
+def end_of(error):
+    """The last lines of what a failed program has said; the first is its command."""
+    said = [line for line in str(error).splitlines() if line.strip()][-FAILURE_LINES:]
+    return "\n    ".join(said)
 
 
 def attempt(session, broker, metric, work):
     """Runs a client and keeps what it tells under the metric; one that fails is told, and leaves no figure."""
     try:
         told, cpu_s = measured(broker, work)
-    except (RuntimeError, subprocess.TimeoutExpired) as error:
-        session.say(f"  {broker.name}, {metric}: {str(error).splitlines()[-1]}")
+    except RuntimeError as error:
+        session.fail(f"{broker.name}, {metric}", error)
         return
     session.results.add_run(metric, broker.name, told, cpu_s)
     session.say(f"  {broker.name}, {metric}: {told['records_s']:,.0f}/s")
 
 
 def settle():
-    """What was written before goes to disk now, and not during the next measurement."""
+    """What was written or deleted before goes to disk now, and not during the next measurement."""
     os.sync()
 
 

@@ -1,5 +1,7 @@
 """Case 10: throughput and latency as partitions and connections become many."""
 
+import contextlib
+
 import clients
 import load
 from session import connections, measured
@@ -30,25 +32,37 @@ def run(session):
 
 
 def by_partitions(session, broker, count):
-    topic = session.new_topic()
-    broker.topic(topic, count)
-    point(session, f"growth/partitions/{count}", broker, topic, 1)
-    broker.delete_topic(topic)
+    metric = f"growth/partitions/{count}"
+    with made(session, metric, broker, count) as topic:
+        if topic:
+            throughput(session, metric, broker, topic, 1)
+            latency(session, metric, broker, topic)
 
 
 def by_connections(session, broker, count):
     """The load comes over so many connections; the latencies are those of one, while the others are idle."""
+    metric = f"growth/connections/{count}"
+    with made(session, metric, broker, LOADED_PARTITIONS) as topic:
+        if topic:
+            with connections(broker, count - 1):
+                latency(session, metric, broker, topic)
+            throughput(session, metric, broker, topic, count)
+
+
+@contextlib.contextmanager
+def made(session, metric, broker, partitions):
+    """A topic for one point of a curve; `None`, and no figures, where the broker does not make it."""
     topic = session.new_topic()
-    broker.topic(topic, LOADED_PARTITIONS)
-    with connections(broker, count - 1):
-        latency(session, f"growth/connections/{count}", broker, topic)
-    throughput(session, f"growth/connections/{count}", broker, topic, count)
+    try:
+        broker.topic(topic, partitions)
+    except (RuntimeError, OSError) as error:
+        session.fail(f"{broker.name}, {metric}", error)
+        for figure in ("records_s", "p99_ms"):
+            session.results.add(f"{metric}/{figure}", broker.name, None)
+        yield None
+        return
+    yield topic
     broker.delete_topic(topic)
-
-
-def point(session, metric, broker, topic, connections_count):
-    throughput(session, metric, broker, topic, connections_count)
-    latency(session, metric, broker, topic)
 
 
 def throughput(session, metric, broker, topic, connections_count):
@@ -56,7 +70,7 @@ def throughput(session, metric, broker, topic, connections_count):
     try:
         told, cpu_s = measured(broker, lambda: clients.raw_produce(broker, topic, work, connections_count))
     except RuntimeError as error:
-        session.say(f"  {broker.name}: {str(error).splitlines()[-1]}")
+        session.fail(f"{broker.name}, {metric}", error)
         session.results.add(f"{metric}/records_s", broker.name, None)
         return
     session.results.add_run(metric, broker.name, told, cpu_s)
@@ -67,7 +81,7 @@ def latency(session, metric, broker, topic):
     try:
         told = clients.latency(broker, topic, RATE, max(2, SECONDS * session.scale))
     except RuntimeError as error:
-        session.say(f"  {broker.name}: {str(error).splitlines()[-1]}")
+        session.fail(f"{broker.name}, {metric}", error)
         session.results.add(f"{metric}/p99_ms", broker.name, None)
         return
     for key in ("p50", "p99"):

@@ -1,7 +1,7 @@
 """Case 5: from producer to consumer at a fixed rate, with acks=all; and the same where each batch is synced."""
 
 import clients
-from session import measured
+from session import end_of, measured
 
 RATE = 5000
 SECONDS = 10
@@ -38,7 +38,7 @@ def one(session, broker, name, configs, seconds):
     try:
         told, cpu_s = measured(broker, lambda: clients.latency(broker, topic, RATE, seconds))
     except RuntimeError as error:
-        session.say(f"  {broker.name}: {str(error).splitlines()[-1]}")
+        session.say(f"  {broker.name} did not keep up: {end_of(error)}")
         results.add(f"{metric}/p50_ms", broker.name, None)
         return
     for key, quantile in (("p50", "p50"), ("p99", "p99"), ("p99.9", "p999")):

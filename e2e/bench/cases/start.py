@@ -6,6 +6,7 @@ import brokers
 import load
 import clients
 import wire
+from session import settle
 
 PARTITIONS = 1000
 AFTER_WRITE = load.Load(200_000, 1000, 16 << 10)
@@ -28,6 +29,7 @@ def one(session, kind):
         session.results.add(f"start/{what}_s", broker.name, seconds)
         session.say(f"  {broker.name}, {what}: {seconds:.3f} s")
 
+    settle()
     broker = kind(session.folder)
     broker.prepare()
     try:

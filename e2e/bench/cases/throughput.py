@@ -89,6 +89,15 @@ def drop_page_cache():
 def floor(session, name, work):
     """The same bytes through the bare program."""
     path = session.folder / "floor"
+    try:
+        bare(session, name, work, path)
+    except RuntimeError as error:
+        session.fail(f"floor, throughput/{name}", error)
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def bare(session, name, work, path):
     settle()
     frames = work.frames
     told = clients.floor("write", work.batch_bytes, frames, path)
@@ -102,4 +111,3 @@ def floor(session, name, work):
     results.add(f"throughput/{name}/consume/raw/records_s", "floor", records / told["seconds"])
     results.add(f"throughput/{name}/consume/raw/cpu_s_gib", "floor",
                 told["cpu_s"] / (frames * FETCH_BYTES / load.GIB))
-    path.unlink()

@@ -11,9 +11,10 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, bail};
 use rustix::fs::{FallocateFlags, fallocate, sendfile};
 
 /// As many as Kafka's producers keep.
@@ -23,7 +24,17 @@ const ANSWER_BYTES: usize = 64;
 /// About what a Fetch request takes.
 const REQUEST_BYTES: usize = 64;
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("floor: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [mode, frame_bytes, frames, path] = arguments.as_slice() else {
         bail!("usage: floor write|read FRAME_BYTES FRAMES FILE");
@@ -54,24 +65,35 @@ fn against(
     client: impl FnOnce(TcpStream) -> Result<()>,
 ) -> Result<(f64, f64)> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
-    let address = listener.local_addr()?;
+    let asking = TcpStream::connect(listener.local_addr()?)?;
+    let (serving, _) = listener.accept()?;
+    asking.set_nodelay(true)?;
+    serving.set_nodelay(true)?;
     std::thread::scope(|scope| {
-        let serving = scope.spawn(move || -> Result<f64> {
-            let (socket, _) = listener.accept()?;
-            socket.set_nodelay(true)?;
+        let server = scope.spawn(move || -> Result<f64> {
             let before = thread_cpu_s()?;
-            server(socket)?;
+            server(serving)?;
             Ok(thread_cpu_s()? - before)
         });
-        let socket = TcpStream::connect(address)?;
-        socket.set_nodelay(true)?;
         let begun = Instant::now();
-        client(socket)?;
-        let seconds = begun.elapsed().as_secs_f64();
-        let served = serving.join();
-        let cpu_s = served.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-        Ok((seconds, cpu_s))
+        let asked = client(asking).map(|()| begun.elapsed().as_secs_f64());
+        let served = server.join();
+        both(
+            asked,
+            served.unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+        )
     })
+}
+
+/// What both ends tell. Where one fails, all that the other has to say is that it was left: the errors of both are told.
+fn both(client: Result<f64>, server: Result<f64>) -> Result<(f64, f64)> {
+    let of_client = |error: Error| error.context("the client");
+    let of_server = |error: Error| error.context("the server");
+    match (client.map_err(of_client), server.map_err(of_server)) {
+        (Ok(seconds), Ok(cpu_s)) => Ok((seconds, cpu_s)),
+        (Err(client), Err(server)) => bail!("{server:#}; {client:#}"),
+        (Err(only), Ok(_)) | (Ok(_), Err(only)) => Err(only),
+    }
 }
 
 /// So many frames of such a size.
@@ -146,4 +168,26 @@ fn thread_cpu_s() -> Result<f64> {
     let text = fs::read_to_string("/proc/thread-self/schedstat").context("schedstat")?;
     let nanos = text.split_whitespace().next().context("schedstat")?;
     Ok(nanos.parse::<f64>().context("schedstat")? / 1e9)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_fails_is_named_beside_the_client_that_it_leaves() {
+        let folder = tempfile::tempdir().unwrap();
+        let work = Work {
+            frame_bytes: 1 << 20,
+            frames: 100,
+        };
+        let nowhere = folder.path().join("missing/file");
+        let told = against(
+            |socket| work.store(socket, &nowhere).context("store"),
+            |socket| work.send(socket).context("send"),
+        );
+        let told = format!("{:#}", told.unwrap_err());
+        assert!(told.starts_with("the server: store: "), "{told}");
+        assert!(told.contains("; the client: send: "), "{told}");
+    }
 }
