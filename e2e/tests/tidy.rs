@@ -10,6 +10,22 @@ const LINES_USUAL: usize = 500;
 const LINES_MAX: usize = 800;
 const LONG_FILES: &[(&str, &str)] = &[];
 
+/// Lines of a function, from its `fn` to its last brace.
+const FUNCTION_LINES_MAX: usize = 70;
+/// File, function, and why it is longer.
+const LONG_FUNCTIONS: &[(&str, &str, &str)] = &[
+    (
+        "broker/src/quorum/start.rs",
+        "start",
+        "one list of what a member consists of",
+    ),
+    (
+        "broker/src/server.rs",
+        "serve",
+        "one list of what a process starts and stops, in that order",
+    ),
+];
+
 /// Names that say nothing about what is inside.
 const EMPTY_NAMES: &[&str] = &[
     "common", "helper", "helpers", "misc", "mod", "util", "utils",
@@ -148,6 +164,85 @@ fn files_are_of_a_length_that_is_read_in_one_go() {
         stale.map(|(name, _)| format!("{name} is not long any more: take it out of LONG_FILES")),
     );
     none_found(&findings);
+}
+
+/// A function's name, and its lines in all, as rustfmt writes it: it ends with the first brace that stands as far to the
+/// left as it began. What has no body is none.
+fn functions(text: &str) -> Vec<(&str, usize)> {
+    let lines: Vec<&str> = text.lines().collect();
+    let mut found = Vec::new();
+    for (at, line) in lines.iter().enumerate() {
+        let Some(name) = function_name(line) else {
+            continue;
+        };
+        let rest = &lines[at..];
+        let head_end = |line: &&str| line.ends_with(['{', ';', '}']);
+        let Some(head) = rest.iter().position(head_end) else {
+            continue;
+        };
+        let indent = &line[..line.len() - line.trim_start().len()];
+        let is_last = |line: &&str| line.strip_prefix(indent) == Some("}");
+        let body = rest[head].ends_with('{').then(|| &rest[head..]);
+        let end = body.and_then(|body| body.iter().position(is_last));
+        found.extend(end.map(|end| (name, head + end + 1)));
+    }
+    found
+}
+
+/// The name where a line begins a function.
+fn function_name(line: &str) -> Option<&str> {
+    const BEFORE: &[&str] = &["pub", "const", "async", "unsafe", "extern", "\"C\""];
+    let (before, after) = line.trim_start().split_once("fn ")?;
+    let is_before = |word: &str| BEFORE.contains(&word) || word.starts_with("pub(");
+    let is_inside = |word: &str| word.ends_with(')');
+    let is_function = before
+        .split_whitespace()
+        .all(|word| is_before(word) || is_inside(word));
+    let end = after.find(|c: char| c != '_' && !c.is_ascii_alphanumeric())?;
+    (is_function && end > 0).then(|| &after[..end])
+}
+
+#[test]
+fn functions_fit_on_a_screen() {
+    let mut findings = Vec::new();
+    let mut long = Vec::new();
+    let mut count = 0;
+    let sources = sources();
+    for source in sources.iter().filter(|source| source.extension() == "rs") {
+        for (name, lines) in functions(&source.text) {
+            count += 1;
+            if lines <= FUNCTION_LINES_MAX {
+                continue;
+            }
+            let reason = LONG_FUNCTIONS
+                .iter()
+                .position(|(path, function, _)| *path == source.path && *function == name);
+            match reason {
+                Some(index) => long.push(index),
+                None => findings.push(format!(
+                    "{}: {name} has {lines} lines, and {FUNCTION_LINES_MAX} is the most: give a part of it a name, or \
+                     the reason in LONG_FUNCTIONS",
+                    source.path
+                )),
+            }
+        }
+    }
+    assert!(count > 1000, "functions are found as they are written");
+    for (index, (path, name, _)) in LONG_FUNCTIONS.iter().enumerate() {
+        if !long.contains(&index) {
+            findings.push(format!(
+                "{path}: {name} is not long any more: take it out of LONG_FUNCTIONS"
+            ));
+        }
+    }
+    none_found(&findings);
+}
+
+#[test]
+fn a_functions_lines_are_counted_to_its_own_brace() {
+    let text = "impl A {\n    pub(in crate::b) async fn long(\n        a: u8,\n    ) -> u8 {\n        if a {\n        }\n    }\n\n    \
+                fn short() {}\n}\n\ntrait B {\n    fn none(&self);\n}\n\nconst fn last() {\n    // the fn of old\n}\n";
+    assert_eq!(functions(text), [("long", 6), ("last", 3)]);
 }
 
 #[test]
@@ -316,8 +411,8 @@ fn setting_fields(table: &str) -> Vec<(&str, &str)> {
 #[test]
 fn each_setting_that_is_said_to_have_an_effect_is_read() {
     const CONFIG: &str = "broker/src/config/";
-    // What turns several settings into one, beside the tables.
-    const READERS: &[&str] = &["listeners.rs", "load.rs", "quorum.rs"];
+    // What turns a setting, or several, into an answer, in a table's file or beside it.
+    const READERS: &[&str] = &["listeners.rs", "load.rs", "quorum.rs", "topic.rs"];
     let sources = sources();
     let text = |path: &str| {
         let found = sources.iter().find(|source| source.path == path);
@@ -342,13 +437,21 @@ fn each_setting_that_is_said_to_have_an_effect_is_read() {
             .iter()
             .any(|source| source.text.split(&read).skip(1).any(end))
     };
+    // Decisions ask for a setting by its name.
+    let is_named = |name: &str| {
+        let named = format!("\"{name}\"");
+        let mut decisions = sources.iter();
+        decisions.any(|source| {
+            source.path.starts_with("broker/metadata/src/") && source.text.contains(&named)
+        })
+    };
     let fields = [setting_fields(of_broker), setting_fields(of_topic)].concat();
     assert!(fields.len() > 80, "the rows are read as they are written");
     let mut findings = Vec::new();
     for (name, field) in fields {
         // A topic's setting may stand for the broker's.
         let inherited = of_topic.contains(&format!("\"{name}\" * "));
-        if !inherited && !is_read(field) {
+        if !inherited && !is_read(field) && !is_named(name) {
             findings.push(format!(
                 "{name} changes nothing, as nobody reads {field}: honour it, or move it to {CONFIG}accepted.rs with \
                  the reason"

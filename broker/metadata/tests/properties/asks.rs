@@ -100,28 +100,10 @@ impl Ask {
             }
             .into(),
             Self::Unregister(id) => UnregisterBroker { id: broker(id) }.into(),
-            Self::LoseDirectory(id) => LoseDirectories {
-                broker: broker(id),
-                broker_epoch: epoch(image, broker(id)),
-                directories: image
-                    .broker(broker(id))
-                    .map_or_else(Vec::new, |broker| broker.directories.clone()),
-                unassigned: Vec::new(),
+            Self::LoseDirectory(id) => lose_directories(image, broker(id)).into(),
+            Self::AssignDirectory(topic, partition, id) => {
+                assign_directory(image, &topic, partition, broker(id)).into()
             }
-            .into(),
-            Self::AssignDirectory(topic, partition, id) => AssignDirectories {
-                broker: broker(id),
-                broker_epoch: epoch(image, broker(id)),
-                replicas: image
-                    .topic(&topic)
-                    .map(|topic| {
-                        let number = PartitionId::new(partition).unwrap();
-                        (topic.id, number, DirectoryId::UNASSIGNED)
-                    })
-                    .into_iter()
-                    .collect(),
-            }
-            .into(),
             Self::Isr(topic, partition, isr, stale, life) => {
                 propose(image, &topic, partition, &isr, stale, life)
             }
@@ -175,6 +157,31 @@ impl Ask {
             }
             .into(),
         }
+    }
+}
+
+/// Of all that the broker has.
+fn lose_directories(image: &Image, id: BrokerId) -> LoseDirectories {
+    LoseDirectories {
+        broker: id,
+        broker_epoch: epoch(image, id),
+        directories: image
+            .broker(id)
+            .map_or_else(Vec::new, |broker| broker.directories.clone()),
+        unassigned: Vec::new(),
+    }
+}
+
+/// To none in particular, where the topic is there.
+fn assign_directory(image: &Image, topic: &str, partition: i32, id: BrokerId) -> AssignDirectories {
+    let number = PartitionId::new(partition).unwrap();
+    let replicas = image
+        .topic(topic)
+        .map(|topic| (topic.id, number, DirectoryId::UNASSIGNED));
+    AssignDirectories {
+        broker: id,
+        broker_epoch: epoch(image, id),
+        replicas: replicas.into_iter().collect(),
     }
 }
 
