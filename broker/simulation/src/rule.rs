@@ -1,0 +1,43 @@
+//! Rules of the protocol that a simulation can break, to see whether its checks notice.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// A rule, by what is done where it is broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Broken {
+    /// The high watermark counts followers that are not in the way any more: one that is fenced is taken to hold all.
+    WatermarkCountsFenced = 1,
+    /// A duplicate of a batch that is not committed yet is acknowledged at once.
+    DuplicateAcknowledgedEarly,
+    /// A voter whose disk was wiped votes as the one that it was.
+    WipedVoterVotes,
+    /// A broker that lost records stays in the in-sync replicas.
+    UncleanStaysInSync,
+    /// A broker leads again after a restart, in the epoch that it led before.
+    LeadsInOldEpoch,
+}
+
+/// All of them, by the name that a command line has for each.
+pub const ALL: [(&str, Broken); 5] = [
+    ("watermark-counts-fenced", Broken::WatermarkCountsFenced),
+    (
+        "duplicate-acknowledged-early",
+        Broken::DuplicateAcknowledgedEarly,
+    ),
+    ("wiped-voter-votes", Broken::WipedVoterVotes),
+    ("unclean-stays-in-sync", Broken::UncleanStaysInSync),
+    ("leads-in-old-epoch", Broken::LeadsInOldEpoch),
+];
+
+static BROKEN: AtomicU8 = AtomicU8::new(0);
+
+/// Breaks a rule for the rest of the process.
+pub fn break_it(rule: Broken) {
+    BROKEN.store(rule as u8, Ordering::Relaxed);
+}
+
+/// Whether it is broken.
+pub fn is_broken(rule: Broken) -> bool {
+    BROKEN.load(Ordering::Relaxed) == rule as u8
+}
