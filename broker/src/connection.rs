@@ -15,12 +15,11 @@ use std::time::Duration;
 
 use milena_protocol::DecodeError;
 use thiserror::Error;
-use tokio::io::Interest;
-use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{self, Call, Started};
 use crate::broker::Broker;
+use crate::network::{Stream, closed};
 use outbox::Outbox;
 use pending::PendingProduce;
 use reader::{FrameReader, ReadError, Request};
@@ -81,7 +80,7 @@ impl ConnectionError {
 
 /// The state of one connection, owned by its task.
 pub struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     broker: Arc<Broker>,
     call: Call,
     reader: FrameReader,
@@ -102,7 +101,7 @@ enum Event {
 impl Connection {
     /// A connection whose socket is set up already.
     pub fn new(
-        stream: TcpStream,
+        stream: Stream,
         broker: Arc<Broker>,
         call: Call,
         reader: FrameReader,
@@ -251,21 +250,8 @@ impl Connection {
     }
 }
 
-/// Waits until the peer has closed its side, or the connection broke, whatever is still unread.
-async fn closed(stream: &TcpStream) {
-    // For these two the socket is not ready because of mere bytes, but it is at the end of input.
-    let interest = Interest::PRIORITY | Interest::ERROR;
-    while let Ok(ready) = stream.ready(interest).await {
-        if ready.is_read_closed() || ready.is_error() {
-            return;
-        }
-        // Urgent bytes, which Kafka's protocol has no use for: nothing more is learnt here.
-        std::future::pending::<()>().await;
-    }
-}
-
 /// Hurries a request on once the peer has sent another, or its end; never ends where there is nothing to hurry.
-async fn more(stream: &TcpStream, hurry: Option<&CancellationToken>) {
+async fn more(stream: &Stream, hurry: Option<&CancellationToken>) {
     match hurry.filter(|hurry| !hurry.is_cancelled()) {
         Some(hurry) => {
             // An error shows at the next read.

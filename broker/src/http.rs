@@ -150,7 +150,7 @@ async fn metrics(State(stage): State<Arc<Stage>>) -> impl IntoResponse {
         page
     };
     // Reading many partitions takes a while, and the runtime has timers to keep.
-    match tokio::task::spawn_blocking(render).await {
+    match crate::blocking::spawn(render).await {
         Ok(Ok(page)) => ([(header::CONTENT_TYPE, TEXT_FORMAT)], page).into_response(),
         Ok(Err(error)) => failed(&error),
         Err(error) => failed(&error),

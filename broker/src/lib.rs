@@ -1,6 +1,7 @@
 //! The broker and its command line. `main.rs` only parses and calls.
 
 pub mod api;
+mod blocking;
 pub mod broker;
 pub mod cli;
 mod clock;
@@ -16,6 +17,7 @@ mod lease;
 mod limits;
 pub mod logging;
 mod metrics;
+mod network;
 pub mod partition;
 pub mod partitions;
 mod peer;

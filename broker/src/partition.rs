@@ -190,7 +190,7 @@ impl Partition {
 
     /// The same from a thread that may block.
     pub fn log_blocking(&self) -> MutexGuard<'_, Log> {
-        self.log.blocking_lock()
+        crate::blocking::lock(&self.log)
     }
 
     /// Whether what was appended at `last_offset` in `leader_epoch` is committed.

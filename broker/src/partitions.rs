@@ -175,7 +175,7 @@ impl Partitions {
         wanted: Vec<(Arc<Partition>, i64)>,
     ) -> Vec<Result<i64, StorageError>> {
         let this = self.clone();
-        let deleting = tokio::task::spawn_blocking(move || {
+        let deleting = crate::blocking::spawn(move || {
             let delete = |(partition, offset): &(Arc<Partition>, i64)| {
                 partition.log_blocking().delete_records_before(*offset)
             };

@@ -220,7 +220,7 @@ impl QuorumOptions {
 /// The peers' listener, and who takes what is not for the quorum.
 pub struct PeersListener {
     /// Bound.
-    pub socket: std::net::TcpListener,
+    pub socket: crate::network::Socket,
     /// Takes connections that speak Kafka's APIs.
     pub others: Others,
 }

@@ -93,7 +93,10 @@ pub fn run(config: BrokerConfig) -> Result<(), StartError> {
     let data = runtime("milena-data", workers())?;
     // The quorum, timers and HTTP: never behind a partition's lock or a slow disk.
     let control = runtime("milena-control", 1)?;
-    let result = data.block_on(serve(Arc::new(config), control.handle().clone()));
+    let result = data.block_on(async {
+        let signals = Signals::listen()?;
+        serve(Arc::new(config), control.handle().clone(), signals).await
+    });
     data.shutdown_timeout(Duration::from_secs(1));
     control.shutdown_timeout(Duration::from_secs(1));
     result
@@ -112,6 +115,9 @@ fn raise_descriptor_limit() {
 }
 
 fn workers() -> usize {
+    if cfg!(feature = "simulation") {
+        return WORKERS_MIN;
+    }
     std::thread::available_parallelism().map_or(WORKERS_MIN, |cores| cores.get().max(WORKERS_MIN))
 }
 
@@ -125,8 +131,20 @@ fn runtime(name: &str, workers: usize) -> Result<Runtime, StartError> {
         .map_err(StartError::System)
 }
 
-async fn serve(config: Arc<BrokerConfig>, control: Handle) -> Result<(), StartError> {
-    let mut signals = Signals::listen()?;
+/// Runs a broker on the calling runtime, as one of a simulation's machines, until one of `signals` comes.
+#[cfg(feature = "simulation")]
+pub async fn simulate(
+    config: BrokerConfig,
+    signals: tokio::sync::mpsc::UnboundedReceiver<()>,
+) -> Result<(), StartError> {
+    serve(Arc::new(config), Handle::current(), Signals::from(signals)).await
+}
+
+async fn serve(
+    config: Arc<BrokerConfig>,
+    control: Handle,
+    mut signals: Signals,
+) -> Result<(), StartError> {
     // The ports first: a second broker on this machine should hear of the port, not of half-opened data.
     let listeners = listen::bind_all(&config)?;
     let stopping = CancellationToken::new();
@@ -275,7 +293,7 @@ async fn assemble(
     if !is_new {
         let partitions = broker.partitions().clone();
         // The broker serves meanwhile.
-        tokio::task::spawn_blocking(move || {
+        crate::blocking::spawn(move || {
             partitions.sweep();
             partitions.flush_recovered();
         });
@@ -396,7 +414,7 @@ impl Stop {
         }
         broker.quorum().stop().await;
         let (partitions, epoch) = (broker.partitions().clone(), broker.broker_epoch());
-        let clean = tokio::task::spawn_blocking(move || partitions.close(epoch))
+        let clean = crate::blocking::spawn(move || partitions.close(epoch))
             .await
             .unwrap_or(false);
         if clean {

@@ -14,11 +14,11 @@ use bytes::{Buf, Bytes};
 use milena_protocol::api::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
 use milena_protocol::header::{decode_response, encode_request};
 use milena_protocol::{ErrorCode, Request};
-use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::error::ConnectionError;
+use crate::network::{Stream, connect};
 use driver::Outgoing;
 
 /// Requests that wait for their answers on one connection; more wait to be sent. Far above the five that
@@ -77,10 +77,8 @@ impl Connection {
             problem,
         };
         let opening = async {
-            let stream = TcpStream::connect(address).await;
+            let stream = connect(address).await;
             let stream = stream.map_err(|error| unreachable(plain(&error)))?;
-            // Requests are written whole: waiting for more to send would only delay them.
-            stream.set_nodelay(true).ok();
             let link = Arc::new(Link::new(stream, address, options));
             let versions = Arc::new(negotiate(&link).await?);
             Ok(Self { link, versions })
@@ -158,7 +156,7 @@ impl Connection {
 }
 
 impl Link {
-    fn new(stream: TcpStream, address: &str, options: &ConnectionOptions) -> Self {
+    fn new(stream: Stream, address: &str, options: &ConnectionOptions) -> Self {
         let (outgoing, queue) = mpsc::channel(IN_FLIGHT_MAX);
         let end = Arc::new(driver::End::default());
         let run = driver::run(stream, queue, options.response_bytes_max, end.clone());

@@ -22,6 +22,7 @@ pub mod consumer;
 mod error;
 pub mod group;
 mod metadata;
+mod network;
 pub mod partitioner;
 mod producer;
 mod retry;

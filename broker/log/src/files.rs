@@ -23,13 +23,23 @@ pub(crate) struct LogFile {
 impl LogFile {
     /// Opens for reading and writing; makes the file where it is missing and `create` says so.
     pub fn open(path: &Path, create: bool) -> io::Result<Self> {
-        Self::with(OpenOptions::new().create(create).truncate(false), path)
+        #[cfg(feature = "simulation")]
+        let is_new = !path.exists();
+        let file = Self::with(OpenOptions::new().create(create).truncate(false), path)?;
+        #[cfg(feature = "simulation")]
+        if is_new {
+            milena_simulation::disk::emptied(&file.file)?;
+        }
+        Ok(file)
     }
 
     /// Opens an empty file, whatever was there. A file that is made by this call is not truncated: ext4 would
     /// write out what comes into it as soon as it is closed, as if it replaced a file that somebody relies on.
     pub fn empty(path: &Path) -> io::Result<Self> {
-        Self::with(OpenOptions::new().create(true).truncate(true), path)
+        let file = Self::with(OpenOptions::new().create(true).truncate(true), path)?;
+        #[cfg(feature = "simulation")]
+        milena_simulation::disk::emptied(&file.file)?;
+        Ok(file)
     }
 
     fn with(options: &mut OpenOptions, path: &Path) -> io::Result<Self> {
@@ -133,12 +143,18 @@ impl LogFile {
     pub fn sync_data(&self) -> io::Result<()> {
         #[cfg(any(test, feature = "faults"))]
         crate::faults::before_sync(&self.path)?;
-        self.file.sync_data()
+        self.file.sync_data()?;
+        #[cfg(feature = "simulation")]
+        milena_simulation::disk::synced(&self.file)?;
+        Ok(())
     }
 
     /// Sets the file's size; at its present size this gives reserved blocks behind it back.
     pub fn set_len(&self, len: u64) -> io::Result<()> {
-        self.file.set_len(len)
+        self.file.set_len(len)?;
+        #[cfg(feature = "simulation")]
+        milena_simulation::disk::resized(&self.file, len)?;
+        Ok(())
     }
 
     /// Reserves blocks behind the file's end without changing its size.
@@ -197,7 +213,10 @@ pub(crate) fn replace(path: &Path, contents: &[u8], durability: Durability) -> i
 
 /// Makes renames, new files and removals in `folder` survive a power loss.
 pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
+    File::open(folder)?.sync_all()?;
+    #[cfg(feature = "simulation")]
+    milena_simulation::disk::folder_synced(folder)?;
+    Ok(())
 }
 
 /// The file's bytes, or `None` where there is no such file.
@@ -207,6 +226,19 @@ pub(crate) fn read_if_there(path: &Path) -> io::Result<Option<Vec<u8>>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Brings a file to disk, if it is there.
+pub(crate) fn sync_if_there(path: &Path) -> io::Result<()> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    file.sync_data()?;
+    #[cfg(feature = "simulation")]
+    milena_simulation::disk::synced(&file)?;
+    Ok(())
 }
 
 /// Removes a file that may be gone already.

@@ -2,15 +2,13 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::AsFd;
 
 use bytes::Bytes;
 use milena_log::Region;
 use milena_protocol::{Chunk, Frame};
 use parking_lot::Mutex;
-use rustix::net::SendFlags;
-use tokio::io::Interest;
-use tokio::net::TcpStream;
+
+use crate::network::{self, Stream};
 
 /// Bytes gathered for one write. They are read and written while they are in the processor's cache, and a
 /// response of many megabytes to a client that does not read costs no more memory than this.
@@ -76,7 +74,7 @@ impl Outbox {
     }
 
     /// Sends everything. It must not be given up midway: what was taken from the queue would be lost.
-    pub async fn flush(&mut self, stream: &TcpStream) -> io::Result<()> {
+    pub async fn flush(&mut self, stream: &Stream) -> io::Result<()> {
         if let [Piece::Bytes(only)] = self.pieces.make_contiguous() {
             let only = std::mem::take(only);
             self.pieces.clear();
@@ -126,27 +124,25 @@ impl Stage {
         &mut self.bytes[self.filled..]
     }
 
-    async fn send(&mut self, stream: &TcpStream) -> io::Result<()> {
+    async fn send(&mut self, stream: &Stream) -> io::Result<()> {
         write_all(stream, &self.bytes[..self.filled]).await?;
         self.filled = 0;
         Ok(())
     }
 
     /// Sends what is to travel in one packet with the bytes that follow.
-    async fn send_as_begin(&mut self, stream: &TcpStream) -> io::Result<()> {
+    async fn send_as_begin(&mut self, stream: &Stream) -> io::Result<()> {
         let mut bytes = &self.bytes[..self.filled];
         while !bytes.is_empty() {
-            let sent = stream.async_io(Interest::WRITABLE, || {
-                Ok(rustix::net::send(stream, bytes, SendFlags::MORE)?)
-            });
-            bytes = &bytes[sent.await?..];
+            let sent = network::send_as_begin(stream, bytes).await?;
+            bytes = &bytes[sent..];
         }
         self.filled = 0;
         Ok(())
     }
 
     /// Copies a part of the log, behind what the stage holds already.
-    async fn copy(&mut self, stream: &TcpStream, mut region: Region) -> io::Result<()> {
+    async fn copy(&mut self, stream: &Stream, mut region: Region) -> io::Result<()> {
         while !region.is_empty() {
             if self.room().is_empty() {
                 self.send(stream).await?;
@@ -163,7 +159,7 @@ impl Stage {
     /// What the page cache lacks is read by a thread that may wait for the disk.
     async fn copy_cold(&mut self, region: &mut Region) -> io::Result<()> {
         let mut cold = region.split_to(self.room().len());
-        let read = tokio::task::spawn_blocking(move || cold.read_all());
+        let read = crate::blocking::spawn(move || cold.read_all());
         let bytes = read.await.map_err(io::Error::other)??;
         self.room()[..bytes.len()].copy_from_slice(&bytes);
         self.filled += bytes.len();
@@ -181,24 +177,21 @@ impl Drop for Stage {
 }
 
 /// Hands a part of the log to the socket. What the page cache lacks is fetched by a thread that may wait for the disk.
-async fn send_region(stream: &TcpStream, mut region: Region) -> io::Result<()> {
+async fn send_region(stream: &Stream, mut region: Region) -> io::Result<()> {
     while !region.is_empty() {
         let mut part = region.split_to(PART_SIZE);
         if !part.is_cached() {
-            let warmed = tokio::task::spawn_blocking(move || part.warm().map(|()| part));
+            let warmed = crate::blocking::spawn(move || part.warm().map(|()| part));
             part = warmed.await.map_err(io::Error::other)??;
         }
         while !part.is_empty() {
-            let socket = stream.as_fd();
-            stream
-                .async_io(Interest::WRITABLE, || part.send(socket))
-                .await?;
+            network::send_region(stream, &mut part).await?;
         }
     }
     Ok(())
 }
 
-async fn write_all(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+async fn write_all(stream: &Stream, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match stream.try_write(bytes) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),

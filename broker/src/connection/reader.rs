@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use thiserror::Error;
-use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
+
+use crate::network::Stream;
 
 /// Bytes asked of the socket at once: several small requests come with one call, and it stays in the
 /// processor's second-level cache.
@@ -101,7 +102,7 @@ impl FrameReader {
     }
 
     /// The next request; `None` at the connection's end. Nothing is lost where the wait is given up.
-    pub async fn next(&mut self, stream: &TcpStream) -> Result<Option<Request>, ReadError> {
+    pub async fn next(&mut self, stream: &Stream) -> Result<Option<Request>, ReadError> {
         loop {
             if let Some(len) = self.length() {
                 self.check(len)?;
@@ -128,7 +129,7 @@ impl FrameReader {
     }
 
     /// As `fill`, for a request of which the length is known: it holds room that others may wait for.
-    async fn fill_in_time(&mut self, len: u32, stream: &TcpStream) -> Result<bool, ReadError> {
+    async fn fill_in_time(&mut self, len: u32, stream: &Stream) -> Result<bool, ReadError> {
         loop {
             match tokio::time::timeout(STALL_MAX, self.fill(stream)).await {
                 Ok(_) if self.is_late(len) && self.is_room_short() => {
@@ -204,7 +205,7 @@ impl FrameReader {
     }
 
     /// One read; `false` at the end of input.
-    async fn fill(&mut self, stream: &TcpStream) -> io::Result<bool> {
+    async fn fill(&mut self, stream: &Stream) -> io::Result<bool> {
         loop {
             if self.buf.is_empty() {
                 self.buf = BytesMut::new();
@@ -236,9 +237,9 @@ mod tests {
     const LEN: u32 = 400;
 
     /// Both ends of a connection on which a request was begun.
-    async fn begun() -> (TcpStream, TcpStream) {
+    async fn begun() -> (Stream, Stream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut client = TcpStream::connect(listener.local_addr().unwrap())
+        let mut client = Stream::connect(listener.local_addr().unwrap())
             .await
             .unwrap();
         let (stream, _) = listener.accept().await.unwrap();

@@ -250,8 +250,7 @@ impl Link {
     /// The recovery points on file may lie beyond the ends of what was cut: a crash must not trust them.
     async fn note_cut(&self) {
         let partitions = self.broker.partitions().clone();
-        let written =
-            tokio::task::spawn_blocking(move || partitions.checkpoint_recovery_points()).await;
+        let written = crate::blocking::spawn(move || partitions.checkpoint_recovery_points()).await;
         if let Ok(Err(error)) = written {
             tracing::error!(%error, "the recovery points could not be written after a log was cut");
         }

@@ -68,7 +68,7 @@ impl CoordinatorLog for PartitionLog {
                 let from = offset.max(reader.log_start_offset());
                 reader.read(from, READ_SIZE, end, true)?.read()
             };
-            let batches = tokio::task::spawn_blocking(read).await;
+            let batches = crate::blocking::spawn(read).await;
             match batches.map_err(|_| ErrorCode::UnknownServerError)? {
                 Ok(batches) => Ok((!batches.bytes.is_empty()).then_some(batches.bytes)),
                 Err(error) => {

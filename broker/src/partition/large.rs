@@ -10,7 +10,7 @@ static TURN: Semaphore = Semaphore::const_new(1);
 pub async fn in_turn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     // The semaphore is never closed.
     let turn: Option<SemaphorePermit<'static>> = TURN.acquire().await.ok();
-    let working = tokio::task::spawn_blocking(move || {
+    let working = crate::blocking::spawn(move || {
         let done = work();
         drop(turn);
         done

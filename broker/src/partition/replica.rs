@@ -43,7 +43,7 @@ impl Partition {
 
     /// The same for a partition that is being opened, from a thread that may block.
     pub fn apply_first(&self, me: BrokerId, state: &State, now_ms: i64) {
-        let log = self.log.blocking_lock();
+        let log = crate::blocking::lock(&self.log);
         self.apply_between_appends(&log, me, state, now_ms);
     }
 

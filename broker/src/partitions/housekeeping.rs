@@ -331,7 +331,7 @@ pub async fn every(
             () = stopping.cancelled() => return,
         }
         let work = work.clone();
-        if let Err(error) = tokio::task::spawn_blocking(move || work()).await {
+        if let Err(error) = crate::blocking::spawn(move || work()).await {
             tracing::error!(%error, "background work on the logs failed");
         }
     }

@@ -122,10 +122,7 @@ pub fn open_all(
         opened: Mutex::default(),
         folders: Mutex::new(folders(partitions.dirs())),
     };
-    std::thread::scope(|scope| {
-        (1..threads).for_each(|_| drop(scope.spawn(|| work.run())));
-        work.run();
-    });
+    crate::blocking::on_threads(threads, || work.run());
     Opened {
         logs: work.opened.into_inner(),
     }

@@ -55,8 +55,7 @@ impl Partitions {
             return;
         }
         let (this, image, config) = (self.clone(), image.clone(), config.clone());
-        let opening =
-            tokio::task::spawn_blocking(move || this.open_topics(&wanted, &image, &config));
+        let opening = crate::blocking::spawn(move || this.open_topics(&wanted, &image, &config));
         if let Err(error) = opening.await {
             tracing::error!(%error, "opening partitions failed");
         }
@@ -254,7 +253,7 @@ impl Partitions {
             self.discard_all(left.clone()).await;
             let this = self.clone();
             // Before a replica of the same partition could come back, and be taken for this one.
-            let forgetting = tokio::task::spawn_blocking(move || this.checkpoint_forgetting());
+            let forgetting = crate::blocking::spawn(move || this.checkpoint_forgetting());
             if let Err(error) = forgetting.await {
                 tracing::error!(%error, "writing checkpoints failed");
             }
@@ -275,7 +274,7 @@ impl Partitions {
             return;
         }
         let this = self.clone();
-        let discarding = tokio::task::spawn_blocking(move || this.discard(&partitions));
+        let discarding = crate::blocking::spawn(move || this.discard(&partitions));
         if let Err(error) = discarding.await {
             tracing::error!(%error, "deleting partitions failed");
         }

@@ -49,7 +49,7 @@ async fn compacted_bytes(broker: &Broker) -> u64 {
     let partition = broker.partitions().partition("t", 0).unwrap();
     partition.log().await.roll(broker.now_ms()).unwrap();
     let partitions = broker.partitions().clone();
-    let compacting = tokio::task::spawn_blocking(move || partitions.compact(MAP_BYTES));
+    let compacting = crate::blocking::spawn(move || partitions.compact(MAP_BYTES));
     compacting.await.unwrap();
     let segments = partition.reader().segments();
     segments.iter().map(|segment| segment.size).sum()

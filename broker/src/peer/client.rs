@@ -9,12 +9,12 @@ use std::time::Duration;
 use bytes::BytesMut;
 use parking_lot::Mutex;
 use tokio::io::AsyncWriteExt;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::frame::{self, FRAME_BYTES_MAX, GREETING_BYTES_MAX, Reader};
+use super::network::{OwnedReadHalf, OwnedWriteHalf};
 use super::{Answer, Hello, Request, network};
 
 /// Looking a name up, connecting and greeting; on a network that works it takes milliseconds.

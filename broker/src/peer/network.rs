@@ -1,20 +1,14 @@
-//! The network between brokers, in one place so that a simulation can put another there.
+//! The network between brokers: what both ends of a connection need, and what its end tells.
 
 use std::io;
 use std::time::Duration;
 
-use socket2::{SockRef, TcpKeepalive};
-use tokio::net::{TcpListener, TcpStream};
-
-/// A connection to another broker.
-pub type Stream = TcpStream;
-
-/// Where other brokers connect to.
-pub type Listener = TcpListener;
+use crate::network;
+pub use crate::network::{Listener, OwnedReadHalf, OwnedWriteHalf, Socket, Stream};
 
 /// Accepts on this runtime from a socket that is bound.
-pub fn listen(socket: std::net::TcpListener) -> io::Result<Listener> {
-    TcpListener::from_std(socket)
+pub fn listen(socket: Socket) -> io::Result<Listener> {
+    network::attach(socket)
 }
 
 /// Unacknowledged bytes for so long end a connection: a peer whose machine is gone is told from a slow one.
@@ -24,26 +18,20 @@ const KEEPALIVE: Duration = Duration::from_secs(1);
 
 /// Looks the name up, and connects to the first of its addresses that takes it. The caller sets the bound.
 pub async fn connect(host: &str, port: u16) -> io::Result<Stream> {
-    let stream = TcpStream::connect((host, port)).await?;
+    let stream = network::connect(host, port).await?;
     set_up(&stream)?;
     Ok(stream)
 }
 
 /// Sets what both ends of a connection between brokers need.
 pub fn set_up(stream: &Stream) -> io::Result<()> {
-    let socket = SockRef::from(stream);
-    socket.set_tcp_nodelay(true)?;
-    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX))?;
-    socket.set_tcp_keepalive(
-        &TcpKeepalive::new()
-            .with_time(KEEPALIVE)
-            .with_interval(KEEPALIVE),
-    )
+    network::set_nodelay(stream)?;
+    network::set_unacknowledged_max(stream, UNACKNOWLEDGED_MAX, KEEPALIVE)
 }
 
 /// Whether nobody listens there: the process is gone, and its machine is not.
 pub async fn is_refused(host: &str, port: u16, within: Duration) -> bool {
-    let dial = tokio::time::timeout(within, TcpStream::connect((host, port))).await;
+    let dial = tokio::time::timeout(within, network::connect(host, port)).await;
     matches!(dial, Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused)
 }
 

@@ -8,13 +8,12 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::AsyncWriteExt;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::frame::{self, Body, FRAME_BYTES_MAX, GREETING_BYTES_MAX, Reader};
-use super::network::{self, Listener, Stream};
+use super::network::{self, Listener, OwnedReadHalf, OwnedWriteHalf, Stream};
 use super::{Answer, Hello, Request};
 use crate::quorum::types::NodeId;
 

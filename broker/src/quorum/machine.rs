@@ -176,7 +176,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
         bytes: Box<Bytes>,
     ) -> Result<(), StorageError<NodeId>> {
         let lines = Bytes::clone(&bytes);
-        let read = tokio::task::spawn_blocking(move || snapshot::read(&lines)).await;
+        let read = crate::blocking::spawn(move || snapshot::read(&lines)).await;
         let image = read
             .map_err(|error| failed(meta, &error))?
             .map_err(|error| failed(meta, &error))?;
@@ -193,7 +193,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
         &mut self,
     ) -> Result<Option<Snapshot<TypeConfig>>, StorageError<NodeId>> {
         let store = self.snapshots.store.clone();
-        let read = tokio::task::spawn_blocking(move || store.snapshot()).await;
+        let read = crate::blocking::spawn(move || store.snapshot()).await;
         let read =
             read.map_err(|error| StorageIOError::read_snapshot(None, AnyError::new(&error)))?;
         let found =
@@ -208,7 +208,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
 impl RaftSnapshotBuilder<TypeConfig> for Builder {
     async fn build_snapshot(&mut self) -> Result<Snapshot<TypeConfig>, StorageError<NodeId>> {
         let (image, meta) = (self.image.clone(), self.meta.clone());
-        let written = tokio::task::spawn_blocking(move || snapshot::write(&image)).await;
+        let written = crate::blocking::spawn(move || snapshot::write(&image)).await;
         let bytes = written.map_err(|error| failed(&meta, &error))?;
         self.snapshots
             .keep(&meta, &bytes)

@@ -14,6 +14,7 @@
 //! Every value is JSON (a snapshot's part: a piece of lines of JSON) behind its CRC-32C, 4 bytes, big-endian.
 //! A snapshot's parts are written before `snapshot` names them, so a crash leaves the former one.
 
+mod file;
 mod writer;
 
 use std::io;
@@ -118,12 +119,12 @@ impl Store {
             why: error.to_string(),
         };
         std::fs::create_dir_all(dir).map_err(|error| failed(&error))?;
-        let is_new = !path.exists();
-        let database = Database::builder()
+        let is_new = !file::exists(&path);
+        let mut builder = Database::builder();
+        builder
             .set_cache_size(CACHE_BYTES)
-            .set_check_integrity_on_open(!is_new)
-            .create(&path)
-            .map_err(|error| failed(&error))?;
+            .set_check_integrity_on_open(!is_new);
+        let database = file::create(&builder, &path).map_err(|error| failed(&error))?;
         if is_new {
             sync_folders(dir).map_err(|error| failed(&error))?;
         }

@@ -17,6 +17,7 @@ use milena_metadata::LastEnd;
 use crate::partitions::DataDir;
 
 const BOOT_MARK: &str = ".milena-boot";
+#[cfg(not(feature = "simulation"))]
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// Reads the marks, and leaves this life's.
@@ -60,9 +61,19 @@ fn renew(dir: &Path) -> bool {
 }
 
 fn mark(dir: &Path) -> io::Result<String> {
-    let boot = std::fs::read_to_string(BOOT_ID)?;
+    let boot = boot_id()?;
     let device = std::fs::metadata(dir)?.dev();
     Ok(format!("{} {device}\n", boot.trim()))
+}
+
+#[cfg(not(feature = "simulation"))]
+fn boot_id() -> io::Result<String> {
+    std::fs::read_to_string(BOOT_ID)
+}
+
+#[cfg(feature = "simulation")]
+fn boot_id() -> io::Result<String> {
+    Ok(milena_simulation::machine::boot_id())
 }
 
 #[cfg(test)]

@@ -1,12 +1,10 @@
 //! Listeners: bound before the data is opened, accepting when it is.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -18,6 +16,7 @@ use crate::config::{BrokerConfig, Listener};
 use crate::connection::reader::FrameReader;
 use crate::connection::{Connection, ConnectionError};
 use crate::limits::{Limits, Place};
+use crate::network::{self, Socket, Stream};
 
 /// Everyone, while there is no authentication.
 const ANONYMOUS: &str = "User:ANONYMOUS";
@@ -28,7 +27,7 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 pub struct BoundListener {
     /// What it was configured as.
     pub listener: Listener,
-    socket: TcpListener,
+    socket: network::Listener,
     /// Where it is bound; the port is the real one where 0 was asked for.
     pub address: SocketAddr,
 }
@@ -45,8 +44,8 @@ impl BoundListener {
     }
 
     /// The socket, for another runtime to accept from.
-    pub fn socket(&self) -> io::Result<std::net::TcpListener> {
-        SockRef::from(&self.socket).try_clone().map(Into::into)
+    pub fn socket(&self) -> io::Result<Socket> {
+        network::detach(&self.socket)
     }
 }
 
@@ -60,11 +59,7 @@ pub fn bind_all(config: &BrokerConfig) -> Result<Vec<BoundListener>, StartError>
 }
 
 fn bind(listener: &Listener, backlog: i32) -> Result<BoundListener, StartError> {
-    let bound = addresses(&listener.host, listener.port).and_then(|address| {
-        let socket = socket(address, backlog)?;
-        let address = socket.local_addr()?;
-        Ok((socket, address))
-    });
+    let bound = network::bind(&listener.host, listener.port, backlog);
     let (socket, address) = bound.map_err(|source| StartError::Listen {
         listener: listener.name.clone(),
         address: format!("{}:{}", listener.host, listener.port),
@@ -84,40 +79,6 @@ fn bind(listener: &Listener, backlog: i32) -> Result<BoundListener, StartError> 
         socket,
         address,
     })
-}
-
-/// An empty host is every address, IPv6 where the system has it.
-fn addresses(host: &str, port: u16) -> io::Result<SocketAddr> {
-    if !host.is_empty() {
-        return (host, port)
-            .to_socket_addrs()?
-            .next()
-            .ok_or_else(|| io::ErrorKind::AddrNotAvailable.into());
-    }
-    let six = Socket::new(Domain::IPV6, Type::STREAM, Some(Protocol::TCP));
-    let any = if six.is_ok() {
-        IpAddr::from(Ipv6Addr::UNSPECIFIED)
-    } else {
-        IpAddr::from(Ipv4Addr::UNSPECIFIED)
-    };
-    Ok(SocketAddr::new(any, port))
-}
-
-fn socket(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
-    if address.is_ipv6() {
-        socket.set_only_v6(false)?;
-    }
-    // A restart must not wait for the old connections' TIME_WAIT.
-    socket.set_reuse_address(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(backlog)?;
-    socket.set_nonblocking(true)?;
-    TcpListener::from_std(socket.into())
 }
 
 /// Accepts connections until the broker stops.
@@ -154,14 +115,13 @@ pub fn taker(
     broker: Arc<Broker>,
     tasks: TaskTracker,
     stopping: CancellationToken,
-) -> Box<dyn Fn(TcpStream, SocketAddr) + Send + Sync> {
+) -> Box<dyn Fn(Stream, SocketAddr) + Send + Sync> {
     let server = Server::new(name, broker, stopping);
     let data = Handle::current();
     Box::new(move |stream, address| {
         // The socket's events go to the runtime that serves it.
         let _here = data.enter();
-        let moved = stream.into_std().and_then(TcpStream::from_std);
-        match moved {
+        match network::move_here(stream) {
             Ok(stream) => {
                 if let Some(serving) = server.admit(stream, address) {
                     tasks.spawn_on(serving, &data);
@@ -199,7 +159,7 @@ impl Server {
     /// The connection's service, if there is room for it; otherwise it is closed.
     fn admit(
         &self,
-        stream: TcpStream,
+        stream: Stream,
         address: SocketAddr,
     ) -> Option<impl Future<Output = ()> + use<>> {
         let config = self.broker.config();
@@ -218,7 +178,7 @@ impl Server {
         };
         self.broker.metrics().connection_accepted();
         // Small answers must not wait for the next ones (Nagle's algorithm).
-        if let Err(error) = SockRef::from(&stream).set_tcp_nodelay(true) {
+        if let Err(error) = network::set_nodelay(&stream) {
             tracing::debug!(%error, %address, "TCP_NODELAY can't be set");
         }
         let size_max = u32::try_from(config.socket_request_max_bytes).unwrap_or(0);

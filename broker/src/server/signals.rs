@@ -1,18 +1,19 @@
 //! SIGTERM and SIGINT.
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
-
 use super::StartError;
 
 /// The signals that ask the broker to stop.
+#[cfg(not(feature = "simulation"))]
 pub struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
 }
 
+#[cfg(not(feature = "simulation"))]
 impl Signals {
     /// Takes the signals over from the system's default, which would end the process at once.
     pub fn listen() -> Result<Self, StartError> {
+        use tokio::signal::unix::{SignalKind, signal};
         let take = |kind| signal(kind).map_err(StartError::System);
         Ok(Self {
             terminate: take(SignalKind::terminate())?,
@@ -25,6 +26,30 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// The simulation's, each of which asks to stop.
+#[cfg(feature = "simulation")]
+pub struct Signals(tokio::sync::mpsc::UnboundedReceiver<()>);
+
+#[cfg(feature = "simulation")]
+impl Signals {
+    /// There are none to take over.
+    pub fn listen() -> Result<Self, StartError> {
+        Ok(Self(tokio::sync::mpsc::unbounded_channel().1))
+    }
+
+    /// Those that come by a channel.
+    pub fn from(signals: tokio::sync::mpsc::UnboundedReceiver<()>) -> Self {
+        Self(signals)
+    }
+
+    /// Waits for the next of them.
+    pub async fn stop_asked(&mut self) {
+        if self.0.recv().await.is_none() {
+            std::future::pending::<()>().await;
         }
     }
 }

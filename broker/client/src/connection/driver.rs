@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use bytes::{Buf, Bytes, BytesMut};
 use milena_protocol::{Chunk, Frame};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
+
+use crate::network::{OwnedReadHalf, OwnedWriteHalf, Stream};
 
 /// What one vectored write takes at the most; more chunks go with the next.
 const SLICES_MAX: usize = 64;
@@ -61,7 +61,7 @@ fn lock(pending: &Pending) -> std::sync::MutexGuard<'_, VecDeque<Waiting>> {
 
 /// Runs until the handles are gone, the peer closes, or an error.
 pub(super) async fn run(
-    stream: TcpStream,
+    stream: Stream,
     mut queue: mpsc::Receiver<Outgoing>,
     response_bytes_max: usize,
     end: Arc<End>,

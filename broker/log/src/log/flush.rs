@@ -114,9 +114,5 @@ impl LogFlusher {
 }
 
 fn sync_if_there(path: &std::path::Path) -> Result<(), StorageError> {
-    match std::fs::File::open(path) {
-        Ok(file) => file.sync_data().map_err(StorageError::of("sync", path)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(StorageError::of("open", path)(error)),
-    }
+    files::sync_if_there(path).map_err(StorageError::of("sync", path))
 }

@@ -37,7 +37,7 @@ pub async fn convert(
         return large::in_turn(work).await;
     }
     // These clients open batches themselves.
-    tokio::task::spawn_blocking(work)
+    crate::blocking::spawn(work)
         .await
         .map_err(|_| ErrorCode::UnknownServerError)?
 }

@@ -1,9 +1,10 @@
 //! A shard's time, which stands still while the shard can't listen.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::clock;
 use crate::group::classic::Now;
 
 /// A shorter pause is part of normal work. If every append stopped the clock, a busy shard's sessions
@@ -25,12 +26,9 @@ impl Clock {
     }
 
     pub fn now(&self) -> Now {
-        let since_1970 = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
         let listening = self.origin.elapsed().saturating_sub(self.stalled);
         Now {
-            wall_ms: since_1970.as_millis() as i64,
+            wall_ms: clock::Clock.now_ms(),
             tick_ms: listening.as_millis() as u64,
         }
     }

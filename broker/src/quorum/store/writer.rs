@@ -1,11 +1,9 @@
 //! The thread that writes: openraft's core must not wait inside a system call, only for its end.
 
-use std::sync::mpsc;
-use std::thread::JoinHandle;
-
 use bytes::Bytes;
 use parking_lot::Mutex;
 use redb::{Durability, ReadableTable};
+use tokio::sync::mpsc;
 
 use super::{LOG, MEMBER, SNAPSHOTS, SnapshotHead, Store, StoreError, sealed, sealed_bytes};
 use crate::quorum::types::{LogId, Vote};
@@ -37,25 +35,21 @@ type Done = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
 /// The handle; with the last one the thread ends.
 pub(in crate::quorum) struct Writer {
-    changes: Option<mpsc::Sender<(Change, Done)>>,
+    changes: Option<mpsc::UnboundedSender<(Change, Done)>>,
     committed: std::sync::Arc<Mutex<Option<LogId>>>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<Thread>,
 }
 
 impl Writer {
     /// Starts the thread.
     pub(in crate::quorum) fn start(store: Store) -> std::io::Result<Self> {
         // Not bounded here: openraft waits for each of its writes, and a snapshot for each part.
-        let (changes, waiting) = mpsc::channel::<(Change, Done)>();
+        let (changes, waiting) = mpsc::unbounded_channel();
         let committed = std::sync::Arc::new(Mutex::new(None));
         let newly_committed = committed.clone();
-        let thread = std::thread::Builder::new()
-            .name("quorum-log".into())
-            .spawn(move || {
-                while let Ok((change, done)) = waiting.recv() {
-                    done(keep(&store, &change, newly_committed.lock().take()));
-                }
-            })?;
+        let thread = start_thread(waiting, move |change| {
+            keep(&store, change, newly_committed.lock().take())
+        })?;
         Ok(Self {
             changes: Some(changes),
             committed,
@@ -70,7 +64,7 @@ impl Writer {
         done: impl FnOnce(Result<(), StoreError>) + Send + 'static,
     ) {
         let changes = self.changes.as_ref().expect("it is there until the drop");
-        if let Err(mpsc::SendError((_, done))) = changes.send((change, Box::new(done))) {
+        if let Err(mpsc::error::SendError((_, done))) = changes.send((change, Box::new(done))) {
             let path = std::path::PathBuf::new();
             let why = "its thread has ended".into();
             done(Err(StoreError::Failed { path, why }));
@@ -99,10 +93,56 @@ impl Drop for Writer {
     fn drop(&mut self) {
         drop(self.changes.take());
         if let Some(thread) = self.thread.take() {
-            // A panic there was printed, and whoever waited has been told.
-            let _ = thread.join();
+            end_thread(thread);
         }
     }
+}
+
+#[cfg(not(feature = "simulation"))]
+type Thread = std::thread::JoinHandle<()>;
+
+#[cfg(not(feature = "simulation"))]
+fn start_thread(
+    mut waiting: mpsc::UnboundedReceiver<(Change, Done)>,
+    keep: impl Fn(&Change) -> Result<(), StoreError> + Send + 'static,
+) -> std::io::Result<Thread> {
+    std::thread::Builder::new()
+        .name("quorum-log".into())
+        .spawn(move || {
+            while let Some((change, done)) = waiting.blocking_recv() {
+                done(keep(&change));
+            }
+        })
+}
+
+#[cfg(not(feature = "simulation"))]
+fn end_thread(thread: Thread) {
+    // A panic there was printed, and whoever waited has been told.
+    let _ = thread.join();
+}
+
+/// In a simulation a task, whose fsync takes as long as a disk's.
+#[cfg(feature = "simulation")]
+type Thread = tokio::task::JoinHandle<()>;
+
+#[cfg(feature = "simulation")]
+fn start_thread(
+    mut waiting: mpsc::UnboundedReceiver<(Change, Done)>,
+    keep: impl Fn(&Change) -> Result<(), StoreError> + Send + 'static,
+) -> std::io::Result<Thread> {
+    use rand::Rng;
+    Ok(tokio::spawn(async move {
+        while let Some((change, done)) = waiting.recv().await {
+            let fsync_ms = rand::rng().random_range(1..=4);
+            tokio::time::sleep(std::time::Duration::from_millis(fsync_ms)).await;
+            done(keep(&change));
+        }
+    }))
+}
+
+#[cfg(feature = "simulation")]
+fn end_thread(thread: Thread) {
+    drop(thread);
 }
 
 fn keep(store: &Store, change: &Change, committed: Option<LogId>) -> Result<(), StoreError> {

@@ -1,0 +1,43 @@
+//! Work that may wait for the disk, in one place so that a simulation can do it where it is asked for.
+
+use tokio::task::JoinHandle;
+
+/// Runs `work` on a thread that may block.
+#[cfg(not(feature = "simulation"))]
+pub fn spawn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    tokio::task::spawn_blocking(work)
+}
+
+/// Runs `work` in a task of its own: in a simulation no thread runs beside another.
+#[cfg(feature = "simulation")]
+pub fn spawn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    tokio::spawn(async move { work() })
+}
+
+/// Runs `work` on so many threads at once, and returns when all have ended.
+#[cfg(not(feature = "simulation"))]
+pub fn on_threads(threads: usize, work: impl Fn() + Sync) {
+    std::thread::scope(|scope| {
+        (1..threads).for_each(|_| drop(scope.spawn(&work)));
+        work();
+    });
+}
+
+/// Runs `work` once: it takes all that there is to do.
+#[cfg(feature = "simulation")]
+pub fn on_threads(_threads: usize, work: impl Fn() + Sync) {
+    work();
+}
+
+/// Takes the lock, from a thread that may block.
+#[cfg(not(feature = "simulation"))]
+pub fn lock<T>(lock: &tokio::sync::Mutex<T>) -> tokio::sync::MutexGuard<'_, T> {
+    lock.blocking_lock()
+}
+
+/// Takes the lock, which is free: no task of this code waits while it holds one.
+#[cfg(feature = "simulation")]
+pub fn lock<T>(lock: &tokio::sync::Mutex<T>) -> tokio::sync::MutexGuard<'_, T> {
+    lock.try_lock()
+        .unwrap_or_else(|_| panic!("a lock is held across a wait"))
+}
