@@ -13,7 +13,8 @@ dir=${MILENA_CLIENTS_DIR:-$here/../../target/clients}
 mkdir -p "$dir"/{bin,locks,stamps,skipped,logs}
 dir=$(cd "$dir" && pwd)
 
-all=(kcat confluent-kafka kafka-python aiokafka pykafka sarama sarama-1.28 kafka-go franz-go kafkajs apache dump-log)
+all=(kcat confluent-kafka kafka-python aiokafka pykafka sarama sarama-1.28 kafka-go franz-go kafkajs apache dump-log
+  ledger-librdkafka ledger-java cluster-tools)
 
 install_suite() {
   case $1 in
@@ -29,6 +30,9 @@ install_suite() {
     kafkajs)         node_modules && node_script "$1" ;;
     apache)          kafka_jars && python3_is_there && script "$1" python3 apache_suite.py ;;
     dump-log)        kafka_jars && python3_is_there && script "$1" python3 dump_log.py ;;
+    ledger-librdkafka) venv python requirements.txt && script "$1" "$dir/python/bin/python" ledger.py ;;
+    ledger-java)     kafka_jars && java_ledger && java_script "$1" Ledger ;;
+    cluster-tools)   kafka_jars && python3_is_there && script "$1" python3 cluster_suite.py ;;
     *) echo "install.sh: no suite '$1'; there are: ${all[*]}" >&2; exit 2 ;;
   esac
 }
@@ -159,6 +163,21 @@ archive_classes() {
     "-Dlog4j2.configurationFile=$here/java/log4j2.properties" -cp "$dir/jars/*" \
     org.apache.kafka.tools.TopicCommand --bootstrap-server 127.0.0.1:1 --list \
     --command-config "$dir/jars/impatient.properties" || true # it can't connect
+}
+
+java_ledger() {
+  system javac default-jdk-headless || return 1
+  once java-ledger "$here/java/Ledger.java" "$here/java/pom.xml" -- \
+    javac -Xlint:all -d "$dir/java" -cp "$dir/jars/*" "$here/java/Ledger.java"
+}
+
+# java_script SUITE CLASS: a client that lives for minutes, beside brokers that need the cores more.
+java_script() {
+  write "$dir/bin/$1" <<END
+#!/bin/sh
+exec java -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xmx256m "-Dlog4j2.configurationFile=$here/java/log4j2.properties" \
+  -cp '$dir/jars/*:$dir/java' $2 "\$@"
+END
 }
 
 # ---------------------------------------------------------------- Go

@@ -215,11 +215,16 @@ fn spawn(folder: &Path, port: u16, http_port: u16, arguments: &[String]) -> Resu
 /// them. A broker takes each for a setting, and refuses to start with one that it does not know.
 pub fn milena() -> Result<Command> {
     let mut command = Command::new(binary()?);
+    without_settings(&mut command);
+    Ok(command)
+}
+
+/// Takes the `MILENA_*` out of what a command is given.
+pub fn without_settings(command: &mut Command) {
     let names = std::env::vars_os().map(|(name, _)| name);
     for variable in names.filter(|name| name.to_string_lossy().starts_with("MILENA_")) {
         command.env_remove(variable);
     }
-    Ok(command)
 }
 
 /// `target/PROFILE/milena` for a test that runs as `target/PROFILE/deps/NAME`.
@@ -227,18 +232,22 @@ pub fn binary() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("MILENA_BIN") {
         return Ok(path.into());
     }
-    let test = std::env::current_exe().context("the path of the running test")?;
-    let built = test
-        .ancestors()
-        .nth(2)
-        .context("the target folder of the running test")?
-        .join("milena");
+    let built = binary_folder()?.join("milena");
     ensure!(
         built.exists(),
         "{} does not exist: run `cargo build -p milena` first, or set MILENA_BIN",
         built.display()
     );
     Ok(built)
+}
+
+/// `target/PROFILE`.
+pub fn binary_folder() -> Result<PathBuf> {
+    let test = std::env::current_exe().context("the path of the running test")?;
+    let folder = test.ancestors().nth(2);
+    Ok(folder
+        .context("the target folder of the running test")?
+        .to_owned())
 }
 
 /// Two ports that were free a moment ago.

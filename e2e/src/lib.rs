@@ -1,8 +1,11 @@
-//! What the end-to-end tests share: a broker process, and the suites of real clients that run against it.
+//! What the end-to-end tests share: a broker process or a cluster of them, and the real clients that run against it.
 
 pub mod broker;
+pub mod cluster;
 pub mod command;
+pub mod ledger;
 pub mod load;
 pub mod process;
 pub mod suite;
+pub mod trial;
 pub mod wire;

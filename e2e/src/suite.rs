@@ -46,6 +46,16 @@ impl Suite {
         Ok(Some(Self { name, program }))
     }
 
+    /// What it is called.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The program, for whoever runs it in another way than [`Self::run`].
+    pub fn command(&self) -> Command {
+        Command::new(&self.program)
+    }
+
     /// Runs one phase; an error with all that the suite printed unless it succeeds within a bound.
     pub fn run(&self, arguments: &[&str]) -> Result<()> {
         let done = bounded(Command::new(&self.program).args(arguments), PHASE_LIMIT)?;

@@ -21,10 +21,15 @@ pub struct Wire {
 impl Wire {
     /// Connects to HOST:PORT.
     pub fn connect(address: &str) -> Result<Self> {
+        Self::connect_within(address, ANSWER_LIMIT)
+    }
+
+    /// Connects to HOST:PORT; neither that nor an answer may take longer than `limit`.
+    pub fn connect_within(address: &str, limit: Duration) -> Result<Self> {
         let address: SocketAddr = address.parse().context("an address")?;
-        let stream = TcpStream::connect_timeout(&address, ANSWER_LIMIT).context("connect")?;
-        stream.set_read_timeout(Some(ANSWER_LIMIT))?;
-        stream.set_write_timeout(Some(ANSWER_LIMIT))?;
+        let stream = TcpStream::connect_timeout(&address, limit).context("connect")?;
+        stream.set_read_timeout(Some(limit))?;
+        stream.set_write_timeout(Some(limit))?;
         stream.set_nodelay(true)?;
         Ok(Self { stream })
     }

@@ -1,0 +1,294 @@
+//! Several `milena serve` processes that are one cluster, on a network of their own.
+
+mod network;
+mod node;
+mod view;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use milena_client::admin::NewTopic;
+use milena_client::{Client, ClientOptions};
+
+use crate::load::block_on;
+use crate::process;
+pub use network::{Kind, Network};
+pub use node::{CLIENTS_PORT, Node};
+pub use view::View;
+
+/// From starting the processes to a cluster that serves; far more than it takes, for a machine that is busy with
+/// the other tests.
+const READY_LIMIT: Duration = Duration::from_secs(60);
+/// From SIGTERM to exit.
+const STOP_LIMIT: Duration = Duration::from_secs(60);
+/// Until a broker that is back has everything that it missed.
+const SYNC_LIMIT: Duration = Duration::from_secs(120);
+/// One answer of one broker.
+const ANSWER_LIMIT: Duration = Duration::from_secs(2);
+/// An operation of the tests' own client, tried again while leaders change.
+const OPERATION_LIMIT: Duration = Duration::from_secs(60);
+
+/// How a cluster is made.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Brokers 1 to this one are started, and all of them vote.
+    pub brokers: i32,
+    /// What they are connected by.
+    pub network: Kind,
+    /// Further settings of all, as `name=value`.
+    pub settings: Vec<String>,
+}
+
+impl Plan {
+    /// So many brokers on addresses of the loopback interface, with the settings of a production cluster of three.
+    pub fn of(brokers: i32) -> Self {
+        let settings = ["default.replication.factor=3", "min.insync.replicas=2"];
+        Self {
+            brokers,
+            network: Kind::Loopback,
+            settings: settings.map(str::to_owned).to_vec(),
+        }
+    }
+}
+
+/// A cluster. Dropped, its processes are killed; its folder stays where the test has failed.
+pub struct Cluster {
+    folder: PathBuf,
+    network: Network,
+    settings: Vec<String>,
+    voters: String,
+    nodes: BTreeMap<i32, Node>,
+}
+
+impl Cluster {
+    /// Runs a test with a cluster; an error says where the brokers' logs and data are.
+    pub fn with(name: &str, plan: &Plan, test: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+        let mut cluster = Self::prepare(name, plan)?;
+        let outcome = cluster
+            .start_all()
+            .and_then(|()| cluster.until_ready())
+            .and_then(|()| test(&mut cluster));
+        let folder = cluster.folder.clone();
+        drop(cluster);
+        match outcome {
+            Ok(()) => fs::remove_dir_all(&folder).context("remove the cluster's folder"),
+            Err(error) => Err(error.context(format!("{name}: see {}", folder.display()))),
+        }
+    }
+
+    /// Lays out a cluster whose processes are still to be started. Its folder is below the build's, so that what a
+    /// failure leaves there is found, and goes with the next run of the same name.
+    pub fn prepare(name: &str, plan: &Plan) -> Result<Self> {
+        let folder = folder_of(name)?;
+        let network = Network::of(plan.network, plan.brokers)?;
+        let voters =
+            (1..=plan.brokers).map(|id| format!("{id}@{}:{}", network.host(id), node::PEERS_PORT));
+        let voters: Vec<String> = voters.collect();
+        let mut cluster = Self {
+            folder,
+            network,
+            settings: plan.settings.clone(),
+            voters: voters.join(","),
+            nodes: BTreeMap::new(),
+        };
+        for id in 1..=plan.brokers {
+            let further = [
+                format!("controller.quorum.voters={}", cluster.voters),
+                "cluster.found=true".to_owned(),
+            ];
+            cluster.lay_out(id, &further);
+        }
+        Ok(cluster)
+    }
+
+    fn lay_out(&mut self, id: i32, further: &[String]) {
+        let settings = self.settings.iter().chain(further).cloned().collect();
+        let node = Node::new(id, &self.network, &self.folder, settings);
+        self.nodes.insert(id, node);
+    }
+
+    /// Starts every process that is down.
+    pub fn start_all(&mut self) -> Result<()> {
+        for node in self.nodes.values_mut().filter(|node| !node.is_up()) {
+            node.start()?;
+        }
+        Ok(())
+    }
+
+    /// Adds a broker that is no voter, starts it, and waits until it serves.
+    pub fn join(&mut self, id: i32) -> Result<()> {
+        let known: Vec<&str> = self
+            .voters
+            .split(',')
+            .filter_map(|voter| Some(voter.split_once('@')?.1))
+            .collect();
+        let further = format!("controller.quorum.bootstrap.servers={}", known.join(","));
+        self.network.admit(id)?;
+        self.lay_out(id, &[further]);
+        self.node(id).start()?;
+        self.until_ready()
+    }
+
+    /// Where clients find it, all brokers named.
+    pub fn bootstrap(&self) -> String {
+        let addresses: Vec<String> = self.nodes.values().map(Node::bootstrap).collect();
+        addresses.join(",")
+    }
+
+    /// Where its logs are, and where a test may put what it writes.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The brokers' numbers.
+    pub fn ids(&self) -> Vec<i32> {
+        self.nodes.keys().copied().collect()
+    }
+
+    /// What connects the brokers, and can be cut.
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// One broker's process.
+    pub fn node(&mut self, id: i32) -> &mut Node {
+        self.nodes.get_mut(&id).expect("a broker of this cluster")
+    }
+
+    /// Brokers whose processes run and are not stopped.
+    fn awake(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.values().filter(|node| node.is_awake())
+    }
+
+    // ------------------------------------------------------------ what it says of itself
+
+    /// The metadata as one broker has it.
+    pub fn view_of(&self, id: i32) -> Result<View> {
+        View::ask(&self.nodes[&id].bootstrap(), ANSWER_LIMIT)
+    }
+
+    /// The metadata as the first broker that answers has it.
+    pub fn view(&self) -> Result<View> {
+        let mut failed = Vec::new();
+        for node in self.awake() {
+            match View::ask(&node.bootstrap(), ANSWER_LIMIT) {
+                Ok(view) => return Ok(view),
+                Err(error) => failed.push(format!("broker {}: {error:#}", node.id)),
+            }
+        }
+        bail!("no broker answers: {}", failed.join("; "))
+    }
+
+    /// The broker that leads the metadata quorum, as the processes' logs have it.
+    pub fn quorum_leader(&self) -> Result<i32> {
+        let heard = self.awake().filter_map(Node::quorum_leader_heard).max();
+        let (_, leader) = heard.context("no log names a leader of the metadata quorum")?;
+        Ok(leader)
+    }
+
+    /// Waits until the metadata, as every broker that is awake has it, is as wanted.
+    pub fn until(&self, what: &str, limit: Duration, wanted: impl Fn(&View) -> bool) -> Result<()> {
+        let mut last = String::new();
+        let done = process::poll(limit, || {
+            for node in self.awake() {
+                let view = View::ask(&node.bootstrap(), ANSWER_LIMIT);
+                last = match view {
+                    Ok(view) if wanted(&view) => continue,
+                    Ok(view) => format!("broker {} says {view}", node.id),
+                    Err(error) => format!("broker {}: {error:#}", node.id),
+                };
+                return None;
+            }
+            Some(())
+        });
+        done.with_context(|| format!("not within {limit:?}: {what}; {last}"))
+    }
+
+    /// Waits until every broker that is awake serves, and names all others.
+    pub fn until_ready(&mut self) -> Result<()> {
+        for node in self.nodes.values_mut() {
+            if let Some(status) = node.ended_by_itself() {
+                bail!(
+                    "broker {} ended with {status}:\n{}",
+                    node.id,
+                    node.log_tail()
+                );
+            }
+        }
+        let awake: Vec<i32> = self.awake().map(|node| node.id).collect();
+        self.until("all brokers serve", READY_LIMIT, |view| {
+            awake.iter().all(|&id| view.has_broker(id))
+        })
+    }
+
+    /// Waits until all processes run, and every replica of every partition is in sync.
+    pub fn until_in_sync(&mut self) -> Result<()> {
+        self.until_ready()?;
+        self.until("every replica is in sync", SYNC_LIMIT, View::is_in_sync)
+    }
+
+    /// Who leads a partition.
+    pub fn leader(&self, topic: &str, partition: i32) -> Result<i32> {
+        let leader = process::poll(READY_LIMIT, || self.view().ok()?.leader(topic, partition));
+        leader.with_context(|| format!("{topic}-{partition} gets no leader"))
+    }
+
+    // ------------------------------------------------------------ what is done to it
+
+    /// SIGTERM, and the wait for the process's end; an error unless that is a success.
+    pub fn stop(&mut self, id: i32) -> Result<()> {
+        let node = self.node(id);
+        node.terminate()?;
+        let status = node.ended(STOP_LIMIT);
+        let status =
+            status.with_context(|| format!("broker {id} still runs after {STOP_LIMIT:?}"))?;
+        ensure!(
+            status.success(),
+            "after SIGTERM broker {id} ended with {status}:\n{}",
+            self.node(id).log_tail()
+        );
+        Ok(())
+    }
+
+    /// Starts a broker that is down, and waits until it serves.
+    pub fn start(&mut self, id: i32) -> Result<()> {
+        self.node(id).start()?;
+        self.until_ready()
+    }
+
+    /// A client of the tests' own.
+    pub fn client(&self) -> Client {
+        let mut options = ClientOptions::new(&self.bootstrap());
+        options.deadline = OPERATION_LIMIT;
+        Client::new(options)
+    }
+
+    /// Creates a topic, and waits until all brokers know it and all its replicas are in sync.
+    pub fn create_topic(&self, name: &str, partitions: i32, replicas: i16) -> Result<()> {
+        let topic = NewTopic {
+            name: name.to_owned(),
+            partitions: Some(partitions),
+            replication_factor: Some(replicas),
+            configs: Vec::new(),
+        };
+        block_on(async { self.client().create_topic(&topic, false).await })?
+            .with_context(|| format!("create topic {name}"))?;
+        self.until("the topic's replicas are in sync", SYNC_LIMIT, |view| {
+            view.partitions(name) == partitions as usize && view.is_in_sync()
+        })
+    }
+}
+
+/// An empty folder for the cluster of that name.
+fn folder_of(name: &str) -> Result<PathBuf> {
+    let target = crate::broker::binary_folder()?;
+    let folder = target.join("clusters").join(name);
+    if folder.exists() {
+        fs::remove_dir_all(&folder).context("remove what an earlier run left")?;
+    }
+    fs::create_dir_all(&folder).context("a folder for the cluster")?;
+    Ok(folder)
+}

@@ -1,0 +1,213 @@
+//! One broker of a cluster: its process, its data directory, its log.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::network::Network;
+use crate::broker::{binary, without_settings};
+use crate::process;
+
+/// The clients' listener; every broker has an address of its own, so that ports need no search.
+pub const CLIENTS_PORT: u16 = 9092;
+/// The peers' listener.
+pub const PEERS_PORT: u16 = 9091;
+const HTTP_PORT: u16 = 9404;
+/// Lines of a log that a failure prints.
+const TAIL_LINES: usize = 40;
+/// What a member of the quorum logs when it hears of a leader.
+const HEARD_LEADER: &str = "the metadata quorum has a leader";
+
+/// A broker's process, or the lack of it.
+pub struct Node {
+    /// Its number.
+    pub id: i32,
+    host: String,
+    folder: PathBuf,
+    namespace: Option<String>,
+    settings: Vec<String>,
+    child: Option<Child>,
+    paused: bool,
+}
+
+impl Node {
+    pub(super) fn new(id: i32, network: &Network, folder: &Path, settings: Vec<String>) -> Self {
+        Self {
+            id,
+            host: network.host(id),
+            folder: folder.join(format!("broker-{id}")),
+            namespace: network.namespace(id),
+            settings,
+            child: None,
+            paused: false,
+        }
+    }
+
+    /// HOST:PORT for clients.
+    pub fn bootstrap(&self) -> String {
+        format!("{}:{CLIENTS_PORT}", self.host)
+    }
+
+    /// HOST:PORT of metrics and health.
+    pub fn http(&self) -> String {
+        format!("{}:{HTTP_PORT}", self.host)
+    }
+
+    /// Its data directory.
+    pub fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
+    /// Its process's id, where it has one.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    /// Whether it has a process.
+    pub fn is_up(&self) -> bool {
+        self.child.is_some()
+    }
+
+    /// Whether it has a process that is not stopped.
+    pub fn is_awake(&self) -> bool {
+        self.is_up() && !self.paused
+    }
+
+    /// A further setting, as `name=value`, from the next start on.
+    pub fn set(&mut self, setting: &str) {
+        self.settings.push(setting.to_owned());
+    }
+
+    /// Starts the process; what it says goes to one log over all its lives.
+    pub fn start(&mut self) -> Result<()> {
+        ensure!(!self.is_up(), "broker {} runs already", self.id);
+        fs::create_dir_all(&self.folder)?;
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.log_file())?;
+        let host = &self.host;
+        let mut command = self.command()?;
+        command.arg("serve").arg("--data").arg(self.data());
+        let own = [
+            format!("node.id={}", self.id),
+            format!("listeners=PLAINTEXT://{host}:{CLIENTS_PORT},PEERS://{host}:{PEERS_PORT}"),
+            format!("http.listener={host}:{HTTP_PORT}"),
+        ];
+        for setting in own.iter().chain(&self.settings) {
+            command.args(["--set", setting]);
+        }
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn();
+        self.child = Some(child.with_context(|| format!("start broker {}", self.id))?);
+        Ok(())
+    }
+
+    fn command(&self) -> Result<Command> {
+        let mut command = match &self.namespace {
+            // `ip` becomes the broker: the child's id is the broker's.
+            Some(namespace) => {
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", namespace]).arg(binary()?);
+                command
+            }
+            None => Command::new(binary()?),
+        };
+        without_settings(&mut command);
+        Ok(command)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        let child = self.child.as_ref();
+        let child = child.with_context(|| format!("broker {} is down", self.id))?;
+        kill_process(Pid::from_child(child), signal)
+            .with_context(|| format!("{signal:?} to broker {}", self.id))
+    }
+
+    /// SIGKILL.
+    pub fn kill9(&mut self) -> Result<()> {
+        let child = self.child.take();
+        let mut child = child.with_context(|| format!("broker {} is down", self.id))?;
+        child.kill()?;
+        child.wait()?;
+        self.paused = false;
+        Ok(())
+    }
+
+    /// SIGTERM, without waiting for what follows.
+    pub fn terminate(&self) -> Result<()> {
+        self.signal(Signal::TERM)
+    }
+
+    /// How the process ended; `None` where it still runs after `limit`.
+    pub fn ended(&mut self, limit: Duration) -> Option<ExitStatus> {
+        let status = process::wait(self.child.as_mut()?, limit)?;
+        self.child = None;
+        Some(status)
+    }
+
+    /// How the process ended, where nobody has waited for that.
+    pub(super) fn ended_by_itself(&mut self) -> Option<ExitStatus> {
+        self.ended(Duration::ZERO)
+    }
+
+    /// SIGSTOP.
+    pub fn pause(&mut self) -> Result<()> {
+        self.signal(Signal::STOP)?;
+        self.paused = true;
+        Ok(())
+    }
+
+    /// SIGCONT.
+    pub fn resume(&mut self) -> Result<()> {
+        self.signal(Signal::CONT)?;
+        self.paused = false;
+        Ok(())
+    }
+
+    /// Removes the data of a broker that is down.
+    pub fn wipe(&self) -> Result<()> {
+        ensure!(!self.is_up(), "broker {} runs", self.id);
+        fs::remove_dir_all(self.data()).context("wipe a broker's disk")
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.folder.join("broker.log")
+    }
+
+    /// All that it has logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.log_file()).unwrap_or_default()
+    }
+
+    /// The last lines that it has logged.
+    pub fn log_tail(&self) -> String {
+        let text = self.log();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
+    }
+
+    /// The last leader of the quorum that it has logged, behind its term.
+    pub(super) fn quorum_leader_heard(&self) -> Option<(u64, i32)> {
+        let log = self.log();
+        let line = log.lines().rfind(|line| line.contains(HEARD_LEADER))?;
+        let leader = line.split_once("leader=broker ")?.1.split(' ').next()?;
+        let term = line.split_once("term=")?.1.split(' ').next()?;
+        Some((term.parse().ok()?, leader.parse().ok()?))
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if self.is_up() && self.kill9().is_err() {
+            eprintln!("broker {} could not be killed", self.id);
+        }
+    }
+}

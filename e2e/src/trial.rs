@@ -1,0 +1,193 @@
+//! A fault, repeated on a cluster under load by real clients of two kinds: nothing acknowledged may be lost, nothing
+//! stored twice, no reader misled; and the gap that each fault leaves is measured.
+
+mod results;
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::cluster::{Cluster, Kind, Network, Plan};
+use crate::ledger::{Consuming, Findings, Producing, Stored, Target, longest, now_us};
+use crate::process;
+use crate::suite::Suite;
+use results::Row;
+
+/// Records a second, of each of the two producers.
+const RATE: u32 = 500;
+const PARTITIONS: i32 = 6;
+const REPLICAS: i16 = 3;
+/// Until both producers are acknowledged by every partition again. Longer than a client's own request timeout, which
+/// is what it waits where a broker is silent and not gone.
+const FLOW_LIMIT: Duration = Duration::from_secs(150);
+/// Rounds of each fault, unless `MILENA_CHAOS_ROUNDS` says otherwise.
+const ROUNDS: u32 = 2;
+/// Brokers, unless `MILENA_CHAOS_BROKERS` says otherwise.
+const BROKERS: u32 = 3;
+
+/// The topic that is written and read.
+pub const TOPIC: &str = "ledger";
+
+/// A cluster at work.
+pub struct Trial<'a> {
+    /// What faults are done to.
+    pub cluster: &'a mut Cluster,
+    producers: Vec<Producing>,
+    consumers: Vec<Consuming>,
+    /// Of each round the gap of each producer.
+    gaps: Vec<Vec<Duration>>,
+}
+
+/// Repeats a fault, which is given the number of its round, and checks the ledger.
+pub fn repeat(
+    fault: &str,
+    network: Kind,
+    mut inflict: impl FnMut(&mut Cluster, u32) -> Result<()>,
+) -> Result<()> {
+    if network == Kind::Namespaces {
+        if let Some(why) = Network::missing() {
+            return skipped(fault, &why);
+        }
+    }
+    let mut suites = Vec::new();
+    for name in ["ledger-librdkafka", "ledger-java"] {
+        match Suite::installed(name)? {
+            Some(suite) => suites.push(suite),
+            None => return skipped(fault, &format!("{name} can't be installed")),
+        }
+    }
+    let rounds = number("MILENA_CHAOS_ROUNDS", ROUNDS)?;
+    let brokers = number("MILENA_CHAOS_BROKERS", BROKERS)?;
+    let mut plan = Plan::of(brokers as i32);
+    plan.network = network;
+    let name = format!("{}-{brokers}", fault.replace(' ', "-"));
+    Cluster::with(&name, &plan, |cluster| {
+        let mut trial = Trial::begin(cluster, &suites)?;
+        for round in 0..rounds {
+            trial
+                .round(|cluster| inflict(cluster, round))
+                .with_context(|| format!("round {}", round + 1))?;
+        }
+        trial.end(fault)
+    })
+}
+
+/// Says so where the test harness does not swallow it.
+fn skipped(fault: &str, why: &str) -> Result<()> {
+    use std::io::Write;
+    writeln!(std::io::stderr(), "SKIPPED {fault}: {why}")?;
+    Ok(())
+}
+
+fn number(variable: &str, default: u32) -> Result<u32> {
+    let Some(value) = std::env::var_os(variable) else {
+        return Ok(default);
+    };
+    let number = value.to_str().and_then(|text| text.parse().ok());
+    number.with_context(|| format!("{variable} is {value:?}, not a number"))
+}
+
+impl<'a> Trial<'a> {
+    fn begin(cluster: &'a mut Cluster, suites: &[Suite]) -> Result<Self> {
+        cluster.create_topic(TOPIC, PARTITIONS, REPLICAS)?;
+        let (target, folder) = (target(cluster), cluster.folder().to_owned());
+        let mut trial = Self {
+            cluster,
+            producers: Vec::new(),
+            consumers: Vec::new(),
+            gaps: Vec::new(),
+        };
+        for suite in suites {
+            let producing = Producing::start(suite, &target, RATE, &folder)?;
+            trial.producers.push(producing);
+            trial
+                .consumers
+                .push(Consuming::start(suite, &target, &folder)?);
+        }
+        trial.until_flowing(now_us())?;
+        Ok(trial)
+    }
+
+    /// One fault, and the wait until nothing is left of it.
+    fn round(&mut self, inflict: impl FnOnce(&mut Cluster) -> Result<()>) -> Result<()> {
+        let from_us = now_us();
+        inflict(self.cluster)?;
+        self.cluster.until_in_sync()?;
+        self.until_flowing(now_us())?;
+        let to_us = now_us();
+        let gap = |producer: &Producing| longest(&producer.acks, PARTITIONS, from_us, to_us);
+        self.gaps.push(self.producers.iter().map(gap).collect());
+        Ok(())
+    }
+
+    /// Waits until every partition acknowledges what each producer sends.
+    fn until_flowing(&mut self, since_us: i64) -> Result<()> {
+        let mut failed = Ok(());
+        let flows = process::poll(FLOW_LIMIT, || {
+            for producer in &mut self.producers {
+                if let Err(error) = producer.look() {
+                    failed = Err(error);
+                    return Some(());
+                }
+            }
+            let mut producers = self.producers.iter();
+            producers
+                .all(|producer| producer.has_all_since(PARTITIONS, since_us))
+                .then_some(())
+        });
+        failed?;
+        flows.with_context(|| {
+            format!("producers get nothing from some partition for {FLOW_LIMIT:?}")
+        })
+    }
+
+    fn end(mut self, fault: &str) -> Result<()> {
+        for producer in &mut self.producers {
+            let sent = producer.finish()?;
+            let told = producer.acks.len() + producer.failed.len();
+            ensure!(
+                sent == told as u64,
+                "{} sent {sent} and was told of {told}",
+                producer.name
+            );
+        }
+        let stored = Stored::read(self.cluster.client(), &target(self.cluster))?;
+        for consumer in &mut self.consumers {
+            consumer.finish(&stored.ends())?;
+        }
+        let findings = Findings::of(&stored, &self.producers, &self.consumers);
+        let row = Row {
+            fault: fault.to_owned(),
+            brokers: self.cluster.ids().len(),
+            gaps: self.gaps_by_producer(),
+            acknowledged: self.producers.iter().map(|one| one.acks.len()).sum(),
+            lost: findings.lost.len(),
+            duplicated: findings.duplicated.len(),
+            misread: findings.misread.len() + findings.disordered.len(),
+        };
+        row.tell()?;
+        ensure!(
+            findings.is_clean(),
+            "the ledger does not balance:\n{findings}"
+        );
+        Ok(())
+    }
+
+    fn gaps_by_producer(&self) -> Vec<(String, Vec<Duration>)> {
+        let producers = self.producers.iter().enumerate();
+        producers
+            .map(|(at, producer)| {
+                let gaps = self.gaps.iter().map(|round| round[at]).collect();
+                (producer.name.clone(), gaps)
+            })
+            .collect()
+    }
+}
+
+fn target(cluster: &Cluster) -> Target {
+    Target {
+        bootstrap: cluster.bootstrap(),
+        topic: TOPIC.to_owned(),
+        partitions: PARTITIONS,
+    }
+}
