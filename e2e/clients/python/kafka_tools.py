@@ -21,10 +21,16 @@ CLASSES = {
     "kafka-consumer-perf-test": "ConsumerPerformance",
     "kafka-delete-records": "DeleteRecordsCommand",
     "kafka-dump-log": "DumpLogSegments",
+    "kafka-features": "FeatureCommand",
     "kafka-get-offsets": "GetOffsetShell",
+    "kafka-leader-election": "LeaderElectionCommand",
     "kafka-log-dirs": "LogDirsCommand",
+    "kafka-metadata-quorum": "MetadataQuorumCommand",
     "kafka-producer-perf-test": "ProducerPerformance",
+    "kafka-reassign-partitions": "reassign.ReassignPartitionsCommand",
     "kafka-topics": "TopicCommand",
+    "kafka-verifiable-consumer": "VerifiableConsumer",
+    "kafka-verifiable-producer": "VerifiableProducer",
 }
 
 
