@@ -2,7 +2,7 @@
 CARGO ?= cargo
 TESTS_AT_ONCE ?= 2
 
-.PHONY: help run build test test-units test-clients fuzz lint fmt bench image docs clean
+.PHONY: help run build test test-units test-clients chaos fuzz lint fmt bench image docs clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -25,6 +25,9 @@ test-clients: ## Real clients and tools against a real broker
 	./e2e/clients/install.sh || [ $$? -eq 3 ] # 3: a runtime is missing; its suite is skipped and named below
 	$(CARGO) test -p e2e -- --test-threads=$(TESTS_AT_ONCE)
 	./e2e/clients/skipped.sh
+
+chaos: ## Repeat each fault of a cluster under load ROUNDS times (30) on BROKERS ("3 5"); hours
+	./e2e/chaos/run.sh
 
 fuzz: ## Fuzz the frame and batch decoders for FUZZ_SECONDS each
 	./broker/protocol/fuzz/run.sh $(or $(FUZZ_SECONDS),60)

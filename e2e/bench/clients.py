@@ -29,9 +29,9 @@ def bench(broker, *arguments, limit_s=RUN_LIMIT_S):
             "latency_ms": told.get("latency_ms")}
 
 
-def raw_produce(broker, topic, load, connections=1):
+def raw_produce(broker, topic, load, connections=1, acks="1"):
     return bench(broker, "produce", "--prebuilt", "-t", topic, "-n", load.records, "-s", load.record_bytes,
-                 "--batch-size", load.batch_bytes, "--acks", "1", "-c", connections)
+                 "--batch-size", load.batch_bytes, "--acks", acks, "-c", connections)
 
 
 def raw_consume(broker, topic):

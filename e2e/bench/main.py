@@ -1,4 +1,4 @@
-"""Measures a broker of ours beside Apache Kafka and a floor: throughput, latency, memory, start and growth.
+"""Measures brokers of ours beside Apache Kafka and a floor: throughput, latency, memory, start, failover, growth.
 
 Results are kept in target/bench, so that cases can be run one at a time; the page is always made of all of them.
 """
@@ -13,11 +13,12 @@ from pathlib import Path
 
 import brokers
 import report
-from cases import growth, latency, memory, start, throughput
+from cases import failover, growth, latency, memory, replication, start, throughput
 from results import Results
 from session import Session
 
-CASES = {"throughput": throughput, "latency": latency, "memory": memory, "start": start, "growth": growth}
+CASES = {"throughput": throughput, "latency": latency, "memory": memory, "start": start,
+         "failover": failover, "replication": replication, "growth": growth}
 QUICK_SCALE = 0.02
 
 

@@ -35,5 +35,10 @@ class Results:
             return None
         return statistics.median(rounds)
 
+    def worst(self, metric, broker):
+        """The largest of all rounds; None where it was not measured, or a round failed."""
+        rounds = self.figures.get(metric, {}).get(broker)
+        return None if not rounds or None in rounds else max(rounds)
+
     def rounds(self, metric, broker):
         return len(self.figures.get(metric, {}).get(broker, []))

@@ -48,6 +48,10 @@ def milliseconds(figure):
     return f"{figure:.2f} ms"
 
 
+def count(figure):
+    return f"{figure:,.0f}"
+
+
 def mebibytes(figure):
     return f"{figure / (1 << 20):,.1f} MiB"
 
@@ -73,6 +77,8 @@ def at_most(value):
     return (Target("value", at_most=value),)
 
 
+# Of these the largest figure counts, and not the median.
+WORST = {"failover/worst_s", "failover/lost"}
 LOADS = [
     ("1", "classic-1p", "1,000,000 x 1,000 B, 1 partition", faster(3), ("librdkafka",)),
     ("1", "classic-6p", "1,000,000 x 1,000 B, 6 partitions", faster(3), ("librdkafka", "java")),
@@ -133,6 +139,18 @@ def start_rows():
     yield Row("7", "the same: 1,000 partitions, after kill -9", "start/killed_s", seconds, at_most(0.4))
 
 
+def cluster_rows():
+    text = "three brokers, kill -9 the leader at 1,000/s, acks=all"
+    yield Row("8", f"{text}: gap", "failover/gap_s", seconds, at_most(0.4))
+    yield Row("8", "the same: worst", "failover/worst_s", seconds, at_most(1))
+    yield Row("8", "the same: records lost", "failover/lost", count, at_most(0))
+    text = "three brokers, 1,000,000 x 1,000 B, 6 partitions, RF 3, acks=all"
+    yield Row("9", f"produce, {text}: raw", "replication/classic/records_s", rate, faster(4))
+    yield Row("9", "the same: brokers' CPU a GiB", "replication/classic/cpu_s_gib", cpu, cheaper(0.25))
+    yield Row("6", "memory of three brokers at rest", "replication/memory", mebibytes, cheaper(0.1))
+    yield Row("6", "the same, after case 9", "replication/memory-produced", mebibytes, cheaper(0.1))
+
+
 def compared_rows():
-    """Cases 1 to 7."""
-    return [*write_rows(), *read_rows(), *cost_rows(), *latency_rows(), *memory_rows(), *start_rows()]
+    """Cases 1 to 9."""
+    return [*write_rows(), *read_rows(), *cost_rows(), *latency_rows(), *memory_rows(), *start_rows(), *cluster_rows()]

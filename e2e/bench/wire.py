@@ -6,9 +6,11 @@ Formats: https://kafka.apache.org/protocol, the old fixed-width versions; record
 import socket
 import struct
 import time
+from dataclasses import dataclass
 
 ANSWER_LIMIT_S = 60
-PRODUCE, METADATA, API_VERSIONS = 0, 3, 18
+PRODUCE, LIST_OFFSETS, METADATA, API_VERSIONS = 0, 2, 3, 18
+LATEST = -1
 
 
 def crc32c_table():
@@ -41,6 +43,65 @@ def batch(value):
     now = int(time.time() * 1000)
     body = struct.pack(">hiqqqhii", 0, 0, now, now, -1, -1, -1, 1) + record
     return struct.pack(">qiibI", 0, len(body) + 9, -1, 2, crc32c(body)) + body
+
+
+class Reader:
+    """Fields of an answer, one after the other."""
+
+    def __init__(self, answer):
+        self.answer = answer
+        self.at = 0
+
+    def next(self, form):
+        """One value of a struct's form."""
+        (value,) = struct.unpack_from(f">{form}", self.answer, self.at)
+        self.at += struct.calcsize(f">{form}")
+        return value
+
+    def string(self):
+        """None is an empty one here."""
+        size = max(0, self.next("h"))
+        self.at += size
+        return self.answer[self.at - size:self.at].decode()
+
+    def list(self, read):
+        return [read() for _ in range(self.next("i"))]
+
+
+@dataclass(frozen=True)
+class Partition:
+    leader: int
+    isr: list
+
+
+@dataclass(frozen=True)
+class Described:
+    """What Metadata v1 says: brokers' numbers, and the partitions of all topics that were asked for."""
+
+    brokers: list
+    partitions: list
+
+    @classmethod
+    def read(cls, reader):
+        def broker():
+            number = reader.next("i")
+            reader.string(), reader.next("i"), reader.string()
+            return number
+
+        def partition():
+            reader.next("h"), reader.next("i")
+            leader = reader.next("i")
+            reader.list(lambda: reader.next("i"))
+            return Partition(leader, reader.list(lambda: reader.next("i")))
+
+        def topic():
+            reader.next("h"), reader.string(), reader.next("b")
+            return reader.list(partition)
+
+        brokers = reader.list(broker)
+        reader.next("i")  # the controller
+        topics = reader.list(topic)
+        return cls(brokers, [one for some in topics for one in some])
 
 
 class Connection:
@@ -80,27 +141,19 @@ class Connection:
         body = struct.pack(">i", len(topics)) + b"".join(string(topic) for topic in topics)
         return self.ask(METADATA, 1, body)
 
+    def described(self, topics):
+        """Brokers, and the partitions of the topics."""
+        return Described.read(Reader(self.metadata(topics)))
+
+    def end(self, topic, partition):
+        """The offset behind the last record that consumers may have (ListOffsets v1)."""
+        body = struct.pack(">ii", -1, 1) + string(topic) + struct.pack(">iiq", 1, partition, LATEST)
+        answer = self.ask(LIST_OFFSETS, 1, body)
+        return struct.unpack_from(">q", answer, len(answer) - 8)[0]
+
     def leaders(self, topic):
         """How many partitions of the topic have a leader."""
-        answer = self.metadata([topic])
-        at = 4
-        for _ in range(struct.unpack_from(">i", answer)[0]):
-            at += 4
-            at += 2 + struct.unpack_from(">h", answer, at)[0] + 4
-            at += 2 + max(0, struct.unpack_from(">h", answer, at)[0])
-        at += 4 + 4  # controller, number of topics
-        at += 2
-        at += 2 + struct.unpack_from(">h", answer, at)[0] + 1
-        (count,) = struct.unpack_from(">i", answer, at)
-        at += 4
-        leaders = 0
-        for _ in range(count):
-            _, _, leader = struct.unpack_from(">hii", answer, at)
-            leaders += leader >= 0
-            at += 10
-            at += 4 + 4 * struct.unpack_from(">i", answer, at)[0]
-            at += 4 + 4 * struct.unpack_from(">i", answer, at)[0]
-        return leaders
+        return sum(one.leader >= 0 for one in self.described([topic]).partitions)
 
     def produce(self, topic, partition):
         """Produce v3, acks=1, one record: the error code, 0 for none."""

@@ -26,8 +26,6 @@ const READY_LIMIT: Duration = Duration::from_secs(60);
 const STOP_LIMIT: Duration = Duration::from_secs(60);
 /// Until a broker that is back has everything that it missed.
 const SYNC_LIMIT: Duration = Duration::from_secs(120);
-/// One answer of one broker.
-const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 /// An operation of the tests' own client, tried again while leaders change.
 const OPERATION_LIMIT: Duration = Duration::from_secs(60);
 
@@ -59,24 +57,32 @@ pub struct Cluster {
     folder: PathBuf,
     network: Network,
     settings: Vec<String>,
-    voters: String,
     nodes: BTreeMap<i32, Node>,
 }
 
 impl Cluster {
     /// Runs a test with a cluster; an error says where the brokers' logs and data are.
     pub fn with(name: &str, plan: &Plan, test: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
-        let mut cluster = Self::prepare(name, plan)?;
-        let outcome = cluster
+        Self::prepare(name, plan)?.run(test)
+    }
+
+    /// Starts what was prepared, and runs a test with it as [`Self::with`] does.
+    pub fn run(mut self, test: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+        let outcome = self
             .start_all()
-            .and_then(|()| cluster.until_ready())
-            .and_then(|()| test(&mut cluster));
-        let folder = cluster.folder.clone();
-        drop(cluster);
+            .and_then(|()| self.until_ready())
+            .and_then(|()| test(&mut self));
         match outcome {
-            Ok(()) => fs::remove_dir_all(&folder).context("remove the cluster's folder"),
-            Err(error) => Err(error.context(format!("{name}: see {}", folder.display()))),
+            Ok(()) => self.remove(),
+            Err(error) => Err(error.context(format!("see {}", self.folder.display()))),
         }
+    }
+
+    /// Kills what still runs, and removes the folder.
+    pub fn remove(self) -> Result<()> {
+        let folder = self.folder.clone();
+        drop(self);
+        fs::remove_dir_all(&folder).context("remove the cluster's folder")
     }
 
     /// Lays out a cluster whose processes are still to be started. Its folder is below the build's, so that what a
@@ -91,12 +97,11 @@ impl Cluster {
             folder,
             network,
             settings: plan.settings.clone(),
-            voters: voters.join(","),
             nodes: BTreeMap::new(),
         };
         for id in 1..=plan.brokers {
             let further = [
-                format!("controller.quorum.voters={}", cluster.voters),
+                format!("controller.quorum.voters={}", voters.join(",")),
                 "cluster.found=true".to_owned(),
             ];
             cluster.lay_out(id, &further);
@@ -105,9 +110,25 @@ impl Cluster {
     }
 
     fn lay_out(&mut self, id: i32, further: &[String]) {
-        let settings = self.settings.iter().chain(further).cloned().collect();
-        let node = Node::new(id, &self.network, &self.folder, settings);
+        let node = self.node_at(id, id, further);
         self.nodes.insert(id, node);
+    }
+
+    fn node_at(&self, place: i32, id: i32, further: &[String]) -> Node {
+        let settings = self.settings.iter().chain(further).cloned().collect();
+        Node::new(id, place, &self.network, &self.folder, settings)
+    }
+
+    /// A broker that is not one of this cluster's, at a place of its own; it knows of no quorum.
+    pub fn stranger(&mut self, place: i32, id: i32) -> Result<Node> {
+        self.network.admit(place)?;
+        Ok(self.node_at(place, id, &[]))
+    }
+
+    /// The setting by which a further broker finds the quorum.
+    pub fn bootstrap_setting(&self) -> String {
+        let known: Vec<String> = self.nodes.values().map(Node::peers).collect();
+        format!("controller.quorum.bootstrap.servers={}", known.join(","))
     }
 
     /// Starts every process that is down.
@@ -120,12 +141,7 @@ impl Cluster {
 
     /// Adds a broker that is no voter, starts it, and waits until it serves.
     pub fn join(&mut self, id: i32) -> Result<()> {
-        let known: Vec<&str> = self
-            .voters
-            .split(',')
-            .filter_map(|voter| Some(voter.split_once('@')?.1))
-            .collect();
-        let further = format!("controller.quorum.bootstrap.servers={}", known.join(","));
+        let further = self.bootstrap_setting();
         self.network.admit(id)?;
         self.lay_out(id, &[further]);
         self.node(id).start()?;
@@ -167,14 +183,14 @@ impl Cluster {
 
     /// The metadata as one broker has it.
     pub fn view_of(&self, id: i32) -> Result<View> {
-        View::ask(&self.nodes[&id].bootstrap(), ANSWER_LIMIT)
+        self.nodes[&id].view()
     }
 
     /// The metadata as the first broker that answers has it.
     pub fn view(&self) -> Result<View> {
         let mut failed = Vec::new();
         for node in self.awake() {
-            match View::ask(&node.bootstrap(), ANSWER_LIMIT) {
+            match node.view() {
                 Ok(view) => return Ok(view),
                 Err(error) => failed.push(format!("broker {}: {error:#}", node.id)),
             }
@@ -194,7 +210,7 @@ impl Cluster {
         let mut last = String::new();
         let done = process::poll(limit, || {
             for node in self.awake() {
-                let view = View::ask(&node.bootstrap(), ANSWER_LIMIT);
+                let view = node.view();
                 last = match view {
                     Ok(view) if wanted(&view) => continue,
                     Ok(view) => format!("broker {} says {view}", node.id),

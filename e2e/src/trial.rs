@@ -15,7 +15,8 @@ use results::Row;
 
 /// Records a second, of each of the two producers.
 const RATE: u32 = 500;
-const PARTITIONS: i32 = 6;
+/// Of [`TOPIC`].
+pub const PARTITIONS: i32 = 6;
 const REPLICAS: i16 = 3;
 /// Until both producers are acknowledged by every partition again. Longer than a client's own request timeout, which
 /// is what it waits where a broker is silent and not gone.
@@ -44,31 +45,42 @@ pub fn repeat(
     network: Kind,
     mut inflict: impl FnMut(&mut Cluster, u32) -> Result<()>,
 ) -> Result<()> {
-    if network == Kind::Namespaces {
+    let rounds = number("MILENA_CHAOS_ROUNDS", ROUNDS)?;
+    let mut plan = Plan::of(number("MILENA_CHAOS_BROKERS", BROKERS)? as i32);
+    plan.network = network;
+    under_load(fault, &plan, |trial| {
+        for round in 0..rounds {
+            trial
+                .round(|cluster| inflict(cluster, round))
+                .with_context(|| format!("round {}", round + 1))?;
+        }
+        Ok(())
+    })
+}
+
+/// Does something with a cluster at work, and checks the ledger.
+pub fn under_load(
+    what: &str,
+    plan: &Plan,
+    test: impl FnOnce(&mut Trial<'_>) -> Result<()>,
+) -> Result<()> {
+    if plan.network == Kind::Namespaces {
         if let Some(why) = Network::missing() {
-            return skipped(fault, &why);
+            return skipped(what, &why);
         }
     }
     let mut suites = Vec::new();
     for name in ["ledger-librdkafka", "ledger-java"] {
         match Suite::installed(name)? {
             Some(suite) => suites.push(suite),
-            None => return skipped(fault, &format!("{name} can't be installed")),
+            None => return skipped(what, &format!("{name} can't be installed")),
         }
     }
-    let rounds = number("MILENA_CHAOS_ROUNDS", ROUNDS)?;
-    let brokers = number("MILENA_CHAOS_BROKERS", BROKERS)?;
-    let mut plan = Plan::of(brokers as i32);
-    plan.network = network;
-    let name = format!("{}-{brokers}", fault.replace(' ', "-"));
-    Cluster::with(&name, &plan, |cluster| {
+    let name = format!("{}-{}", what.replace([' ', '\''], "-"), plan.brokers);
+    Cluster::with(&name, plan, |cluster| {
         let mut trial = Trial::begin(cluster, &suites)?;
-        for round in 0..rounds {
-            trial
-                .round(|cluster| inflict(cluster, round))
-                .with_context(|| format!("round {}", round + 1))?;
-        }
-        trial.end(fault)
+        test(&mut trial)?;
+        trial.end(what)
     })
 }
 
@@ -109,7 +121,7 @@ impl<'a> Trial<'a> {
     }
 
     /// One fault, and the wait until nothing is left of it.
-    fn round(&mut self, inflict: impl FnOnce(&mut Cluster) -> Result<()>) -> Result<()> {
+    pub fn round(&mut self, inflict: impl FnOnce(&mut Cluster) -> Result<()>) -> Result<()> {
         let from_us = now_us();
         inflict(self.cluster)?;
         self.cluster.until_in_sync()?;

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::network::Network;
+use super::view::View;
 use crate::broker::{binary, without_settings};
 use crate::process;
 
@@ -17,6 +18,8 @@ pub const CLIENTS_PORT: u16 = 9092;
 /// The peers' listener.
 pub const PEERS_PORT: u16 = 9091;
 const HTTP_PORT: u16 = 9404;
+/// One answer.
+const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 /// Lines of a log that a failure prints.
 const TAIL_LINES: usize = 40;
 /// What a member of the quorum logs when it hears of a leader.
@@ -35,12 +38,19 @@ pub struct Node {
 }
 
 impl Node {
-    pub(super) fn new(id: i32, network: &Network, folder: &Path, settings: Vec<String>) -> Self {
+    /// Where it is in the network, and in the cluster's folder, is its `place`: two may have one number.
+    pub(super) fn new(
+        id: i32,
+        place: i32,
+        network: &Network,
+        folder: &Path,
+        settings: Vec<String>,
+    ) -> Self {
         Self {
             id,
-            host: network.host(id),
-            folder: folder.join(format!("broker-{id}")),
-            namespace: network.namespace(id),
+            host: network.host(place),
+            folder: folder.join(format!("broker-{place}")),
+            namespace: network.namespace(place),
             settings,
             child: None,
             paused: false,
@@ -72,14 +82,45 @@ impl Node {
         self.child.is_some()
     }
 
+    /// Whether its process has not ended, by itself or otherwise.
+    pub fn is_running(&mut self) -> bool {
+        self.ended_by_itself().is_none() && self.is_up()
+    }
+
+    /// The metadata as it has it.
+    pub fn view(&self) -> Result<View> {
+        View::ask(&self.bootstrap(), ANSWER_LIMIT)
+    }
+
     /// Whether it has a process that is not stopped.
     pub fn is_awake(&self) -> bool {
         self.is_up() && !self.paused
     }
 
-    /// A further setting, as `name=value`, from the next start on.
+    /// A setting, as `name=value`, from the next start on, in place of what it had of that name.
     pub fn set(&mut self, setting: &str) {
+        let name = setting.split('=').next().unwrap_or_default();
+        self.settings
+            .retain(|had| had.split('=').next() != Some(name));
         self.settings.push(setting.to_owned());
+    }
+
+    /// HOST:PORT of its peers' listener.
+    pub fn peers(&self) -> String {
+        format!("{}:{PEERS_PORT}", self.host)
+    }
+
+    /// Waits until it has logged all of these words in one line; that line.
+    pub fn until_logged(&self, words: &[&str], limit: Duration) -> Result<String> {
+        let has = |line: &&str| words.iter().all(|word| line.contains(word));
+        let found = process::poll(limit, || self.log().lines().rfind(has).map(str::to_owned));
+        found.with_context(|| {
+            let tail = self.log_tail();
+            format!(
+                "broker {} has not logged {words:?} within {limit:?}:\n{tail}",
+                self.id
+            )
+        })
     }
 
     /// Starts the process; what it says goes to one log over all its lives.
