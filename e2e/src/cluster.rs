@@ -198,11 +198,12 @@ impl Cluster {
         bail!("no broker answers: {}", failed.join("; "))
     }
 
-    /// The broker that leads the metadata quorum, as the processes' logs have it.
+    /// The broker that leads the metadata quorum.
     pub fn quorum_leader(&self) -> Result<i32> {
-        let heard = self.awake().filter_map(Node::quorum_leader_heard).max();
-        let (_, leader) = heard.context("no log names a leader of the metadata quorum")?;
-        Ok(leader)
+        let leader = process::poll(READY_LIMIT, || {
+            self.awake().find_map(|node| node.quorum_leader().ok())
+        });
+        leader.context("the metadata quorum gets no leader")
     }
 
     /// Waits until the metadata, as every broker that is awake has it, is as wanted.

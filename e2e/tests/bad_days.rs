@@ -39,7 +39,7 @@ fn refused_topic(cluster: &Cluster, replicas: i16) -> Result<(ErrorCode, String)
 fn a_replication_factor_beyond_the_brokers_is_refused_with_both_numbers() -> Result<()> {
     Cluster::with("too-many-replicas", &Plan::of(3), |cluster| {
         let (code, message) = refused_topic(cluster, 4)?;
-        ensure!(code == ErrorCode::INVALID_REPLICATION_FACTOR, "{code:?}");
+        ensure!(code == ErrorCode::InvalidReplicationFactor, "{code:?}");
         ensure!(message.contains('4') && message.contains('3'), "{message}");
         Ok(())
     })
@@ -54,7 +54,7 @@ fn replicas_that_would_share_a_node_are_refused_and_the_rule_is_named() -> Resul
     }
     cluster.run(|cluster| {
         let (code, message) = refused_topic(cluster, 3)?;
-        ensure!(code == ErrorCode::INVALID_REPLICATION_FACTOR, "{code:?}");
+        ensure!(code == ErrorCode::InvalidReplicationFactor, "{code:?}");
         ensure!(message.contains("node"), "{message}");
         cluster.create_topic(TOPIC, 4, 2)?;
         let view = cluster.view()?;

@@ -1,12 +1,15 @@
 //! A cluster that grows and shrinks under load, and one with many partitions that loses a broker.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use e2e::cluster::{Cluster, Plan, View};
-use e2e::load::block_on;
 use e2e::trial::{PARTITIONS, TOPIC, under_load};
+use e2e::wire::Wire;
+use milena_protocol::Str;
+use milena_protocol::api::alter_partition_reassignments::{
+    AlterPartitionReassignmentsRequest, ReassignablePartition, ReassignableTopic,
+};
 
 /// Until a few partitions under load have moved.
 const MOVED_LIMIT: Duration = Duration::from_secs(120);
@@ -20,12 +23,24 @@ fn spread(cluster: &Cluster, brokers: i32) -> Result<()> {
         let places = partition..partition + REPLICAS;
         places.map(|place| place % brokers + 1).collect()
     };
-    let wanted = (0..PARTITIONS).map(|one| ((TOPIC.to_owned(), one), Some(replicas(one))));
-    let wanted: BTreeMap<_, _> = wanted.collect();
-    let client = cluster.client();
-    let told = block_on(client.alter_partition_reassignments(&wanted, false))??;
-    for ((topic, partition), result) in told {
-        result.with_context(|| format!("move {topic}-{partition}"))?;
+    let partition = |index: i32| ReassignablePartition {
+        partition_index: index,
+        replicas: Some(replicas(index)),
+    };
+    let request = AlterPartitionReassignmentsRequest {
+        topics: vec![ReassignableTopic {
+            name: Str::from(TOPIC),
+            partitions: (0..PARTITIONS).map(partition).collect(),
+        }],
+        ..AlterPartitionReassignmentsRequest::default()
+    };
+    let any = cluster.bootstrap();
+    let any = any.split(',').next().context("no broker")?;
+    let told = Wire::connect(any)?.ask(&request, 0)?;
+    told.error_code.ok()?;
+    for one in told.responses.iter().flat_map(|topic| &topic.partitions) {
+        let result = one.error_code.ok();
+        result.with_context(|| format!("move {TOPIC}-{}", one.partition_index))?;
     }
     let is_there = |view: &View| {
         (0..PARTITIONS).all(|one| view.replicas(TOPIC, one) == replicas(one)) && view.is_in_sync()
@@ -35,21 +50,25 @@ fn spread(cluster: &Cluster, brokers: i32) -> Result<()> {
 
 #[test]
 fn three_brokers_become_five_and_three_again_under_load() -> Result<()> {
-    under_load("growth to 5 brokers and back", &Plan::of(BROKERS), |trial| {
-        trial.round(|cluster| {
-            for broker in BROKERS + 1..=GROWN {
-                cluster.join(broker)?;
-            }
-            spread(cluster, GROWN)
-        })?;
-        trial.round(|cluster| {
-            spread(cluster, BROKERS)?;
-            for broker in BROKERS + 1..=GROWN {
-                cluster.stop(broker)?;
-            }
-            Ok(())
-        })
-    })
+    under_load(
+        "growth to 5 brokers and back",
+        &Plan::of(BROKERS),
+        |trial| {
+            trial.round(|cluster| {
+                for broker in BROKERS + 1..=GROWN {
+                    cluster.join(broker)?;
+                }
+                spread(cluster, GROWN)
+            })?;
+            trial.round(|cluster| {
+                spread(cluster, BROKERS)?;
+                for broker in BROKERS + 1..=GROWN {
+                    cluster.stop(broker)?;
+                }
+                Ok(())
+            })
+        },
+    )
 }
 
 const MANY: i32 = 10_000;
@@ -70,12 +89,20 @@ fn ten_thousand_partitions_get_new_leaders_when_a_broker_is_killed() -> Result<(
         let killed = cluster.leader("many-0", 0)?;
         let begun = Instant::now();
         cluster.node(killed).kill9()?;
-        cluster.until("others lead", MANY_LIMIT, |view| view.is_led_without(killed))?;
-        println!("{MANY} partitions led by others {:?} after kill -9", begun.elapsed());
+        cluster.until("others lead", MANY_LIMIT, |view| {
+            view.is_led_without(killed)
+        })?;
+        println!(
+            "{MANY} partitions led by others {:?} after kill -9",
+            begun.elapsed()
+        );
         let begun = Instant::now();
         cluster.start(killed)?;
         cluster.until("all partitions are whole", MANY_LIMIT, View::is_in_sync)?;
-        println!("{MANY} partitions in sync {:?} after the start", begun.elapsed());
+        println!(
+            "{MANY} partitions in sync {:?} after the start",
+            begun.elapsed()
+        );
         Ok(())
     })
 }

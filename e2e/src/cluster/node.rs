@@ -6,12 +6,17 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use milena_protocol::Str;
+use milena_protocol::api::describe_quorum::{
+    DescribeQuorumRequest, DescribeQuorumRequestPartition, DescribeQuorumRequestTopic,
+};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::network::Network;
 use super::view::View;
 use crate::broker::{binary, without_settings};
 use crate::process;
+use crate::wire::Wire;
 
 /// The clients' listener; every broker has an address of its own, so that ports need no search.
 pub const CLIENTS_PORT: u16 = 9092;
@@ -22,8 +27,6 @@ const HTTP_PORT: u16 = 9404;
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 /// Lines of a log that a failure prints.
 const TAIL_LINES: usize = 40;
-/// What a member of the quorum logs when it hears of a leader.
-const HEARD_LEADER: &str = "the metadata quorum has a leader";
 
 /// A broker's process, or the lack of it.
 pub struct Node {
@@ -90,6 +93,24 @@ impl Node {
     /// The metadata as it has it.
     pub fn view(&self) -> Result<View> {
         View::ask(&self.bootstrap(), ANSWER_LIMIT)
+    }
+
+    /// Who leads the metadata quorum, as far as it knows.
+    pub fn quorum_leader(&self) -> Result<i32> {
+        let partition = DescribeQuorumRequestPartition { partition_index: 0 };
+        let request = DescribeQuorumRequest {
+            topics: vec![DescribeQuorumRequestTopic {
+                topic_name: Str::from("__cluster_metadata"),
+                partitions: vec![partition],
+            }],
+        };
+        let mut wire = Wire::connect_within(&self.bootstrap(), ANSWER_LIMIT)?;
+        let told = wire.ask(&request, 0)?;
+        let mut partitions = told.topics.iter().flat_map(|topic| &topic.partitions);
+        let partition = partitions.next().context("no quorum is described")?;
+        partition.error_code.ok()?;
+        ensure!(partition.leader_id >= 0, "the quorum has no leader");
+        Ok(partition.leader_id)
     }
 
     /// Whether it has a process that is not stopped.
@@ -233,15 +254,6 @@ impl Node {
         let text = self.log();
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
-    }
-
-    /// The last leader of the quorum that it has logged, behind its term.
-    pub(super) fn quorum_leader_heard(&self) -> Option<(u64, i32)> {
-        let log = self.log();
-        let line = log.lines().rfind(|line| line.contains(HEARD_LEADER))?;
-        let leader = line.split_once("leader=broker ")?.1.split(' ').next()?;
-        let term = line.split_once("term=")?.1.split(' ').next()?;
-        Some((term.parse().ok()?, leader.parse().ok()?))
     }
 }
 

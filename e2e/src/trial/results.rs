@@ -85,9 +85,9 @@ impl Row {
 fn median_and_max(gaps: &[Duration]) -> String {
     let mut sorted = gaps.to_vec();
     sorted.sort();
-    let (median, max) = (sorted.get(sorted.len() / 2), sorted.last());
-    let text = |gap: Option<&Duration>| {
-        gap.map_or("-".to_owned(), |gap| format!("{:.2} s", gap.as_secs_f64()))
+    let Some(max) = sorted.last() else {
+        return "-".to_owned();
     };
-    format!("{} / {}", text(median), text(max))
+    let middle = (sorted[(sorted.len() - 1) / 2] + sorted[sorted.len() / 2]) / 2;
+    format!("{:.2} s / {:.2} s", middle.as_secs_f64(), max.as_secs_f64())
 }
