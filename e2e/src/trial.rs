@@ -64,10 +64,10 @@ pub fn under_load(
     plan: &Plan,
     test: impl FnOnce(&mut Trial<'_>) -> Result<()>,
 ) -> Result<()> {
-    if plan.network == Kind::Namespaces {
-        if let Some(why) = Network::missing() {
-            return skipped(what, &why);
-        }
+    if plan.network == Kind::Namespaces
+        && let Some(why) = Network::missing()
+    {
+        return skipped(what, &why);
     }
     let mut suites = Vec::new();
     for name in ["ledger-librdkafka", "ledger-java"] {

@@ -33,9 +33,7 @@ pub use groups::{Committed, GroupDescription, GroupMember, GroupSummary};
 pub(crate) use offsets::by_topic;
 pub use offsets::{Offsets, When};
 pub use reassignments::{OngoingReassignment, Sizes, WantedReplicas};
-pub use replicas::{
-    Election, LogDir, PartitionResults, Reassignment, ReplicaInDir, ReplicaWishes,
-};
+pub use replicas::{Election, LogDir, PartitionResults, Reassignment, ReplicaInDir, ReplicaWishes};
 
 /// DescribeConfigs' source of a value that someone set on the topic itself.
 const SOURCE_TOPIC: i8 = 1;

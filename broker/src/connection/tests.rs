@@ -14,7 +14,7 @@ use milena_protocol::api::sync_group::SyncGroupRequest;
 use milena_protocol::header::encode_request;
 use milena_protocol::records::{BatchBuilder, BatchOptions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 use super::*;

@@ -248,7 +248,9 @@ async fn a_batch_that_the_answers_bound_cuts_short_is_left_for_the_next() {
     assert_eq!(replicas.end(0), 1);
     // Not even a header.
     let cut = second.slice(..20);
-    replicas.take(0, 5, records(&[second.clone(), batch(2, 5), cut], 0)).await;
+    replicas
+        .take(0, 5, records(&[second.clone(), batch(2, 5), cut], 0))
+        .await;
     assert_eq!(replicas.end(0), 3);
 }
 

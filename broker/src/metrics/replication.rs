@@ -11,7 +11,7 @@ use crate::broker::Broker;
 
 /// A follower broker, over all partitions that are led here.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Lag {
+pub(super) struct Lag {
     /// Records that its replicas lack, in all.
     records: u64,
     /// Records that the replica farthest behind lacks.
@@ -24,7 +24,7 @@ pub struct Replication {
     /// Of the partitions that this broker leads, or would if anybody could.
     health: Health,
     misplaced: usize,
-    lags: BTreeMap<BrokerId, Lag>,
+    pub(super) lags: BTreeMap<BrokerId, Lag>,
 }
 
 impl Replication {

@@ -133,7 +133,8 @@ async fn brokers_are_shown_with_what_they_carry_and_drain_when_told() {
         .collect();
     assert_eq!(
         Value::from(shown),
-        json!([2, "draining", 1, 2, "b", "test"])
+        json!([2, "draining", 0, 2, "b", "test"]),
+        "another leads what it led"
     );
     assert_eq!(brokers[1]["endpoints"]["PLAINTEXT"], "host-2:9092");
     assert_eq!(

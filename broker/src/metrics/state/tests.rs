@@ -40,6 +40,10 @@ fn state(groups: Vec<GroupSnapshot>) -> State {
             groups,
             shards_unread: 0,
         },
+        replication: Replication {
+            lags: [(BrokerId::new(2).unwrap(), Default::default())].into(),
+            ..Default::default()
+        },
         dirs: vec![DirState {
             path: "/data".into(),
             bytes: 10,
