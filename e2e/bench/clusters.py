@@ -14,7 +14,6 @@ import wire
 
 COUNT = 3
 REPLICAS, IN_SYNC = 3, 2
-# Ports of a cluster's brokers are neighbours, as `kafka start --port-base` has them.
 READY_LIMIT_S = 180
 
 
@@ -101,7 +100,7 @@ class Cluster:
 
 
 def free_ports():
-    """A port P such that P, P+1, P+2 and the same from P+100 on are free now."""
+    """A port P such that P, P+1, P+2, and P+100 and so on for peers, are free now: as `kafka start` takes them."""
     while True:
         port = brokers.free_port(2)
         if all(brokers.is_free(port + one) and brokers.is_free(port + 100 + one) for one in range(COUNT)):

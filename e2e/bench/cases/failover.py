@@ -82,10 +82,10 @@ class Producer:
 
     def __init__(self, cluster, topic, path):
         self.path = path
-        with open(path, "wb") as output:
+        with open(path, "wb") as output, open(f"{path}.err", "wb") as errors:
             self.child = subprocess.Popen(
                 [clients.PYTHON, LEDGER, "produce", cluster.bootstrap, topic, "1", "bench", str(RATE)],
-                stdin=subprocess.PIPE, stdout=output)
+                stdin=subprocess.PIPE, stdout=output, stderr=errors)
         self.output = open(path, encoding="ascii")
         self.acks = []
         self.failed = []

@@ -212,7 +212,7 @@ def quorum(tools):
 
 def features(tools):
     text = tools.run("kafka-features", "describe")
-    ensure(re.search(r"Feature: metadata\.version\s.*FinalizedVersionLevel: \S+", text),
+    ensure(re.search(r"Feature: (metadata|milena)\.version\s.*FinalizedVersionLevel: \S+", text),
            f"kafka-features describe printed {text!r}")
 
 
