@@ -2,73 +2,46 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use e2e::cluster::{Cluster, Plan, View};
-use e2e::trial::{PARTITIONS, TOPIC, under_load};
-use e2e::wire::Wire;
-use milena_protocol::Str;
-use milena_protocol::api::alter_partition_reassignments::{
-    AlterPartitionReassignmentsRequest, ReassignablePartition, ReassignableTopic,
-};
+use e2e::command::CommandLine;
+use e2e::trial::under_load;
 
 /// Until a few partitions under load have moved.
 const MOVED_LIMIT: Duration = Duration::from_secs(120);
 const BROKERS: i32 = 3;
 const GROWN: i32 = 5;
-const REPLICAS: i32 = 3;
 
-/// Moves every partition to three of the brokers 1 to `brokers`, evenly, and waits until each is there and in sync.
-fn spread(cluster: &Cluster, brokers: i32) -> Result<()> {
-    let replicas = |partition: i32| -> Vec<i32> {
-        let places = partition..partition + REPLICAS;
-        places.map(|place| place % brokers + 1).collect()
-    };
-    let partition = |index: i32| ReassignablePartition {
-        partition_index: index,
-        replicas: Some(replicas(index)),
-    };
-    let request = AlterPartitionReassignmentsRequest {
-        topics: vec![ReassignableTopic {
-            name: Str::from(TOPIC),
-            partitions: (0..PARTITIONS).map(partition).collect(),
-        }],
-        ..AlterPartitionReassignmentsRequest::default()
-    };
-    let any = cluster.bootstrap();
-    let any = any.split(',').next().context("no broker")?;
-    let told = Wire::connect(any)?.ask(&request, 0)?;
-    told.error_code.ok()?;
-    for one in told.responses.iter().flat_map(|topic| &topic.partitions) {
-        let result = one.error_code.ok();
-        result.with_context(|| format!("move {TOPIC}-{}", one.partition_index))?;
+/// Has the command line move partitions, and waits until all are where they shall be, and in sync.
+fn move_by(cluster: &Cluster, command: &str, is_there: impl Fn(&View) -> bool) -> Result<()> {
+    CommandLine::new(&cluster.bootstrap()).prints(&format!("cluster {command} --wait=50s"))?;
+    let is_done = |view: &View| is_there(view) && view.is_in_sync();
+    cluster.until("all partitions have moved", MOVED_LIMIT, is_done)
+}
+
+fn grow(cluster: &mut Cluster) -> Result<()> {
+    for broker in BROKERS + 1..=GROWN {
+        cluster.join(broker)?;
     }
-    let is_there = |view: &View| {
-        (0..PARTITIONS).all(|one| view.replicas(TOPIC, one) == replicas(one)) && view.is_in_sync()
-    };
-    cluster.until("all partitions have moved", MOVED_LIMIT, is_there)
+    move_by(cluster, "rebalance", |view| {
+        (1..=GROWN).all(|broker| view.replicas_on(broker) > 0)
+    })
+}
+
+fn shrink(cluster: &mut Cluster) -> Result<()> {
+    move_by(cluster, "drain 4 5", |view| {
+        (BROKERS + 1..=GROWN).all(|broker| view.replicas_on(broker) == 0)
+    })?;
+    (BROKERS + 1..=GROWN).try_for_each(|broker| cluster.stop(broker))
 }
 
 #[test]
 fn three_brokers_become_five_and_three_again_under_load() -> Result<()> {
-    under_load(
-        "growth to 5 brokers and back",
-        &Plan::of(BROKERS),
-        |trial| {
-            trial.round(|cluster| {
-                for broker in BROKERS + 1..=GROWN {
-                    cluster.join(broker)?;
-                }
-                spread(cluster, GROWN)
-            })?;
-            trial.round(|cluster| {
-                spread(cluster, BROKERS)?;
-                for broker in BROKERS + 1..=GROWN {
-                    cluster.stop(broker)?;
-                }
-                Ok(())
-            })
-        },
-    )
+    let plan = Plan::of(BROKERS);
+    under_load("growth to 5 brokers and back", &plan, |trial| {
+        trial.round(grow)?;
+        trial.round(shrink)
+    })
 }
 
 const MANY: i32 = 10_000;
