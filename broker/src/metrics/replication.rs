@@ -22,8 +22,8 @@ pub(super) struct Lag {
 #[derive(Debug, Default)]
 pub struct Replication {
     /// Of the partitions that this broker leads, or would if anybody could.
-    health: Health,
-    misplaced: usize,
+    pub(super) health: Health,
+    pub(super) misplaced: usize,
     pub(super) lags: BTreeMap<BrokerId, Lag>,
 }
 
