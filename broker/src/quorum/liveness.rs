@@ -59,6 +59,7 @@ pub(super) async fn run(member: Arc<Member>, session: Duration) {
 async fn oversee(member: &Arc<Member>, session: Duration) {
     let mut images = member.shown.watch();
     let mut watched = Watched::new();
+    let mut alone = false;
     loop {
         let image = images.borrow_and_update().clone();
         if others(&image, member).next().is_none() {
@@ -69,10 +70,19 @@ async fn oversee(member: &Arc<Member>, session: Duration) {
             continue;
         }
         if !hears_majority(member) {
+            if !std::mem::replace(&mut alone, true) {
+                tracing::warn!(
+                    voters = member.voters().len(),
+                    within = ?MAJORITY_WITHIN,
+                    "this member leads the metadata quorum and hears from no majority of the voters: the metadata can be read, \
+                     and changes wait until more are back"
+                );
+            }
             watched.forget();
             sleep(LOOK).await;
             continue;
         }
+        alone = false;
         let now = Instant::now();
         if now.duration_since(watched.looked) > AWAY {
             watched.forget();

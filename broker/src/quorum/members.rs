@@ -8,7 +8,7 @@ use milena_metadata::Refusal;
 use milena_protocol::ErrorCode;
 use openraft::error::{ChangeMembershipError, ClientWriteError, RaftError};
 use openraft::{ChangeMembers, RaftMetrics};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::QuorumError;
 use super::member::Member;
@@ -23,6 +23,8 @@ const CATCH_UP_WITHIN: Duration = Duration::from_secs(4);
 const ASK_WITHIN: Duration = Duration::from_secs(6);
 /// How often a member that is not known as it is says so again.
 const JOIN_AGAIN: Duration = Duration::from_millis(100);
+/// What keeps it from being known is told once it has lasted so long: elections and starts do not.
+const TELL_AFTER: Duration = Duration::from_secs(3);
 /// How often it looks whether it is known.
 const LOOK: Duration = Duration::from_millis(500);
 /// A member that has answered so lately is alive.
@@ -35,20 +37,55 @@ pub(super) type Addresses = Vec<(String, u16)>;
 
 /// Keeps this member known to the cluster, with its address as it is.
 pub(super) async fn announce(member: Arc<Member>, known: Addresses) {
+    member.tell_of_strangers(&known).await;
+    let mut since = Instant::now();
+    let mut told = String::new();
     loop {
         if member.node(member.id).as_ref() == Some(&member.me) {
+            (since, told) = (Instant::now(), String::new());
             sleep(LOOK).await;
             continue;
         }
         // Whoever knows of no cluster yet is not asked to join it: the first start finds that out.
-        if let Err(why) = member.join(&known).await {
-            tracing::debug!(why, "this member is not known to the quorum's leader yet");
+        if let Err(why) = member.join(&known).await
+            && since.elapsed() > TELL_AFTER
+            && why != told
+        {
+            tracing::warn!(
+                why,
+                "the metadata quorum does not take this broker as a member; trying on"
+            );
+            told = why;
         }
         sleep(JOIN_AGAIN).await;
     }
 }
 
 impl Member {
+    /// Says who, of those that were named to it, is of another cluster than its own: it will not join them.
+    async fn tell_of_strangers(&self, known: &Addresses) {
+        let own = (self.me.host.as_str(), self.me.port);
+        if self.peers.cluster().is_none() {
+            return;
+        }
+        for (host, port) in known
+            .iter()
+            .filter(|(host, port)| (host.as_str(), *port) != own)
+        {
+            let asked = self
+                .peers
+                .call_address(host, *port, &Request::Probe, CHANGE_WITHIN);
+            if let Err(CallError::Rejected { address, why }) = asked.await {
+                tracing::error!(
+                    address,
+                    why,
+                    "a member that was named to this broker will not have it: stop this broker, and mend \
+                     controller.quorum.voters or controller.quorum.bootstrap.servers, or give it an empty data directory"
+                );
+            }
+        }
+    }
+
     /// Asks the leader to be a learner here, or to be known under its present address.
     async fn join(&self, known: &Addresses) -> Result<(), String> {
         let joining = Joining {
