@@ -66,7 +66,16 @@ async fn append(
         Some(Records::Bytes(bytes)) => bytes,
         _ => Bytes::new(),
     };
-    let batches = whole_batches(&bytes, partition.reader().log_end_offset())?;
+    let end = partition.reader().log_end_offset();
+    let batches = whole_batches(&bytes, end)?;
+    // The leader's log starts inside a batch (DeleteRecords), and so does this one, which has nothing yet: the batch
+    // comes whole, and the start moves up again with the leader's.
+    if let Some(first) = batches.first().map(|batch| batch.header.base_offset)
+        && first < end
+        && partition.reader().log_start_offset() == end
+    {
+        partition.restart_following(first, epoch, now_ms).await?;
+    }
     let last_epoch = batches
         .last()
         .map(|batch| batch.header.partition_leader_epoch);

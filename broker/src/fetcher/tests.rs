@@ -255,6 +255,35 @@ async fn a_batch_that_the_answers_bound_cuts_short_is_left_for_the_next() {
 }
 
 #[tokio::test]
+async fn a_replica_that_begins_inside_a_batch_takes_all_of_it() {
+    let replicas = Replicas::of(1).await;
+    replicas.take(0, 5, records(&[batch(0, 4)], 1)).await;
+    let gone = FetchPartitionResponse {
+        error_code: ErrorCode::OffsetOutOfRange,
+        log_start_offset: 101,
+        ..Default::default()
+    };
+    replicas.take(0, 5, gone).await;
+    let mut builder = BatchBuilder::new(BatchOptions {
+        base_offset: 100,
+        partition_leader_epoch: 5,
+        ..Default::default()
+    });
+    for value in [b"first", b"other"] {
+        builder.push(1, None, Some(value), &[]).unwrap();
+    }
+    let answer = FetchPartitionResponse {
+        log_start_offset: 101,
+        ..records(&[builder.finish().unwrap()], 102)
+    };
+    let taken = replicas.take(0, 5, answer).await;
+    assert!(matches!(taken, Taken::Appended { .. }), "{taken:?}");
+    let reader = replicas.partition(0).reader().clone();
+    assert_eq!((reader.log_start_offset(), replicas.end(0)), (101, 102));
+    assert_eq!(replicas.partition(0).high_watermark(), 102);
+}
+
+#[tokio::test]
 async fn records_that_the_leader_does_not_have_are_cut_off() {
     let replicas = Replicas::of(1).await;
     let three = [batch(0, 4), batch(1, 4), batch(2, 4)];
