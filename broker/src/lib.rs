@@ -7,6 +7,7 @@ pub mod cli;
 mod clock;
 pub mod config;
 pub mod connection;
+mod current_leader;
 #[cfg(test)]
 mod docs;
 mod fetcher;

@@ -206,11 +206,26 @@ impl Partition {
 
     /// Checks that this replica leads, in the epoch that a client believes in; -1 is a client that does not say.
     pub fn check_leads(&self, claimed: i32) -> Result<(), ErrorCode> {
+        self.check_epoch(claimed)?;
+        match self.leads() {
+            true => Ok(()),
+            false => Err(ErrorCode::NotLeaderOrFollower),
+        }
+    }
+
+    /// Checks that this replica leads or follows, in the epoch that a client believes in.
+    pub fn check_hosts(&self, claimed: i32) -> Result<(), ErrorCode> {
+        if self.is_retired() {
+            return Err(ErrorCode::NotLeaderOrFollower);
+        }
+        self.check_epoch(claimed)
+    }
+
+    fn check_epoch(&self, claimed: i32) -> Result<(), ErrorCode> {
         match claimed.cmp(&self.leader_epoch()) {
             std::cmp::Ordering::Less if claimed >= 0 => Err(ErrorCode::FencedLeaderEpoch),
             std::cmp::Ordering::Greater => Err(ErrorCode::UnknownLeaderEpoch),
-            _ if self.leads() => Ok(()),
-            _ => Err(ErrorCode::NotLeaderOrFollower),
+            _ => Ok(()),
         }
     }
 
@@ -264,6 +279,11 @@ impl Partition {
             log_start_offset: self.reader.log_start_offset(),
             leader_epoch,
         })
+    }
+
+    /// Whether `min.insync.replicas` are in sync, or all of them where they are fewer.
+    pub fn has_enough_in_sync(&self) -> bool {
+        self.has_in_sync(self.config.load().min_insync_replicas)
     }
 
     /// Whether so many replicas are in sync, or all of them where they are fewer (KIP-966).

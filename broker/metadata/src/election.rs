@@ -111,7 +111,7 @@ pub(crate) fn is_up(image: &Image, partition: &PartitionRecord, id: BrokerId) ->
 }
 
 pub(crate) fn is_online(broker: &Broker, directory: DirectoryId) -> bool {
-    directory == DirectoryId::UNASSIGNED || broker.directories.contains(&directory)
+    broker.has_online(directory)
 }
 
 /// Whether a replica may take a leadership that another can do.

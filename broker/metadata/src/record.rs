@@ -99,6 +99,17 @@ pub struct BrokerRecord {
 }
 
 impl BrokerRecord {
+    /// Its address on the listener of that name.
+    pub fn endpoint(&self, listener: &str) -> Option<&Endpoint> {
+        let mut endpoints = self.endpoints.iter();
+        endpoints.find(|endpoint| *endpoint.listener == *listener)
+    }
+
+    /// Whether a replica in that directory can be served; one whose directory is not known yet can.
+    pub fn has_online(&self, directory: DirectoryId) -> bool {
+        directory == DirectoryId::UNASSIGNED || self.directories.contains(&directory)
+    }
+
     /// Whether leaders are to be elsewhere where they can.
     pub fn is_leaving(&self) -> bool {
         self.draining || self.stopping

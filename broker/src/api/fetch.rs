@@ -1,5 +1,6 @@
 //! Fetch (key 1): answers with places in the log, which the connection reads when it sends them.
 
+mod nearby;
 pub mod old_format;
 pub mod session;
 
@@ -17,8 +18,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::RequestContext;
 use crate::broker::Broker;
+use crate::current_leader;
 use crate::partition::leadership::Member;
 use crate::partition::waiters::Reads;
+use nearby::Consumer;
 use session::{Session, Told, TopicKey, Wanted};
 
 /// From here on a follower names its life (KIP-903).
@@ -26,17 +29,17 @@ const REPLICA_STATE_FROM: i16 = 15;
 
 /// Who reads.
 #[derive(Debug, Clone, Copy)]
-enum Reader {
-    Consumer,
+enum Reader<'a> {
+    Consumer(Consumer<'a>),
     Follower(Member),
 }
 
-impl Reader {
+impl<'a> Reader<'a> {
     /// A follower's fetch says what it has, and moves the high watermark: it is heard on the peers' listener alone.
     fn of(
         broker: &Broker,
-        context: &RequestContext,
-        request: &FetchRequest,
+        context: &'a RequestContext,
+        request: &'a FetchRequest,
     ) -> Result<Self, ErrorCode> {
         let (id, epoch) = if context.version >= REPLICA_STATE_FROM {
             let state = &request.replica_state;
@@ -45,7 +48,7 @@ impl Reader {
             (request.replica_id, -1)
         };
         if id < 0 {
-            return Ok(Self::Consumer);
+            return Ok(Self::Consumer(Consumer::of(broker, context, request)));
         }
         if !context.is_from_peer(broker) {
             return Err(ErrorCode::ClusterAuthorizationFailed);
@@ -60,7 +63,7 @@ impl Reader {
 
     fn reads(self) -> Reads {
         match self {
-            Self::Consumer => Reads::Committed,
+            Self::Consumer(_) => Reads::Committed,
             Self::Follower(_) => Reads::Appended,
         }
     }
@@ -76,6 +79,8 @@ struct Found {
     bound: i64,
     /// Where a follower's log comes apart from this one: the last epoch that both may have, and its end here.
     diverging: Option<(i32, i64)>,
+    /// A replica that is nearer to the reader, where it had better ask.
+    nearer: Option<BrokerId>,
     region: Option<Region>,
 }
 
@@ -88,6 +93,7 @@ impl Found {
             log_start_offset: -1,
             bound: -1,
             diverging: None,
+            nearer: None,
             region: None,
         }
     }
@@ -99,12 +105,14 @@ impl Found {
         }
     }
 
+    /// Whether the client is to hear of it at once.
+    fn ends_wait(&self) -> bool {
+        !self.error.is_none() || self.diverging.is_some() || self.nearer.is_some()
+    }
+
     /// Whether this says what the client does not know yet.
     fn is_news(&self, wanted: &Wanted) -> bool {
-        self.region.is_some()
-            || self.diverging.is_some()
-            || !self.error.is_none()
-            || wanted.told != Some(self.told())
+        self.region.is_some() || self.ends_wait() || wanted.told != Some(self.told())
     }
 
     /// Whether more can be fetched, now or after this answer.
@@ -159,7 +167,7 @@ pub async fn handle(
 /// A follower that has another request behind this one waits no longer: it has new partitions to ask for.
 async fn wait_for_enough(
     broker: &Broker,
-    (reader, hurry): (Reader, Option<&CancellationToken>),
+    (reader, hurry): (Reader<'_>, Option<&CancellationToken>),
     session: &mut Session,
     request: &FetchRequest,
     bytes_max: usize,
@@ -210,7 +218,12 @@ async fn hurried(hurry: Option<&CancellationToken>) {
 
 /// Looks at what is ready. What has nothing to say is not looked at again before it has news; a full answer names
 /// all partitions.
-async fn look(broker: &Broker, reader: Reader, session: &mut Session, bytes_max: usize) -> Pass {
+async fn look(
+    broker: &Broker,
+    reader: Reader<'_>,
+    session: &mut Session,
+    bytes_max: usize,
+) -> Pass {
     let ready = session.take_ready();
     let mut pass = Pass::default();
     pass.found.reserve(ready.len());
@@ -227,7 +240,7 @@ async fn look(broker: &Broker, reader: Reader, session: &mut Session, bytes_max:
         let read = read(broker, reader, wanted, slot, (room, first)).await;
         let found = read.unwrap_or_else(|error| Found::failed(slot, error));
         pass.bytes += found.region.as_ref().map_or(0, Region::len);
-        pass.failed |= !found.error.is_none() || found.diverging.is_some();
+        pass.failed |= found.ends_wait();
         let news = all || found.is_news(wanted);
         if news || found.has_more(wanted) || !wanted.is_watched() {
             still_ready.push_back(slot);
@@ -244,13 +257,22 @@ async fn look(broker: &Broker, reader: Reader, session: &mut Session, bytes_max:
 /// always gets on (KIP-74).
 async fn read(
     broker: &Broker,
-    reader: Reader,
+    reader: Reader<'_>,
     wanted: &mut Wanted,
     slot: u32,
     (room, first): (usize, bool),
 ) -> Result<Found, ErrorCode> {
     let partition = wanted.partition(broker.partitions())?;
-    partition.check_leads(wanted.leader_epoch)?;
+    let nearer = match reader {
+        Reader::Consumer(consumer) if consumer.reads_followers => {
+            partition.check_hosts(wanted.leader_epoch)?;
+            consumer.nearer(broker, &partition, wanted.offset)
+        }
+        _ => {
+            partition.check_leads(wanted.leader_epoch)?;
+            None
+        }
+    };
     let high_watermark = partition.high_watermark();
     let mut found = Found {
         slot,
@@ -258,12 +280,20 @@ async fn read(
         high_watermark,
         log_start_offset: partition.reader().log_start_offset(),
         bound: match reader {
-            Reader::Consumer => high_watermark,
+            Reader::Consumer(_) => high_watermark,
             Reader::Follower(_) => partition.reader().log_end_offset(),
         },
         diverging: None,
+        nearer,
         region: None,
     };
+    if found.nearer.is_some() {
+        return Ok(found);
+    }
+    if wanted.offset > found.bound && !partition.leads() {
+        // The leader has committed more than this follower has heard of.
+        return Err(ErrorCode::OffsetNotAvailable);
+    }
     if let Reader::Follower(_) = reader {
         let follower = (wanted.last_fetched_epoch, wanted.offset);
         found.diverging = partition.diverging(follower).await?;
@@ -318,6 +348,8 @@ async fn respond(
         let partition = partition_response(broker, context, wanted, found, &mut regions).await;
         add(&mut response, &wanted.topic, partition);
     }
+    let (version, listener) = (context.version, &context.listener);
+    current_leader::tell_reader(&mut response, &broker.image(), version, listener);
     (response, regions)
 }
 
@@ -357,20 +389,13 @@ async fn partition_response(
         high_watermark: found.high_watermark,
         last_stable_offset: found.high_watermark,
         log_start_offset: found.log_start_offset,
+        preferred_read_replica: found.nearer.map_or(-1, |id| id.get()),
         records: Some(records),
         ..Default::default()
     };
     if let Some((epoch, end_offset)) = found.diverging {
         response.diverging_epoch.epoch = epoch;
         response.diverging_epoch.end_offset = end_offset;
-    }
-    let moved = matches!(
-        error_code,
-        ErrorCode::FencedLeaderEpoch | ErrorCode::NotLeaderOrFollower
-    );
-    if moved && let Ok(partition) = wanted.partition(broker.partitions()) {
-        response.current_leader.leader_id = broker.node_id();
-        response.current_leader.leader_epoch = partition.leader_epoch();
     }
     response
 }
@@ -393,5 +418,7 @@ fn add(response: &mut FetchResponse, topic: &TopicKey, partition: FetchPartition
 
 #[cfg(test)]
 mod follower_tests;
+#[cfg(test)]
+mod nearby_tests;
 #[cfg(test)]
 mod tests;

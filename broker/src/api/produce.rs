@@ -38,6 +38,7 @@ pub async fn start(
         version: context.version,
         correlation_id,
         acks: request.acks,
+        listener: context.listener.clone(),
         started,
     };
     let refusal = refuse(&request);
@@ -183,3 +184,6 @@ fn failed(index: i32, error_code: ErrorCode, message: Option<String>) -> Partiti
         ..Default::default()
     }
 }
+
+#[cfg(test)]
+mod tests;

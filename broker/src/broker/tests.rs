@@ -86,6 +86,7 @@ async fn offsets_before(broker: &Broker, timestamp: i64, max_num_offsets: i32) -
         ..Default::default()
     };
     let request = ListOffsetsRequest {
+        replica_id: -1,
         topics: vec![ListOffsetsTopic {
             name: Str::from("t"),
             partitions: vec![partition],

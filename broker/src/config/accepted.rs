@@ -287,7 +287,6 @@ accepted! {
         "num.replica.fetchers" Int = Some("1"), AtLeast(1), High, ClusterWide;
         "replica.alter.log.dirs.io.max.bytes.per.second" Long = Some("9223372036854775807"), AtLeast(0), Medium, ClusterWide;
         "replica.fetch.min.bytes" Int = Some("1"), Any, High, ReadOnly;
-        "replica.selector.class" String = None, Any, Medium, ReadOnly;
         "replica.socket.receive.buffer.bytes" Int = Some("65536"), Any, High, ReadOnly;
         "replica.socket.timeout.ms" Int = Some("30000"), Any, High, ReadOnly;
         "replication.quota.window.num" Int = Some("11"), AtLeast(1), Low, ReadOnly;

@@ -29,6 +29,10 @@ settings! {
     "broker.node" broker_node: Option<String> = None, NotEmpty, Medium, ReadOnly;
     /// The pool that the broker belongs to, which topics may name in `placement.pools`. (Not in Kafka.)
     "broker.pool" broker_pool: Option<String> = None, NotEmpty, Medium, ReadOnly;
+    /// How consumers are spread over replicas. With `org.apache.kafka.common.replica.RackAwareReplicaSelector` those
+    /// whose `client.rack` is the rack of a replica in sync read from it; with any other class, or without one,
+    /// everybody reads from the leader.
+    "replica.selector.class" replica_selector_class: Option<String> = None, Any, Medium, ReadOnly;
     /// The directories for partitions' data, separated by commas. Without it `log.dir` counts.
     "log.dirs" log_dirs: Option<Vec<String>> = None, NotEmpty, High, ReadOnly;
     /// The directory for partitions' data where `log.dirs` is not given. The default is a folder where

@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::ConnectionError;
 use crate::broker::Broker;
+use crate::current_leader;
 use crate::partition::{Commit, Partition};
 
 /// What one partition's records wait for.
@@ -32,7 +33,7 @@ pub struct PendingProduce {
     pub response: ProduceResponse,
     /// What it still waits for, in the request's order.
     pub waits: VecDeque<Wait>,
-    /// When the wait ends with REQUEST_TIMED_OUT.
+    /// When the wait ends with REQUEST_TIMED_OUT, or NOT_ENOUGH_REPLICAS_AFTER_APPEND.
     pub deadline: Instant,
     /// The request's version.
     pub version: i16,
@@ -40,6 +41,8 @@ pub struct PendingProduce {
     pub correlation_id: i32,
     /// The request's acks; 0 gets no answer.
     pub acks: i16,
+    /// The listener that the client came in by.
+    pub listener: Arc<str>,
     /// When the request was read.
     pub started: Instant,
 }
@@ -64,7 +67,9 @@ impl PendingProduce {
     }
 
     /// The encoded answer; `None` for acks=0, whose errors can only close the connection.
-    pub fn into_answer(self, broker: &Broker) -> Result<Option<Frame>, ConnectionError> {
+    pub fn into_answer(mut self, broker: &Broker) -> Result<Option<Frame>, ConnectionError> {
+        let (version, listener) = (self.version, &self.listener);
+        current_leader::tell_producer(&mut self.response, || broker.image(), version, listener);
         let frame =
             encode_response::<ProduceRequest>(&self.response, self.version, self.correlation_id);
         broker
@@ -90,7 +95,10 @@ async fn settle(wait: &Wait, deadline: Instant) -> ErrorCode {
             Commit::Waiting => {}
         }
         if timeout_at(deadline, moved).await.is_err() {
-            return ErrorCode::RequestTimedOut;
+            return match wait.partition.has_enough_in_sync() {
+                true => ErrorCode::RequestTimedOut,
+                false => ErrorCode::NotEnoughReplicasAfterAppend,
+            };
         }
     }
 }

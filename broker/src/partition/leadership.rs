@@ -205,6 +205,18 @@ impl Leadership {
             })
     }
 
+    /// The followers in sync whose logs have come to `offset`, with their ends.
+    pub fn in_sync_at(&self, offset: i64) -> impl Iterator<Item = (BrokerId, i64)> {
+        let asked = self.followers.iter();
+        let ends = asked.map(|(&broker, known)| (broker, known.end));
+        ends.filter(move |(broker, end)| *end >= offset && self.term.isr.contains(broker))
+    }
+
+    /// Whether all that lay in the log before this epoch is committed.
+    pub fn has_begun(&self, high_watermark: i64) -> bool {
+        high_watermark >= self.epoch_start
+    }
+
     /// Whether the ISR may commit. A partition with fewer replicas than `min_isr` can't be held to it.
     fn may_commit(&self, min_isr: usize) -> bool {
         let enough = self.term.isr.len() >= min_isr.min(self.term.replicas.len());

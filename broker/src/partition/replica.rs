@@ -161,6 +161,23 @@ impl Partition {
         leadership.followers().map(lag).collect()
     }
 
+    /// The followers in sync that have all below `offset`, with their logs' ends; none where this does not lead.
+    pub fn in_sync_followers(&self, offset: i64) -> Vec<(BrokerId, i64)> {
+        match &*self.role.lock() {
+            Role::Leader(leadership) => leadership.in_sync_at(offset).collect(),
+            Role::Follower { .. } => Vec::new(),
+        }
+    }
+
+    /// Whether this leads, and all that was there when it began to is committed: before that, its high watermark may be
+    /// below what consumers were given by the leader before.
+    pub fn has_committed_what_it_found(&self) -> bool {
+        match &*self.role.lock() {
+            Role::Leader(leadership) => leadership.has_begun(self.high_watermark()),
+            Role::Follower { .. } => false,
+        }
+    }
+
     /// What the quorum is to be asked for, if anything: see [`Leadership::propose`].
     pub fn propose(
         &self,

@@ -1,10 +1,15 @@
 //! Other brokers beside the one under test: registered with its quorum, and nothing else of them.
 
+use std::sync::Arc;
+
+use milena_log::BatchToAppend;
 use milena_metadata::{
     BrokerId, ChangeBroker, Endpoint, IncarnationId, LastEnd, RegisterBroker, Registered,
 };
+use milena_protocol::records::{BatchBuilder, BatchHeader, BatchOptions};
 
 use super::Broker;
+use crate::partition::Partition;
 
 /// Where the others are found, by listener.
 const LISTENERS: [(&str, u16); 2] = [("PLAINTEXT", 9092), ("PEERS", 9091)];
@@ -38,10 +43,19 @@ pub(crate) async fn register(broker: &Broker, number: i32, rack: Option<&str>) -
 
 /// Fences a broker in its present life.
 pub(crate) async fn fence(broker: &Broker, number: i32) {
+    set_fenced(broker, number, true).await;
+}
+
+/// Lets a fenced broker take part again.
+pub(crate) async fn unfence(broker: &Broker, number: i32) {
+    set_fenced(broker, number, false).await;
+}
+
+async fn set_fenced(broker: &Broker, number: i32, fenced: bool) {
     let command = ChangeBroker {
         id: id(number),
         epoch: broker.image().broker(id(number)).unwrap().epoch,
-        fenced: Some(true),
+        fenced: Some(fenced),
         draining: None,
         stopping: None,
     };
@@ -73,4 +87,22 @@ pub(crate) async fn create_on(broker: &Broker, topic: &str, assignments: &[&[i32
     let response = crate::api::create_topics::handle(broker, &super::context(7), request).await;
     let created = &response.topics[0];
     assert!(created.error_code.is_none(), "{:?}", created.error_message);
+}
+
+/// A batch of one record, as a leader stores it.
+pub(crate) fn batch(base_offset: i64, partition_leader_epoch: i32) -> Vec<BatchToAppend> {
+    let mut builder = BatchBuilder::new(BatchOptions {
+        base_offset,
+        partition_leader_epoch,
+        ..BatchOptions::default()
+    });
+    builder.push(1, None, Some(b"value"), &[]).unwrap();
+    let body = builder.finish().unwrap();
+    let header = BatchHeader::parse(&body).unwrap();
+    vec![BatchToAppend { header, body }]
+}
+
+/// The partition of that topic and number, which is hosted here.
+pub(crate) fn partition(broker: &Broker, topic: &str, index: i32) -> Arc<Partition> {
+    broker.partitions().partition(topic, index).unwrap()
 }

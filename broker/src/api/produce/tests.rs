@@ -1,0 +1,128 @@
+//! A Produce to a partition that moves, or that has too few replicas: what its answer says, and when.
+
+use std::path::Path;
+
+use bytes::Bytes;
+use milena_protocol::header::decode_response;
+use milena_protocol::records::{BatchBuilder, BatchOptions};
+
+use super::*;
+use crate::broker::tests::beside::{create_on, fence, partition, register, unfence};
+use crate::broker::tests::context;
+use crate::config::Sources;
+use crate::server::assemble_alone;
+
+/// The newest with names.
+const VERSION: i16 = 12;
+/// Longer than any test takes.
+const FOR_EVER: Duration = Duration::from_secs(20);
+
+async fn produce(broker: &Broker, timeout: Duration) -> PendingProduce {
+    let mut builder = BatchBuilder::new(BatchOptions::default());
+    builder
+        .push(broker.now_ms(), None, Some(b"value"), &[])
+        .unwrap();
+    let request = ProduceRequest {
+        acks: -1,
+        timeout_ms: timeout.as_millis() as i32,
+        topic_data: vec![TopicProduceData {
+            name: "t".into(),
+            partition_data: vec![PartitionProduceData {
+                index: 0,
+                records: Some(builder.finish().unwrap()),
+            }],
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    start(broker, &context(VERSION), request, 1, Instant::now()).await
+}
+
+fn answer(broker: &Broker, pending: PendingProduce) -> ProduceResponse {
+    let frame = pending.into_answer(broker).unwrap().unwrap();
+    let bytes = Bytes::from(frame.to_vec()).slice(4..);
+    decode_response::<ProduceRequest>(bytes, VERSION).unwrap().1
+}
+
+async fn cluster(dir: &Path, set: &[(&str, &str)]) -> Arc<Broker> {
+    let dir = dir.display().to_string();
+    let set = [&[("log.dirs", dir.as_str())], set].concat();
+    let broker = assemble_alone(Sources::of(&set).load().unwrap().0).await;
+    register(&broker, 101, Some("r1")).await;
+    register(&broker, 102, None).await;
+    broker
+}
+
+#[tokio::test]
+async fn a_client_is_told_who_leads_and_where() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = cluster(dir.path(), &[]).await;
+    // Hosted elsewhere, and followed here.
+    for (topic, brokers) in [("other", [101, 102]), ("t", [101, broker.node_id()])] {
+        create_on(&broker, topic, &[&brokers]).await;
+    }
+    let pending = produce(&broker, FOR_EVER).await;
+    assert!(pending.is_done());
+    let told = answer(&broker, pending);
+    let result = &told.responses[0].partition_responses[0];
+    assert_eq!(result.error_code, ErrorCode::NotLeaderOrFollower);
+    assert_eq!(
+        (
+            result.current_leader.leader_id,
+            result.current_leader.leader_epoch
+        ),
+        (101, 0)
+    );
+    let [node] = &told.node_endpoints[..] else {
+        panic!("one leader: {told:?}");
+    };
+    assert_eq!(
+        (node.node_id, &*node.host, node.port),
+        (101, "host-101", 9092)
+    );
+    assert_eq!(node.rack.as_deref(), Some("r1"));
+}
+
+#[tokio::test]
+async fn a_waiting_produce_ends_at_once_when_its_partition_moves_and_names_the_new_leader() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = cluster(dir.path(), &[]).await;
+    let me = broker.node_id();
+    create_on(&broker, "t", &[&[me, 101, 102]]).await;
+    let mut pending = produce(&broker, FOR_EVER).await;
+    assert!(!pending.is_done(), "nobody has fetched it");
+    let waiting = tokio::spawn(async move {
+        pending.wait().await;
+        pending
+    });
+    fence(&broker, me).await;
+    let waited = tokio::time::timeout(FOR_EVER / 2, waiting).await;
+    let told = answer(&broker, waited.expect("it went on waiting").unwrap());
+    let result = &told.responses[0].partition_responses[0];
+    assert_eq!(result.error_code, ErrorCode::NotLeaderOrFollower);
+    assert_eq!(result.base_offset, -1);
+    assert_eq!(result.current_leader.leader_id, 101);
+    assert_eq!(told.node_endpoints[0].node_id, 101);
+    unfence(&broker, me).await;
+    assert!(!partition(&broker, "t", 0).leads());
+}
+
+#[tokio::test]
+async fn a_wait_that_ends_with_too_small_an_isr_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = cluster(dir.path(), &[("min.insync.replicas", "2")]).await;
+    create_on(&broker, "t", &[&[broker.node_id(), 101, 102]]).await;
+    let short = Duration::from_millis(50);
+    let mut slow = produce(&broker, short).await;
+    slow.wait().await;
+    let error =
+        |pending: &PendingProduce| pending.response.responses[0].partition_responses[0].error_code;
+    assert_eq!(error(&slow), ErrorCode::RequestTimedOut);
+    let mut lonely = produce(&broker, short).await;
+    fence(&broker, 101).await;
+    fence(&broker, 102).await;
+    lonely.wait().await;
+    assert_eq!(error(&lonely), ErrorCode::NotEnoughReplicasAfterAppend);
+    let refused = produce(&broker, short).await;
+    assert_eq!(error(&refused), ErrorCode::NotEnoughReplicas);
+}
