@@ -66,6 +66,7 @@ fn find(
     let partition = broker
         .partitions()
         .partition(topic, asked.partition_index)?;
+    partition.check_leads(-1)?;
     if partition.topic().is_internal() {
         return Err(ErrorCode::InvalidTopicException);
     }

@@ -20,6 +20,9 @@ use super::RequestContext;
 use crate::broker::Broker;
 use crate::partition::{Partition, large};
 
+/// The first version that knows OFFSET_NOT_AVAILABLE (KIP-207).
+const OFFSET_NOT_AVAILABLE_FROM: i16 = 5;
+
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
 const MAX_TIMESTAMP: i64 = -3;
@@ -36,15 +39,21 @@ pub async fn handle(
     context: &RequestContext,
     request: ListOffsetsRequest,
 ) -> ListOffsetsResponse {
+    let reader = Reader::of(broker, context, request.replica_id);
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for wanted in &topic.partitions {
-            let found = broker
-                .partitions()
-                .partition(&topic.name, wanted.partition_index);
+            let found = reader.and_then(|reader| {
+                let partitions = broker.partitions();
+                let partition = partitions.partition(&topic.name, wanted.partition_index)?;
+                Ok((reader, partition))
+            });
             let answer = match found {
-                Ok(partition) => answer(&partition, context.version, wanted, broker.now_ms()).await,
+                Ok((reader, partition)) => {
+                    let asked = (context.version, reader);
+                    answer(&partition, asked, wanted, broker.now_ms()).await
+                }
                 Err(error) => Err(error),
             };
             partitions.push(into_response(wanted, context.version, answer));
@@ -60,26 +69,60 @@ pub async fn handle(
     }
 }
 
+/// Who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reader {
+    Consumer,
+    Follower,
+}
+
+impl Reader {
+    /// Followers are answered on the peers' listener alone.
+    fn of(broker: &Broker, context: &RequestContext, replica_id: i32) -> Result<Self, ErrorCode> {
+        match replica_id {
+            ..0 => Ok(Self::Consumer),
+            _ if context.is_from_peer(broker) => Ok(Self::Follower),
+            _ => Err(ErrorCode::ClusterAuthorizationFailed),
+        }
+    }
+}
+
+/// The end that a consumer may read to. Not before a new leader's high watermark has passed what it found: it may be
+/// behind what the leader before has shown, and consumers that start at it would go back.
+fn latest(partition: &Partition, version: i16) -> Result<i64, ErrorCode> {
+    // Asked first, since it only grows.
+    let is_known = partition.has_committed_what_it_found();
+    match is_known {
+        true => Ok(partition.high_watermark()),
+        false if version >= OFFSET_NOT_AVAILABLE_FROM => Err(ErrorCode::OffsetNotAvailable),
+        false => Err(ErrorCode::LeaderNotAvailable),
+    }
+}
+
 async fn answer(
     partition: &std::sync::Arc<Partition>,
-    version: i16,
+    (version, asks): (i16, Reader),
     wanted: &ListOffsetsPartition,
     now_ms: i64,
 ) -> Result<(Vec<i64>, Found, i32), ErrorCode> {
     partition.check_leads(wanted.current_leader_epoch)?;
     let reader = partition.reader();
     if version == 0 {
+        if wanted.timestamp != EARLIEST {
+            latest(partition, version)?;
+        }
         let offsets = old_style(partition, wanted.timestamp, wanted.max_num_offsets, now_ms);
         return Ok((offsets, (-1, -1), -1));
     }
     let found = match wanted.timestamp {
-        LATEST => (partition.high_watermark(), -1),
+        LATEST if asks == Reader::Follower => (reader.log_end_offset(), -1),
+        LATEST => (latest(partition, version)?, -1),
         EARLIEST => (reader.log_start_offset(), -1),
         EARLIEST_LOCAL if version >= 8 => (reader.log_start_offset(), -1),
         LATEST_TIERED if version >= 9 => (-1, -1),
         EARLIEST_PENDING_UPLOAD if version >= 11 => (-1, -1),
-        MAX_TIMESTAMP if version >= 7 => by_time(partition, None).await?,
-        timestamp if timestamp >= 0 => by_time(partition, Some(timestamp)).await?,
+        MAX_TIMESTAMP if version >= 7 => by_time(partition, version, None).await?,
+        timestamp if timestamp >= 0 => by_time(partition, version, Some(timestamp)).await?,
         _ => return Err(ErrorCode::UnsupportedVersion),
     };
     let epoch = if found.0 < 0 {
@@ -94,6 +137,7 @@ async fn answer(
 /// The first record at or after a time, or that with the largest timestamp. Reads batches from disk.
 async fn by_time(
     partition: &std::sync::Arc<Partition>,
+    version: i16,
     timestamp: Option<i64>,
 ) -> Result<Found, ErrorCode> {
     let reader = partition.reader().clone();
@@ -104,7 +148,8 @@ async fn by_time(
     };
     match large::in_turn(search).await {
         Ok(Some(found)) if found.offset < high_watermark => Ok((found.offset, found.timestamp)),
-        Ok(_) => Ok((-1, -1)),
+        // What a consumer would take as "none yet", and go on from the end.
+        Ok(_) => latest(partition, version).map(|_| (-1, -1)),
         Err(error) => {
             tracing::error!(topic = %partition.topic(), partition = partition.index(), %error, "time search failed");
             Err(ErrorCode::KafkaStorageError)
@@ -185,3 +230,6 @@ fn into_response(
         },
     }
 }
+
+#[cfg(test)]
+mod tests;

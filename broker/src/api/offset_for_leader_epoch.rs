@@ -12,14 +12,23 @@ use crate::broker::Broker;
 /// Answers for each partition.
 pub async fn handle(
     broker: &Broker,
-    _context: &RequestContext,
+    context: &RequestContext,
     request: OffsetForLeaderEpochRequest,
 ) -> OffsetForLeaderEpochResponse {
+    // Followers are answered on the peers' listener alone.
+    let allowed = match request.replica_id < 0 || context.is_from_peer(broker) {
+        true => Ok(()),
+        false => Err(ErrorCode::ClusterAuthorizationFailed),
+    };
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for wanted in &topic.partitions {
-            partitions.push(answer(broker, &topic.topic, wanted).await);
+            let found = match allowed {
+                Ok(()) => end_offset(broker, &topic.topic, wanted).await,
+                Err(error) => Err(error),
+            };
+            partitions.push(into_response(wanted.partition, found));
         }
         topics.push(OffsetForLeaderTopicResult {
             partitions,
@@ -50,14 +59,14 @@ async fn end_offset(
         .unwrap_or((-1, -1)))
 }
 
-async fn answer(broker: &Broker, topic: &str, wanted: &OffsetForLeaderPartition) -> EpochEndOffset {
-    let (error_code, (leader_epoch, end_offset)) = match end_offset(broker, topic, wanted).await {
+fn into_response(partition: i32, found: Result<(i32, i64), ErrorCode>) -> EpochEndOffset {
+    let (error_code, (leader_epoch, end_offset)) = match found {
         Ok(end) => (ErrorCode::None, end),
         Err(error) => (error, (-1, -1)),
     };
     EpochEndOffset {
         error_code,
-        partition: wanted.partition,
+        partition,
         leader_epoch,
         end_offset,
     }
