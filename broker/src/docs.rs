@@ -52,6 +52,12 @@ const NOTES: &[(i16, &str)] = &[
         32,
         "topics and brokers; loggers, client metrics and groups have no settings here",
     ),
+    (57, "the one feature is milena.version"),
+    (64, "a broker that runs or hosts replicas is refused"),
+    (
+        80,
+        "the member has joined by itself; its listeners are not read, and the answer waits for the commit",
+    ),
 ];
 
 fn page() -> String {

@@ -101,3 +101,6 @@ fn failure(name: Str, refusal: Refusal) -> CreatableTopicResult {
         ..Default::default()
     }
 }
+
+#[cfg(test)]
+mod tests;

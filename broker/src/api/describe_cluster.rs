@@ -39,10 +39,7 @@ pub async fn handle(
         .brokers()
         .filter(|broker| request.include_fenced_brokers || !broker.fenced);
     let brokers = shown.filter_map(|broker| {
-        let endpoint = broker
-            .endpoints
-            .iter()
-            .find(|endpoint| *endpoint.listener == *context.listener)?;
+        let endpoint = broker.endpoint(&context.listener)?;
         Some(DescribeClusterBroker {
             broker_id: broker.id.get(),
             host: Str::from(&*endpoint.host),
@@ -57,7 +54,7 @@ pub async fn handle(
             .cluster_id()
             .map(|id| Str::from(&**id))
             .unwrap_or_default(),
-        controller_id: controller(&image),
+        controller_id: controller(&image, &context.listener),
         brokers: brokers.collect(),
         cluster_authorized_operations: match request.include_cluster_authorized_operations {
             true => CLUSTER_OPERATIONS,

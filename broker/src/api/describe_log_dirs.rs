@@ -10,6 +10,7 @@ use milena_protocol::api::describe_log_dirs::{
 
 use super::RequestContext;
 use crate::broker::Broker;
+use crate::partition::Partition;
 use crate::partitions::{DataDir, HostedTopic};
 
 /// Each directory, with the partitions that are asked for; null asks for all.
@@ -57,7 +58,7 @@ fn describe(
             .map(|partition| DescribeLogDirsPartition {
                 partition_index: partition.index(),
                 partition_size: i64::try_from(partition.reader().size_bytes()).unwrap_or(i64::MAX),
-                offset_lag: 0,
+                offset_lag: lag(partition),
                 is_future_key: false,
             })
             .collect();
@@ -73,6 +74,13 @@ fn describe(
         usable_bytes,
         ..Default::default()
     }
+}
+
+/// Offsets below the high watermark that the log lacks, as far as it knows: a follower hears of the leader's high
+/// watermark with the records below it.
+fn lag(partition: &Partition) -> i64 {
+    let lacks = partition.high_watermark() - partition.reader().log_end_offset();
+    lacks.max(0)
 }
 
 fn absolute(dir: &DataDir) -> String {

@@ -1,6 +1,6 @@
 //! DescribeTopicPartitions (key 75): topics page by page (KIP-966).
 
-use milena_metadata::{Image, Topic, TopicName};
+use milena_metadata::{Image, Partition, Topic, TopicName};
 use milena_protocol::api::describe_topic_partitions::{
     DescribeTopicPartitionsCursor, DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse,
     DescribeTopicPartitionsResponsePartition, DescribeTopicPartitionsResponseTopic,
@@ -74,6 +74,13 @@ fn unknown(name: &Str) -> DescribeTopicPartitionsResponseTopic {
     }
 }
 
+/// Who led last, where nobody is left that is known to hold everything (KIP-966).
+fn last_known(partition: &Partition) -> Vec<i32> {
+    let nobody = partition.leader.is_none() && partition.elr.is_empty();
+    let last = partition.last_leader.filter(|_| nobody);
+    last.iter().map(|id| id.get()).collect()
+}
+
 struct Page {
     left: usize,
     topics: Vec<DescribeTopicPartitionsResponseTopic>,
@@ -107,7 +114,7 @@ impl Page {
                 replica_nodes: partition.brokers().map(|id| id.get()).collect(),
                 isr_nodes: partition.isr.iter().map(|id| id.get()).collect(),
                 eligible_leader_replicas: Some(partition.elr.iter().map(|id| id.get()).collect()),
-                last_known_elr: Some(Vec::new()),
+                last_known_elr: Some(last_known(partition)),
                 offline_replicas: offline(image, partition),
             });
         }

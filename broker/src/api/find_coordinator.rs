@@ -74,10 +74,7 @@ fn coordinator_of(
         let leader = image
             .broker(partition.leader?)
             .filter(|leader| !leader.fenced)?;
-        let endpoint = leader
-            .endpoints
-            .iter()
-            .find(|endpoint| &*endpoint.listener == listener)?;
+        let endpoint = leader.endpoint(listener)?;
         Some((
             leader.id.get(),
             Str::from(&*endpoint.host),

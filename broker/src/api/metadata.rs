@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use milena_metadata::{BrokerId, Image, Topic, TopicId, TopicName};
+use milena_metadata::{BrokerId, Image, Replica, Topic, TopicId, TopicName};
 use milena_protocol::api::metadata::{
     MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponseBroker,
     MetadataResponsePartition, MetadataResponseTopic,
@@ -65,7 +65,7 @@ pub async fn handle(
         throttle_time_ms: 0,
         brokers: brokers(&image, &context.listener),
         cluster_id: image.cluster_id().map(|id| Str::from(&**id)),
-        controller_id: controller(&image),
+        controller_id: controller(&image, &context.listener),
         topics,
         cluster_authorized_operations: match request.include_cluster_authorized_operations {
             true => CLUSTER_OPERATIONS,
@@ -94,22 +94,20 @@ fn leads_any(image: &Image, leader: BrokerId, request: &MetadataRequest, all: bo
     })
 }
 
-/// A broker that is not fenced: each takes what is for the controller, and passes it on.
-pub fn controller(image: &Image) -> i32 {
-    image
-        .brokers()
-        .find(|broker| !broker.fenced)
-        .map_or(-1, |broker| broker.id.get())
+/// A broker that is not fenced, if possible one that the client reaches: each takes what is for the controller, and
+/// passes it on.
+pub fn controller(image: &Image, listener: &str) -> i32 {
+    let alive = || image.brokers().filter(|broker| !broker.fenced);
+    let reached = alive().find(|broker| broker.endpoint(listener).is_some());
+    let chosen = reached.or_else(|| alive().next());
+    chosen.map_or(-1, |broker| broker.id.get())
 }
 
 /// The brokers that have an address on this listener.
 fn brokers(image: &Image, listener: &str) -> Vec<MetadataResponseBroker> {
     let alive = image.brokers().filter(|broker| !broker.fenced);
     let reachable = alive.filter_map(|broker| {
-        let endpoint = broker
-            .endpoints
-            .iter()
-            .find(|endpoint| &*endpoint.listener == listener)?;
+        let endpoint = broker.endpoint(listener)?;
         Some(MetadataResponseBroker {
             node_id: broker.id.get(),
             host: Str::from(&*endpoint.host),
@@ -207,12 +205,16 @@ impl Detail {
     }
 }
 
-/// Replicas on brokers that are fenced or unknown.
+/// Replicas on brokers that are fenced or unknown, and those in log directories that are lost (KIP-858).
 pub fn offline(image: &Image, partition: &milena_metadata::Partition) -> Vec<i32> {
-    let alive = |id| image.broker(id).is_some_and(|broker| !broker.fenced);
-    partition
-        .brokers()
-        .filter(|&id| !alive(id))
-        .map(|id| id.get())
-        .collect()
+    let is_up = |replica: &&Replica| {
+        let broker = image.broker(replica.broker);
+        broker.is_some_and(|broker| !broker.fenced && broker.has_online(replica.directory))
+    };
+    let replicas = partition.replicas.iter();
+    let down = replicas.filter(|replica| !is_up(replica));
+    down.map(|replica| replica.broker.get()).collect()
 }
+
+#[cfg(test)]
+mod tests;
