@@ -278,6 +278,7 @@ fn a_stored_bomb_is_opened_for_one_client_at_a_time() -> Result<()> {
     let bomb = batch(&[Some(&vec![0; BOMB_SIZE])], Compression::Gzip);
     produce_one(&mut Wire::connect(&address)?, PLAIN, 0, bomb)?.map_err(anyhow::Error::from)?;
     let by_time = ListOffsetsRequest {
+        replica_id: -1,
         topics: vec![ListOffsetsTopic {
             name: PLAIN.into(),
             partitions: vec![ListOffsetsPartition {
