@@ -1,0 +1,228 @@
+//! Three brokers that `milena cluster start` runs, and what the command line does with them.
+
+use std::fs::File;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, ExitStatus, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use e2e::broker::milena;
+use e2e::command::CommandLine;
+use e2e::process;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// From start to ready, and from Ctrl-C to the end; far more than it takes, for a machine that is busy.
+const LIMIT: Duration = Duration::from_secs(90);
+/// Clients, peers and HTTP of broker 1; those of 2 and 3 follow.
+const PORTS_ABOVE_BASE: [u16; 3] = [0, 100, 312];
+
+/// Killed when dropped, with its brokers: those end with the pipe's and the test's end.
+struct Local {
+    folder: TempDir,
+    base: u16,
+    child: Child,
+}
+
+impl Local {
+    fn start() -> Result<(Self, CommandLine)> {
+        let folder = tempfile::tempdir()?;
+        let base = free_base()?;
+        let child = spawn(folder.path(), base)?;
+        let mut local = Self {
+            folder,
+            base,
+            child,
+        };
+        local.until_ready()?;
+        let milena = CommandLine::new(&format!("127.0.0.1:{base}"));
+        Ok((local, milena))
+    }
+
+    fn start_again(&mut self) -> Result<()> {
+        self.child = spawn(self.folder.path(), self.base)?;
+        self.until_ready()
+    }
+
+    fn until_ready(&mut self) -> Result<()> {
+        let said = self.folder.path().join("stdout");
+        let ready = process::poll(LIMIT, || match self.child.try_wait() {
+            Ok(Some(status)) => Some(Err(status)),
+            _ => {
+                let said = std::fs::read_to_string(&said).unwrap_or_default();
+                said.contains("3 brokers are ready").then_some(Ok(()))
+            }
+        });
+        match ready {
+            Some(Ok(())) => Ok(()),
+            Some(Err(status)) => bail!("it ended with {status}:\n{}", self.log()),
+            None => bail!("not ready after {LIMIT:?}:\n{}", self.log()),
+        }
+    }
+
+    /// Ctrl-C, but for the other processes of the terminal.
+    fn interrupt(&mut self) -> Result<ExitStatus> {
+        kill_process(Pid::from_child(&self.child), Signal::INT)?;
+        process::wait(&mut self.child, LIMIT)
+            .with_context(|| format!("it goes on:\n{}", self.log()))
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("stderr")).unwrap_or_default()
+    }
+}
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.log());
+        }
+        if matches!(self.child.try_wait(), Ok(None)) && self.interrupt().is_err() {
+            // The second Ctrl-C: it kills its brokers.
+            let _ = self.interrupt();
+        }
+    }
+}
+
+fn spawn(folder: &Path, base: u16) -> Result<Child> {
+    let data = folder.join("data");
+    milena()?
+        .args(["cluster", "start", "--brokers", "3", "--data"])
+        .arg(data)
+        .args(["--port-base", &base.to_string()])
+        .stdin(Stdio::null())
+        .stdout(File::create(folder.join("stdout"))?)
+        .stderr(
+            File::options()
+                .create(true)
+                .append(true)
+                .open(folder.join("stderr"))?,
+        )
+        .spawn()
+        .context("start the cluster")
+}
+
+/// A base above which all that is needed is free now.
+fn free_base() -> Result<u16> {
+    let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
+    let first = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    // Below the ports that the system gives to whoever asks for any.
+    let mut bases = (0..500).map(|step| 10_000 + (first % 1_000) * 10 + step * 10);
+    let base = bases.find(|base| {
+        let mut ports = PORTS_ABOVE_BASE
+            .iter()
+            .flat_map(|above| base + above..base + above + 3);
+        ports.all(is_free)
+    });
+    base.context("no free ports side by side")
+}
+
+fn brokers(milena: &CommandLine) -> Result<Vec<Value>> {
+    let described = milena.prints_json("cluster describe")?;
+    let brokers = described["brokers"].as_array().context("brokers")?;
+    Ok(brokers.clone())
+}
+
+#[test]
+fn three_brokers_start_with_one_command_stop_in_order_and_go_on() -> Result<()> {
+    let (mut local, milena) = Local::start()?;
+    let described = milena.prints_json("cluster describe")?;
+    let (cluster, all) = (&described["cluster"], &described["brokers"]);
+    let states: Vec<&Value> = (0..3).map(|at| &all[at]["state"]).collect();
+    assert_eq!(states, ["serving", "serving", "serving"], "{described}");
+    assert_eq!(
+        cluster["quorum"]["voters"].as_array().map(Vec::len),
+        Some(3)
+    );
+    let text = milena.prints("cluster describe")?;
+    ensure!(
+        text.contains("all as they should be") && text.contains("leader"),
+        "{text}"
+    );
+    milena.prints("topic create t -p 6")?;
+    milena.takes("one\ntwo\n", "produce t -p 0 --acks all")?;
+    let topic = milena.prints_json("topic describe t")?;
+    let partition = &topic[0]["partition_details"][0];
+    assert_eq!(
+        partition["in_sync"].as_array().map(Vec::len),
+        Some(3),
+        "{topic}"
+    );
+    assert_eq!(
+        (&partition["eligible"], &partition["misplaced"]),
+        (&json!([]), &json!([]))
+    );
+    ensure!(local.interrupt()?.success(), "{}", local.log());
+    local.start_again()?;
+    let again = milena.prints_json("cluster describe")?;
+    assert_eq!(again["cluster"]["cluster_id"], cluster["cluster_id"]);
+    assert_eq!(
+        milena.prints("consume t -p 0 --from beginning -e")?,
+        "one\ntwo\n"
+    );
+    ensure!(local.interrupt()?.success(), "{}", local.log());
+    Ok(())
+}
+
+#[test]
+fn a_lease_is_for_one_broker_at_a_time_and_partitions_move_when_told() -> Result<()> {
+    let (_local, milena) = Local::start()?;
+    milena.prints("topic create t -p 6")?;
+    milena.takes("value\n", "produce t -p 0 --acks all")?;
+    let granted = milena.prints("cluster lease 1")?;
+    ensure!(
+        granted.starts_with("broker 1 may stop, until "),
+        "{granted}"
+    );
+    milena.prints("cluster lease 1")?;
+    let refused = milena.run(&["cluster", "lease", "2"])?;
+    refused.failed(6, &["may not stop now", "that may stop already: 1"])?;
+    assert_eq!(
+        milena.prints("cluster lease 1 --release")?,
+        "the lease is given back\n"
+    );
+    assert_eq!(
+        milena.prints("cluster lease 1 --release")?,
+        "there was no lease\n"
+    );
+    milena.prints("topic delete t")?;
+    milena.prints("topic create one -p 3 -r 1")?;
+    milena.takes("kept\n", "produce one -p 0 --acks all")?;
+    let from =
+        milena.prints_json("topic describe one")?[0]["partition_details"][0]["leader"].clone();
+    let to = if from == 1 { 2 } else { 1 };
+    let dry = milena.prints_json(&format!("topic move one-0 --to {to} --dry-run"))?;
+    assert_eq!(dry["moves"][0]["from"], json!([from]), "{dry}");
+    milena.prints(&format!("topic move one-0 --to {to} --wait"))?;
+    let moved = milena.prints_json("topic describe one")?;
+    assert_eq!(moved[0]["partition_details"][0]["replicas"], json!([to]));
+    assert_eq!(milena.prints("topic moves")?, "nothing is on its way\n");
+    assert_eq!(
+        milena.prints("consume one -p 0 --from beginning -e")?,
+        "kept\n"
+    );
+    milena.prints("cluster drain 3 --wait")?;
+    let drained = brokers(&milena)?;
+    assert_eq!(
+        (&drained[2]["state"], &drained[2]["replicas"]),
+        (&json!("draining"), &json!(0))
+    );
+    milena.prints("cluster drain 3 --cancel")?;
+    milena.prints("cluster rebalance --wait")?;
+    let even: Vec<Value> = brokers(&milena)?
+        .iter()
+        .map(|one| one["replicas"].clone())
+        .collect();
+    assert_eq!(even, [json!(1), json!(1), json!(1)]);
+    let unknown = milena.run(&["cluster", "drain", "9"])?;
+    unknown.failed(4, &["Broker 9 is not registered"])
+}
+
+#[test]
+fn where_http_was_looked_for_is_told() -> Result<()> {
+    let milena = CommandLine::new("127.0.0.1:1");
+    let failed = milena.run(&["cluster", "describe"])?;
+    failed.failed(3, &["127.0.0.1:313", "--http"])
+}
