@@ -16,7 +16,8 @@ import org.apache.kafka.common.serialization.StringSerializer;
 
 /** Kafka's own client as one side of a ledger. python/ledger.py says what it is told and what it prints. */
 public final class Ledger {
-    private static final String VALUE = "v".repeat(100);
+    /** So large that what a replica misses is more than one fetch. */
+    private static final String VALUE = "v".repeat(1000);
     /** Longer than delivery.timeout.ms, after which every record has its fate. */
     private static final Duration SILENCE = Duration.ofSeconds(180);
     private static final long FLUSH_EVERY_MS = 100;

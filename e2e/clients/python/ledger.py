@@ -16,7 +16,7 @@ import time
 
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 
-VALUE = b"v" * 100
+VALUE = b"v" * 1000  # so that what a replica misses is more than one fetch
 SILENCE_S = 180  # longer than delivery.timeout.ms, after which every record has its fate
 FLUSH_EVERY_S = 0.1
 FAULTS_TOLD = {KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._RESOLVE}
