@@ -110,6 +110,22 @@ pub fn wipe(root: &Path) -> io::Result<()> {
     fs::create_dir_all(root)
 }
 
+/// A process on the disk at `root` dies: what its handles write from now on is not written.
+pub fn detach(root: &Path) {
+    for (path, store) in STORES.lock().iter_mut() {
+        if path.starts_with(root) {
+            let left = Store::default();
+            {
+                let mut content = store.0.lock();
+                let mut copy = left.0.lock();
+                copy.bytes = content.bytes.clone();
+                copy.undo = std::mem::take(&mut content.undo);
+            }
+            *store = Arc::new(left);
+        }
+    }
+}
+
 /// Whether there is a store at this path.
 pub fn has_store(path: &Path) -> bool {
     STORES.lock().contains_key(path)

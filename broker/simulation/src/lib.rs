@@ -11,6 +11,9 @@
 //! All state is the process's: one process runs one seed, once. [`trace`] folds everything that crosses the network
 //! into one number, which two runs of a seed share.
 
+/// Runs the machines' processes, each on a runtime of its own that can be dropped.
+pub use turmoil;
+
 pub mod clock;
 pub mod disk;
 pub mod entropy;
@@ -18,3 +21,4 @@ pub mod machine;
 pub mod network;
 pub mod rule;
 pub mod trace;
+pub mod witness;

@@ -14,6 +14,7 @@ struct State {
     name: String,
     on: bool,
     boot: u64,
+    life: u64,
     skew_ms: i64,
     /// The runtime of what runs there now.
     runtime: Option<Id>,
@@ -28,6 +29,7 @@ pub fn add(name: &str) -> Machine {
         name: name.to_owned(),
         on: true,
         boot: 1,
+        life: 0,
         skew_ms: 0,
         runtime: None,
     });
@@ -41,9 +43,16 @@ pub fn named(name: &str) -> Option<Machine> {
     at.map(Machine)
 }
 
-/// From now on the calling runtime is that of the machine.
+/// From now on the calling runtime is that of the machine, on which another process lives.
 pub fn enter(machine: Machine) {
-    MACHINES.lock()[machine.0].runtime = Some(Handle::current().id());
+    let state = &mut MACHINES.lock()[machine.0];
+    state.runtime = Some(Handle::current().id());
+    state.life += 1;
+}
+
+/// How many processes have lived there, the present one included.
+pub fn life(machine: Machine) -> u64 {
+    MACHINES.lock()[machine.0].life
 }
 
 /// The machine whose runtime calls.

@@ -61,6 +61,8 @@ impl Partition {
             }
             role if leads => {
                 let end = self.reader.log_end_offset();
+                #[cfg(feature = "simulation")]
+                milena_simulation::witness::leads(self.topic(), self.index(), state.leader_epoch);
                 *role = Role::Leader(Leadership::begin(term(me, state), end, now_ms));
             }
             role => {

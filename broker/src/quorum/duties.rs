@@ -193,7 +193,7 @@ async fn beside<T: Default + Send + 'static>(
     look: impl FnOnce(&Image) -> T + Send + 'static,
 ) -> T {
     let image = image.clone();
-    let looked = tokio::task::spawn_blocking(move || look(&image)).await;
+    let looked = crate::blocking::spawn(move || look(&image)).await;
     looked.unwrap_or_default()
 }
 

@@ -1,0 +1,120 @@
+//! What was sent, acknowledged and read, and whether that fits together.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use milena_simulation::{clock, trace};
+
+/// A topic's partition.
+pub type Place = (&'static str, i32);
+
+/// Shared by all clients of a run.
+pub type Shared = Rc<RefCell<Ledger>>;
+
+#[derive(Debug, Default)]
+pub struct Ledger {
+    /// Acknowledged with acks=all, and where that is known at which offset.
+    acked: BTreeMap<String, (Place, Option<i64>)>,
+    /// What a reader has seen at an offset.
+    seen: BTreeMap<(Place, i64), String>,
+    /// The first offset that a log may still begin with, moved by DeleteRecords.
+    starts: BTreeMap<Place, i64>,
+    pub sent: u64,
+    pub violations: Vec<String>,
+}
+
+impl Ledger {
+    pub fn wrong(&mut self, what: String) {
+        let line = format!("at {} ms: {what}", clock::elapsed_ms());
+        eprintln!("WRONG {line}");
+        self.violations.push(line);
+    }
+
+    /// The broker has acknowledged `value` with acks=all; -1 is an offset that it did not tell.
+    pub fn acked(&mut self, place: Place, offset: i64, value: &str) {
+        trace::note("acked", &[offset.unsigned_abs()], value.as_bytes());
+        let offset = (offset >= 0).then_some(offset);
+        self.acked.insert(value.to_owned(), (place, offset));
+        let Some(offset) = offset else { return };
+        if let Some(other) = self.seen.get(&(place, offset)).filter(|other| *other != value) {
+            let other = other.clone();
+            self.wrong(format!(
+                "{place:?} {offset}: {value} was acknowledged there, but {other} was read"
+            ));
+        }
+    }
+
+    /// A reader has seen it, so that it is committed.
+    pub fn seen(&mut self, place: Place, offset: i64, value: &str) {
+        let before = self.seen.insert((place, offset), value.to_owned());
+        match before {
+            None => trace::note("seen", &[offset.unsigned_abs()], value.as_bytes()),
+            Some(before) if before != value => self.wrong(format!(
+                "{place:?} {offset}: {before} was read there before, and now {value}"
+            )),
+            Some(_) => {}
+        }
+        if let Some((acked_at, Some(at))) = self.acked.get(value)
+            && (*acked_at, *at) != (place, offset)
+        {
+            let at = *at;
+            self.wrong(format!(
+                "{value} was acknowledged at {at}, and read at {place:?} {offset}"
+            ));
+        }
+    }
+
+    /// Records below were deleted on a client's wish.
+    pub fn may_start_at(&mut self, place: Place, offset: i64) {
+        let start = self.starts.entry(place).or_default();
+        *start = offset.max(*start);
+    }
+
+    /// Below this a reader may be told that there is nothing.
+    pub fn start(&self, place: Place) -> i64 {
+        self.starts.get(&place).copied().unwrap_or(0)
+    }
+
+    pub fn counts(&self) -> (usize, usize) {
+        (self.acked.len(), self.seen.len())
+    }
+
+    /// Compares with what the partition holds in the end.
+    pub fn check_last(&mut self, place: Place, held: &BTreeMap<i64, String>) {
+        let start = self.start(place);
+        let mut wrong = Vec::new();
+        let mut offsets = BTreeMap::new();
+        for (offset, value) in held {
+            if let Some(other) = offsets.insert(value, offset) {
+                wrong.push(format!("{value} is at {other} and again at {offset}"));
+            }
+        }
+        for (value, (_, at)) in self.acked.iter().filter(|(_, (at, _))| *at == place) {
+            let there = offsets.get(value).copied();
+            match at {
+                Some(at) if *at >= start && held.get(at) != Some(value) => wrong.push(format!(
+                    "{value} was acknowledged at {at}, where there is {:?}",
+                    held.get(at)
+                )),
+                None if there.is_none() && start == 0 => {
+                    wrong.push(format!("{value} was acknowledged and is not there"));
+                }
+                _ => {}
+            }
+        }
+        let seen = self.seen.range((place, start)..=(place, i64::MAX));
+        for ((_, offset), value) in seen {
+            if held.get(offset) != Some(value) {
+                wrong.push(format!(
+                    "{value} was read at {offset}, where there is {:?} in the end",
+                    held.get(offset)
+                ));
+            }
+        }
+        // One cause may have many effects.
+        for line in wrong.into_iter().take(5) {
+            self.wrong(format!("{place:?}: {line}"));
+        }
+    }
+}
