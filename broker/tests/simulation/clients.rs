@@ -108,7 +108,7 @@ impl Client {
     }
 
     /// Who leads, as far as this client knows or is told by some broker.
-    async fn leader(&mut self, place: Place) -> Option<i32> {
+    pub async fn leader(&mut self, place: Place) -> Option<i32> {
         if let Some(leader) = self.leaders.get(&place) {
             return Some(*leader);
         }
@@ -123,7 +123,7 @@ impl Client {
         Some(leader)
     }
 
-    async fn back_off(&mut self, place: Place) {
+    pub async fn back_off(&mut self, place: Place) {
         self.leaders.remove(&place);
         let pause = self.rng.random_range(10..100);
         sleep(Duration::from_millis(pause)).await;
@@ -135,6 +135,7 @@ pub async fn produce(
     mut client: Client,
     name: u32,
     place: Place,
+    acks: i16,
     ledger: Shared,
     is_over: impl Fn() -> bool,
 ) {
@@ -153,7 +154,9 @@ pub async fn produce(
             number += count;
             ledger.borrow_mut().sent += u64::from(count);
             let batch = batch(&values, id, epoch, sequence);
-            match deliver(&mut client, place, batch, &is_over).await {
+            match deliver(&mut client, place, batch, acks, &is_over).await {
+                // What only the leader has may be lost with it.
+                Some(_) if acks != -1 => {}
                 Some(offset) => {
                     let mut ledger = ledger.borrow_mut();
                     for (at, value) in values.iter().enumerate() {
@@ -165,7 +168,7 @@ pub async fn produce(
                 None => break,
             }
             sequence += i32::try_from(count).unwrap_or(0);
-            let pause = client.rng.random_range(0..40);
+            let pause = client.rng.random_range(0..60);
             sleep(Duration::from_millis(pause)).await;
         }
     }
@@ -206,12 +209,13 @@ async fn deliver(
     client: &mut Client,
     place: Place,
     batch: Bytes,
+    acks: i16,
     is_over: &impl Fn() -> bool,
 ) -> Option<i64> {
     let mut last_tries = 50;
     let request = ProduceRequest {
         transactional_id: None,
-        acks: -1,
+        acks,
         timeout_ms: 2_000,
         topic_data: vec![TopicProduceData {
             name: Str::from(place.0),
@@ -281,7 +285,8 @@ pub async fn read(mut client: Client, place: Place, ledger: Shared, is_over: imp
             Err(_) => client.back_off(place).await,
         }
         if client.rng.random_ratio(1, 60) {
-            next = client.rng.random_range(ledger.borrow().start(place)..=reached.max(ledger.borrow().start(place)));
+            let start = ledger.borrow().start(place);
+            next = client.rng.random_range(start..=reached.max(start));
         }
         if client.rng.random_ratio(1, 20) {
             check_latest(&mut client, place, reached, &ledger).await;
@@ -291,29 +296,13 @@ pub async fn read(mut client: Client, place: Place, ledger: Shared, is_over: imp
 
 /// The latest offset is never told to be one that a reader is beyond: it would be reset.
 async fn check_latest(client: &mut Client, place: Place, reached: i64, ledger: &Shared) {
-    let request = ListOffsetsRequest {
-        replica_id: -1,
-        topics: vec![ListOffsetsTopic {
-            name: Str::from(place.0),
-            partitions: vec![ListOffsetsPartition {
-                partition_index: place.1,
-                timestamp: -1,
-                ..ListOffsetsPartition::default()
-            }],
-        }],
-        ..ListOffsetsRequest::default()
-    };
     let Some(leader) = client.leader(place).await else {
         return;
     };
-    let Ok(answer) = client.ask(leader, &request, 7).await else {
-        return;
-    };
-    let found = answer.topics.iter().flat_map(|topic| &topic.partitions).next();
-    if let Some(found) = found.filter(|found| found.error_code.is_none() && found.offset < reached) {
+    let found = offset_at(client, leader, place, -1).await;
+    if let Some(found) = found.filter(|found| *found < reached) {
         let what = format!(
-            "{place:?}: broker {leader} says that the latest offset is {}, where a reader has reached {reached}",
-            found.offset
+            "{place:?}: broker {leader} says that the latest offset is {found}, where a reader has reached {reached}"
         );
         ledger.borrow_mut().wrong(what);
     }
@@ -372,4 +361,48 @@ fn values(bytes: &Bytes, from: i64) -> Vec<(i64, String)> {
         }
     }
     found
+}
+
+/// All that the partition holds below its latest offset; `None` where that can't be had now.
+pub async fn read_all(
+    client: &mut Client,
+    place: Place,
+    from: i64,
+) -> Option<BTreeMap<i64, String>> {
+    let leader = client.leader(place).await?;
+    let (start, end) = (
+        offset_at(client, leader, place, -2).await?,
+        offset_at(client, leader, place, -1).await?,
+    );
+    let mut held = BTreeMap::new();
+    let mut next = start.max(from);
+    while next < end {
+        let records = fetch(client, place, next).await.ok()?;
+        next = records.last()?.0 + 1;
+        held.extend(records);
+    }
+    Some(held)
+}
+
+async fn offset_at(client: &mut Client, leader: i32, place: Place, timestamp: i64) -> Option<i64> {
+    let request = list_offsets(place, timestamp);
+    let answer = client.ask(leader, &request, 7).await.ok()?;
+    let partitions = answer.topics.iter().flat_map(|topic| &topic.partitions);
+    let mut found = partitions.filter(|partition| partition.error_code.is_none());
+    found.next().map(|partition| partition.offset)
+}
+
+fn list_offsets(place: Place, timestamp: i64) -> ListOffsetsRequest {
+    ListOffsetsRequest {
+        replica_id: -1,
+        topics: vec![ListOffsetsTopic {
+            name: Str::from(place.0),
+            partitions: vec![ListOffsetsPartition {
+                partition_index: place.1,
+                timestamp,
+                ..ListOffsetsPartition::default()
+            }],
+        }],
+        ..ListOffsetsRequest::default()
+    }
 }

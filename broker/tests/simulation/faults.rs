@@ -1,1 +1,202 @@
-//! Faults.
+//! What goes wrong, and when: all of it from the seed.
+
+use milena_simulation::machine::{self, Machine};
+use milena_simulation::network::{self, Latency};
+use rand::Rng;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+
+use super::cluster::{Cluster, State};
+use super::run::Health;
+
+/// Between the begin of one fault and that of the next.
+const PAUSE_MS: std::ops::Range<u64> = 50..1_500;
+/// How long a cut, a slow link or a dead process stays.
+const LASTS_MS: std::ops::Range<u64> = 100..5_000;
+/// An hour, which clocks are wrong by at the most.
+const SKEW_MS: i64 = 60 * 60 * 1_000;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    CutBoth,
+    CutOne,
+    Isolate,
+    Slow,
+    Kill,
+    KillAll,
+    Stop,
+    LosePower,
+    Wipe,
+    Skew,
+}
+
+/// How often each comes, in parts of the sum.
+const KINDS: [(Kind, u32); 10] = [
+    (Kind::CutBoth, 12),
+    (Kind::CutOne, 12),
+    (Kind::Isolate, 12),
+    (Kind::Slow, 6),
+    (Kind::Kill, 20),
+    (Kind::KillAll, 2),
+    (Kind::Stop, 8),
+    (Kind::LosePower, 16),
+    (Kind::Wipe, 3),
+    (Kind::Skew, 5),
+];
+
+#[derive(Debug, Clone, Copy)]
+enum Undo {
+    Heal(Machine, Machine),
+    Hasten(Machine, Machine),
+}
+
+/// The faults of a run.
+pub struct Faults {
+    rng: StdRng,
+    next_at_ms: u64,
+    undo: Vec<(u64, Undo)>,
+    /// Who lost records last, or a whole disk: nobody else may before all are in sync again. The promise is that of
+    /// brokers which do not lose their power together.
+    loser: Option<i32>,
+    wiped: bool,
+}
+
+impl Faults {
+    pub fn new(rng: StdRng, begin_ms: u64) -> Self {
+        Self {
+            rng,
+            next_at_ms: begin_ms,
+            undo: Vec::new(),
+            loser: None,
+            wiped: false,
+        }
+    }
+
+    /// Does what is due.
+    pub fn step(&mut self, cluster: &mut Cluster, health: &Health, now_ms: u64) {
+        self.undo_due(now_ms);
+        if self.next_at_ms > now_ms {
+            return;
+        }
+        self.next_at_ms = now_ms + self.rng.random_range(PAUSE_MS);
+        let kinds = KINDS.choose_weighted(&mut self.rng, |(_, weight)| *weight);
+        let kind = kinds.map_or(Kind::Kill, |(kind, _)| *kind);
+        let broker = self.rng.random_range(1..=cluster.brokers());
+        self.perform(kind, broker, cluster, health, now_ms);
+    }
+
+    /// Ends all that goes on, and starts who is down.
+    pub fn end(&mut self, cluster: &mut Cluster) {
+        self.undo_due(u64::MAX);
+        for broker in 1..=cluster.brokers() {
+            cluster.start(broker);
+        }
+    }
+
+    fn undo_due(&mut self, now_ms: u64) {
+        for (_, undo) in self.undo.extract_if(.., |(at, _)| *at <= now_ms) {
+            match undo {
+                Undo::Heal(from, to) => network::heal(from, to),
+                Undo::Hasten(from, to) => network::set_latency(from, to, Latency::default()),
+            }
+        }
+    }
+
+    fn perform(
+        &mut self,
+        kind: Kind,
+        broker: i32,
+        cluster: &mut Cluster,
+        health: &Health,
+        now_ms: u64,
+    ) {
+        let lasts_ms = self.rng.random_range(LASTS_MS);
+        let is_running = cluster.state(broker) == State::Running;
+        tracing::info!(?kind, broker, lasts_ms, is_running, "FAULT");
+        match kind {
+            Kind::CutBoth | Kind::CutOne => {
+                let (one, other) = (cluster.machine(broker), self.another(cluster, broker));
+                self.cut(one, other, now_ms + lasts_ms);
+                if kind == Kind::CutBoth {
+                    self.cut(other, one, now_ms + lasts_ms);
+                }
+            }
+            Kind::Isolate => {
+                let me = cluster.machine(broker);
+                let (to_others, from_others) = (self.rng.random_ratio(3, 4), self.rng.random_ratio(3, 4));
+                for other in others(cluster, me) {
+                    if to_others {
+                        self.cut(me, other, now_ms + lasts_ms);
+                    }
+                    if from_others {
+                        self.cut(other, me, now_ms + lasts_ms);
+                    }
+                }
+            }
+            Kind::Slow => {
+                let (one, other) = (cluster.machine(broker), self.another(cluster, broker));
+                let latency = Latency {
+                    min_ms: 10,
+                    max_ms: 120,
+                    late_permille: 50,
+                    late_ms: 400,
+                };
+                for (from, to) in [(one, other), (other, one)] {
+                    network::set_latency(from, to, latency);
+                    self.undo.push((now_ms + lasts_ms, Undo::Hasten(from, to)));
+                }
+            }
+            Kind::Kill if is_running => cluster.kill(broker, lasts_ms),
+            Kind::KillAll => {
+                for broker in 1..=cluster.brokers() {
+                    if cluster.state(broker) == State::Running {
+                        let lasts_ms = self.rng.random_range(LASTS_MS);
+                        cluster.kill(broker, lasts_ms);
+                    }
+                }
+            }
+            Kind::Stop if is_running => cluster.stop(broker),
+            Kind::LosePower if self.may_lose(broker, cluster, health) => {
+                self.loser = Some(broker);
+                health.forget();
+                cluster.lose_power(broker, lasts_ms, &mut self.rng);
+            }
+            Kind::Wipe if !self.wiped && self.may_lose(broker, cluster, health) => {
+                self.wiped = true;
+                self.loser = Some(broker);
+                health.forget();
+                cluster.wipe(broker, lasts_ms);
+            }
+            Kind::Skew => {
+                let skew_ms = self.rng.random_range(-SKEW_MS..=SKEW_MS);
+                machine::set_skew_ms(cluster.machine(broker), skew_ms);
+            }
+            _ => {}
+        }
+    }
+
+    fn may_lose(&self, broker: i32, cluster: &Cluster, health: &Health) -> bool {
+        let again = self.loser == Some(broker);
+        (self.loser.is_none() || again || health.all_in_sync())
+            && (1..=cluster.brokers()).all(|other| other == broker || cluster.state(other) != State::Down(true))
+            && cluster.state(broker) == State::Running
+    }
+
+    fn another(&mut self, cluster: &Cluster, broker: i32) -> Machine {
+        let others = others(cluster, cluster.machine(broker));
+        others.choose(&mut self.rng).copied().unwrap_or(cluster.machine(broker))
+    }
+
+    fn cut(&mut self, from: Machine, to: Machine, until_ms: u64) {
+        network::cut(from, to);
+        self.undo.push((until_ms, Undo::Heal(from, to)));
+    }
+}
+
+fn others(cluster: &Cluster, me: Machine) -> Vec<Machine> {
+    let brokers = (1..=cluster.brokers()).map(|broker| cluster.machine(broker));
+    brokers
+        .chain(cluster.clients().iter().copied())
+        .filter(|other| *other != me)
+        .collect()
+}

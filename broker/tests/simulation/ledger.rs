@@ -76,6 +76,12 @@ impl Ledger {
         self.starts.get(&place).copied().unwrap_or(0)
     }
 
+    /// Up to where readers have come.
+    pub fn reached(&self, place: Place) -> i64 {
+        let seen = self.seen.range((place, 0)..=(place, i64::MAX));
+        seen.last().map_or(0, |((_, offset), _)| offset + 1)
+    }
+
     pub fn counts(&self) -> (usize, usize) {
         (self.acked.len(), self.seen.len())
     }

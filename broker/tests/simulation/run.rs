@@ -1,27 +1,67 @@
 //! One seed.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::rc::Rc;
 
-use milena_simulation::{entropy, rule, trace, witness};
+use milena_simulation::{clock, entropy, rule, trace, witness};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::clients::{self, Client};
 use super::cluster::Cluster;
-use super::ledger::{Ledger, Place};
+use super::faults::Faults;
+use super::ledger::{Ledger, Place, Shared};
 use super::{Asked, admin};
 
 const TOPIC: &str = "t";
 const PARTITIONS: i32 = 3;
+/// Futures of unoptimised code are large.
 const STACK_BYTES: usize = 256 << 20;
+/// A cluster without faults has its topic in less.
+const CREATED_WITHIN_MS: u64 = 30_000;
+/// How long things go wrong.
+const FAULTS_MS: std::ops::Range<u64> = 8_000..20_000;
+/// In so much time after the last fault all replicas are in sync and all clients have their answers.
+const RECOVERED_WITHIN_MS: u64 = 60_000;
+
+/// Whether all brokers have lately said that all replicas are in sync.
+#[derive(Debug, Default)]
+pub struct Health {
+    forgotten: Cell<u64>,
+    in_sync: Cell<bool>,
+}
+
+impl Health {
+    /// What was seen until now does not count any more.
+    pub fn forget(&self) {
+        self.forgotten.set(self.forgotten.get() + 1);
+        self.in_sync.set(false);
+    }
+
+    pub fn begin_round(&self) -> u64 {
+        self.forgotten.get()
+    }
+
+    pub fn end_round(&self, round: u64) {
+        self.in_sync.set(round == self.forgotten.get());
+    }
+
+    pub fn all_in_sync(&self) -> bool {
+        self.in_sync.get()
+    }
+}
 
 /// Runs one seed on a thread of its own, so that its hash maps are the seed's.
 pub fn one(seed: u64, asked: &Asked) -> ExitCode {
     let asked = asked.clone();
     let clocks = entropy::seed(seed);
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        before(panic);
+        // A task's panic would go unnoticed.
+        std::process::exit(3);
+    }));
     let running = std::thread::Builder::new()
         .stack_size(STACK_BYTES)
         .spawn(move || run(seed, &asked));
@@ -43,60 +83,183 @@ fn run(seed: u64, asked: &Asked) -> usize {
     if let Some((_, broken)) = rule::ALL.iter().find(|(name, _)| asked.broken == Some(*name)) {
         rule::break_it(*broken);
     }
-    let mut rng = StdRng::seed_from_u64(seed);
-    let brokers = *[3, 3, 4, 5].get(rng.random_range(0..4)).unwrap_or(&3);
-    let mut cluster = Cluster::new(brokers, seed);
-    let ledger = Rc::new(RefCell::new(Ledger::default()));
-    let over = Rc::new(Cell::new(false));
-    let created = Rc::new(Cell::new(false));
-    let mut client = Client::new(StdRng::seed_from_u64(rng.random()), brokers);
-    {
-        let created = created.clone();
-        cluster.client("admin", async move {
+    let mut run = Run::new(seed);
+    run.found();
+    run.start_clients();
+    run.go_wrong();
+    run.recover();
+    run.check();
+    run.report(seed)
+}
+
+struct Run {
+    cluster: Cluster,
+    rng: StdRng,
+    ledger: Shared,
+    health: Rc<Health>,
+    over: Rc<Cell<bool>>,
+    /// Clients that have not ended.
+    busy: Rc<Cell<usize>>,
+    now_ms: u64,
+}
+
+impl Run {
+    fn new(seed: u64) -> Self {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let brokers = [3, 3, 4, 5][rng.random_range(0..4)];
+        Self {
+            cluster: Cluster::new(brokers, seed),
+            rng,
+            ledger: Rc::new(RefCell::new(Ledger::default())),
+            health: Rc::default(),
+            over: Rc::default(),
+            busy: Rc::default(),
+            now_ms: 0,
+        }
+    }
+
+    fn client(&mut self) -> Client {
+        Client::new(StdRng::seed_from_u64(self.rng.random()), self.cluster.brokers())
+    }
+
+    fn step(&mut self) {
+        self.cluster.step(self.now_ms);
+        self.now_ms += 1;
+    }
+
+    /// Steps until it is so; whether it became so.
+    fn until(&mut self, within_ms: u64, is_so: impl Fn(&Self) -> bool) -> bool {
+        let deadline = self.now_ms + within_ms;
+        while !is_so(self) {
+            if self.now_ms >= deadline {
+                return false;
+            }
+            self.step();
+        }
+        true
+    }
+
+    fn wrong(&self, what: String) {
+        self.ledger.borrow_mut().wrong(what);
+    }
+
+    /// The cluster is founded, and its topic made.
+    fn found(&mut self) {
+        let mut client = self.client();
+        let created = Rc::new(Cell::new(false));
+        let done = created.clone();
+        self.cluster.client("founder", async move {
             admin::create(&mut client, TOPIC, PARTITIONS).await;
-            created.set(true);
+            done.set(true);
         });
+        if !self.until(CREATED_WITHIN_MS, |_| created.get()) {
+            self.wrong("the topic could not be created".into());
+        }
     }
-    let mut now_ms = 0;
-    while !created.get() {
-        cluster.step(now_ms);
-        now_ms += 1;
-        assert!(now_ms < 60_000, "no topic after a minute");
-    }
-    eprintln!("created at {now_ms} ms");
-    for partition in 0..PARTITIONS {
-        let place: Place = (TOPIC, partition);
-        let client = Client::new(StdRng::seed_from_u64(rng.random()), brokers);
-        let (ledger, over) = (ledger.clone(), over.clone());
-        cluster.client(&format!("p{partition}"), async move {
-            clients::produce(client, 0, place, ledger, || over.get()).await;
+
+    fn start_clients(&mut self) {
+        let (brokers, watcher, meddler) = (self.cluster.brokers(), self.client(), self.client());
+        let (health, over, ledger) = (self.health.clone(), self.over.clone(), self.ledger.clone());
+        self.cluster.client("operator", async move {
+            let is_over = || over.get();
+            let meddling = admin::meddle(meddler, brokers, places().collect(), ledger, is_over);
+            tokio::join!(meddling, admin::watch(watcher, brokers, TOPIC, health));
         });
+        for half in 0..2 {
+            let producers: Vec<_> = places().map(|place| (place, self.client())).collect();
+            let readers: Vec<_> = places().map(|place| (place, self.client())).collect();
+            let (ledger, over, busy) = (self.ledger.clone(), self.over.clone(), self.busy.clone());
+            busy.set(busy.get() + producers.len() + readers.len());
+            self.cluster.client(&format!("client{half}"), async move {
+                let mut tasks = Vec::new();
+                for (place, client) in producers {
+                    let (ledger, over, busy) = (ledger.clone(), over.clone(), busy.clone());
+                    // The second producer of the first partition is content with the leader's word.
+                    let acks = if half == 1 && place.1 == 0 { 1 } else { -1 };
+                    tasks.push(tokio::task::spawn_local(async move {
+                        clients::produce(client, half, place, acks, ledger, || over.get()).await;
+                        busy.set(busy.get() - 1);
+                    }));
+                }
+                for (place, client) in readers {
+                    let (ledger, over, busy) = (ledger.clone(), over.clone(), busy.clone());
+                    tasks.push(tokio::task::spawn_local(async move {
+                        clients::read(client, place, ledger, || over.get()).await;
+                        busy.set(busy.get() - 1);
+                    }));
+                }
+                for task in tasks {
+                    task.await.expect("a client");
+                }
+            });
+        }
     }
-    for partition in 0..PARTITIONS {
-        let place: Place = (TOPIC, partition);
-        let client = Client::new(StdRng::seed_from_u64(rng.random()), brokers);
-        let (ledger, over) = (ledger.clone(), over.clone());
-        cluster.client(&format!("r{partition}"), async move {
-            clients::read(client, place, ledger, || over.get()).await;
-        });
+
+    fn go_wrong(&mut self) {
+        let rng = StdRng::seed_from_u64(self.rng.random());
+        let mut faults = Faults::new(rng, self.now_ms + 500);
+        let end_ms = self.now_ms + self.rng.random_range(FAULTS_MS);
+        let health = self.health.clone();
+        while self.now_ms < end_ms {
+            faults.step(&mut self.cluster, &health, self.now_ms);
+            self.step();
+        }
+        faults.end(&mut self.cluster);
     }
-    let end = now_ms + 10_000;
-    while now_ms < end {
-        cluster.step(now_ms);
-        now_ms += 1;
+
+    /// All is well again, and clients finish.
+    fn recover(&mut self) {
+        self.health.forget();
+        if !self.until(RECOVERED_WITHIN_MS, |run| run.health.all_in_sync()) {
+            self.wrong("not all replicas are in sync a minute after the last fault".into());
+        }
+        self.over.set(true);
+        if !self.until(RECOVERED_WITHIN_MS, |run| run.busy.get() == 0) {
+            self.wrong("clients have no answers a minute after the last fault".into());
+        }
     }
-    over.set(true);
-    let _ = BTreeMap::<i64, i64>::new();
-    let mut ledger = ledger.borrow_mut();
-    for wrong in witness::take_wrong() {
-        ledger.wrong(wrong);
+
+    /// Reads everything once more.
+    fn check(&mut self) {
+        for place in places() {
+            let mut client = self.client();
+            let (ledger, done) = (self.ledger.clone(), Rc::new(Cell::new(false)));
+            let is_done = done.clone();
+            self.cluster.client(&format!("checker{}", place.1), async move {
+                loop {
+                    let start = ledger.borrow().start(place);
+                    match clients::read_all(&mut client, place, start).await {
+                        Some(held) => break ledger.borrow_mut().check_last(place, &held),
+                        None => client.back_off(place).await,
+                    }
+                }
+                is_done.set(true);
+            });
+            if !self.until(RECOVERED_WITHIN_MS, |_| done.get()) {
+                self.wrong(format!("{place:?} can't be read in the end"));
+            }
+        }
+        for wrong in witness::take_wrong() {
+            self.wrong(wrong);
+        }
     }
-    let (acked, seen) = ledger.counts();
-    let (hash, events) = trace::hash();
-    println!(
-        "seed {seed} hash {hash:016x} events {events} sent {} acked {acked} seen {seen} violations {}",
-        ledger.sent,
+
+    fn report(&self, seed: u64) -> usize {
+        let ledger = self.ledger.borrow();
+        let (acked, seen) = ledger.counts();
+        let (hash, events) = trace::hash();
+        println!(
+            "seed {seed}: trace {hash:016x} of {events} events in {} ms; {} brokers; {} sent, {acked} acknowledged, \
+             {seen} read; {} wrong",
+            clock::elapsed_ms(),
+            self.cluster.brokers(),
+            ledger.sent,
+            ledger.violations.len()
+        );
         ledger.violations.len()
-    );
-    ledger.violations.len()
+    }
+}
+
+fn places() -> impl Iterator<Item = Place> {
+    (0..PARTITIONS).map(|partition| (TOPIC, partition))
 }
