@@ -1,9 +1,11 @@
-//! `milena cluster`: describe, drain, rebalance, repair, lease, start.
+//! `milena cluster`: describe, drain, rebalance, repair, lease, voter, rescue, start.
 
 mod describe;
 mod lease;
 mod moves;
+mod rescue;
 mod start;
+mod voter;
 
 use std::time::Duration;
 
@@ -39,6 +41,10 @@ enum ClusterCommand {
     Repair(Moving),
     /// Ask whether a broker may stop; exit code 6 where it may not yet
     Lease(lease::Lease),
+    /// Change who votes in the metadata quorum
+    Voter(voter::Voter),
+    /// Go on with one voter, on a stopped broker, when the majority of the metadata quorum is lost for good
+    Rescue(rescue::Rescue),
     /// Run several brokers on this machine until Ctrl-C; the next start on the same directory goes on
     Start(start::Start),
 }
@@ -96,6 +102,8 @@ pub async fn run(args: ClusterCommands) -> Result<(), Failure> {
             };
             lease.run(&http, format).await
         }
+        ClusterCommand::Voter(voter) => voter::run(&voter, &cluster).await,
+        ClusterCommand::Rescue(rescue) => rescue::run(&rescue, format),
         ClusterCommand::Start(start) => start.run().await,
     }
 }

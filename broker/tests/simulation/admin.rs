@@ -41,7 +41,9 @@ pub async fn create(client: &mut Client, name: &'static str, partitions: i32) {
     loop {
         let broker = client.any_broker();
         let answer = client.ask(broker, &request, 7).await;
-        let code = answer.ok().and_then(|answer| Some(answer.topics.first()?.error_code));
+        let code = answer
+            .ok()
+            .and_then(|answer| Some(answer.topics.first()?.error_code));
         match code {
             Some(ErrorCode::None | ErrorCode::TopicAlreadyExists) => return,
             _ => sleep(Duration::from_millis(100)).await,
@@ -68,7 +70,11 @@ async fn says_in_sync(client: &mut Client, broker: i32, topic: &'static str) -> 
     let Ok(answer) = client.metadata(broker, &[topic]).await else {
         return false;
     };
-    let mut partitions = answer.topics.iter().flat_map(|topic| &topic.partitions).peekable();
+    let mut partitions = answer
+        .topics
+        .iter()
+        .flat_map(|topic| &topic.partitions)
+        .peekable();
     partitions.peek().is_some()
         && partitions.all(|partition| {
             partition.leader_id > 0

@@ -50,7 +50,11 @@ impl Client {
     }
 
     async fn connection(&mut self, broker: i32) -> Result<Connection, String> {
-        if let Some(open) = self.connections.get(&broker).filter(|open| !open.is_closed()) {
+        if let Some(open) = self
+            .connections
+            .get(&broker)
+            .filter(|open| !open.is_closed())
+        {
             return Ok(open.clone());
         }
         let options = ConnectionOptions {
@@ -76,13 +80,7 @@ impl Client {
         let version = connection
             .version_up_to::<R>(newest)
             .map_err(|error| error.to_string())?;
-        let answer = async {
-            connection
-                .send(request, version)
-                .await?
-                .receive()
-                .await
-        };
+        let answer = async { connection.send(request, version).await?.receive().await };
         let answer = answer.await.map_err(|error| error.to_string());
         if answer.is_err() {
             self.connections.remove(&broker);
@@ -264,7 +262,9 @@ pub async fn read(mut client: Client, place: Place, ledger: Shared, is_over: imp
                 let mut ledger = ledger.borrow_mut();
                 for (offset, value) in records {
                     if offset > next && next >= ledger.start(place) {
-                        ledger.wrong(format!("{place:?}: {next} was skipped, after it came {offset}"));
+                        ledger.wrong(format!(
+                            "{place:?}: {next} was skipped, after it came {offset}"
+                        ));
                     }
                     ledger.seen(place, offset, &value);
                     next = offset + 1;
@@ -335,7 +335,10 @@ pub async fn fetch(
     };
     let answer = client.ask(leader, &request, 12).await;
     let answer = answer.map_err(|_| ErrorCode::NetworkException)?;
-    let mut partitions = answer.responses.into_iter().flat_map(|topic| topic.partitions);
+    let mut partitions = answer
+        .responses
+        .into_iter()
+        .flat_map(|topic| topic.partitions);
     let partition = partitions.next().ok_or(ErrorCode::UnknownServerError)?;
     if !partition.error_code.is_none() {
         return Err(partition.error_code);

@@ -75,7 +75,10 @@ fn settings(broker: i32, brokers: i32) -> Vec<(String, String)> {
         ("replica.lag.time.max.ms", "2000".into()),
         ("log.segment.bytes", "16384".into()),
         ("log.flush.offset.checkpoint.interval.ms", "3000".into()),
-        ("replica.high.watermark.checkpoint.interval.ms", "1000".into()),
+        (
+            "replica.high.watermark.checkpoint.interval.ms",
+            "1000".into(),
+        ),
         ("leader.imbalance.check.interval.seconds", "7".into()),
     ];
     set.into_iter()
@@ -230,7 +233,10 @@ fn node(sim: &mut Sim<'static>, broker: i32, brokers: i32) -> Node {
                 .collect();
             let (config, _) = Sources::of(&settings).load().expect("a configuration");
             if let Err(error) = server::simulate(config, signalled).await {
-                eprintln!("at {} ms: broker {broker} ended: {error}", clock::elapsed_ms());
+                eprintln!(
+                    "at {} ms: broker {broker} ended: {error}",
+                    clock::elapsed_ms()
+                );
             }
             is_over.set(true);
             Ok(())

@@ -123,7 +123,8 @@ impl Faults {
             }
             Kind::Isolate => {
                 let me = cluster.machine(broker);
-                let (to_others, from_others) = (self.rng.random_ratio(3, 4), self.rng.random_ratio(3, 4));
+                let (to_others, from_others) =
+                    (self.rng.random_ratio(3, 4), self.rng.random_ratio(3, 4));
                 for other in others(cluster, me) {
                     if to_others {
                         self.cut(me, other, now_ms + lasts_ms);
@@ -178,13 +179,17 @@ impl Faults {
     fn may_lose(&self, broker: i32, cluster: &Cluster, health: &Health) -> bool {
         let again = self.loser == Some(broker);
         (self.loser.is_none() || again || health.all_in_sync())
-            && (1..=cluster.brokers()).all(|other| other == broker || cluster.state(other) != State::Down(true))
+            && (1..=cluster.brokers())
+                .all(|other| other == broker || cluster.state(other) != State::Down(true))
             && cluster.state(broker) == State::Running
     }
 
     fn another(&mut self, cluster: &Cluster, broker: i32) -> Machine {
         let others = others(cluster, cluster.machine(broker));
-        others.choose(&mut self.rng).copied().unwrap_or(cluster.machine(broker))
+        others
+            .choose(&mut self.rng)
+            .copied()
+            .unwrap_or(cluster.machine(broker))
     }
 
     fn cut(&mut self, from: Machine, to: Machine, until_ms: u64) {

@@ -37,7 +37,11 @@ impl Ledger {
         let offset = (offset >= 0).then_some(offset);
         self.acked.insert(value.to_owned(), (place, offset));
         let Some(offset) = offset else { return };
-        if let Some(other) = self.seen.get(&(place, offset)).filter(|other| *other != value) {
+        if let Some(other) = self
+            .seen
+            .get(&(place, offset))
+            .filter(|other| *other != value)
+        {
             let other = other.clone();
             self.wrong(format!(
                 "{place:?} {offset}: {value} was acknowledged there, but {other} was read"

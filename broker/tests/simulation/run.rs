@@ -80,7 +80,10 @@ fn run(seed: u64, asked: &Asked) -> usize {
     if let Some(file) = &asked.trace {
         trace::write_to(std::fs::File::create(file).expect("a file"));
     }
-    if let Some((_, broken)) = rule::ALL.iter().find(|(name, _)| asked.broken == Some(*name)) {
+    if let Some((_, broken)) = rule::ALL
+        .iter()
+        .find(|(name, _)| asked.broken == Some(*name))
+    {
         rule::break_it(*broken);
     }
     let mut run = Run::new(seed);
@@ -119,7 +122,10 @@ impl Run {
     }
 
     fn client(&mut self) -> Client {
-        Client::new(StdRng::seed_from_u64(self.rng.random()), self.cluster.brokers())
+        Client::new(
+            StdRng::seed_from_u64(self.rng.random()),
+            self.cluster.brokers(),
+        )
     }
 
     fn step(&mut self) {
@@ -225,16 +231,17 @@ impl Run {
             let mut client = self.client();
             let (ledger, done) = (self.ledger.clone(), Rc::new(Cell::new(false)));
             let is_done = done.clone();
-            self.cluster.client(&format!("checker{}", place.1), async move {
-                loop {
-                    let start = ledger.borrow().start(place);
-                    match clients::read_all(&mut client, place, start).await {
-                        Some(held) => break ledger.borrow_mut().check_last(place, &held),
-                        None => client.back_off(place).await,
+            self.cluster
+                .client(&format!("checker{}", place.1), async move {
+                    loop {
+                        let start = ledger.borrow().start(place);
+                        match clients::read_all(&mut client, place, start).await {
+                            Some(held) => break ledger.borrow_mut().check_last(place, &held),
+                            None => client.back_off(place).await,
+                        }
                     }
-                }
-                is_done.set(true);
-            });
+                    is_done.set(true);
+                });
             if !self.until(RECOVERED_WITHIN_MS, |_| done.get()) {
                 self.wrong(format!("{place:?} can't be read in the end"));
             }

@@ -1,0 +1,86 @@
+//! `milena cluster rescue`: the majority of the metadata quorum is lost for good, and a survivor goes on alone.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+
+use crate::cli::failure::{Exit, Failure};
+use crate::cli::output::{self, Format};
+use crate::quorum::rescue::{RescueError, Survey, Survivor};
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+For the day on which more than half of the voters are lost and never come back. Stop this broker first. Of several
+survivors choose the one with the highest last entry. What the others had decided beyond it is lost; records of partitions
+are not touched. Never start the lost voters with their old disks again: together they would be a second quorum.
+Without --apply nothing is changed.")]
+pub(super) struct Rescue {
+    /// The stopped broker's data directory, or its metadata.log.dir
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// Do it: this broker becomes the only voter
+    #[arg(long)]
+    apply: bool,
+}
+
+pub(super) fn run(rescue: &Rescue, format: Format) -> Result<(), Failure> {
+    let dir = rescue.data.join("quorum");
+    if !dir.is_dir() {
+        let text = format!("{} is no folder of a broker's metadata", dir.display());
+        return Err(Failure::new(Exit::NotFound, text));
+    }
+    let survivor = Survivor::open(&dir).map_err(failure)?;
+    let survey = survivor.survey().map_err(failure)?;
+    if rescue.apply {
+        survivor.go_on_alone().map_err(failure)?;
+    }
+    match format {
+        Format::Json => output::json(&shown(&survey, rescue.apply)),
+        Format::Table => told(&survey, rescue.apply),
+    }
+}
+
+fn failure(error: RescueError) -> Failure {
+    Failure::new(Exit::Failed, error.to_string())
+        .hint("a broker that runs holds its metadata: stop it first")
+}
+
+fn shown(survey: &Survey, applied: bool) -> serde_json::Value {
+    let voters: Vec<i32> = survey.voters.iter().map(|voter| voter.broker).collect();
+    json!({
+        "broker": survey.broker,
+        "voters": voters,
+        "last_entry": survey.last_entry,
+        "last_term": survey.last_term,
+        "known_decided": survey.known_decided,
+        "applied": applied,
+    })
+}
+
+fn told(survey: &Survey, applied: bool) -> Result<(), Failure> {
+    let Survey {
+        broker,
+        last_entry,
+        last_term,
+        known_decided,
+        voters,
+    } = survey;
+    let lost = voters.iter().filter(|voter| voter.broker != *broker);
+    let lost: Vec<String> = lost.map(ToString::to_string).collect();
+    output::line(&format!(
+        "broker {broker} has the metadata up to entry {last_entry} of term {last_term}; known to be decided: {known_decided}"
+    ))?;
+    output::line(&format!("voters that are given up: {}", lost.join(", ")))?;
+    output::line(&format!(
+        "lost: whatever those had decided beyond entry {last_entry}; kept, though it may not have been decided: entries {} to \
+         {last_entry}",
+        known_decided + 1
+    ))?;
+    output::line(match applied {
+        true => {
+            "done: start this broker; the others join it with empty disks, and `milena cluster voter add` gives them a vote"
+        }
+        false => "nothing was changed; --apply does it",
+    })
+}
