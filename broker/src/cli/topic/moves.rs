@@ -240,6 +240,9 @@ async fn throttle(client: &Client, topic: &str, ways: &[Way], rate: i64) -> Resu
         joins.map(|id| format!("{}:{id}", way.partition))
     });
     let replicas: Vec<String> = replicas.collect();
+    if replicas.is_empty() {
+        return Ok(());
+    }
     let rate: ConfigChange = (RATE.to_owned(), Some(rate.to_string()));
     client
         .alter_configs(Resource::Broker, ALL_BROKERS, &[rate], false)
