@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use milena_metadata::{
-    AlterPartition, BrokerId, Image, IsrProposal, PartitionId, PartitionRecord, Refusal,
+    AlterPartition, BrokerId, Image, IsrProposal, Partition as State, PartitionId, PartitionRecord,
+    Refusal,
 };
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -74,16 +75,20 @@ type Proposed = (Arc<Partition>, Proposal);
 fn proposals(broker: &Broker, due: &[Arc<Partition>], lag_max_ms: i64) -> Vec<Proposed> {
     let (image, now_ms) = (broker.image(), broker.now_ms());
     let propose = |partition: &Arc<Partition>| {
-        let proposal = partition.propose(now_ms, lag_max_ms, |id| eligible(&image, id))?;
+        let topic = image.topic_by_id(partition.topic_id())?;
+        let state = topic.partition(partition.index())?;
+        let eligible = |id| eligible(&image, state, id);
+        let proposal = partition.propose(now_ms, lag_max_ms, eligible)?;
         Some((partition.clone(), proposal))
     };
     due.iter().filter_map(propose).collect()
 }
 
-/// The life of a broker that may join.
-fn eligible(image: &Image, id: BrokerId) -> Option<i64> {
+/// The life of a broker that may join, or is in and may stay: one that is leaving stays until others have what it has,
+/// the leader above all.
+fn eligible(image: &Image, state: &State, id: BrokerId) -> Option<i64> {
     let broker = image.broker(id)?;
-    let may = !broker.fenced && !broker.is_leaving();
+    let may = !broker.fenced && (!broker.is_leaving() || state.isr.contains(&id));
     may.then_some(broker.epoch)
 }
 

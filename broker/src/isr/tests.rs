@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use milena_log::BatchToAppend;
 use milena_metadata::{
-    BrokerId, ChangeBroker, CreateTopics, DirectoryId, IncarnationId, LastEnd, NewTopic,
-    RegisterBroker, TopicId,
+    AlterPartitionReassignments, BrokerId, ChangeBroker, CreateTopics, DirectoryId, IncarnationId,
+    LastEnd, NewTopic, RegisterBroker, TopicId, WantedReplicas,
 };
 use milena_protocol::records::{BatchBuilder, BatchHeader, BatchOptions};
 use tokio_util::sync::CancellationToken;
@@ -119,12 +119,16 @@ async fn register(broker: &Broker, number: i32) -> Member {
 }
 
 async fn create(broker: &Broker) {
+    create_on(broker, "t", &[broker.node_id(), 101, 102]).await;
+}
+
+async fn create_on(broker: &Broker, name: &str, brokers: &[i32]) {
     let topic = NewTopic {
-        name: "t".to_owned(),
+        name: name.to_owned(),
         id: TopicId::random(),
         partitions: -1,
         replication_factor: -1,
-        assignments: vec![(0, vec![broker.node_id(), 101, 102])],
+        assignments: vec![(0, brokers.to_vec())],
         configs: Vec::new(),
     };
     let command = CreateTopics {
@@ -148,6 +152,43 @@ async fn a_follower_that_lags_leaves_and_one_that_has_caught_up_joins() {
     led.fetch(0, last);
     led.fetch(0, last + 1);
     led.until_in_sync(&[me, 101]).await;
+}
+
+#[tokio::test]
+async fn a_leader_that_drains_hands_on_what_it_alone_has() {
+    let led = Led::new("60000").await;
+    let (broker, me) = (&led.broker, led.broker.node_id());
+    create_on(broker, "alone", &[me]).await;
+    let drain = ChangeBroker {
+        id: id(me),
+        epoch: broker.broker_epoch(),
+        fenced: None,
+        draining: Some(true),
+        stopping: None,
+    };
+    broker.change(drain).await.unwrap();
+    let wanted = WantedReplicas {
+        topic: "alone".into(),
+        partition: 0,
+        brokers: Some(vec![101]),
+    };
+    let reassign = AlterPartitionReassignments {
+        partitions: vec![wanted],
+        allow_replication_factor_change: false,
+    };
+    let begun = broker.change(reassign).await.unwrap();
+    assert!(begun.iter().all(Result::is_ok), "{begun:?}");
+    let partition = broker.partitions().partition("alone", 0).unwrap();
+    let joins = partition.follower_fetched(led.others[0], 0, broker.now_ms());
+    assert!(joins.unwrap(), "it has all that there is");
+    broker.isr().look_at(partition);
+    let mut images = broker.quorum().watch();
+    let moved = images.wait_for(|image| {
+        let state = image.partition("alone", 0).unwrap();
+        state.brokers().eq([id(101)])
+    });
+    let waited = tokio::time::timeout(SOON, moved).await;
+    assert!(waited.is_ok(), "{:?}", broker.image().partition("alone", 0));
 }
 
 #[tokio::test]
