@@ -231,6 +231,12 @@ impl Broker {
             self.groups.topic_deleted(topic.as_str()).await;
         }
         self.hand_over_groups(&image, &synced);
+        if taken
+            .as_ref()
+            .is_some_and(|before| may_join_anew(&image, before))
+        {
+            self.isr.look_at_all();
+        }
         self.fetchers
             .changed(synced.changed.into_iter().chain(synced.left));
         *taken = Some(image);
@@ -366,6 +372,13 @@ impl Broker {
             tracing::error!(topic = %partition.topic(), partition = partition.index(), error = %refused, "append failed");
         }
     }
+}
+
+/// Whether a broker may be in sync that could not before, however far its fetches had come.
+fn may_join_anew(image: &Image, before: &Image) -> bool {
+    let may = |broker: &Arc<milena_metadata::Broker>| !broker.fenced && !broker.is_leaving();
+    let mut changed = image.changed_brokers(before);
+    changed.any(|(_, change)| change.after().is_some_and(may) && !change.before().is_some_and(may))
 }
 
 /// What clients are told where the quorum gave no outcome.

@@ -2,6 +2,7 @@
 //! flight at a time, with everything that has come up meanwhile.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use milena_metadata::{
@@ -10,7 +11,7 @@ use milena_metadata::{
 };
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::Broker;
@@ -30,6 +31,8 @@ const ASK_AGAIN: Duration = Duration::from_millis(100);
 pub struct IsrWatch {
     // Bounded by the partitions here: a fetch names each once, and a look takes them all.
     due: Mutex<Vec<Arc<Partition>>>,
+    /// All of them are.
+    all: AtomicBool,
     arrived: Notify,
 }
 
@@ -40,6 +43,12 @@ impl IsrWatch {
         if !due.iter().any(|other| Arc::ptr_eq(other, &partition)) {
             due.push(partition);
         }
+        self.arrived.notify_one();
+    }
+
+    /// Followers everywhere may be able to join: a broker is not fenced any more.
+    pub fn look_at_all(&self) {
+        self.all.store(true, Ordering::Relaxed);
         self.arrived.notify_one();
     }
 }
@@ -53,12 +62,22 @@ pub async fn run(broker: Arc<Broker>, stopping: CancellationToken) {
 }
 
 async fn watch(broker: &Broker) {
+    let mut last = Instant::now();
     loop {
         let lag_max_ms = broker.config().replica_lag_time_max_ms;
         let period = Duration::from_millis((lag_max_ms / LOOKS_PER_LAG).max(1).unsigned_abs());
-        let due = match timeout(period, broker.isr().arrived.notified()).await {
-            Ok(()) => std::mem::take(&mut *broker.isr().due.lock()),
-            Err(_) => broker.partitions().all(),
+        let watch = broker.isr();
+        // However much arrives, who is late is looked for in time.
+        let is_time = timeout_at(last + period, watch.arrived.notified())
+            .await
+            .is_err();
+        let due = match is_time || watch.all.swap(false, Ordering::Relaxed) {
+            true => {
+                last = Instant::now();
+                watch.due.lock().clear();
+                broker.partitions().all()
+            }
+            false => std::mem::take(&mut *watch.due.lock()),
         };
         for due in due.chunks(PROPOSALS_MAX) {
             let proposed = proposals(broker, due, lag_max_ms);

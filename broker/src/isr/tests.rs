@@ -192,23 +192,25 @@ async fn a_leader_that_drains_hands_on_what_it_alone_has() {
 }
 
 #[tokio::test]
-async fn a_fenced_follower_does_not_join_however_far_it_has_come() {
-    let led = Led::new("200").await;
+async fn a_follower_that_has_come_far_enough_joins_when_it_is_unfenced_and_not_before() {
+    let led = Led::new("60000").await;
     let me = led.broker.node_id();
     let Member { broker, epoch } = led.others[0];
-    let fence = ChangeBroker {
+    let fenced = |fenced| ChangeBroker {
         id: broker,
         epoch,
-        fenced: Some(true),
+        fenced: Some(fenced),
         draining: None,
         stopping: None,
     };
-    led.broker.change(fence).await.unwrap();
+    led.broker.change(fenced(true)).await.unwrap();
     let last = led.append().await;
-    led.until_in_sync(&[me]).await;
     led.fetch(0, last + 1);
     led.fetch(1, last + 1);
     led.until_in_sync(&[me, 102]).await;
+    // It need not fetch once more for it.
+    led.broker.change(fenced(false)).await.unwrap();
+    led.until_in_sync(&[me, 101, 102]).await;
 }
 
 #[tokio::test]
