@@ -1,5 +1,6 @@
 //! What connects the brokers of a cluster: addresses of the loopback interface, or, where root allows, a network
-//! namespace for each, which can be cut off from others.
+//! namespace for each, which can be cut off from others. The bridge between them is in a namespace too: filters that
+//! the machine has for its own, as Docker sets them, do not see what passes.
 //!
 //! A broker's address is its own and its ports are fixed: nothing that runs beside it can take the port of a broker
 //! that is down, as happens with free ports of one address.
@@ -16,7 +17,7 @@ use anyhow::{Context, Result, ensure};
 pub enum Kind {
     /// Addresses in 127.0.0.0/8, of which Linux has all without being told.
     Loopback,
-    /// Namespaces on a bridge, in 10.0.0.0/8.
+    /// Namespaces and a bridge between them, in 10.0.0.0/8.
     Namespaces,
 }
 
@@ -26,6 +27,9 @@ static COUNT: AtomicU8 = AtomicU8::new(0);
 const OWN_HOST: u8 = 254;
 /// An Ethernet address that nobody has: frames to it are gone, without a word to the sender.
 const NOBODY: &str = "02:00:00:00:00:fe";
+/// The bridge's name, in its namespace.
+const BRIDGE: &str = "bridge";
+/// Of every name that is the machine's.
 const PREFIX: &str = "mz";
 
 /// A cluster's network; namespaces and bridge are gone when it is dropped.
@@ -66,7 +70,8 @@ impl Network {
 
     /// Why there can be no namespaces here; `None` where there can.
     pub fn missing() -> Option<String> {
-        let name = format!("{PREFIX}{}try", id());
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{PREFIX}{}x{count:02x}try", id());
         let tried = ip(&["netns", "add", &name]).and_then(|_| ip(&["netns", "del", &name]));
         tried
             .err()
@@ -79,25 +84,32 @@ impl Network {
         format!("{a}.{b}.{c}.{broker}")
     }
 
-    fn bridge(&self) -> String {
-        format!("{}b", self.tag)
-    }
-
     /// The namespace that a broker runs in.
     pub(super) fn namespace(&self, broker: i32) -> Option<String> {
         (self.kind == Kind::Namespaces).then(|| self.namespace_name(broker))
+    }
+
+    fn hub(&self) -> String {
+        format!("{}h", self.tag)
     }
 
     fn namespace_name(&self, broker: i32) -> String {
         format!("{}n{broker}", self.tag)
     }
 
+    /// The bridge's namespace, and the tests' own cable to it.
     fn build_bridge(&self) -> Result<()> {
-        let bridge = self.bridge();
-        let own = format!("{}/24", self.host(OWN_HOST.into()));
-        ip(&["link", "add", &bridge, "type", "bridge"])?;
-        ip(&["addr", "add", &own, "dev", &bridge])?;
-        ip(&["link", "set", &bridge, "up"])
+        let (hub, own) = (self.hub(), format!("{}o", self.tag));
+        let address = format!("{}/24", self.host(OWN_HOST.into()));
+        ip(&["netns", "add", &hub])?;
+        ip(&["-n", &hub, "link", "add", BRIDGE, "type", "bridge"])?;
+        ip(&["-n", &hub, "link", "set", BRIDGE, "up"])?;
+        ip(&[
+            "link", "add", &own, "type", "veth", "peer", "name", "own", "netns", &hub,
+        ])?;
+        ip(&["-n", &hub, "link", "set", "own", "master", BRIDGE, "up"])?;
+        ip(&["addr", "add", &address, "dev", &own])?;
+        ip(&["link", "set", &own, "up"])
     }
 
     /// Connects one more broker.
@@ -106,16 +118,17 @@ impl Network {
         if self.kind == Kind::Loopback {
             return Ok(());
         }
-        let (namespace, bridge) = (self.namespace_name(broker), self.bridge());
-        let (outside, address) = (
-            format!("{}v{broker}", self.tag),
+        let (namespace, hub) = (self.namespace_name(broker), self.hub());
+        let (cable, address) = (
+            format!("broker{broker}"),
             format!("{}/24", self.host(broker)),
         );
         ip(&["netns", "add", &namespace])?;
         ip(&[
-            "link", "add", &outside, "type", "veth", "peer", "name", "eth0", "netns", &namespace,
+            "-n", &hub, "link", "add", &cable, "type", "veth", "peer", "name", "eth0", "netns",
+            &namespace,
         ])?;
-        ip(&["link", "set", &outside, "master", &bridge, "up"])?;
+        ip(&["-n", &hub, "link", "set", &cable, "master", BRIDGE, "up"])?;
         ip(&["-n", &namespace, "addr", "add", &address, "dev", "eth0"])?;
         ip(&["-n", &namespace, "link", "set", "eth0", "up"])?;
         ip(&["-n", &namespace, "link", "set", "lo", "up"])
@@ -191,43 +204,32 @@ fn ip(arguments: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// The names that `ip netns list` or `ip -br link` shows.
-fn names(arguments: &[&str]) -> Vec<String> {
-    let Ok(listed) = Command::new("ip").args(arguments).output() else {
+/// The namespaces that there are.
+fn namespaces() -> Vec<String> {
+    let Ok(listed) = Command::new("ip").args(["netns", "list"]).output() else {
         return Vec::new();
     };
     let text = String::from_utf8_lossy(&listed.stdout).into_owned();
-    let first = |line: &str| line.split([' ', '@']).next().map(str::to_owned);
-    text.lines().filter_map(first).collect()
+    let name = |line: &str| line.split(' ').next().map(str::to_owned);
+    text.lines().filter_map(name).collect()
 }
 
-/// Removes what belongs to a tag. A namespace takes its end of a cable with it, and that the other end.
+/// Removes what belongs to a tag. A namespace takes its ends of cables with it, and those the other ends.
 fn remove(tag: &str) {
-    for namespace in names(&["netns", "list"]) {
-        if namespace.starts_with(tag) {
-            told(ip(&["netns", "del", &namespace]));
+    for namespace in namespaces() {
+        if namespace.starts_with(tag)
+            && let Err(error) = ip(&["netns", "del", &namespace])
+        {
+            eprintln!("a network namespace is not removed: {error:#}");
         }
-    }
-    for interface in names(&["-br", "link", "show", "type", "bridge"]) {
-        if interface.starts_with(tag) {
-            told(ip(&["link", "del", &interface]));
-        }
-    }
-}
-
-fn told(done: Result<()>) {
-    if let Err(error) = done {
-        eprintln!("a network is not removed: {error:#}");
     }
 }
 
 /// Removes what tests left that were killed: their process is no more.
 fn remove_leftovers() {
-    let namespaces = names(&["netns", "list"]);
-    let interfaces = names(&["-br", "link", "show", "type", "bridge"]);
+    let namespaces = namespaces();
     let owners: BTreeSet<&str> = namespaces
         .iter()
-        .chain(&interfaces)
         .filter_map(|name| name.strip_prefix(PREFIX)?.split_once('x'))
         .map(|(owner, _)| owner)
         .filter(|owner| owner.parse::<u32>().is_ok())
