@@ -323,6 +323,21 @@ fn not_empty(group: &str) -> Result<(), ErrorCode> {
     }
 }
 
+/// What a client is told of an append to `__consumer_offsets` that failed; `too_large` where the records are.
+fn error_of_write(error: ErrorCode, too_large: ErrorCode) -> ErrorCode {
+    match error {
+        ErrorCode::UnknownTopicOrPartition
+        | ErrorCode::NotEnoughReplicas
+        | ErrorCode::NotEnoughReplicasAfterAppend
+        | ErrorCode::RequestTimedOut => ErrorCode::CoordinatorNotAvailable,
+        ErrorCode::NotLeaderOrFollower | ErrorCode::KafkaStorageError => ErrorCode::NotCoordinator,
+        ErrorCode::MessageTooLarge
+        | ErrorCode::RecordListTooLarge
+        | ErrorCode::InvalidFetchSize => too_large,
+        other => other,
+    }
+}
+
 /// `String.hashCode` of Java, over UTF-16, by which Kafka places groups.
 fn java_hash(text: &str) -> i32 {
     text.encode_utf16().fold(0, |hash: i32, unit| {

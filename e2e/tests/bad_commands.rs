@@ -159,8 +159,8 @@ fn serve(data: &Path, arguments: &[&str]) -> Result<Done> {
     CommandLine::new("").run(&all)
 }
 
-/// A data directory that a broker has left.
-fn used_data(into: &Path) -> Result<PathBuf> {
+/// A broker that was stopped, with a record in each of two partitions.
+fn stopped_with_records() -> Result<Broker> {
     let mut broker = Broker::start(&[])?;
     create_topic(&broker.bootstrap(), "orders", 2, &[])?;
     let mut wire = Wire::connect(&broker.bootstrap())?;
@@ -169,6 +169,12 @@ fn used_data(into: &Path) -> Result<PathBuf> {
         produce_one(&mut wire, "orders", partition, records)??;
     }
     broker.stop()?;
+    Ok(broker)
+}
+
+/// A data directory that a broker has left.
+fn used_data(into: &Path) -> Result<PathBuf> {
+    let broker = stopped_with_records()?;
     let data = into.join("data");
     copy(&broker.data(), &data)?;
     Ok(data)
@@ -259,14 +265,7 @@ fn a_file_that_can_not_be_read_is_named() -> Result<()> {
 
 #[test]
 fn a_partition_whose_file_can_not_be_read_is_offline_and_others_go_on() -> Result<()> {
-    let mut broker = Broker::start(&[])?;
-    create_topic(&broker.bootstrap(), "orders", 2, &[])?;
-    let mut wire = Wire::connect(&broker.bootstrap())?;
-    for partition in 0..2 {
-        let records = batch(&[Some(b"kept")], Compression::None);
-        produce_one(&mut wire, "orders", partition, records)??;
-    }
-    broker.stop()?;
+    let mut broker = stopped_with_records()?;
     let segment = broker.data().join("orders-0/00000000000000000000.log");
     let kept = fs::read(&segment)?;
     make_unreadable(&segment)?;

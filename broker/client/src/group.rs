@@ -153,12 +153,7 @@ impl GroupConsumer {
             return Ok(());
         }
         let offset = |(partition, &offset): (&(String, i32), &i64)| {
-            let committed = Committed {
-                offset,
-                leader_epoch: -1,
-                metadata: String::new(),
-            };
-            (partition.clone(), committed)
+            (partition.clone(), Committed::at(offset))
         };
         let offsets = positions.iter().map(offset).collect();
         let group = &self.options.group;

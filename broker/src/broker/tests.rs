@@ -106,6 +106,11 @@ async fn append_two_records(broker: &Broker) {
             .push(broker.now_ms(), None, Some(value), &[])
             .unwrap();
     }
+    append_batch(broker, builder).await;
+}
+
+/// Appends to the first partition of `t`.
+pub(crate) async fn append_batch(broker: &Broker, builder: BatchBuilder) {
     let partition = broker.partitions().partition("t", 0).unwrap();
     let rules = Intake {
         version: 9,

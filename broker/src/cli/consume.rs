@@ -10,7 +10,7 @@ use milena_client::admin::{Offsets, When};
 use milena_client::group::{GroupConsumer, GroupOptions};
 use milena_client::{Client, Consumer, ConsumerOptions, Error, Fetched, StartAt};
 
-use super::failure::Failure;
+use super::failure::{Exit, Failure, Stop};
 use super::output;
 use super::target::{ClusterArgs, timestamp_ms};
 use format::RecordFormat;
@@ -74,26 +74,8 @@ pub async fn run(args: ConsumeArgs) -> Result<(), Failure> {
         None => by_assignment(&client, &args).await,
     };
     match consumed {
-        Err(Stop::Client(error)) => Err(Failure::explain(&client, error).await),
-        Err(Stop::Failure(failure)) => Err(failure),
+        Err(stop) => Err(stop.explained(&client).await),
         Ok(()) => Ok(()),
-    }
-}
-
-enum Stop {
-    Client(Error),
-    Failure(Failure),
-}
-
-impl From<Error> for Stop {
-    fn from(error: Error) -> Self {
-        Self::Client(error)
-    }
-}
-
-impl From<Failure> for Stop {
-    fn from(failure: Failure) -> Self {
-        Self::Failure(failure)
     }
 }
 
@@ -127,7 +109,7 @@ async fn check_offset(
             .unwrap_or(*start);
         if !(*start..=end).contains(&offset) {
             let text = format!("{topic}-{index} has offsets {start} to {end}, and no {offset}");
-            let failure = Failure::new(super::failure::Exit::NotFound, text);
+            let failure = Failure::new(Exit::NotFound, text);
             let hint = "--partitions names those to read; --from beginning and --from end are always there";
             return Err(failure.hint(hint).into());
         }
@@ -175,7 +157,7 @@ async fn by_group(client: &Client, args: &ConsumeArgs, group: &str) -> Result<()
         Some(StartAt::When(when)) => when,
         None => When::End,
         Some(_) => {
-            let failure = Failure::new(super::failure::Exit::Usage, "a group begins at no offset");
+            let failure = Failure::new(Exit::Usage, "a group begins at no offset");
             let hint =
                 "give --from beginning, end or a time; or `milena group reset-offsets` first";
             return Err(failure.hint(hint).into());

@@ -256,6 +256,37 @@ impl From<io::Error> for Failure {
     }
 }
 
+/// Why a command goes no further. A client's error is put into words once, at the end, since that asks the cluster.
+#[derive(Debug)]
+pub enum Stop {
+    /// Not in words yet.
+    Client(Error),
+    /// What a person is told.
+    Failure(Failure),
+}
+
+impl Stop {
+    /// What a person is told.
+    pub async fn explained(self, client: &Client) -> Failure {
+        match self {
+            Self::Client(error) => Failure::explain(client, error).await,
+            Self::Failure(failure) => failure,
+        }
+    }
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Client(error)
+    }
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Failure(failure)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,7 +9,7 @@ use milena_client::{Client, Error, Topic};
 use milena_protocol::ErrorCode;
 use serde::Serialize;
 
-use super::failure::{Exit, Failure};
+use super::failure::{Exit, Failure, Stop};
 use super::http::HttpArgs;
 use super::output::{self, Format};
 use super::target::ClusterArgs;
@@ -132,27 +132,8 @@ pub async fn run(args: TopicArgs) -> Result<(), Failure> {
         }
     };
     match done {
-        Err(Stop::Client(error)) => Err(Failure::explain(&client, error).await),
-        Err(Stop::Failure(failure)) => Err(failure),
+        Err(stop) => Err(stop.explained(&client).await),
         Ok(()) => Ok(()),
-    }
-}
-
-/// A client's error is explained once, at the end; what is explained already stays.
-enum Stop {
-    Client(Error),
-    Failure(Failure),
-}
-
-impl From<Error> for Stop {
-    fn from(error: Error) -> Self {
-        Self::Client(error)
-    }
-}
-
-impl From<Failure> for Stop {
-    fn from(failure: Failure) -> Self {
-        Self::Failure(failure)
     }
 }
 

@@ -165,11 +165,15 @@ impl JoinTimer {
 impl ClassicGroup {
     /// A group without members: new, or known only by its offsets.
     pub fn new(now: Now, limits: Limits) -> Self {
+        Self::since(Some(now.wall_ms), limits)
+    }
+
+    fn since(since_ms: Option<i64>, limits: Limits) -> Self {
         Self {
             limits,
             state: GroupState::Empty,
             previous: GroupState::Dead,
-            since_ms: Some(now.wall_ms),
+            since_ms,
             generation: 0,
             protocol_type: None,
             protocol: None,
@@ -379,17 +383,7 @@ impl ClassicGroup {
 
 /// The error that a member sees when the group could not be recorded.
 fn error_of_write(error: ErrorCode) -> ErrorCode {
-    match error {
-        ErrorCode::UnknownTopicOrPartition
-        | ErrorCode::NotEnoughReplicas
-        | ErrorCode::NotEnoughReplicasAfterAppend
-        | ErrorCode::RequestTimedOut => ErrorCode::CoordinatorNotAvailable,
-        ErrorCode::NotLeaderOrFollower | ErrorCode::KafkaStorageError => ErrorCode::NotCoordinator,
-        ErrorCode::MessageTooLarge
-        | ErrorCode::RecordListTooLarge
-        | ErrorCode::InvalidFetchSize => ErrorCode::UnknownServerError,
-        other => other,
-    }
+    super::error_of_write(error, ErrorCode::UnknownServerError)
 }
 
 #[cfg(test)]

@@ -15,6 +15,14 @@ fn config(dir: &std::path::Path) -> BrokerConfig {
     Sources::of(&set).load().unwrap().0
 }
 
+fn started(config: &BrokerConfig) -> Http {
+    start(config, &Handle::current(), &CancellationToken::new()).unwrap()
+}
+
+async fn is_ok(http: &Http, path: &str) -> bool {
+    get(http, path).await.0.starts_with("HTTP/1.1 200")
+}
+
 /// The answer's head and body.
 async fn get(http: &Http, path: &str) -> (String, String) {
     let mut stream = TcpStream::connect(http.address.unwrap()).await.unwrap();
@@ -31,40 +39,25 @@ async fn it_is_live_from_the_start_ready_with_the_broker_and_unready_when_it_sto
     let dir = tempfile::tempdir().unwrap();
     let (config, stopping) = (config(dir.path()), CancellationToken::new());
     let http = start(&config, &Handle::current(), &stopping).unwrap();
-    assert!(
-        get(&http, "/healthz/live")
-            .await
-            .0
-            .starts_with("HTTP/1.1 200")
-    );
+    assert!(is_ok(&http, "/healthz/live").await);
     for path in ["/healthz/ready", "/metrics"] {
         let (head, body) = get(&http, path).await;
         assert!(head.starts_with("HTTP/1.1 503"), "{path}: {head}");
         assert!(body.contains("starting"), "{path}: {body}");
     }
     http.set_ready(assemble_alone(config).await);
-    assert!(
-        get(&http, "/healthz/ready")
-            .await
-            .0
-            .starts_with("HTTP/1.1 200")
-    );
+    assert!(is_ok(&http, "/healthz/ready").await);
     stopping.cancel();
     let (head, body) = get(&http, "/healthz/ready").await;
     assert!(head.starts_with("HTTP/1.1 503") && body.contains("stopping"));
-    assert!(
-        get(&http, "/healthz/live")
-            .await
-            .0
-            .starts_with("HTTP/1.1 200")
-    );
+    assert!(is_ok(&http, "/healthz/live").await);
 }
 
 #[tokio::test]
 async fn metrics_show_a_broker() {
     let dir = tempfile::tempdir().unwrap();
     let config = config(dir.path());
-    let http = start(&config, &Handle::current(), &CancellationToken::new()).unwrap();
+    let http = started(&config);
     http.set_ready(assemble_alone(config).await);
     let (head, body) = get(&http, "/metrics").await;
     assert!(head.contains("content-type: text/plain; version=0.0.4; charset=utf-8"));
@@ -82,12 +75,7 @@ async fn metrics_show_a_broker() {
 #[tokio::test]
 async fn an_unknown_path_is_told_the_known_ones() {
     let dir = tempfile::tempdir().unwrap();
-    let http = start(
-        &config(dir.path()),
-        &Handle::current(),
-        &CancellationToken::new(),
-    )
-    .unwrap();
+    let http = started(&config(dir.path()));
     let (head, body) = get(&http, "/metric").await;
     assert!(head.starts_with("HTTP/1.1 404"));
     assert!(body.contains("/metric is not served") && body.contains("/healthz/ready"));
@@ -98,12 +86,7 @@ async fn an_unknown_path_is_told_the_known_ones() {
 #[tokio::test]
 async fn silent_connections_are_bounded_in_number_and_in_time() {
     let dir = tempfile::tempdir().unwrap();
-    let http = start(
-        &config(dir.path()),
-        &Handle::current(),
-        &CancellationToken::new(),
-    )
-    .unwrap();
+    let http = started(&config(dir.path()));
     let mut silent = Vec::new();
     for _ in 0..connections::CONNECTIONS_MAX {
         let mut stream = TcpStream::connect(http.address.unwrap()).await.unwrap();
@@ -113,12 +96,7 @@ async fn silent_connections_are_bounded_in_number_and_in_time() {
     // All places are taken: the next waits until the others' time is over, which is virtual from here on.
     tokio::time::pause();
     let begin = tokio::time::Instant::now();
-    assert!(
-        get(&http, "/healthz/live")
-            .await
-            .0
-            .starts_with("HTTP/1.1 200")
-    );
+    assert!(is_ok(&http, "/healthz/live").await);
     let waited = begin.elapsed();
     let bound = connections::HEAD_READ_MAX + Duration::from_secs(1);
     assert!(waited < bound, "waited {waited:?}");

@@ -10,9 +10,8 @@ use milena_protocol::records::{BatchBuilder, BatchOptions};
 use tokio::runtime::Runtime;
 
 use crate::broker::Broker;
-use crate::broker::tests::create_with;
+use crate::broker::tests::{append_batch, create_with};
 use crate::config::Sources;
-use crate::partition::intake::{self, Intake};
 use crate::server::assemble_alone;
 
 const MAP_BYTES: usize = 1 << 20;
@@ -25,22 +24,12 @@ async fn broker(dir: &Path, policy: &str) -> Arc<Broker> {
 
 /// Appends so many batches of one record, all of the same key.
 async fn append(broker: &Broker, batches: usize) {
-    let partition = broker.partitions().partition("t", 0).unwrap();
     for _ in 0..batches {
         let mut builder = BatchBuilder::new(BatchOptions::default());
         builder
             .push(broker.now_ms(), Some(b"key"), Some(b"value"), &[])
             .unwrap();
-        let rules = Intake {
-            version: 9,
-            config: &partition.config(),
-            now_ms: broker.now_ms(),
-        };
-        let batches = intake::check(builder.finish().unwrap(), &rules)
-            .await
-            .unwrap();
-        let appended = partition.append(batches, -1, rules.now_ms).await;
-        appended.map_err(|refused| refused.code()).unwrap();
+        append_batch(broker, builder).await;
     }
 }
 

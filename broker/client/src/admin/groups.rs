@@ -75,6 +75,17 @@ pub struct Committed {
     pub metadata: String,
 }
 
+impl Committed {
+    /// An offset of which nothing more is known.
+    pub fn at(offset: i64) -> Self {
+        Self {
+            offset,
+            leader_epoch: -1,
+            metadata: String::new(),
+        }
+    }
+}
+
 impl Client {
     /// Every group of every broker, by id.
     pub async fn groups(&self) -> Result<Vec<GroupSummary>, Error> {

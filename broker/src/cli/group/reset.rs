@@ -87,12 +87,7 @@ pub(super) async fn run(client: &Client, reset: Reset, format: Format) -> Result
     let targets = targets(client, &reset.to, &partitions, &committed).await?;
     if reset.execute {
         let offset = |(partition, &offset): (&(String, i32), &i64)| {
-            let committed = Committed {
-                offset,
-                leader_epoch: -1,
-                metadata: String::new(),
-            };
-            (partition.clone(), committed)
+            (partition.clone(), Committed::at(offset))
         };
         let offsets = targets.iter().map(offset).collect();
         client.commit(&reset.group, None, &offsets).await?;

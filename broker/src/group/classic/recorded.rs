@@ -1,7 +1,5 @@
 //! A group as it is recorded, and back.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use bytes::Bytes;
 
 use super::{ClassicGroup, GroupState, Limits, Member, Now, Protocol, Write};
@@ -12,28 +10,17 @@ impl ClassicGroup {
     pub fn from_metadata(metadata: GroupMetadata, limits: Limits) -> Self {
         let protocol = metadata.protocol.clone().unwrap_or_default();
         let some_text = |text: String| (!text.is_empty()).then_some(text);
+        let since_ms = (metadata.state_timestamp_ms != -1).then_some(metadata.state_timestamp_ms);
         let mut group = Self {
-            limits,
-            state: if metadata.members.is_empty() {
-                GroupState::Empty
-            } else {
-                GroupState::Stable
-            },
-            previous: GroupState::Dead,
-            since_ms: (metadata.state_timestamp_ms != -1).then_some(metadata.state_timestamp_ms),
             generation: metadata.generation,
             protocol_type: some_text(metadata.protocol_type),
             protocol: metadata.protocol,
             leader: metadata.leader,
-            members: BTreeMap::new(),
-            static_members: BTreeMap::new(),
-            pending: BTreeMap::new(),
-            awaiting_sync: BTreeSet::new(),
-            sync_deadline: None,
-            join_timer: None,
-            new_member_added: false,
-            subscribed: None,
+            ..Self::since(since_ms, limits)
         };
+        if !metadata.members.is_empty() {
+            group.state = GroupState::Stable;
+        }
         for member in metadata.members {
             let member = member_of(member, &protocol);
             if let Some(instance_id) = &member.instance_id {

@@ -152,14 +152,20 @@ impl Script {
 
     /// A stable group of dynamic members, the leader first; each is assigned its own id.
     pub fn stable(&mut self, size: usize) -> Vec<JoinGroupResponse> {
-        let asked: Vec<_> = (0..size).map(|_| self.join("")).collect();
+        let asked = (0..size).map(|_| self.join("")).collect();
+        let joined = self.begin(asked);
+        self.assign(&joined);
+        joined
+    }
+
+    /// What the first generation's members are told when it begins, the leader first.
+    pub fn begin(&mut self, asked: Vec<Asked<JoinGroupResponse>>) -> Vec<JoinGroupResponse> {
         self.wait(2 * INITIAL_DELAY_MS);
         let mut joined: Vec<_> = asked
             .into_iter()
             .map(|mut asked| asked.answer().unwrap())
             .collect();
         joined.sort_by_key(|member| member.members.is_empty());
-        self.assign(&joined);
         joined
     }
 

@@ -6,16 +6,11 @@ use super::*;
 
 /// Static members `a` and `b`, the leader first.
 fn stable_static(script: &mut Script) -> Vec<JoinGroupResponse> {
-    let mut asked = ["a", "b"].map(|instance_id| {
+    let asked = ["a", "b"].map(|instance_id| {
         let offer = script.offer_static(instance_id);
         script.join_with(offer)
     });
-    script.wait(2 * INITIAL_DELAY_MS);
-    let mut joined: Vec<_> = asked
-        .iter_mut()
-        .map(|asked| asked.answer().unwrap())
-        .collect();
-    joined.sort_by_key(|member| member.members.is_empty());
+    let joined = script.begin(asked.into());
     script.assign(&joined);
     joined
 }
@@ -90,16 +85,11 @@ fn a_static_member_with_another_assignor_calls_for_a_rebalance() {
         };
         script.join_with(offer)
     };
-    let mut asked = [
+    let asked = vec![
         both(&mut script, "a", ["x", "y"]),
         both(&mut script, "b", ["x", "y"]),
     ];
-    script.wait(2 * INITIAL_DELAY_MS);
-    let mut joined: Vec<_> = asked
-        .iter_mut()
-        .map(|asked| asked.answer().unwrap())
-        .collect();
-    joined.sort_by_key(|member| member.members.is_empty());
+    let joined = script.begin(asked);
     script.assign(&joined);
     let protocols = vec![protocol("y", b"")];
     let offer = Join {

@@ -238,15 +238,5 @@ fn all_offsets(group: &Group) -> Vec<TopicOffsets> {
 
 /// The error that a client sees when offsets could not be recorded.
 fn error_of_write(error: ErrorCode) -> ErrorCode {
-    match error {
-        ErrorCode::UnknownTopicOrPartition
-        | ErrorCode::NotEnoughReplicas
-        | ErrorCode::NotEnoughReplicasAfterAppend
-        | ErrorCode::RequestTimedOut => ErrorCode::CoordinatorNotAvailable,
-        ErrorCode::NotLeaderOrFollower | ErrorCode::KafkaStorageError => ErrorCode::NotCoordinator,
-        ErrorCode::MessageTooLarge
-        | ErrorCode::RecordListTooLarge
-        | ErrorCode::InvalidFetchSize => ErrorCode::InvalidCommitOffsetSize,
-        other => other,
-    }
+    crate::group::error_of_write(error, ErrorCode::InvalidCommitOffsetSize)
 }

@@ -29,43 +29,45 @@ pub fn recode(
     if from == Compression::None {
         return compress(to, Lz4Header::Standard, input, out);
     }
-    let is_stream = matches!(from, Compression::Gzip | Compression::Zstd)
-        && to.compression != Compression::Snappy;
-    if !is_stream {
-        return through_memory(from, input, to, limit, out);
+    let recoding = Recoding { from, input, to };
+    if !recoding.can_stream() {
+        return recoding.through_memory(limit, out);
     }
-    match through_memory(from, input, to, limit.min(WHOLE_SIZE_MAX), out) {
+    match recoding.through_memory(limit.min(WHOLE_SIZE_MAX), out) {
         Err(CompressionProblem::TooLarge { .. }) if limit > WHOLE_SIZE_MAX => {
-            through_stream(from, input, to, limit, out)
+            recoding.through_stream(limit, out)
         }
         done => done,
     }
 }
 
-fn through_memory(
+/// What goes from which codec to which.
+struct Recoding<'a> {
     from: Compression,
-    input: &[u8],
+    input: &'a [u8],
     to: Codec,
-    limit: usize,
-    out: &mut Vec<u8>,
-) -> Result<(), CompressionProblem> {
-    let mut open = Vec::new();
-    decompress(from, Lz4Header::Standard, input, limit, &mut open)?;
-    compress(to, Lz4Header::Standard, &open, out)
 }
 
-fn through_stream(
-    from: Compression,
-    input: &[u8],
-    to: Codec,
-    limit: usize,
-    out: &mut Vec<u8>,
-) -> Result<(), CompressionProblem> {
-    if from == Compression::Gzip {
-        return Source::new(MultiGzDecoder::new(input), limit, gzip::CORRUPT).pour(to, out);
+impl Recoding<'_> {
+    fn can_stream(&self) -> bool {
+        matches!(self.from, Compression::Gzip | Compression::Zstd)
+            && self.to.compression != Compression::Snappy
     }
-    let stream = Decoder::with_buffer(input).map_err(|_| zstds::CORRUPT)?;
-    Source::new(stream, limit, zstds::CORRUPT).pour(to, out)
+
+    fn through_memory(&self, limit: usize, out: &mut Vec<u8>) -> Result<(), CompressionProblem> {
+        let mut open = Vec::new();
+        decompress(self.from, Lz4Header::Standard, self.input, limit, &mut open)?;
+        compress(self.to, Lz4Header::Standard, &open, out)
+    }
+
+    fn through_stream(&self, limit: usize, out: &mut Vec<u8>) -> Result<(), CompressionProblem> {
+        if self.from == Compression::Gzip {
+            let stream = MultiGzDecoder::new(self.input);
+            return Source::new(stream, limit, gzip::CORRUPT).pour(self.to, out);
+        }
+        let stream = Decoder::with_buffer(self.input).map_err(|_| zstds::CORRUPT)?;
+        Source::new(stream, limit, zstds::CORRUPT).pour(self.to, out)
+    }
 }
 
 /// A stream that is decompressed, and how much may still come.
