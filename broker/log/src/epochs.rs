@@ -6,11 +6,12 @@
 //! | 2 | the number of entries |
 //! | then | `epoch start-offset`, both rising |
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::checkpoint;
 use crate::error::{LogError, StorageError};
 use crate::files::{self, Durability};
+use crate::segment::Folder;
 
 /// The file's name.
 pub(crate) const FILE: &str = "leader-epoch-checkpoint";
@@ -18,14 +19,14 @@ pub(crate) const FILE: &str = "leader-epoch-checkpoint";
 /// The epochs of one log; the file follows each change.
 #[derive(Debug)]
 pub(crate) struct Epochs {
-    path: PathBuf,
+    folder: Folder,
     entries: Vec<(i32, i64)>,
 }
 
 impl Epochs {
     /// Reads the file; none means no epochs yet.
-    pub fn open(folder: &Path) -> Result<Self, LogError> {
-        let path = folder.join(FILE);
+    pub fn open(folder: Folder) -> Result<Self, LogError> {
+        let path = folder.read().join(FILE);
         let text = files::read_if_there(&path).map_err(StorageError::of("read", &path))?;
         let entries = match text {
             None => Vec::new(),
@@ -34,20 +35,17 @@ impl Epochs {
                 problem,
             })?,
         };
-        Ok(Self { path, entries })
+        Ok(Self { folder, entries })
     }
 
     /// No epochs, whatever the file says; recovery assigns them anew.
-    pub fn forgotten(folder: &Path) -> Self {
-        Self {
-            path: folder.join(FILE),
-            entries: Vec::new(),
-        }
+    pub fn forgotten(folder: Folder) -> Self {
+        let entries = Vec::new();
+        Self { folder, entries }
     }
 
-    /// The folder has another name now.
-    pub fn moved(&mut self, folder: &Path) {
-        self.path = folder.join(FILE);
+    fn path(&self) -> PathBuf {
+        self.folder.read().join(FILE)
     }
 
     /// The newest epoch.
@@ -132,12 +130,10 @@ impl Epochs {
             .entries
             .iter()
             .map(|(epoch, start)| format!("{epoch} {start}"));
-        files::replace(
-            &self.path,
-            checkpoint::render(lines).as_bytes(),
-            Durability::Cached,
-        )
-        .map_err(StorageError::of("write", &self.path))
+        let path = self.path();
+        let text = checkpoint::render(lines);
+        files::replace(&path, text.as_bytes(), Durability::Cached)
+            .map_err(StorageError::of("write", &path))
     }
 }
 
@@ -161,10 +157,19 @@ fn parse(text: &[u8]) -> Result<Vec<(i32, i64)>, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use parking_lot::RwLock;
+
     use super::*;
 
+    fn open(folder: &Path) -> Result<Epochs, LogError> {
+        Epochs::open(Arc::new(RwLock::new(folder.to_path_buf())))
+    }
+
     fn epochs(folder: &Path) -> Epochs {
-        let mut epochs = Epochs::open(folder).unwrap();
+        let mut epochs = open(folder).unwrap();
         for (epoch, start) in [(2, 10), (3, 20), (7, 40)] {
             assert!(epochs.assign(epoch, start).unwrap());
         }
@@ -188,15 +193,12 @@ mod tests {
     fn epochs_survive_reopening_and_follow_truncation() {
         let folder = tempfile::tempdir().unwrap();
         epochs(folder.path());
-        let mut again = Epochs::open(folder.path()).unwrap();
+        let mut again = open(folder.path()).unwrap();
         assert_eq!(again.entries, [(2, 10), (3, 20), (7, 40)]);
         assert!(!again.assign(7, 99).unwrap());
         again.truncate_to(40).unwrap();
         again.truncate_below(15).unwrap();
-        assert_eq!(
-            Epochs::open(folder.path()).unwrap().entries,
-            [(2, 15), (3, 20)]
-        );
+        assert_eq!(open(folder.path()).unwrap().entries, [(2, 15), (3, 20)]);
     }
 
     #[test]
@@ -210,7 +212,7 @@ mod tests {
             "0\n2\n3 4\n2 5\n",
         ] {
             std::fs::write(folder.path().join(FILE), text).unwrap();
-            let error = Epochs::open(folder.path()).unwrap_err();
+            let error = open(folder.path()).unwrap_err();
             assert!(error.to_string().contains(FILE), "{error}");
         }
     }

@@ -120,10 +120,9 @@ impl Log {
         Ok(())
     }
 
-    /// The folder was renamed (a deleted topic); open files and readers follow.
+    /// The folder was renamed (a deleted topic); whoever has a file here to open or write follows.
     pub fn moved_to(&mut self, folder: &Path) {
         *self.shared.folder.write() = folder.to_path_buf();
-        self.epochs.moved(folder);
     }
 
     /// What a producer's batch is. Ask and append under one hold of the log.

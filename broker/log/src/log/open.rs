@@ -48,9 +48,9 @@ pub struct Recovery {
 }
 
 impl Log {
-    /// Opens the log in `path`; where there is none it is empty, and made with its first batch. After a clean stop nothing is scanned. Otherwise what lies
-    /// beyond the recovery point is checked, and the first invalid batch there ends the log; damage below it is an
-    /// error that names file, offset and byte, and changes nothing.
+    /// Opens the log in `path`; where there is none it is empty, and made with its first batch. After a clean stop
+    /// nothing is scanned. Otherwise what lies beyond the recovery point is checked, and the first invalid batch there
+    /// ends the log; damage below it is an error that names file, offset and byte, and changes nothing.
     pub fn open(
         path: &Path,
         config: LogConfig,
@@ -91,7 +91,7 @@ impl Log {
             )?
         };
         let trusted = opening.clean_shutdown || is_new;
-        let mut log = Self::assemble(path, folder, segments, end, config, opening, trusted)?;
+        let mut log = Self::assemble(folder, segments, end, config, opening, trusted)?;
         log.is_made = is_made;
         log.restore(end, opening.now_ms, trusted)?;
         if is_new && !snapshots.is_empty() {
@@ -123,7 +123,6 @@ impl Log {
     }
 
     fn assemble(
-        path: &Path,
         folder: Folder,
         segments: Vec<Arc<Segment>>,
         end: i64,
@@ -133,9 +132,9 @@ impl Log {
     ) -> Result<Self, LogError> {
         let first = segments[0].base_offset();
         let start = opening.log_start_offset.clamp(first, end.max(first));
-        let epochs = match Epochs::open(path) {
+        let epochs = match Epochs::open(folder.clone()) {
             // The batches say it again; `restore` reads them all.
-            Err(LogError::Malformed { .. }) if !trusted => Epochs::forgotten(path),
+            Err(LogError::Malformed { .. }) if !trusted => Epochs::forgotten(folder.clone()),
             epochs => epochs?,
         };
         let shared = Arc::new(Shared::new(folder, segments, start, end));
