@@ -43,6 +43,11 @@ pub fn named(name: &str) -> Option<Machine> {
     at.map(Machine)
 }
 
+/// A machine's name.
+pub fn name(machine: Machine) -> String {
+    MACHINES.lock()[machine.0].name.clone()
+}
+
 /// From now on the calling runtime is that of the machine, on which another process lives.
 pub fn enter(machine: Machine) {
     let state = &mut MACHINES.lock()[machine.0];

@@ -159,6 +159,7 @@ async fn delete_records(client: &mut Client, place: Place, ledger: &Shared) {
         let mut ledger = ledger.borrow_mut();
         let reached = ledger.reached(place);
         let offset = client.rng.random_range(0..=reached / 2);
+        let offset = ledger.begin_before(place, offset);
         ledger.may_start_at(place, offset);
         offset
     };

@@ -157,6 +157,7 @@ pub async fn produce(
                 Some(_) if acks != -1 => {}
                 Some(offset) => {
                     let mut ledger = ledger.borrow_mut();
+                    ledger.begins(place, offset.max(0));
                     for (at, value) in values.iter().enumerate() {
                         let offset = if offset < 0 { -1 } else { offset + at as i64 };
                         ledger.acked(place, offset, value);

@@ -20,6 +20,8 @@ pub struct Ledger {
     seen: BTreeMap<(Place, i64), String>,
     /// The first offset that a log may still begin with, moved by DeleteRecords.
     starts: BTreeMap<Place, i64>,
+    /// Where batches begin, as their producers were told.
+    begins: BTreeMap<Place, std::collections::BTreeSet<i64>>,
     pub sent: u64,
     pub violations: Vec<String>,
 }
@@ -67,6 +69,18 @@ impl Ledger {
                 "{value} was acknowledged at {at}, and read at {place:?} {offset}"
             ));
         }
+    }
+
+    /// A batch begins there.
+    pub fn begins(&mut self, place: Place, offset: i64) {
+        self.begins.entry(place).or_default().insert(offset);
+    }
+
+    /// The last begin of a batch up to `offset`.
+    pub fn begin_before(&self, place: Place, offset: i64) -> i64 {
+        let begins = self.begins.get(&place);
+        let before = begins.and_then(|begins| begins.range(..=offset).next_back());
+        before.copied().unwrap_or(0)
     }
 
     /// Records below were deleted on a client's wish.

@@ -8,6 +8,7 @@ mod clients;
 mod cluster;
 mod faults;
 mod ledger;
+mod log;
 mod processes;
 mod run;
 
@@ -23,6 +24,8 @@ struct Asked {
     first: u64,
     jobs: usize,
     broken: Option<&'static str>,
+    /// Whether each broken rule has to be noticed.
+    check_rules: bool,
     log: Option<String>,
     trace: Option<String>,
 }
@@ -34,6 +37,7 @@ fn asked() -> Result<Asked, String> {
         first: 1,
         jobs: 2,
         broken: None,
+        check_rules: false,
         log: None,
         trace: None,
     };
@@ -45,6 +49,7 @@ fn asked() -> Result<Asked, String> {
             "--seeds" => asked.seeds = number(&value()?)?,
             "--first" => asked.first = number(&value()?)?,
             "--jobs" => asked.jobs = number(&value()?)?,
+            "--rules" => asked.check_rules = true,
             "--log" => asked.log = Some(value()?),
             "--trace" => asked.trace = Some(value()?),
             "--break" => {

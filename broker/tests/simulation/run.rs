@@ -75,7 +75,7 @@ pub fn one(seed: u64, asked: &Asked) -> ExitCode {
 
 fn run(seed: u64, asked: &Asked) -> usize {
     if let Some(level) = &asked.log {
-        milena::logging::start(milena::config::LogFormat::Text, level).expect("a level");
+        super::log::start(level).expect("a level");
     }
     if let Some(file) = &asked.trace {
         trace::write_to(std::fs::File::create(file).expect("a file"));
