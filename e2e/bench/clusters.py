@@ -1,6 +1,5 @@
 """Three brokers of each kind as one cluster, with the settings of a production cluster of three."""
 
-import re
 import shutil
 import signal
 import subprocess
@@ -154,15 +153,3 @@ class Kafka(Cluster):
 def compared():
     """The clusters of this run."""
     return [Kafka, Milena] if brokers.KAFKA.exists() else [Milena]
-
-
-def longest_silence_s(acks, from_us, to_us):
-    """The longest time in a window without an acknowledgement; `acks` are times, in order."""
-    edges = [from_us, *(at for at in acks if from_us <= at <= to_us), to_us]
-    return max(later - at for at, later in zip(edges, edges[1:])) / 1e6
-
-
-def ack_of(line):
-    """(offset, number, at_us) of a ledger's line, or None."""
-    found = re.fullmatch(r"ack \d+ (-?\d+) (\d+) (\d+)", line)
-    return found and tuple(int(one) for one in found.groups())

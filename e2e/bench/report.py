@@ -30,9 +30,9 @@ consumer has it (`milena bench latency`). A start is from the process's begin to
 acks=1; the topic of the fresh start is made meanwhile.
 
 Cases 8 and 9 have clusters of three brokers of one kind at a time, each of Kafka's broker and controller in one;
-`min.insync.replicas=2`. Case 8: librdkafka, idempotent, sends 1,000 records a second to one partition, and its leader
-is killed and started again, over and over; a gap is the longest time around a kill without an acknowledgement, the
-worst is that of all kills in all rounds. Case 9's CPU is that of the three brokers together.
+`min.insync.replicas=2`. Case 8: librdkafka, idempotent, sends 1,000 records a second to six partitions, and the leader
+of one is killed and started again, over and over; a gap is the longest time around a kill in which some partition
+acknowledged nothing, the worst is that of all kills in all rounds. Case 9's CPU is that of the three brokers together.
 """
 
 

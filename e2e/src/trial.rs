@@ -3,6 +3,7 @@
 
 mod results;
 
+use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -18,6 +19,8 @@ const RATE: u32 = 500;
 /// Of [`TOPIC`].
 pub const PARTITIONS: i32 = 6;
 const REPLICAS: i16 = 3;
+/// Before each fault: two brokers gone within a second are another fault than one after the other.
+const CALM: Duration = Duration::from_secs(2);
 /// Until both producers are acknowledged by every partition again. Longer than a client's own request timeout, which
 /// is what it waits where a broker is silent and not gone.
 const FLOW_LIMIT: Duration = Duration::from_secs(150);
@@ -122,6 +125,7 @@ impl<'a> Trial<'a> {
 
     /// One fault, and the wait until nothing is left of it.
     pub fn round(&mut self, inflict: impl FnOnce(&mut Cluster) -> Result<()>) -> Result<()> {
+        sleep(CALM);
         let from_us = now_us();
         inflict(self.cluster)?;
         self.cluster.until_in_sync()?;
