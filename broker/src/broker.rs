@@ -231,6 +231,7 @@ impl Broker {
             self.groups.topic_deleted(topic.as_str()).await;
         }
         self.hand_over_groups(&image, &synced);
+        self.suspects.seen(&image);
         if taken
             .as_ref()
             .is_some_and(|before| may_join_anew(&image, before))

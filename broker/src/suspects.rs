@@ -2,7 +2,9 @@
 //!
 //! A client that loses its broker asks another one who leads now, within a millisecond: before the quorum has fenced
 //! the dead one. Told of the leader that was, librdkafka asks again only a second later. So who asks waits, a little,
-//! for the quorum's word.
+//! for the quorum's word. And a broker that was just fenced stays among those that Metadata names, for a while: from
+//! one that is no longer named librdkafka takes its partitions away, and where that comes after the news of their new
+//! leader it forgets that too, for a second.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,9 +20,15 @@ use tokio::time::{Instant, timeout_at};
 /// leader died; a broker that was merely disconnected is back by then.
 const SUSPECTED_FOR: Duration = Duration::from_millis(700);
 
-/// Who is suspected, and since when.
+/// How long a fenced broker is still named: longer than its clients take to move on, and short for those who try to
+/// reach it.
+const NAMED_FOR: Duration = Duration::from_secs(5);
+
+/// Who is suspected, and since when; and who was fenced.
 #[derive(Debug, Default)]
 pub struct Suspects {
+    /// Brokers that were seen unfenced: since when they are fenced, if they are.
+    fenced: Mutex<HashMap<BrokerId, Option<Instant>>>,
     lost: Mutex<HashMap<BrokerId, Instant>>,
     // Read without the lock by every Metadata, which mostly finds nobody.
     count: AtomicUsize,
@@ -39,6 +47,29 @@ impl Suspects {
         let mut lost = self.lost.lock();
         lost.remove(&broker);
         self.count.store(lost.len(), Ordering::Relaxed);
+    }
+
+    /// The metadata was taken over.
+    pub fn seen(&self, image: &Image) {
+        let mut fenced = self.fenced.lock();
+        fenced.retain(|id, _| image.broker(*id).is_some());
+        for broker in image.brokers() {
+            match broker.fenced {
+                false => drop(fenced.insert(broker.id, None)),
+                true => {
+                    if let Some(since) = fenced.get_mut(&broker.id) {
+                        since.get_or_insert_with(Instant::now);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether a fenced broker was fenced just now, or is about to be seen so.
+    pub fn is_named(&self, broker: BrokerId) -> bool {
+        let fenced = self.fenced.lock();
+        let since = fenced.get(&broker);
+        since.is_some_and(|since| since.is_none_or(|since| since.elapsed() < NAMED_FOR))
     }
 
     /// Waits while somebody whom `leads` names is suspected in the newest image, within the bound.
@@ -70,6 +101,8 @@ impl Suspects {
 
 #[cfg(test)]
 mod tests {
+    use milena_metadata::{IncarnationId, LastEnd, NoConfigRules, RegisterBroker, decide};
+
     use super::*;
 
     fn id(number: i32) -> BrokerId {
@@ -108,5 +141,39 @@ mod tests {
         suspects.settled(seen, first).await;
         assert_eq!(begun.elapsed(), SUSPECTED_FOR * 3 / 2);
         drop(fenced.await);
+    }
+
+    fn cluster(fenced: bool) -> Image {
+        let mut image = Image::default();
+        let command = RegisterBroker {
+            id: id(1),
+            incarnation: IncarnationId::random(),
+            endpoints: Vec::new(),
+            node: None,
+            rack: None,
+            pool: None,
+            directories: Vec::new(),
+            software: "test".into(),
+            last_end: LastEnd::Clean,
+            fenced,
+        };
+        let decision = decide(&image, &command.into(), &NoConfigRules).unwrap();
+        image.apply_entry(1, &decision.records).unwrap();
+        image
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fenced_broker_is_named_for_a_while_after_it_was_seen_alive() {
+        let suspects = Suspects::default();
+        suspects.seen(&cluster(true));
+        assert!(!suspects.is_named(id(1)), "it was never seen alive");
+        suspects.seen(&cluster(false));
+        assert!(suspects.is_named(id(1)), "the newest image may know more");
+        suspects.seen(&cluster(true));
+        tokio::time::advance(NAMED_FOR - Duration::from_millis(1)).await;
+        suspects.seen(&cluster(true));
+        assert!(suspects.is_named(id(1)));
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(!suspects.is_named(id(1)));
     }
 }

@@ -63,7 +63,7 @@ pub async fn handle(
     };
     MetadataResponse {
         throttle_time_ms: 0,
-        brokers: brokers(&image, &context.listener),
+        brokers: brokers(broker, &image, &context.listener),
         cluster_id: image.cluster_id().map(|id| Str::from(&**id)),
         controller_id: controller(&image, &context.listener),
         topics,
@@ -104,9 +104,13 @@ pub fn controller(image: &Image, listener: &str) -> i32 {
 }
 
 /// The brokers that have an address on this listener.
-fn brokers(image: &Image, listener: &str) -> Vec<MetadataResponseBroker> {
-    let alive = image.brokers().filter(|broker| !broker.fenced);
-    let reachable = alive.filter_map(|broker| {
+/// Those that are not fenced, and those that were until just now.
+fn brokers(broker: &Broker, image: &Image, listener: &str) -> Vec<MetadataResponseBroker> {
+    let suspects = broker.suspects();
+    let named = image
+        .brokers()
+        .filter(|broker| !broker.fenced || suspects.is_named(broker.id));
+    let reachable = named.filter_map(|broker| {
         let endpoint = broker.endpoint(listener)?;
         Some(MetadataResponseBroker {
             node_id: broker.id.get(),

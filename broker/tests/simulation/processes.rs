@@ -70,11 +70,7 @@ pub fn all(asked: &Asked) -> ExitCode {
     if asked.broken.is_none() && asked.check_rules {
         wrong.extend(unnoticed(asked));
     }
-    println!(
-        "{} runs, {} wrong",
-        outcomes.len(),
-        wrong.len()
-    );
+    println!("{} runs, {} wrong", outcomes.len(), wrong.len());
     for what in &wrong {
         eprintln!("{what}");
     }
@@ -102,7 +98,9 @@ fn unnoticed(asked: &Asked) -> Vec<String> {
                 let first = output.lines().next().unwrap_or_default();
                 println!("{name}: noticed by seed {seed}: {first}");
             }
-            None => unnoticed.push(format!("{name}: broken, and not noticed by {BROKEN_SEEDS} seeds")),
+            None => unnoticed.push(format!(
+                "{name}: broken, and not noticed by {BROKEN_SEEDS} seeds"
+            )),
         }
     }
     unnoticed
