@@ -17,6 +17,7 @@ use super::copies::{Bounds, Copies, Key};
 use super::take::{Taken, take};
 use crate::broker::Broker;
 use crate::broker::tests::{broker, create_with};
+use crate::config::TopicConfig;
 use crate::partition::Partition;
 
 const BOUNDS: Bounds = Bounds {
@@ -252,6 +253,25 @@ async fn a_batch_that_the_answers_bound_cuts_short_is_left_for_the_next() {
         .take(0, 5, records(&[second.clone(), batch(2, 5), cut], 0))
         .await;
     assert_eq!(replicas.end(0), 3);
+}
+
+#[tokio::test]
+async fn an_answer_larger_than_a_segment_is_taken_in_pieces() {
+    let replicas = Replicas::of(1).await;
+    let size = batch(0, 5).len();
+    let partition = replicas.partition(0);
+    let config = TopicConfig {
+        segment_bytes: i32::try_from(2 * size).unwrap(),
+        ..TopicConfig::clone(&partition.config())
+    };
+    let broker_config = replicas.broker.config();
+    partition.set_config(config.into(), &broker_config).await;
+    let five: Vec<Bytes> = (0..5).map(|offset| batch(offset, 5)).collect();
+    let taken = replicas.take(0, 5, records(&five, 5)).await;
+    let (bytes, last_epoch) = (5 * size, 5);
+    assert_eq!(taken, Taken::Appended { bytes, last_epoch });
+    assert_eq!((replicas.end(0), partition.high_watermark()), (5, 5));
+    assert_eq!(partition.reader().segments().len(), 3);
 }
 
 #[tokio::test]

@@ -27,6 +27,8 @@ const JOIN_AGAIN: Duration = Duration::from_millis(100);
 const TELL_AFTER: Duration = Duration::from_secs(3);
 /// How often it looks whether it is known.
 const LOOK: Duration = Duration::from_millis(500);
+/// A leader that knows of this member speaks far more often.
+const UNHEARD: Duration = Duration::from_secs(3);
 /// A member that has answered so lately is alive.
 const ALIVE: Duration = Duration::from_secs(1);
 /// A voter-to-be may be so many entries behind: the quorum will wait for it.
@@ -44,6 +46,14 @@ pub(super) async fn announce(member: Arc<Member>, known: Addresses) {
         if member.node(member.id).as_ref() == Some(&member.me) {
             (since, told) = (Instant::now(), String::new());
             sleep(LOOK).await;
+            // Its own log may say so in an entry that was never committed, and the leader know nothing of it.
+            if !member.is_leader() && member.heard.silence() > UNHEARD {
+                let joined = member.join(&known).await;
+                tracing::debug!(
+                    ?joined,
+                    "no leader is heard; this member says again who it is"
+                );
+            }
             continue;
         }
         // Whoever knows of no cluster yet is not asked to join it: the first start finds that out.
