@@ -12,7 +12,7 @@ use parking_lot::RwLock;
 use super::{Head, Log, offset_in_name, snapshots};
 use crate::config::LogConfig;
 use crate::directory::partition_metadata;
-use crate::epochs::Epochs;
+use crate::epochs::{self, Epochs};
 use crate::error::{LogError, StorageError};
 use crate::files;
 use crate::producers::{self, Producers};
@@ -76,6 +76,11 @@ impl Log {
             })
             .collect();
         let is_new = segments.is_empty();
+        if is_new && is_made {
+            // Of records that a power loss took, and maybe without its bytes.
+            let epochs = path.join(epochs::FILE);
+            files::remove_if_there(&epochs).map_err(StorageError::of("remove", &epochs))?;
+        }
         if is_new {
             segments.push(Arc::new(Segment::unmade(folder.clone(), 0)));
         }

@@ -278,3 +278,15 @@ fn clean_stops_leave_no_more_snapshots_than_segments_and_the_newest() {
     found.sort_unstable();
     assert_eq!(found, kept);
 }
+
+#[test]
+fn a_log_whose_records_a_power_loss_took_has_no_epochs_either() {
+    for left in ["", "0\n1\n4 0\n"] {
+        let folder = tempfile::tempdir().unwrap();
+        drop(filled(folder.path(), 2));
+        fs::remove_file(last_segment(folder.path())).unwrap();
+        fs::write(folder.path().join("leader-epoch-checkpoint"), left).unwrap();
+        let (log, _) = open(folder.path(), CRASHED);
+        assert_eq!((log.log_end_offset(), log.last_epoch()), (0, None));
+    }
+}
