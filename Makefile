@@ -2,7 +2,7 @@
 CARGO ?= cargo
 TESTS_AT_ONCE ?= 2
 
-.PHONY: help run build test test-units test-clients chaos fuzz lint fmt bench image docs clean
+.PHONY: help run build test test-units test-clients chaos-sim chaos fuzz lint fmt bench image docs clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -19,6 +19,7 @@ test: test-units test-clients fuzz ## Install what the tests need, and run all o
 test-units: ## Tests that need nothing but cargo
 	$(CARGO) test --workspace --exclude e2e
 	$(CARGO) test -p e2e --test tidy
+	$(CARGO) test -p milena --features simulation --test simulation -- --seeds 50 --jobs $(TESTS_AT_ONCE)
 
 test-clients: ## Real clients and tools against a real broker
 	$(CARGO) build -p milena
@@ -29,12 +30,17 @@ test-clients: ## Real clients and tools against a real broker
 chaos: ## Repeat each fault of a cluster under load ROUNDS times (30) on BROKERS ("3 5"); hours
 	./e2e/chaos/run.sh
 
+chaos-sim: ## Simulate whole clusters under faults, SEEDS of them (200) from FIRST (1) on; see docs/reliability.md
+	$(CARGO) test -p milena --features simulation --test simulation -- \
+		--seeds $(or $(SEEDS),200) --first $(or $(FIRST),1) --jobs $(TESTS_AT_ONCE) --rules
+
 fuzz: ## Fuzz the frame and batch decoders for FUZZ_SECONDS each
 	./broker/protocol/fuzz/run.sh $(or $(FUZZ_SECONDS),60)
 
 lint: ## Formatting, clippy with warnings as errors
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) clippy -p milena --features simulation --lib --test simulation -- -D warnings
 
 fmt: ## Format the code
 	$(CARGO) fmt --all

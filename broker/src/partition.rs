@@ -250,6 +250,8 @@ impl Partition {
         let leader_epoch = self.leader_epoch();
         if let Some(duplicate) = check_producers(&mut log, &batches)? {
             let log_start_offset = self.reader.log_start_offset();
+            #[cfg(feature = "simulation")]
+            let duplicate = acknowledged_early(duplicate);
             return Ok(Appended {
                 log_start_offset,
                 leader_epoch,
@@ -411,6 +413,19 @@ impl Refused {
 }
 
 /// Fails on a gap or an old epoch; a duplicate is answered with its first offsets.
+/// With the rule broken, what is waited for is committed long since.
+#[cfg(feature = "simulation")]
+fn acknowledged_early(duplicate: Appended) -> Appended {
+    use milena_simulation::rule::{Broken, is_broken};
+    match is_broken(Broken::DuplicateAcknowledgedEarly) {
+        true => Appended {
+            last_offset: -1,
+            ..duplicate
+        },
+        false => duplicate,
+    }
+}
+
 fn check_producers(log: &mut Log, batches: &[BatchToAppend]) -> Result<Option<Appended>, Refused> {
     for batch in batches.iter().filter(|batch| batch.header.producer_id >= 0) {
         let SequenceCheck::Duplicate {

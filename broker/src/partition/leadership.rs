@@ -219,6 +219,10 @@ impl Leadership {
 
     /// Whether the ISR may commit. A partition with fewer replicas than `min_isr` can't be held to it.
     fn may_commit(&self, min_isr: usize) -> bool {
+        #[cfg(feature = "simulation")]
+        if counts_fenced() {
+            return true;
+        }
         let enough = self.term.isr.len() >= min_isr.min(self.term.replicas.len());
         enough && !self.term.has_eligible
     }
@@ -231,6 +235,10 @@ impl Leadership {
 
     fn end_of(&self, broker: BrokerId, log_end: i64) -> i64 {
         if broker == self.term.me {
+            return log_end;
+        }
+        #[cfg(feature = "simulation")]
+        if counts_fenced() && !self.followers.contains_key(&broker) {
             return log_end;
         }
         // Nothing is known of a follower that has not asked in this epoch: it may have nothing.
@@ -258,6 +266,12 @@ pub struct Proposal {
     pub partition_epoch: i32,
     /// The members, in the order of the replicas, each with the life that has fetched.
     pub members: Vec<Member>,
+}
+
+#[cfg(feature = "simulation")]
+fn counts_fenced() -> bool {
+    use milena_simulation::rule::{Broken, is_broken};
+    is_broken(Broken::WatermarkCountsFenced)
 }
 
 #[cfg(test)]

@@ -103,6 +103,23 @@ pub(super) struct SnapshotHead {
     pub(super) meta: SnapshotMeta,
 }
 
+#[cfg(not(feature = "simulation"))]
+fn drawn_id() -> u64 {
+    rand::random::<u64>().max(1)
+}
+
+/// With the rule broken, the id is that of the member whose disk was wiped.
+#[cfg(feature = "simulation")]
+fn drawn_id() -> u64 {
+    use milena_simulation::{machine, rule};
+    match machine::current() {
+        Some(machine) if rule::is_broken(rule::Broken::WipedVoterVotes) => {
+            machine.number() as u64 + 1
+        }
+        _ => rand::random::<u64>().max(1),
+    }
+}
+
 /// The open file. A clone is the same one.
 #[derive(Clone)]
 pub(super) struct Store {
@@ -169,7 +186,7 @@ impl Store {
         }
         let identity = Identity {
             // 0 is openraft's own default, so nobody has it.
-            id: rand::random::<u64>().max(1),
+            id: drawn_id(),
             directory: directory.unwrap_or_else(DirectoryId::random),
         };
         self.write(|transaction| {

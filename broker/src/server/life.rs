@@ -40,6 +40,9 @@ impl Registrant {
         config: &BrokerConfig,
     ) -> Result<Registered, StartError> {
         let text = |setting: &Option<String>| setting.as_deref().map(Into::into);
+        let (last_end, fenced) = (self.last_end, config.is_in_a_cluster());
+        #[cfg(feature = "simulation")]
+        let (last_end, fenced) = with_rules_broken(last_end, fenced);
         let command = RegisterBroker {
             id: self.id,
             incarnation: IncarnationId::random(),
@@ -49,11 +52,21 @@ impl Registrant {
             pool: text(&config.broker_pool),
             directories: self.directories.clone(),
             software: concat!("milena ", env!("CARGO_PKG_VERSION")).into(),
-            last_end: self.last_end,
-            fenced: config.is_in_a_cluster(),
+            last_end,
+            fenced,
         };
         Ok(quorum.request(command).await?)
     }
+}
+
+#[cfg(feature = "simulation")]
+fn with_rules_broken(last_end: LastEnd, fenced: bool) -> (LastEnd, bool) {
+    use milena_simulation::rule::{Broken, is_broken};
+    let last_end = match is_broken(Broken::UncleanStaysInSync) {
+        true => LastEnd::Killed,
+        false => last_end,
+    };
+    (last_end, fenced && !is_broken(Broken::LeadsInOldEpoch))
 }
 
 /// What the others are told of the listeners.

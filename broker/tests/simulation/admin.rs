@@ -124,7 +124,7 @@ async fn reassign(client: &mut Client, brokers: i32, (topic, partition): Place) 
 
 async fn configure(client: &mut Client, topic: &'static str) {
     let (name, value) = match client.rng.random_range(0..3) {
-        0 => ("segment.bytes", client.rng.random_range(4_096..65_536)),
+        0 => ("segment.bytes", client.rng.random_range(16_384..65_536)),
         1 => ("flush.messages", client.rng.random_range(1..1_000)),
         _ => ("index.interval.bytes", client.rng.random_range(256..4_096)),
     };
@@ -159,7 +159,11 @@ async fn delete_records(client: &mut Client, place: Place, ledger: &Shared) {
         let mut ledger = ledger.borrow_mut();
         let reached = ledger.reached(place);
         let offset = client.rng.random_range(0..=reached / 2);
-        let offset = ledger.begin_before(place, offset);
+        // A batch's begin, or the middle of one.
+        let offset = match client.rng.random() {
+            true => ledger.begin_before(place, offset),
+            false => offset,
+        };
         ledger.may_start_at(place, offset);
         offset
     };

@@ -33,6 +33,8 @@ pub struct Client {
     brokers: i32,
     connections: BTreeMap<i32, Connection>,
     leaders: BTreeMap<Place, i32>,
+    /// The newest leader epoch that it was told of or has read records of: an older leader is not believed.
+    epochs: BTreeMap<Place, i32>,
 }
 
 impl Client {
@@ -42,6 +44,7 @@ impl Client {
             brokers,
             connections: BTreeMap::new(),
             leaders: BTreeMap::new(),
+            epochs: BTreeMap::new(),
         }
     }
 
@@ -113,12 +116,25 @@ impl Client {
         let broker = self.any_broker();
         let answer = self.metadata(broker, &[place.0]).await.ok()?;
         let partitions = answer.topics.iter().flat_map(|topic| &topic.partitions);
-        let leader = partitions
+        let (leader, epoch) = partitions
             .filter(|partition| partition.partition_index == place.1)
-            .map(|partition| partition.leader_id)
-            .find(|leader| *leader > 0)?;
+            .map(|partition| (partition.leader_id, partition.leader_epoch))
+            .find(|(leader, _)| *leader > 0)?;
+        if epoch < self.epoch(place) {
+            return None;
+        }
+        self.learn(place, epoch);
         self.leaders.insert(place, leader);
         Some(leader)
+    }
+
+    fn epoch(&self, place: Place) -> i32 {
+        self.epochs.get(&place).copied().unwrap_or(-1)
+    }
+
+    fn learn(&mut self, place: Place, epoch: i32) {
+        let known = self.epochs.entry(place).or_insert(-1);
+        *known = epoch.max(*known);
     }
 
     pub async fn back_off(&mut self, place: Place) {
@@ -327,6 +343,7 @@ pub async fn fetch(
             partitions: vec![FetchPartition {
                 partition: place.1,
                 fetch_offset: offset,
+                current_leader_epoch: client.epoch(place),
                 partition_max_bytes: 8 << 10,
                 ..FetchPartition::default()
             }],
@@ -345,16 +362,22 @@ pub async fn fetch(
         return Err(partition.error_code);
     }
     match partition.records {
-        Some(Records::Bytes(bytes)) => Ok(values(&bytes, offset)),
+        Some(Records::Bytes(bytes)) => {
+            let (found, epoch) = values(&bytes, offset);
+            client.learn(place, epoch);
+            Ok(found)
+        }
         _ => Ok(Vec::new()),
     }
 }
 
-fn values(bytes: &Bytes, from: i64) -> Vec<(i64, String)> {
-    let mut found = Vec::new();
+/// The records from an offset on, and the newest leader epoch of their batches.
+fn values(bytes: &Bytes, from: i64) -> (Vec<(i64, String)>, i32) {
+    let (mut found, mut epoch) = (Vec::new(), -1);
     // A last batch may be cut short.
     for (header, batch) in batches(bytes).map_while(Result::ok) {
         header.check_crc(&batch).expect("a batch's checksum");
+        epoch = header.partition_leader_epoch.max(epoch);
         let open = OpenBatch::open(header, &batch, BATCH_BYTES_MAX).expect("a whole batch");
         for record in open.iter() {
             let record = record.expect("a record");
@@ -364,7 +387,7 @@ fn values(bytes: &Bytes, from: i64) -> Vec<(i64, String)> {
             }
         }
     }
-    found
+    (found, epoch)
 }
 
 /// All that the partition holds below its latest offset; `None` where that can't be had now.
@@ -389,20 +412,21 @@ pub async fn read_all(
 }
 
 async fn offset_at(client: &mut Client, leader: i32, place: Place, timestamp: i64) -> Option<i64> {
-    let request = list_offsets(place, timestamp);
+    let request = list_offsets(place, client.epoch(place), timestamp);
     let answer = client.ask(leader, &request, 7).await.ok()?;
     let partitions = answer.topics.iter().flat_map(|topic| &topic.partitions);
     let mut found = partitions.filter(|partition| partition.error_code.is_none());
     found.next().map(|partition| partition.offset)
 }
 
-fn list_offsets(place: Place, timestamp: i64) -> ListOffsetsRequest {
+fn list_offsets(place: Place, epoch: i32, timestamp: i64) -> ListOffsetsRequest {
     ListOffsetsRequest {
         replica_id: -1,
         topics: vec![ListOffsetsTopic {
             name: Str::from(place.0),
             partitions: vec![ListOffsetsPartition {
                 partition_index: place.1,
+                current_leader_epoch: epoch,
                 timestamp,
                 ..ListOffsetsPartition::default()
             }],

@@ -4,7 +4,7 @@ use milena_simulation::machine::{self, Machine};
 use milena_simulation::network::{self, Latency};
 use rand::Rng;
 use rand::rngs::StdRng;
-use rand::seq::IndexedRandom;
+use rand::seq::{IndexedRandom, SliceRandom};
 
 use super::cluster::{Cluster, State};
 use super::run::Health;
@@ -13,6 +13,8 @@ use super::run::Health;
 const PAUSE_MS: std::ops::Range<u64> = 50..1_500;
 /// How long a cut, a slow link or a dead process stays.
 const LASTS_MS: std::ops::Range<u64> = 100..5_000;
+/// How long a voter is behind, and then another dead.
+const BEHIND_MS: u64 = 2_000;
 /// An hour, which clocks are wrong by at the most.
 const SKEW_MS: i64 = 60 * 60 * 1_000;
 
@@ -27,11 +29,12 @@ enum Kind {
     Stop,
     LosePower,
     Wipe,
+    WipeBehind,
     Skew,
 }
 
 /// How often each comes, in parts of the sum.
-const KINDS: [(Kind, u32); 10] = [
+const KINDS: [(Kind, u32); 11] = [
     (Kind::CutBoth, 12),
     (Kind::CutOne, 12),
     (Kind::Isolate, 12),
@@ -40,7 +43,8 @@ const KINDS: [(Kind, u32); 10] = [
     (Kind::KillAll, 2),
     (Kind::Stop, 8),
     (Kind::LosePower, 16),
-    (Kind::Wipe, 3),
+    (Kind::Wipe, 2),
+    (Kind::WipeBehind, 3),
     (Kind::Skew, 5),
 ];
 
@@ -48,6 +52,8 @@ const KINDS: [(Kind, u32); 10] = [
 enum Undo {
     Heal(Machine, Machine),
     Hasten(Machine, Machine),
+    /// The second act of [`Kind::WipeBehind`]: the disk of the first goes, and the second dies.
+    Behind(i32, i32),
 }
 
 /// The faults of a run.
@@ -74,7 +80,7 @@ impl Faults {
 
     /// Does what is due.
     pub fn step(&mut self, cluster: &mut Cluster, health: &Health, now_ms: u64) {
-        self.undo_due(now_ms);
+        self.undo_due(cluster, now_ms);
         if self.next_at_ms > now_ms {
             return;
         }
@@ -87,15 +93,23 @@ impl Faults {
 
     /// Ends all that goes on, and starts who is down.
     pub fn end(&mut self, cluster: &mut Cluster) {
-        self.undo_due(u64::MAX);
+        self.undo_due(cluster, u64::MAX);
         for broker in 1..=cluster.brokers() {
             cluster.start(broker);
         }
     }
 
-    fn undo_due(&mut self, now_ms: u64) {
+    fn undo_due(&mut self, cluster: &mut Cluster, now_ms: u64) {
         for (_, undo) in self.undo.extract_if(.., |(at, _)| *at <= now_ms) {
             match undo {
+                Undo::Behind(wiped, killed) => {
+                    if cluster.state(wiped) == State::Running {
+                        cluster.wipe(wiped, 50);
+                    }
+                    if cluster.state(killed) == State::Running {
+                        cluster.kill(killed, BEHIND_MS);
+                    }
+                }
                 Undo::Heal(from, to) => network::heal(from, to),
                 Undo::Hasten(from, to) => network::set_latency(from, to, Latency::default()),
             }
@@ -167,6 +181,22 @@ impl Faults {
                 self.loser = Some(broker);
                 health.forget();
                 cluster.wipe(broker, lasts_ms);
+            }
+            // One voter is behind, of the two that are not one loses its memory, and the other is away.
+            Kind::WipeBehind if !self.wiped && self.may_lose(1, cluster, health) => {
+                let mut voters = [1, 2, 3];
+                voters.shuffle(&mut self.rng);
+                let [behind, wiped, killed] = voters;
+                self.wiped = true;
+                self.loser = Some(wiped);
+                health.forget();
+                let me = cluster.machine(behind);
+                for other in others(cluster, me) {
+                    self.cut(me, other, now_ms + BEHIND_MS);
+                    self.cut(other, me, now_ms + BEHIND_MS);
+                }
+                self.undo.push((now_ms + BEHIND_MS, Undo::Behind(wiped, killed)));
+                self.next_at_ms = now_ms + 2 * BEHIND_MS;
             }
             Kind::Skew => {
                 let skew_ms = self.rng.random_range(-SKEW_MS..=SKEW_MS);

@@ -58,13 +58,26 @@ pub(super) fn register(
     });
     if known {
         let unclean = matches!(ask.last_end, LastEnd::Unclean | LastEnd::None);
+        let restarted = vec![ask.id];
+        #[cfg(feature = "simulation")]
+        let restarted = without_if_broken(restarted);
         let turn = Turn {
-            restarted: vec![ask.id],
+            restarted,
             unclean: unclean.then_some(ask.id).into_iter().collect(),
         };
         settle::hosted(draft, rules, &[ask.id], &turn);
     }
     Ok(Registered { epoch })
+}
+
+/// With the rule broken, nobody counts as restarted.
+#[cfg(feature = "simulation")]
+fn without_if_broken(restarted: Vec<BrokerId>) -> Vec<BrokerId> {
+    use milena_simulation::rule::{Broken, is_broken};
+    match is_broken(Broken::LeadsInOldEpoch) {
+        true => Vec::new(),
+        false => restarted,
+    }
 }
 
 /// Changes one broker's state in its present life, and with it who leads.

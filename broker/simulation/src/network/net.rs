@@ -607,10 +607,15 @@ impl Net {
 
     /// Machines that were connected find sooner or later that this one knows nothing of it; and who dials is heard.
     pub(super) fn powered_on(&mut self, machine: Machine) {
-        let others: BTreeSet<Machine> = self.machines().collect();
-        for other in others {
-            self.join(machine, other);
-            self.send_again(other, machine);
+        let apart = self.apart.keys().copied();
+        let pairs: Vec<_> = apart.filter(|pair| pair.0 == machine || pair.1 == machine).collect();
+        for (one, other) in pairs {
+            self.join(one, other);
+        }
+        let held = self.held.keys().copied();
+        let links: Vec<_> = held.filter(|link| link.1 == machine && !self.cuts.contains(link)).collect();
+        for (from, to) in links {
+            self.send_again(from, to);
         }
         let mut unknown = Vec::new();
         for (number, conn) in &self.conns {
