@@ -32,7 +32,7 @@ chaos: ## Repeat each fault of a cluster under load ROUNDS times (30) on BROKERS
 
 chaos-sim: ## Simulate whole clusters under faults, SEEDS of them (200) from FIRST (1) on; see docs/reliability.md
 	$(CARGO) test -p milena --features simulation --test simulation -- \
-		--seeds $(or $(SEEDS),200) --first $(or $(FIRST),1) --jobs $(TESTS_AT_ONCE) --rules
+		--seeds $(or $(SEEDS),200) --first $(or $(FIRST),1) --jobs $(TESTS_AT_ONCE)
 
 fuzz: ## Fuzz the frame and batch decoders for FUZZ_SECONDS each
 	./broker/protocol/fuzz/run.sh $(or $(FUZZ_SECONDS),60)

@@ -30,11 +30,12 @@ enum Kind {
     LosePower,
     Wipe,
     WipeBehind,
+    LastStanding,
     Skew,
 }
 
 /// How often each comes, in parts of the sum.
-const KINDS: [(Kind, u32); 11] = [
+const KINDS: [(Kind, u32); 12] = [
     (Kind::CutBoth, 12),
     (Kind::CutOne, 12),
     (Kind::Isolate, 12),
@@ -45,6 +46,7 @@ const KINDS: [(Kind, u32); 11] = [
     (Kind::LosePower, 16),
     (Kind::Wipe, 2),
     (Kind::WipeBehind, 3),
+    (Kind::LastStanding, 4),
     (Kind::Skew, 5),
 ];
 
@@ -54,6 +56,8 @@ enum Undo {
     Hasten(Machine, Machine),
     /// The second act of [`Kind::WipeBehind`]: the disk of the first goes, and the second dies.
     Behind(i32, i32),
+    /// The second act of [`Kind::LastStanding`]: it loses its power.
+    Falls(i32),
 }
 
 /// The faults of a run.
@@ -80,7 +84,7 @@ impl Faults {
 
     /// Does what is due.
     pub fn step(&mut self, cluster: &mut Cluster, health: &Health, now_ms: u64) {
-        self.undo_due(cluster, now_ms);
+        self.undo_due(cluster, health, now_ms);
         if self.next_at_ms > now_ms {
             return;
         }
@@ -92,22 +96,31 @@ impl Faults {
     }
 
     /// Ends all that goes on, and starts who is down.
-    pub fn end(&mut self, cluster: &mut Cluster) {
-        self.undo_due(cluster, u64::MAX);
+    pub fn end(&mut self, cluster: &mut Cluster, health: &Health) {
+        self.undo_due(cluster, health, u64::MAX);
         for broker in 1..=cluster.brokers() {
             cluster.start(broker);
         }
     }
 
-    fn undo_due(&mut self, cluster: &mut Cluster, now_ms: u64) {
-        for (_, undo) in self.undo.extract_if(.., |(at, _)| *at <= now_ms) {
+    fn undo_due(&mut self, cluster: &mut Cluster, health: &Health, now_ms: u64) {
+        let due: Vec<_> = self.undo.extract_if(.., |(at, _)| *at <= now_ms).collect();
+        for (_, undo) in due {
             match undo {
                 Undo::Behind(wiped, killed) => {
+                    // A round that has begun before may have asked who is wiped now.
+                    health.forget();
                     if cluster.state(wiped) == State::Running {
                         cluster.wipe(wiped, 50);
                     }
                     if cluster.state(killed) == State::Running {
                         cluster.kill(killed, BEHIND_MS);
+                    }
+                }
+                Undo::Falls(broker) => {
+                    health.forget();
+                    if cluster.state(broker) == State::Running {
+                        cluster.lose_power(broker, 50, &mut self.rng);
                     }
                 }
                 Undo::Heal(from, to) => network::heal(from, to),
@@ -195,8 +208,21 @@ impl Faults {
                     self.cut(me, other, now_ms + BEHIND_MS);
                     self.cut(other, me, now_ms + BEHIND_MS);
                 }
-                self.undo.push((now_ms + BEHIND_MS, Undo::Behind(wiped, killed)));
+                self.undo
+                    .push((now_ms + BEHIND_MS, Undo::Behind(wiped, killed)));
                 self.next_at_ms = now_ms + 2 * BEHIND_MS;
+            }
+            // All others die, and when it alone is in sync it loses what it has not synced.
+            Kind::LastStanding if self.may_lose(broker, cluster, health) => {
+                self.loser = Some(broker);
+                health.forget();
+                for other in (1..=cluster.brokers()).filter(|other| *other != broker) {
+                    if cluster.state(other) == State::Running {
+                        cluster.kill(other, 2 * BEHIND_MS);
+                    }
+                }
+                self.undo.push((now_ms + BEHIND_MS, Undo::Falls(broker)));
+                self.next_at_ms = now_ms + 3 * BEHIND_MS;
             }
             Kind::Skew => {
                 let skew_ms = self.rng.random_range(-SKEW_MS..=SKEW_MS);

@@ -210,7 +210,7 @@ impl Run {
             faults.step(&mut self.cluster, &health, self.now_ms);
             self.step();
         }
-        faults.end(&mut self.cluster);
+        faults.end(&mut self.cluster, &health);
     }
 
     /// All is well again, and clients finish.

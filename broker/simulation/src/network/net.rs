@@ -608,12 +608,16 @@ impl Net {
     /// Machines that were connected find sooner or later that this one knows nothing of it; and who dials is heard.
     pub(super) fn powered_on(&mut self, machine: Machine) {
         let apart = self.apart.keys().copied();
-        let pairs: Vec<_> = apart.filter(|pair| pair.0 == machine || pair.1 == machine).collect();
+        let pairs: Vec<_> = apart
+            .filter(|pair| pair.0 == machine || pair.1 == machine)
+            .collect();
         for (one, other) in pairs {
             self.join(one, other);
         }
         let held = self.held.keys().copied();
-        let links: Vec<_> = held.filter(|link| link.1 == machine && !self.cuts.contains(link)).collect();
+        let links: Vec<_> = held
+            .filter(|link| link.1 == machine && !self.cuts.contains(link))
+            .collect();
         for (from, to) in links {
             self.send_again(from, to);
         }
