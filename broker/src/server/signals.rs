@@ -30,26 +30,30 @@ impl Signals {
     }
 }
 
-/// The simulation's, each of which asks to stop.
+/// The simulation's: one that asks to stop. A second would end the process, which is all brokers there.
 #[cfg(feature = "simulation")]
-pub struct Signals(tokio::sync::mpsc::UnboundedReceiver<()>);
+pub struct Signals(Option<tokio::sync::mpsc::UnboundedReceiver<()>>);
 
 #[cfg(feature = "simulation")]
 impl Signals {
     /// There are none to take over.
     pub fn listen() -> Result<Self, StartError> {
-        Ok(Self(tokio::sync::mpsc::unbounded_channel().1))
+        Ok(Self(None))
     }
 
     /// Those that come by a channel.
     pub fn from(signals: tokio::sync::mpsc::UnboundedReceiver<()>) -> Self {
-        Self(signals)
+        Self(Some(signals))
     }
 
-    /// Waits for the next of them.
+    /// Waits for it; for ever once it has come.
     pub async fn stop_asked(&mut self) {
-        if self.0.recv().await.is_none() {
-            std::future::pending::<()>().await;
+        if let Some(signals) = &mut self.0
+            && signals.recv().await.is_some()
+        {
+            self.0 = None;
+            return;
         }
+        std::future::pending::<()>().await;
     }
 }
