@@ -143,14 +143,14 @@ impl Client {
     }
 
     /// The topic as known, or asked for. A topic whose partitions have no leader yet is waited for.
-    pub async fn topic(&self, name: &str) -> Result<Topic, Error> {
+    pub async fn topic(&self, name: &str) -> Result<Arc<Topic>, Error> {
         if let Some(topic) = self.cluster().topics.get(name) {
             return Ok(topic.clone());
         }
         retry(self.options().deadline, || self.ask_for_topic(name)).await
     }
 
-    async fn ask_for_topic(&self, name: &str) -> Result<Topic, Error> {
+    async fn ask_for_topic(&self, name: &str) -> Result<Arc<Topic>, Error> {
         let cluster = self.ask(Some(&[name])).await?;
         if let Some(topic) = cluster.topics.get(name) {
             return Ok(topic.clone());

@@ -1,6 +1,7 @@
 //! What a client knows of its cluster: brokers, topics, and who leads which partition.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use milena_protocol::api::metadata::{MetadataResponse, MetadataResponseTopic};
 use milena_protocol::{ErrorCode, Uuid};
@@ -69,13 +70,15 @@ impl Topic {
     pub fn partition(&self, index: i32) -> Result<&Partition, Error> {
         let found = self
             .partitions
-            .iter()
-            .find(|partition| partition.index == index);
-        found.ok_or_else(|| Error::UnknownPartition {
-            topic: self.name.clone(),
-            partition: index,
-            count: self.partitions.len() as i32,
-        })
+            .binary_search_by_key(&index, |partition| partition.index);
+        match found {
+            Ok(place) => Ok(&self.partitions[place]),
+            Err(_) => Err(Error::UnknownPartition {
+                topic: self.name.clone(),
+                partition: index,
+                count: self.partitions.len() as i32,
+            }),
+        }
     }
 }
 
@@ -89,7 +92,7 @@ pub struct Cluster {
     /// Brokers by node id.
     pub brokers: BTreeMap<i32, Broker>,
     /// The topics that were asked for, by name.
-    pub topics: HashMap<String, Topic>,
+    pub topics: HashMap<String, Arc<Topic>>,
     /// What was refused, and why: topics that do not exist, or have no leader yet.
     pub refused: HashMap<String, ErrorCode>,
 }
@@ -112,7 +115,7 @@ impl Cluster {
         for answered in &response.topics {
             let name = answered.name.as_deref().unwrap_or_default().to_owned();
             if answered.error_code.is_none() {
-                topics.insert(name, topic(answered));
+                topics.insert(name, Arc::new(topic(answered)));
             } else {
                 topics.remove(&name);
                 refused.insert(name, answered.error_code);

@@ -305,7 +305,7 @@ impl Producer {
         let slot = slot.and_then(|index| topic.partitions.get_mut(index));
         let Some(slot) = slot else {
             return Err(Error::UnknownPartition {
-                topic: described.name,
+                topic: described.name.clone(),
                 partition,
                 count: topic.partitions.len() as i32,
             });

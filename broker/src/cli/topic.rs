@@ -145,7 +145,7 @@ async fn list(client: &Client, internal: bool, format: Format) -> Result<(), Sto
         .filter(|topic| internal || !topic.internal)
         .collect();
     topics.sort_by(|a, b| a.name.cmp(&b.name));
-    let listed: Vec<Listed> = topics.into_iter().map(Listed::of).collect();
+    let listed: Vec<Listed> = topics.into_iter().map(|topic| Listed::of(topic)).collect();
     if format == Format::Json {
         return Ok(output::json(&listed)?);
     }

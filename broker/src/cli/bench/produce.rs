@@ -67,13 +67,13 @@ pub(super) async fn run(cluster: &ClusterArgs, bench: Produce) -> Result<(), Fai
     }
     let client = cluster.reach().await?;
     let partitions = bench.topic.ready(&client).await?;
-    let meter = Arc::new(Meter::start(bench.until.records()));
     if bench.prebuilt {
-        raw::produce(&client, &bench, &partitions, &meter).await?;
+        let meter = raw::produce(&client, &bench, &partitions).await?;
         return meter
             .finish("produce (prebuilt batches)")
             .print(cluster.output);
     }
+    let meter = Arc::new(Meter::start(bench.until.records()));
     by_producers(cluster, &bench, &meter).await?;
     meter.finish("produce").print(cluster.output)
 }

@@ -1,6 +1,7 @@
 //! `milena topic move` and `moves`: partitions to other brokers, by Kafka's own APIs.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -97,7 +98,7 @@ impl Move {
     }
 
     /// A topic may itself end in a dash and a number: one that is there as it is written is meant whole.
-    async fn partitions(&self, client: &Client) -> Result<(Topic, Vec<i32>), Stop> {
+    async fn partitions(&self, client: &Client) -> Result<(Arc<Topic>, Vec<i32>), Stop> {
         let whole = match client.topic(&self.topic).await {
             Ok(topic) => {
                 let all = topic.partitions.iter().map(|partition| partition.index);

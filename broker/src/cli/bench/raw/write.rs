@@ -5,7 +5,7 @@ use std::io::{BufReader, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
 use milena_client::{Acks, Client};
@@ -30,27 +30,27 @@ const ANSWERS_BUFFER_BYTES: usize = 64 << 10;
 /// Where the bytes begin that a batch's CRC covers.
 const CRC_COVERS_FROM: usize = 21;
 
-/// Writes prebuilt batches until the benchmark's end.
+/// Writes prebuilt batches until the benchmark's end: what was measured, from when all of them are built.
 pub(in crate::cli::bench) async fn produce(
     client: &Client,
     bench: &Produce,
     partitions: &[i32],
-    meter: &Arc<Meter>,
-) -> Result<(), Failure> {
+) -> Result<Arc<Meter>, Failure> {
     let topic = &bench.topic.topic;
     let connections = usize::from(bench.connections);
     let shares = shares::<ProduceRequest>(client, topic, partitions, connections).await?;
     let left = Arc::new(AtomicU64::new(bench.until.records()));
-    let count = shares.len();
-    let mut threads = Vec::new();
-    for share in shares {
-        let mut writer = Writer::new(client, bench, &share, count).await?;
-        let (left, meter) = (left.clone(), meter.clone());
-        threads.push(tokio::task::spawn_blocking(move || {
-            writer.run(&left, &meter)
-        }));
+    let mut writers = Vec::new();
+    for share in &shares {
+        writers.push(Writer::new(client, bench, share, shares.len()).await?);
     }
-    join(threads).await
+    let meter = Arc::new(Meter::start(bench.until.records()));
+    let run = |mut writer: Writer| {
+        let (left, meter) = (left.clone(), meter.clone());
+        tokio::task::spawn_blocking(move || writer.run(&left, &meter))
+    };
+    join(writers.into_iter().map(run).collect()).await?;
+    Ok(meter)
 }
 
 /// One connection that writes.
@@ -63,8 +63,9 @@ struct Writer {
     records_per_batch: u64,
     batch_bytes: u64,
     acks: AcksArg,
-    pace: Pace,
-    ends: Option<Instant>,
+    /// Batches a second.
+    rate: Option<f64>,
+    duration: Option<Duration>,
     sent_at: VecDeque<Instant>,
 }
 
@@ -88,20 +89,18 @@ impl Writer {
             records_per_batch,
             batch_bytes: batch.len() as u64,
             acks: bench.acks,
-            pace: Pace::new(bench.rate.map(|rate| rate * batches_per_record)),
-            ends: bench
-                .until
-                .duration
-                .map(|duration| Instant::now() + duration),
+            rate: bench.rate.map(|rate| rate * batches_per_record),
+            duration: bench.until.duration,
             sent_at: VecDeque::with_capacity(IN_FLIGHT),
         })
     }
 
     fn run(&mut self, left: &AtomicU64, meter: &Meter) -> Result<(), Failure> {
+        let (begun, pace) = (Instant::now(), Pace::new(self.rate));
+        let is_over = |duration| begun.elapsed() >= duration;
         let mut sent = 0;
-        while self.ends.is_none_or(|end| Instant::now() < end) && take(left, self.records_per_batch)
-        {
-            std::thread::sleep(self.pace.wait(sent));
+        while !self.duration.is_some_and(is_over) && take(left, self.records_per_batch) {
+            std::thread::sleep(pace.wait(sent));
             let turn = sent as usize % self.requests.len();
             let request = self.requests[turn].next(self.records_per_batch as i32);
             self.socket.write_all(request)?;
