@@ -53,6 +53,7 @@ use milena_metadata::{ConfigRules, DirectoryId, Image, Refusal, Request};
 use milena_protocol::ErrorCode;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub use first_start::Told;
@@ -73,7 +74,9 @@ const ENTRIES_KEPT: u64 = 500;
 const REQUEST_WITHIN: Duration = Duration::from_secs(10);
 /// Silence after which a broker is fenced, where nothing else is said: a lost machine costs that much.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(3);
-/// How often the log says that the cluster has no name yet.
+/// How often a start looks why the cluster has no name yet.
+const LOOK: Duration = Duration::from_secs(1);
+/// How often the log says so.
 const TELL: Duration = Duration::from_secs(10);
 
 /// Why the quorum gave no outcome.
@@ -346,14 +349,21 @@ impl Quorum {
     /// Waits until the cluster has a name, and checks that it is the one that was expected.
     async fn named(&self, options: &QuorumOptions) -> Result<(), OpenError> {
         let mut images = self.watch();
+        let mut told = Instant::now();
         loop {
             let named = images.wait_for(|image| image.cluster_id().is_some());
-            match tokio::time::timeout(TELL, named).await {
-                Ok(_) => break,
-                Err(_) => tracing::info!(
+            if tokio::time::timeout(LOOK, named).await.is_ok() {
+                break;
+            }
+            if let Some(why) = self.member.number_is_taken() {
+                return Err(OpenError::Failed(why));
+            }
+            if told.elapsed() > TELL {
+                told = Instant::now();
+                tracing::info!(
                     leader = ?self.status().leader.map(|(_, node)| node.to_string()),
                     "waiting for the metadata quorum: this member has not caught up with a leader yet"
-                ),
+                );
             }
         }
         let image = self.image();

@@ -29,7 +29,12 @@ fn refused_topic(cluster: &Cluster, replicas: i16) -> Result<(ErrorCode, String)
         configs: Vec::new(),
     };
     let created = block_on(async { Client::new(options).create_topic(&topic, false).await })?;
-    match created {
+    // What may pass is tried again until the deadline.
+    let told = match created {
+        Err(Error::Deadline { last, .. }) => Err(*last),
+        told => told,
+    };
+    match told {
         Err(Error::Refused { code, message, .. }) => Ok((code, message.unwrap_or_default())),
         other => anyhow::bail!("not refused in so many words: {other:?}"),
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use milena_metadata::{Broker, BrokerId, ChangeBroker, ChangeBrokers, Command, Image, Request};
 use openraft::ServerState;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::member::Member;
 use super::types::{Node, NodeId};
@@ -22,6 +22,8 @@ use verdicts::{LOOK, Seen, TOGETHER, verdicts};
 const AWAY: Duration = Duration::from_millis(500);
 /// A leader that has heard from no majority for so long may itself be the one that is cut off: it fences nobody.
 const MAJORITY_WITHIN: Duration = Duration::from_secs(1);
+/// A command that takes longer waits for a majority, or a disk.
+const DECIDED_WITHIN: Duration = Duration::from_secs(3);
 /// Pause after a command that was not decided.
 const AGAIN: Duration = Duration::from_millis(10);
 
@@ -93,7 +95,9 @@ async fn oversee(member: &Arc<Member>, session: Duration) {
             watched.dial(now, member, id);
         }
         if !verdicts.fence.is_empty() {
-            let fenced = fence(member, &image, &verdicts.fence).await;
+            // Without a majority it is never decided, and the next look says so.
+            let fencing = fence(member, &image, &verdicts.fence);
+            let fenced = timeout(DECIDED_WITHIN, fencing).await.unwrap_or_default();
             watched.fenced(&seen, &fenced);
             watched.looked = Instant::now();
             if fenced.len() < verdicts.fence.len() {

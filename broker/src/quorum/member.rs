@@ -38,6 +38,8 @@ pub(super) struct Member {
     pub(super) commands: mpsc::Sender<Waiting>,
     /// A snapshot on its way here.
     pub(super) receiving: Mutex<Option<Receiving>>,
+    /// Since when another process has its broker's number, and what the leader said of it.
+    pub(super) number_taken: Mutex<Option<(tokio::time::Instant, String)>>,
     /// The brokers that it was told will vote.
     pub(super) voters_told: Vec<i32>,
     /// The broker behind it, once it serves.

@@ -29,6 +29,8 @@ const TELL_AFTER: Duration = Duration::from_secs(3);
 const LOOK: Duration = Duration::from_millis(500);
 /// A leader that knows of this member speaks far more often.
 const UNHEARD: Duration = Duration::from_secs(3);
+/// A number that is taken for so long is not about to be free.
+const TAKEN_FOR: Duration = Duration::from_secs(10);
 /// A member that has answered so lately is alive.
 const ALIVE: Duration = Duration::from_secs(1);
 /// A voter-to-be may be so many entries behind: the quorum will wait for it.
@@ -57,7 +59,9 @@ pub(super) async fn announce(member: Arc<Member>, known: Addresses) {
             continue;
         }
         // Whoever knows of no cluster yet is not asked to join it: the first start finds that out.
-        if let Err(why) = member.join(&known).await
+        let joined = member.join(&known).await;
+        member.note_number_taken(joined.as_ref().err());
+        if let Err(Unjoined::Failed(why) | Unjoined::NumberTaken(why)) = joined
             && since.elapsed() > TELL_AFTER
             && why != told
         {
@@ -97,7 +101,7 @@ impl Member {
     }
 
     /// Asks the leader to be a learner here, or to be known under its present address.
-    async fn join(&self, known: &Addresses) -> Result<(), String> {
+    async fn join(&self, known: &Addresses) -> Result<(), Unjoined> {
         let joining = Joining {
             id: self.id,
             node: self.me.clone(),
@@ -106,13 +110,13 @@ impl Member {
             return done(self.let_join(joining).await).map(drop);
         }
         let request = Request::Join(joining);
-        let mut problem = "no member is known".to_owned();
+        let mut problem = Unjoined::Failed("no member is known".to_owned());
         if let Some((id, node)) = self.leader().filter(|(id, _)| *id != self.id) {
             let asked = self
                 .peers
                 .call(Lane::Bulk, (id, &node), &request, ASK_WITHIN)
                 .await;
-            match asked.map_err(|error| error.to_string()).and_then(done) {
+            match asked.map_err(Unjoined::from).and_then(done) {
                 Ok(_) => return Ok(()),
                 Err(why) => problem = why,
             }
@@ -126,13 +130,11 @@ impl Member {
         Err(problem)
     }
 
-    async fn join_at(&self, host: &str, port: u16, request: &Request) -> Result<(), String> {
-        let text = |error: CallError| error.to_string();
+    async fn join_at(&self, host: &str, port: u16, request: &Request) -> Result<(), Unjoined> {
         let (_, answer) = self
             .peers
             .call_address(host, port, request, ASK_WITHIN)
-            .await
-            .map_err(text)?;
+            .await?;
         match done(answer)? {
             None => Ok(()),
             Some((id, node)) => {
@@ -140,12 +142,32 @@ impl Member {
                     .peers
                     .call(Lane::Bulk, (id, &node), request, ASK_WITHIN)
                     .await;
-                match done(asked.map_err(text)?)? {
+                match done(asked?)? {
                     None => Ok(()),
-                    Some(_) => Err("the leader is changing".into()),
+                    Some(_) => Err(Unjoined::Failed("the leader is changing".into())),
                 }
             }
         }
+    }
+
+    /// Notes since when another process has this broker's number, if one has.
+    fn note_number_taken(&self, unjoined: Option<&Unjoined>) {
+        let mut taken = self.number_taken.lock();
+        match unjoined {
+            Some(Unjoined::NumberTaken(why)) => {
+                taken.get_or_insert_with(|| (Instant::now(), why.clone()));
+            }
+            _ => *taken = None,
+        }
+    }
+
+    /// Says so where that has lasted: a broker that was replaced may take a moment to end.
+    pub(super) fn number_is_taken(&self) -> Option<String> {
+        let taken = self.number_taken.lock();
+        let lasting = taken
+            .as_ref()
+            .filter(|(since, _)| since.elapsed() > TAKEN_FOR);
+        lasting.map(|(_, why)| why.clone())
     }
 
     /// On the leader: takes a learner, or the new address of a member.
@@ -169,10 +191,14 @@ impl Member {
             .iter()
             .find(|(other, _)| *other == self.id || alive(*other))
         {
-            return Answer::Failed(format!(
+            let message = format!(
                 "{known} runs with the metadata directory {}, and {node} with {}: two brokers have one number; stop \
                  one, or give it another node.id",
                 known.directory, node.directory
+            );
+            return Answer::Refused(Refusal::new(
+                ErrorCode::DuplicateBrokerRegistration,
+                message,
             ));
         }
         let gone: BTreeSet<NodeId> = former
@@ -327,14 +353,32 @@ impl Member {
 /// A change of voters is tried again while the leader changes, or another change is under way.
 const CHANGE_ATTEMPTS: usize = 20;
 
+/// Why a member is not known to the leader yet.
+#[derive(Debug)]
+enum Unjoined {
+    /// Another process is a broker of the same number.
+    NumberTaken(String),
+    /// Anything else, which may pass.
+    Failed(String),
+}
+
+impl From<CallError> for Unjoined {
+    fn from(error: CallError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
 /// `None` where it is done, or who leads.
-fn done(answer: Answer) -> Result<Option<(NodeId, Node)>, String> {
+fn done(answer: Answer) -> Result<Option<(NodeId, Node)>, Unjoined> {
     match answer {
         Answer::Done => Ok(None),
         Answer::NotLeader(Some(leader)) => Ok(Some(leader)),
-        Answer::NotLeader(None) => Err("no leader is known there".into()),
-        Answer::Failed(why) => Err(why),
-        Answer::Refused(refusal) => Err(refusal.to_string()),
-        other => Err(format!("an unexpected answer: {other:?}")),
+        Answer::NotLeader(None) => Err(Unjoined::Failed("no leader is known there".into())),
+        Answer::Failed(why) => Err(Unjoined::Failed(why)),
+        Answer::Refused(refusal) => Err(match refusal.code {
+            ErrorCode::DuplicateBrokerRegistration => Unjoined::NumberTaken(refusal.message),
+            _ => Unjoined::Failed(refusal.message),
+        }),
+        other => Err(Unjoined::Failed(format!("an unexpected answer: {other:?}"))),
     }
 }

@@ -69,6 +69,7 @@ pub(super) async fn start(
         elections: AtomicU64::new(0),
         commands,
         receiving: Mutex::default(),
+        number_taken: Mutex::default(),
         voters_told: voters_told(&options.told),
         door: OnceLock::new(),
         request_within: options.request_within,
