@@ -148,32 +148,8 @@ impl Faults {
                     self.cut(other, one, now_ms + lasts_ms);
                 }
             }
-            Kind::Isolate => {
-                let me = cluster.machine(broker);
-                let (to_others, from_others) =
-                    (self.rng.random_ratio(3, 4), self.rng.random_ratio(3, 4));
-                for other in others(cluster, me) {
-                    if to_others {
-                        self.cut(me, other, now_ms + lasts_ms);
-                    }
-                    if from_others {
-                        self.cut(other, me, now_ms + lasts_ms);
-                    }
-                }
-            }
-            Kind::Slow => {
-                let (one, other) = (cluster.machine(broker), self.another(cluster, broker));
-                let latency = Latency {
-                    min_ms: 10,
-                    max_ms: 120,
-                    late_permille: 50,
-                    late_ms: 400,
-                };
-                for (from, to) in [(one, other), (other, one)] {
-                    network::set_latency(from, to, latency);
-                    self.undo.push((now_ms + lasts_ms, Undo::Hasten(from, to)));
-                }
-            }
+            Kind::Isolate => self.isolate(cluster, broker, now_ms + lasts_ms),
+            Kind::Slow => self.slow(cluster, broker, now_ms + lasts_ms),
             Kind::Kill if is_running => cluster.kill(broker, lasts_ms),
             Kind::KillAll => {
                 for broker in 1..=cluster.brokers() {
@@ -195,34 +171,13 @@ impl Faults {
                 health.forget();
                 cluster.wipe(broker, lasts_ms);
             }
-            // One voter is behind, of the two that are not one loses its memory, and the other is away.
             Kind::WipeBehind if !self.wiped && self.may_lose(1, cluster, health) => {
-                let mut voters = [1, 2, 3];
-                voters.shuffle(&mut self.rng);
-                let [behind, wiped, killed] = voters;
-                self.wiped = true;
-                self.loser = Some(wiped);
                 health.forget();
-                let me = cluster.machine(behind);
-                for other in others(cluster, me) {
-                    self.cut(me, other, now_ms + BEHIND_MS);
-                    self.cut(other, me, now_ms + BEHIND_MS);
-                }
-                self.undo
-                    .push((now_ms + BEHIND_MS, Undo::Behind(wiped, killed)));
-                self.next_at_ms = now_ms + 2 * BEHIND_MS;
+                self.wipe_behind(cluster, now_ms);
             }
-            // All others die, and when it alone is in sync it loses what it has not synced.
             Kind::LastStanding if self.may_lose(broker, cluster, health) => {
-                self.loser = Some(broker);
                 health.forget();
-                for other in (1..=cluster.brokers()).filter(|other| *other != broker) {
-                    if cluster.state(other) == State::Running {
-                        cluster.kill(other, 2 * BEHIND_MS);
-                    }
-                }
-                self.undo.push((now_ms + BEHIND_MS, Undo::Falls(broker)));
-                self.next_at_ms = now_ms + 3 * BEHIND_MS;
+                self.leave_alone(cluster, broker, now_ms);
             }
             Kind::Skew => {
                 let skew_ms = self.rng.random_range(-SKEW_MS..=SKEW_MS);
@@ -230,6 +185,64 @@ impl Faults {
             }
             _ => {}
         }
+    }
+
+    /// From the others to it, from it to them, or both; at times neither.
+    fn isolate(&mut self, cluster: &Cluster, broker: i32, until_ms: u64) {
+        let me = cluster.machine(broker);
+        let (to_others, from_others) = (self.rng.random_ratio(3, 4), self.rng.random_ratio(3, 4));
+        for other in others(cluster, me) {
+            if to_others {
+                self.cut(me, other, until_ms);
+            }
+            if from_others {
+                self.cut(other, me, until_ms);
+            }
+        }
+    }
+
+    /// Between it and another.
+    fn slow(&mut self, cluster: &Cluster, broker: i32, until_ms: u64) {
+        let (one, other) = (cluster.machine(broker), self.another(cluster, broker));
+        let latency = Latency {
+            min_ms: 10,
+            max_ms: 120,
+            late_permille: 50,
+            late_ms: 400,
+        };
+        for (from, to) in [(one, other), (other, one)] {
+            network::set_latency(from, to, latency);
+            self.undo.push((until_ms, Undo::Hasten(from, to)));
+        }
+    }
+
+    /// One voter is behind, of the two that are not one loses its memory, and the other is away.
+    fn wipe_behind(&mut self, cluster: &Cluster, now_ms: u64) {
+        let mut voters = [1, 2, 3];
+        voters.shuffle(&mut self.rng);
+        let [behind, wiped, killed] = voters;
+        self.wiped = true;
+        self.loser = Some(wiped);
+        let me = cluster.machine(behind);
+        for other in others(cluster, me) {
+            self.cut(me, other, now_ms + BEHIND_MS);
+            self.cut(other, me, now_ms + BEHIND_MS);
+        }
+        self.undo
+            .push((now_ms + BEHIND_MS, Undo::Behind(wiped, killed)));
+        self.next_at_ms = now_ms + 2 * BEHIND_MS;
+    }
+
+    /// All others die, and when it alone is in sync it loses what it has not synced.
+    fn leave_alone(&mut self, cluster: &mut Cluster, broker: i32, now_ms: u64) {
+        self.loser = Some(broker);
+        for other in (1..=cluster.brokers()).filter(|other| *other != broker) {
+            if cluster.state(other) == State::Running {
+                cluster.kill(other, 2 * BEHIND_MS);
+            }
+        }
+        self.undo.push((now_ms + BEHIND_MS, Undo::Falls(broker)));
+        self.next_at_ms = now_ms + 3 * BEHIND_MS;
     }
 
     fn may_lose(&self, broker: i32, cluster: &Cluster, health: &Health) -> bool {
