@@ -86,9 +86,6 @@ class Cluster:
                      f"min.insync.replicas={IN_SYNC}", "-b", self.bootstrap, "--timeout", "60s"], READY_LIMIT_S)
         self.until_in_sync(name, partitions)
 
-    def delete_topic(self, name):
-        process.run([brokers.MILENA, "topic", "delete", name, "-b", self.bootstrap, "--timeout", "60s"], READY_LIMIT_S)
-
     def leader(self, topic):
         """Of its first partition."""
         return self.described(topic)[0].partitions[0].leader

@@ -266,7 +266,7 @@ def commands():
     return """## How to run them
 
 ```
-make bench                               # everything: about half an hour, and the machine to itself
+make bench                               # everything: about 45 minutes, and the machine to itself
 ./e2e/bench/run.sh --quick               # a smoke run; its page goes to target/bench/quick
 ./e2e/bench/run.sh throughput --rounds 5 # some cases; --help names them
 ```

@@ -15,6 +15,7 @@ import brokers
 import clients
 import clusters
 import wire
+from session import settle
 
 RATE = 1000
 PARTITIONS = 6
@@ -40,6 +41,7 @@ def run(session):
         session.step(f"failover, round {index + 1} of {session.rounds}")
         kinds = clusters.compared()
         for kind in kinds if index % 2 == 0 else kinds[::-1]:
+            settle()
             with kind(session.folder) as cluster:
                 one_cluster(session, cluster)
 
