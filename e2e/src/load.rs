@@ -136,6 +136,10 @@ pub fn fetch_one(
     Ok(result.error_code.ok().map(|()| records))
 }
 
+/// Pause before a bystander asks again, and for how long it does: what waits longer is looked at by its round's time.
+const ASK_AGAIN: Duration = Duration::from_millis(20);
+const ASKED_AGAIN_FOR: Duration = Duration::from_secs(5);
+
 /// Another client, at work in a thread of its own.
 pub struct Bystander {
     stop: Arc<AtomicBool>,
@@ -181,11 +185,24 @@ impl Bystander {
     }
 }
 
+/// Asks again, as every client does, while a log's file can't be opened for want of descriptors; the time counts.
+fn taken<T>(mut ask: impl FnMut() -> Result<Result<T, ErrorCode>>) -> Result<T> {
+    let begun = Instant::now();
+    loop {
+        match ask()? {
+            Err(ErrorCode::KafkaStorageError) if begun.elapsed() < ASKED_AGAIN_FOR => {
+                std::thread::sleep(ASK_AGAIN);
+            }
+            answer => return Ok(answer?),
+        }
+    }
+}
+
 fn round(wire: &mut Wire, topic: &str, number: u64) -> Result<()> {
     let value = format!("value {number}");
     let sent = batch(&[Some(value.as_bytes())], Compression::None);
-    let offset = produce_one(wire, topic, 0, sent)??;
-    let fetched = fetch_one(wire, topic, 0, offset)??;
+    let offset = taken(|| produce_one(wire, topic, 0, sent.clone()))?;
+    let fetched = taken(|| fetch_one(wire, topic, 0, offset))?;
     let (_, bytes) = batches(&fetched).next().context("nothing fetched")??;
     ensure!(
         bytes.windows(value.len()).any(|w| w == value.as_bytes()),

@@ -25,7 +25,7 @@ const BLOCK: usize = 1024;
 pub(crate) type PathOf<'a> = &'a dyn Fn() -> PathBuf;
 
 /// One entry of an index: a key that grows, and where it leads.
-pub(crate) trait Entry: Copy {
+pub(crate) trait Entry: Copy + PartialEq {
     const SIZE: usize;
     fn decode(bytes: &[u8]) -> Self;
     fn encode(self, into: &mut Vec<u8>);
@@ -151,6 +151,10 @@ impl<E: Entry> Index<E> {
     pub fn push(&self, path: PathOf<'_>, entry: E) -> io::Result<()> {
         let mut state = self.state.lock();
         state.load(path)?;
+        // The append before came to nothing after this, and is made again.
+        if state.last == Some(entry) {
+            return Ok(());
+        }
         entry.encode(&mut state.pending);
         state.last = Some(entry);
         if state.pending.len() >= PENDING_MAX {

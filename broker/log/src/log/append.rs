@@ -315,15 +315,21 @@ impl Log {
         }
     }
 
-    /// Takes back what a failed write may have left, and the log offline.
+    /// Takes back what a failed write may have left, and the log offline; where all of it is taken back, and only a
+    /// descriptor was missing, for an index say, the call may be repeated.
     fn undo(&self, segment: &Segment, position: u64, error: StorageError) -> StorageError {
-        // If this fails too, recovery will find the torn tail behind the recovery point.
-        if let Ok(file) = segment.file()
-            && let Err(error) = file.set_len(position)
-        {
-            tracing::warn!(file = %segment.path("log").display(), %error, "could not take back a failed write");
+        let taken_back = segment
+            .file()
+            .map_err(|error| error.to_string())
+            .and_then(|file| file.set_len(position).map_err(|error| error.to_string()));
+        match taken_back {
+            Ok(()) => self.shared.refuse(error),
+            // Recovery will find the torn tail behind the recovery point.
+            Err(why) => {
+                tracing::warn!(file = %segment.path("log").display(), why, "could not take back a failed write");
+                self.shared.fail(error)
+            }
         }
-        self.shared.fail(error)
     }
 }
 

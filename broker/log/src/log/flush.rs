@@ -68,7 +68,11 @@ impl LogFlusher {
     }
 
     fn sync_up_to(&self, end: i64, cuts: u64) -> Result<(), StorageError> {
-        self.sync(end).map_err(|error| self.shared.fail(error))?;
+        self.sync(end).map_err(|error| {
+            // Whatever was not synced for want of a descriptor is with the next flush, the folder too.
+            self.shared.folder_dirty.store(true, Ordering::Release);
+            self.shared.refuse(error)
+        })?;
         self.shared.raise_recovery_point(end, cuts);
         Ok(())
     }
