@@ -2,7 +2,10 @@
 
 use std::io::IsTerminal as _;
 
-use tracing_subscriber::EnvFilter;
+use tracing::Level;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::LogFormat;
 
@@ -23,16 +26,26 @@ impl std::fmt::Display for BadLevel {
 /// Starts logging for the whole process; `level` as in `milena.log.level`. A second start changes nothing,
 /// so that several brokers can run in one test.
 pub fn start(format: LogFormat, level: &str) -> Result<(), BadLevel> {
-    // openraft tells of each heartbeat that was not answered; `quorum.rs` says what people need to know.
-    let filter = EnvFilter::builder()
-        .parse(format!("openraft=off,{level}"))
+    // Targets and not EnvFilter: the same words without two regex engines, 280 KB of the program. openraft tells of
+    // each heartbeat that was not answered; `quorum.rs` says what people need to know.
+    let filter: Targets = format!("openraft=off,{level}")
+        .parse()
         .map_err(|_| BadLevel(level.to_owned()))?;
     let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_max_level(Level::TRACE)
         .with_writer(std::io::stderr);
     let started = match format {
-        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).try_init(),
-        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+        LogFormat::Text => lines
+            .with_ansi(std::io::stderr().is_terminal())
+            .finish()
+            .with(filter)
+            .try_init(),
+        LogFormat::Json => lines
+            .json()
+            .flatten_event(true)
+            .finish()
+            .with(filter)
+            .try_init(),
     };
     // The only failure is that logging has been started already.
     drop(started);

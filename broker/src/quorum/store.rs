@@ -34,8 +34,8 @@ pub(super) use writer::{Change, PART_BYTES, Writer};
 
 use super::types::{Entry, LogId, NodeId, SnapshotMeta, Vote};
 
-/// Pages of the file in memory.
-const CACHE_BYTES: usize = 8 << 20;
+/// Pages of the file in memory: enough for appends and purges, which touch its ends; all else is read once, at a start.
+const CACHE_BYTES: usize = 2 << 20;
 const FORMAT: u32 = 1;
 const FILE: &str = "metadata.redb";
 
