@@ -34,7 +34,8 @@ pub(super) use writer::{Change, PART_BYTES, Writer};
 
 use super::types::{Entry, LogId, NodeId, SnapshotMeta, Vote};
 
-/// Pages of the file in memory: enough for appends and purges, which touch its ends; all else is read once, at a start.
+/// Pages of the file in memory: enough for appends, purges and members that are nearly up to date, which touch its ends.
+/// All else is read through once: at a start, or for a member that is far behind.
 const CACHE_BYTES: usize = 2 << 20;
 const FORMAT: u32 = 1;
 const FILE: &str = "metadata.redb";
