@@ -12,6 +12,8 @@ mod reassignment;
 mod settle;
 mod topics;
 
+use std::sync::Arc;
+
 use milena_protocol::ErrorCode;
 
 use crate::command::{Command, FoundCluster, Outcome, Refusal, SetFeatures};
@@ -135,6 +137,17 @@ impl Draft {
     }
 }
 
+/// What the metadata of a new cluster begins with: its id, and all features at the highest levels that this software
+/// knows, since nobody runs older software in it.
+pub fn founding_records(cluster_id: Arc<str>) -> Vec<Record> {
+    let features = features::SUPPORTED_FEATURES.iter().map(|feature| {
+        let (name, level) = (feature.name.into(), feature.level_max);
+        FeatureRecord { name, level }.into()
+    });
+    let cluster = ClusterRecord { cluster_id }.into();
+    std::iter::once(cluster).chain(features).collect()
+}
+
 fn found_cluster(draft: &mut Draft, found: &FoundCluster) -> Result<(), Refusal> {
     match draft.image.cluster_id() {
         Some(present) if *present == found.cluster_id => Ok(()),
@@ -146,8 +159,8 @@ fn found_cluster(draft: &mut Draft, found: &FoundCluster) -> Result<(), Refusal>
             ),
         )),
         None => {
-            let cluster_id = found.cluster_id.clone();
-            draft.push(ClusterRecord { cluster_id });
+            let records = founding_records(found.cluster_id.clone());
+            records.into_iter().for_each(|record| draft.push(record));
             Ok(())
         }
     }

@@ -32,7 +32,7 @@ pub use command::{
 pub use configs::{ConfigResource, ConfigRules, NoConfigRules, ResourceKind};
 pub use decide::{
     BROKERS_MAX, CONFIG_VALUE_BYTES_MAX, Decision, LEASE_MS_MAX, LEASE_PARTITIONS_NAMED_MAX,
-    PARTITIONS_PER_REQUEST_MAX, PRODUCER_ID_BLOCK, decide,
+    PARTITIONS_PER_REQUEST_MAX, PRODUCER_ID_BLOCK, decide, founding_records,
 };
 pub use features::{SUPPORTED_FEATURES, SupportedFeature};
 pub use health::{Condition, Conditioned, Health, Scope};

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use milena_metadata::{
-    ClusterRecord, Command, ConfigRules, Decision, Image, Outcome, Record, Refusal, decide,
+    Command, ConfigRules, Decision, Image, Outcome, Record, Refusal, decide, founding_records,
 };
 use milena_protocol::ErrorCode;
 use openraft::ServerState;
@@ -169,7 +169,7 @@ fn named(image: &Image, cluster_id: Arc<str>) -> Proposal {
     Proposal {
         based_on: image.position().offset,
         imported: None,
-        records: Arc::new(vec![ClusterRecord { cluster_id }.into()]),
+        records: Arc::new(founding_records(cluster_id)),
     }
 }
 

@@ -44,6 +44,10 @@ async fn set(
 async fn a_level_that_is_set_is_told_with_a_new_epoch() {
     let dir = tempfile::tempdir().unwrap();
     let broker = broker(dir.path()).await;
+    let founded = versions(&broker).await;
+    let level = |told: &ApiVersionsResponse| told.finalized_features[0].max_version_level;
+    assert_eq!(level(&founded), 1, "a new cluster has what its founder can");
+    set(&broker, 1, FEATURE, (0, SAFE_DOWNGRADE)).await;
     let before = versions(&broker).await;
     assert!(before.finalized_features.is_empty());
     let supported = &before.supported_features[0];
