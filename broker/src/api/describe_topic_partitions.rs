@@ -8,13 +8,13 @@ use milena_protocol::api::describe_topic_partitions::{
 use milena_protocol::{ErrorCode, Str};
 
 use super::RequestContext;
-use super::metadata::{TOPIC_OPERATIONS, offline};
+use super::metadata::{TOPIC_OPERATIONS, View, offline};
 use crate::broker::Broker;
 
 /// A page of partitions, in the order of the topics' names, and where the next begins.
 pub async fn handle(
     broker: &Broker,
-    _context: &RequestContext,
+    context: &RequestContext,
     request: DescribeTopicPartitionsRequest,
 ) -> DescribeTopicPartitionsResponse {
     let image = broker.image();
@@ -28,6 +28,7 @@ pub async fn handle(
         next: None,
     };
     let start = request.cursor.map(|cursor| *cursor).unwrap_or_default();
+    let view = View::of(broker, &context.listener);
     let mut names: Vec<Str> = if request.topics.is_empty() {
         image
             .topics_from(&start.topic_name)
@@ -48,7 +49,7 @@ pub async fn handle(
             0
         };
         match image.topic(name) {
-            Some(topic) => page.add(&image, topic, first),
+            Some(topic) => page.add(&image, view, topic, first),
             None => page.topics.push(unknown(name)),
         }
         if page.next.is_some() {
@@ -88,7 +89,7 @@ struct Page {
 }
 
 impl Page {
-    fn add(&mut self, image: &Image, topic: &Topic, first: i32) {
+    fn add(&mut self, image: &Image, view: View<'_>, topic: &Topic, first: i32) {
         let name = Str::from(topic.name.as_str());
         let rest = topic.partitions().filter(|(id, _)| id.get() >= first);
         let mut partitions = Vec::new();
@@ -102,14 +103,11 @@ impl Page {
                 break;
             }
             self.left -= 1;
+            let (leader_id, error_code) = view.leader(image, partition);
             partitions.push(DescribeTopicPartitionsResponsePartition {
-                error_code: if partition.leader.is_none() {
-                    ErrorCode::LeaderNotAvailable
-                } else {
-                    ErrorCode::None
-                },
+                error_code,
                 partition_index: id.get(),
-                leader_id: partition.leader.map_or(-1, |leader| leader.get()),
+                leader_id,
                 leader_epoch: partition.leader_epoch,
                 replica_nodes: partition.brokers().map(|id| id.get()).collect(),
                 isr_nodes: partition.isr.iter().map(|id| id.get()).collect(),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use milena_metadata::{BrokerId, Image, Replica, Topic, TopicId, TopicName};
+use milena_metadata::{BrokerId, Image, Partition, Replica, Topic, TopicId, TopicName};
 use milena_protocol::api::metadata::{
     MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponseBroker,
     MetadataResponsePartition, MetadataResponseTopic,
@@ -49,6 +49,7 @@ pub async fn handle(
     let detail = Detail {
         version: context.version,
         operations: request.include_topic_authorized_operations,
+        view: View::of(broker, &context.listener),
     };
     let topics = if all {
         image
@@ -140,13 +141,41 @@ async fn create_missing(broker: &Broker, request: &MetadataRequest) -> ErrorCode
     broker.auto_create(missing).await
 }
 
-/// What is told of a topic.
-struct Detail {
-    version: i16,
-    operations: bool,
+/// Who a client can reach: whoever has an address on its listener, and the broker that it asks.
+#[derive(Debug, Clone, Copy)]
+pub struct View<'a> {
+    me: BrokerId,
+    listener: &'a str,
 }
 
-impl Detail {
+impl<'a> View<'a> {
+    /// What is seen through a broker's listener of this name.
+    pub fn of(broker: &Broker, listener: &'a str) -> Self {
+        let me = broker.broker_id();
+        Self { me, listener }
+    }
+
+    /// The leader as the client is told of it, and what is wrong with it.
+    pub fn leader(self, image: &Image, partition: &Partition) -> (i32, ErrorCode) {
+        let Some(leader) = partition.leader else {
+            return (-1, ErrorCode::LeaderNotAvailable);
+        };
+        let endpoint = |id| image.broker(id)?.endpoint(self.listener);
+        match leader == self.me || endpoint(leader).is_some() {
+            true => (leader.get(), ErrorCode::None),
+            false => (-1, ErrorCode::ListenerNotFound),
+        }
+    }
+}
+
+/// What is told of a topic.
+struct Detail<'a> {
+    version: i16,
+    operations: bool,
+    view: View<'a>,
+}
+
+impl Detail<'_> {
     fn answer(
         &self,
         image: &Image,
@@ -179,21 +208,24 @@ impl Detail {
     }
 
     fn describe(&self, image: &Image, topic: &Topic) -> MetadataResponseTopic {
-        let partitions = topic
-            .partitions()
-            .map(|(id, partition)| MetadataResponsePartition {
-                error_code: if partition.leader.is_none() {
-                    ErrorCode::LeaderNotAvailable
-                } else {
-                    ErrorCode::None
-                },
+        let partitions = topic.partitions().map(|(id, partition)| {
+            let (leader_id, error_code) = match self.view.leader(image, partition) {
+                // Versions below 6 have no word for it.
+                (id, ErrorCode::ListenerNotFound) if self.version < 6 => {
+                    (id, ErrorCode::LeaderNotAvailable)
+                }
+                told => told,
+            };
+            MetadataResponsePartition {
+                error_code,
                 partition_index: id.get(),
-                leader_id: partition.leader.map_or(-1, |leader| leader.get()),
+                leader_id,
                 leader_epoch: partition.leader_epoch,
                 replica_nodes: partition.brokers().map(|id| id.get()).collect(),
                 isr_nodes: partition.isr.iter().map(|id| id.get()).collect(),
                 offline_replicas: offline(image, partition),
-            });
+            }
+        });
         MetadataResponseTopic {
             error_code: ErrorCode::None,
             name: Some(Str::from(topic.name.as_str())),
@@ -210,7 +242,7 @@ impl Detail {
 }
 
 /// Replicas on brokers that are fenced or unknown, and those in log directories that are lost (KIP-858).
-pub fn offline(image: &Image, partition: &milena_metadata::Partition) -> Vec<i32> {
+pub fn offline(image: &Image, partition: &Partition) -> Vec<i32> {
     let is_up = |replica: &&Replica| {
         let broker = image.broker(replica.broker);
         broker.is_some_and(|broker| !broker.fenced && broker.has_online(replica.directory))

@@ -138,6 +138,35 @@ async fn partitions_are_told_with_who_is_offline_and_where_nobody_leads() {
 }
 
 #[tokio::test]
+async fn a_leader_that_the_clients_listener_does_not_reach_is_told_as_that() {
+    let Three { broker, me, .. } = &three().await;
+    create_on(broker, "t", &[&[101], &[*me]]).await;
+    for (listener, expected) in [
+        ("PLAINTEXT", (101, ErrorCode::None)),
+        ("OUTSIDE", (-1, ErrorCode::ListenerNotFound)),
+    ] {
+        let told = metadata(broker, listener).await;
+        let partitions = &told.topics[0].partitions;
+        let first = (partitions[0].leader_id, partitions[0].error_code);
+        assert_eq!(first, expected);
+        // Whoever asks has reached this broker.
+        let own = (partitions[1].leader_id, partitions[1].error_code);
+        assert_eq!(own, (*me, ErrorCode::None));
+    }
+    let context = RequestContext {
+        listener: "OUTSIDE".into(),
+        ..context(5)
+    };
+    let request = MetadataRequest {
+        topics: None,
+        ..Default::default()
+    };
+    let told = handle(broker, &context, request).await;
+    let first = &told.topics[0].partitions[0];
+    assert_eq!(first.error_code, ErrorCode::LeaderNotAvailable);
+}
+
+#[tokio::test]
 async fn a_groups_coordinator_is_who_leads_its_partition() {
     let Three { broker, me, .. } = &three().await;
     create_on(broker, OFFSETS_TOPIC, &vec![&[101][..]; 50]).await;
