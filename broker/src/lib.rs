@@ -24,5 +24,6 @@ pub mod partitions;
 mod peer;
 mod producer_ids;
 pub mod quorum;
+mod replica_directories;
 pub mod server;
 mod suspects;

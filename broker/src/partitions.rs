@@ -8,10 +8,10 @@ mod sync;
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 
 use milena_log::{Checkpoint, DataDirectory, Log, LogError, Offsets, StorageError, Trash};
-use milena_metadata::{BrokerId, Image, ResourceKind, TopicName};
+use milena_metadata::{BrokerId, DirectoryId, Image, ResourceKind, TopicName};
 use milena_protocol::{ErrorCode, Uuid};
 use parking_lot::{Mutex, RwLock};
 
@@ -63,6 +63,8 @@ pub struct Partitions {
     producer_expiration_ms: AtomicI32,
     /// Whether an opening found a log's end damaged.
     were_cut: AtomicBool,
+    /// Logs that could not be opened so far.
+    unopened: AtomicUsize,
 }
 
 impl Partitions {
@@ -85,6 +87,7 @@ impl Partitions {
             applied: Mutex::default(),
             producer_expiration_ms: AtomicI32::new(0),
             were_cut: AtomicBool::new(false),
+            unopened: AtomicUsize::new(0),
         }
     }
 
@@ -160,6 +163,17 @@ impl Partitions {
             .rename_deleted(partition.topic().as_str(), partition.index())?;
         log.moved_to(&folder);
         Ok(folder)
+    }
+
+    /// The id of the directory that a partition lies in.
+    pub fn directory_of(&self, partition: &Partition) -> DirectoryId {
+        let directory = &self.dirs[self.dir_of(partition)].directory;
+        DirectoryId(directory.identity().directory_id)
+    }
+
+    /// How many logs could not be opened, in this life of the broker.
+    pub fn unopened_count(&self) -> usize {
+        self.unopened.load(Ordering::Relaxed)
     }
 
     /// Which directory a partition lies in.

@@ -31,6 +31,7 @@ use crate::metrics::Metrics;
 use crate::partitions::{Partitions, housekeeping};
 use crate::peer::server::Others;
 use crate::quorum::{OpenError, QuorumError};
+use crate::replica_directories;
 use data::LockedData;
 use life::{Registrant, Standing};
 use listen::BoundListener;
@@ -178,6 +179,7 @@ async fn serve(
     tasks.spawn(following);
     tasks.spawn(fetcher::run(broker.clone(), stopping.clone()));
     tasks.spawn(isr::run(broker.clone(), stopping.clone()));
+    tasks.spawn(replica_directories::run(broker.clone(), stopping.clone()));
     accept_all(listeners, &broker, &stopping, &tasks);
     // It ends only where the life is over, which the next wait finds.
     let serving = life.wait_for(|standing| *standing != Standing::Fenced);

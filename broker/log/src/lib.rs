@@ -39,6 +39,7 @@ pub use producers::{ActiveProducer, SequenceCheck, SequenceError};
 pub use reader::{Batches, LogReader, SegmentDescription, Slice};
 pub use region::Region;
 pub use retention::Removed;
+pub use shared::failed_count as failed_log_count;
 pub use timestamps::TimestampedOffset;
 pub use trash::Trash;
 

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
@@ -13,6 +13,14 @@ use crate::segment::{Folder, Segment};
 
 /// Batch starts that are remembered per log: enough for its usual readers, 32 bytes each.
 const HINTS_MAX: usize = 64;
+
+/// Logs of this process that have failed.
+static FAILED: AtomicUsize = AtomicUsize::new(0);
+
+/// How many logs of this process take no more writes, since one of theirs has failed; it never falls.
+pub fn failed_count() -> usize {
+    FAILED.load(Ordering::Acquire)
+}
 
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -216,7 +224,9 @@ impl Shared {
     /// Takes the log offline for writing; the first failure is the one that is told.
     pub fn fail(&self, error: StorageError) -> StorageError {
         let first = self.failure.lock().get_or_insert(error).clone();
-        self.failed.store(true, Ordering::Release);
+        if !self.failed.swap(true, Ordering::AcqRel) {
+            FAILED.fetch_add(1, Ordering::Release);
+        }
         first
     }
 

@@ -241,6 +241,8 @@ id! {
 impl DirectoryId {
     /// The broker has yet to choose a directory (KIP-858).
     pub const UNASSIGNED: Self = Self(Uuid::ZERO);
+    /// The replica can't be used, whatever directory it is in (KIP-858). No directory has this id.
+    pub const LOST: Self = Self(Uuid([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]));
 }
 
 #[cfg(test)]

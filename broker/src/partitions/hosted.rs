@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use milena_metadata::TopicName;
+use milena_metadata::{TopicId, TopicName};
 use milena_protocol::{ErrorCode, Uuid};
 
 use crate::metrics::TopicTraffic;
@@ -33,6 +33,11 @@ impl HostedTopic {
     /// The topic's name.
     pub fn name(&self) -> &TopicName {
         &self.name
+    }
+
+    /// The topic's id.
+    pub fn topic_id(&self) -> TopicId {
+        TopicId(self.id)
     }
 
     /// A partition that is hosted here.

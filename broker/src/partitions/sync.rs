@@ -175,6 +175,7 @@ impl Partitions {
 
     fn publish(&self, topic: &Topic, mut hosted: HostedTopic, opened: Vec<OpenLog>) {
         let failed: Vec<_> = to_open(&hosted, topic, self.node_id).collect();
+        let unopened = failed.len().saturating_sub(opened.len());
         for id in failed {
             hosted.slots[id.index()] = Slot::Offline;
         }
@@ -196,6 +197,7 @@ impl Partitions {
             hosted.slots[log.id.index()] = Slot::Here(Arc::new(partition));
         }
         self.put(hosted);
+        self.unopened.fetch_add(unopened, Ordering::Relaxed);
     }
 
     fn put(&self, hosted: HostedTopic) {
