@@ -99,6 +99,17 @@ pub struct ChangeBroker {
     pub stopping: Option<bool>,
 }
 
+/// Says that a broker is in another rack than it has registered with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangeRack {
+    /// Whose.
+    pub id: BrokerId,
+    /// The life it concerns.
+    pub epoch: i64,
+    /// The rack it is in.
+    pub rack: Arc<str>,
+}
+
 /// One topic to create, as the client wrote it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewTopic {
@@ -344,6 +355,8 @@ commands! {
     ChangeBroker -> ();
     /// The same for several brokers.
     ChangeBrokers -> Vec<Result<(), Refusal>>;
+    /// Says that a broker is in another rack.
+    ChangeRack -> ();
     /// Removes a broker.
     UnregisterBroker -> ();
     /// Assigns replicas to log directories.

@@ -69,6 +69,7 @@ fn outcome(
         Command::ChangeBrokers(ask) => {
             Outcome::ChangeBrokers(brokers::change_all(draft, ask, rules))
         }
+        Command::ChangeRack(ask) => Outcome::ChangeRack(brokers::change_rack(draft, ask)?),
         Command::UnregisterBroker(ask) => {
             Outcome::UnregisterBroker(brokers::unregister(draft, ask)?)
         }

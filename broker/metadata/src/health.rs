@@ -85,11 +85,7 @@ impl Scope {
 impl Partition {
     /// How it is, where its topic's `min.insync.replicas` is `min_insync_replicas`.
     pub fn condition(&self, min_insync_replicas: usize) -> Condition {
-        let joins = |id: BrokerId| {
-            let reassignment = self.reassignment.as_ref();
-            reassignment.is_some_and(|both| !both.from.contains(&id))
-        };
-        let lags = |id: BrokerId| !self.isr.contains(&id) && !joins(id);
+        let lags = |id: BrokerId| !self.isr.contains(&id) && !self.is_adding(id);
         Condition {
             offline: self.leader.is_none(),
             under_replicated: self.brokers().any(lags),
@@ -120,6 +116,19 @@ impl Image {
             in_scope.map(move |(number, partition)| {
                 (topic, number, partition, partition.condition(min))
             })
+        })
+    }
+
+    /// The replicas of a broker that are not in sync, by topic and number. One that a reassignment adds is not in
+    /// sync yet, and not counted.
+    pub fn out_of_sync(
+        &self,
+        id: BrokerId,
+    ) -> impl Iterator<Item = (&Arc<Topic>, PartitionId, &Arc<Partition>)> {
+        self.topics().flat_map(move |topic| {
+            let lags = move |p: &Partition| p.hosts(id) && !p.isr.contains(&id) && !p.is_adding(id);
+            let lagging = topic.partitions().filter(move |(_, p)| lags(p));
+            lagging.map(move |(number, partition)| (topic, number, partition))
         })
     }
 

@@ -110,6 +110,12 @@ impl Partition {
         }
     }
 
+    /// Whether a broker has its replica only because a reassignment adds it.
+    pub fn is_adding(&self, broker: BrokerId) -> bool {
+        let reassignment = self.reassignment.as_ref();
+        reassignment.is_some_and(|both| !both.from.contains(&broker))
+    }
+
     /// The in-sync replicas that writes need, where the topic says `configured`: no more than there are. Below
     /// it the high watermark must not advance.
     pub fn min_isr(&self, configured: usize) -> usize {

@@ -21,13 +21,14 @@ mod record;
 
 pub use command::{
     AllocateProducerIds, AlterConfigs, AlterPartition, AlterPartitionReassignments,
-    AssignDirectories, BlockingFollower, BlockingPartition, ChangeBroker, ChangeBrokers, Command,
-    ConfigChange, ConfigOperation, ConfigValues, CreatePartitions, CreateTopics, CreatedTopic,
-    DeleteTopics, DeletedTopic, ElectLeaders, ElectedLeader, ElectionKind, ExpireLeases,
-    FoundCluster, GrantedLease, IncrementalAlterConfigs, IsrProposal, LeaseAnswer, LeaseRefusal,
-    LoseDirectories, NeverSafe, NewPartitions, NewTopic, NotStaying, Outcome, PartitionProgress,
-    ProducerIdBlock, QuorumBlocks, Refusal, RegisterBroker, Registered, ReleaseLease, Request,
-    RequestLease, SetFeatures, TopicReference, UnregisterBroker, VoterProgress, WantedReplicas,
+    AssignDirectories, BlockingFollower, BlockingPartition, ChangeBroker, ChangeBrokers,
+    ChangeRack, Command, ConfigChange, ConfigOperation, ConfigValues, CreatePartitions,
+    CreateTopics, CreatedTopic, DeleteTopics, DeletedTopic, ElectLeaders, ElectedLeader,
+    ElectionKind, ExpireLeases, FoundCluster, GrantedLease, IncrementalAlterConfigs, IsrProposal,
+    LeaseAnswer, LeaseRefusal, LoseDirectories, NeverSafe, NewPartitions, NewTopic, NotStaying,
+    Outcome, PartitionProgress, ProducerIdBlock, QuorumBlocks, Refusal, RegisterBroker, Registered,
+    ReleaseLease, Request, RequestLease, SetFeatures, TopicReference, UnregisterBroker,
+    VoterProgress, WantedReplicas,
 };
 pub use configs::{ConfigResource, ConfigRules, NoConfigRules, ResourceKind};
 pub use decide::{

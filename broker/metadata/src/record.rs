@@ -4,7 +4,7 @@
 //! | --- | --- | --- |
 //! | `cluster` | 1 | the cluster's id, once |
 //! | `broker` | 1 | one life of a broker: epoch, incarnation, endpoints, node, rack, directories |
-//! | `broker_state` | 1 | that life is fenced, draining, or stopping |
+//! | `broker_state` | 1, 2 | that life is fenced, draining, or stopping; 2 where its rack is another |
 //! | `broker_removed` | 1 | a broker is no longer part of the cluster, nor are its configs and lease |
 //! | `topic` | 1 | a topic's name and id; its partitions follow, from 0 |
 //! | `topic_removed` | 1 | a topic, its partitions and its configs are gone |
@@ -137,6 +137,16 @@ pub struct BrokerStateRecord {
     /// The log directories that are online now; `None` where they are as they were.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub directories: Option<Vec<DirectoryId>>,
+    /// The rack it is in from now on; `None` where it is as it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rack: Option<Arc<str>>,
+}
+
+impl BrokerStateRecord {
+    /// Software that knows no change of rack would place replicas by the old one.
+    fn version(&self) -> u16 {
+        1 + u16::from(self.rack.is_some())
+    }
 }
 
 /// The end of a broker that will not come back.
@@ -467,8 +477,8 @@ records! {
     Cluster(ClusterRecord) = "cluster", 1;
     /// One life of a broker.
     Broker(BrokerRecord) = "broker", 1;
-    /// That life is fenced, draining, or stopping.
-    BrokerState(BrokerStateRecord) = "broker_state", 1;
+    /// That life is fenced, draining, or stopping, or in another rack.
+    BrokerState(BrokerStateRecord) = "broker_state", 2 by BrokerStateRecord::version;
     /// A broker is no longer part of the cluster.
     BrokerRemoved(BrokerRemovedRecord) = "broker_removed", 1;
     /// A topic.

@@ -1,10 +1,10 @@
-//! A broker's life: registered, fenced, unfenced, draining, stopping, and at last removed.
+//! A broker's life: registered, fenced, unfenced, draining, stopping, moved to another rack, and at last removed.
 
 use milena_protocol::ErrorCode;
 
 use super::{Draft, settle};
 use crate::command::{
-    ChangeBroker, ChangeBrokers, Refusal, RegisterBroker, Registered, UnregisterBroker,
+    ChangeBroker, ChangeBrokers, ChangeRack, Refusal, RegisterBroker, Registered, UnregisterBroker,
 };
 use crate::configs::ConfigRules;
 use crate::election::Turn;
@@ -127,8 +127,29 @@ fn record_change(draft: &mut Draft, ask: &ChangeBroker) -> Result<bool, Refusal>
         draining,
         stopping,
         directories: None,
+        rack: None,
     });
     Ok(true)
+}
+
+/// Says that a broker is in another rack, in its present life. What is placed stays: where a rule of placement does
+/// not hold any more, that is told and repaired as for any other reason.
+pub(super) fn change_rack(draft: &mut Draft, ask: &ChangeRack) -> Result<(), Refusal> {
+    let broker = present(draft, ask.id, ask.epoch)?;
+    if broker.rack.as_ref() == Some(&ask.rack) {
+        return Ok(());
+    }
+    let state = BrokerStateRecord {
+        id: ask.id,
+        epoch: ask.epoch,
+        fenced: broker.fenced,
+        draining: broker.draining,
+        stopping: broker.stopping,
+        directories: None,
+        rack: Some(ask.rack.clone()),
+    };
+    draft.push(state);
+    Ok(())
 }
 
 /// Removes a broker that is gone for good: stopped, and without a replica (API 64).

@@ -67,6 +67,7 @@ pub(super) fn lose(
         draining: broker.draining,
         stopping: broker.stopping,
         directories: Some(online.copied().collect()),
+        rack: None,
     });
     if let Some(&directory) = ask.directories.first() {
         for &replica in &ask.unassigned {

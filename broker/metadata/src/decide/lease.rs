@@ -16,7 +16,7 @@ use crate::command::{
 };
 use crate::configs::ConfigRules;
 use crate::election;
-use crate::image::{Broker, Image, Lease, Topic};
+use crate::image::{Image, Lease, Topic};
 use crate::names::{BrokerId, PartitionId, TopicId, TopicName};
 use crate::policy::TopicPolicy;
 use crate::record::{LeaseEndedRecord, LeaseRecord, PartitionRecord};
@@ -90,24 +90,11 @@ pub(super) fn end_returned(draft: &mut Draft) {
         broker.is_some_and(|broker| {
             broker.incarnation != lease.incarnation
                 && !broker.fenced
-                && is_in_every_isr(image, broker)
+                && image.out_of_sync(broker.id).next().is_none()
         })
     };
     let ended: Vec<Lease> = image.leases().filter(back).cloned().collect();
     ended.iter().for_each(|lease| end(draft, lease));
-}
-
-/// A replica that a reassignment adds has no ISR to be back in.
-fn is_in_every_isr(image: &Image, broker: &Broker) -> bool {
-    let id = broker.id;
-    let mut partitions = image.topics().flat_map(|topic| topic.partitions());
-    partitions.all(|(_, partition)| {
-        let joins = || {
-            let reassignment = partition.reassignment.as_ref();
-            reassignment.is_some_and(|both| !both.from.contains(&id))
-        };
-        partition.isr.contains(&id) || !partition.hosts(id) || joins()
-    })
 }
 
 fn end_expired(draft: &mut Draft, now_ms: i64) -> Vec<Lease> {

@@ -138,6 +138,9 @@ impl Image {
                 if let Some(directories) = &state.directories {
                     broker.directories.clone_from(directories);
                 }
+                if let Some(rack) = &state.rack {
+                    broker.rack = Some(rack.clone());
+                }
                 Ok(())
             }
             other => Err(Mismatch::BrokerEpoch {

@@ -73,6 +73,7 @@ pub fn epoch(image: &Image, id: BrokerId) -> i64 {
 pub enum Ask {
     Register(i32, u8, LastEnd, bool),
     Change(Vec<(i32, [Option<bool>; 3])>),
+    Rack(i32, bool),
     Unregister(i32),
     LoseDirectory(i32),
     AssignDirectory(String, i32, i32),
@@ -97,6 +98,12 @@ impl Ask {
                     .into_iter()
                     .map(|(id, flags)| change(image, id, flags))
                     .collect(),
+            }
+            .into(),
+            Self::Rack(id, even) => ChangeRack {
+                id: broker(id),
+                epoch: epoch(image, broker(id)),
+                rack: if even { "even" } else { "odd" }.into(),
             }
             .into(),
             Self::Unregister(id) => UnregisterBroker { id: broker(id) }.into(),
@@ -264,6 +271,7 @@ pub fn asks() -> impl Strategy<Value = Vec<Ask>> {
         3 => (0..5i32, any::<u8>(), ends(), any::<bool>())
             .prop_map(|(id, life, end, f)| Ask::Register(id, life % 24, end, f)),
         4 => prop::collection::vec((0..5i32, flags()), 1..3).prop_map(Ask::Change),
+        1 => (0..5i32, any::<bool>()).prop_map(|(id, even)| Ask::Rack(id, even)),
         1 => (0..5i32).prop_map(Ask::Unregister),
         1 => (0..5i32).prop_map(Ask::LoseDirectory),
         1 => (names(), 0..3i32, 0..5i32).prop_map(|(t, p, b)| Ask::AssignDirectory(t, p, b)),

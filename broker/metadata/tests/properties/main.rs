@@ -1,6 +1,7 @@
 //! Whatever is asked, in whatever order: decided records apply, and no invariant of the image breaks.
 
 mod asks;
+mod brokers;
 mod check;
 mod leases;
 mod ledger;

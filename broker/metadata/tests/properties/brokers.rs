@@ -1,0 +1,49 @@
+//! A broker within one life: the rack that it moves to, and its replicas that are not in sync.
+
+use milena_metadata::*;
+use milena_protocol::ErrorCode;
+
+use super::asks::{broker, change, epoch};
+use super::{apply, start};
+
+fn move_to(image: &mut Image, rack: &str, late_by: i64) -> Result<Outcome, Refusal> {
+    let id = broker(1);
+    let ask = ChangeRack {
+        id,
+        epoch: epoch(image, id) - late_by,
+        rack: rack.into(),
+    };
+    apply(image, &ask.into())
+}
+
+#[test]
+fn a_broker_moves_to_another_rack_within_its_life_and_nothing_else_of_it_changes() {
+    let mut image = start();
+    let before = (**image.broker(broker(1)).unwrap()).clone();
+    move_to(&mut image, "zone-b", 0).unwrap();
+    let moved = BrokerRecord {
+        rack: Some("zone-b".into()),
+        ..before
+    };
+    assert_eq!(**image.broker(broker(1)).unwrap(), moved);
+    let position = image.position();
+    move_to(&mut image, "zone-b", 0).unwrap();
+    assert_eq!(image.position(), position, "it is there already");
+    let refused = move_to(&mut image, "zone-c", 1).unwrap_err();
+    assert_eq!(refused.code, ErrorCode::StaleBrokerEpoch);
+}
+
+#[test]
+fn a_broker_that_was_fenced_is_out_of_sync_until_it_is_in_the_isr_again() {
+    let mut image = start();
+    let topic = image.topic("a").unwrap().clone();
+    let (_, partition) = topic.partitions().next().unwrap();
+    let id = partition.leader.unwrap();
+    let hosted = topic.partitions().filter(|(_, p)| p.hosts(id)).count();
+    assert_eq!(image.out_of_sync(id).count(), 0);
+    for fenced in [true, false] {
+        let ask = change(&image, id.get(), [Some(fenced), None, None]);
+        apply(&mut image, &ask.into()).unwrap();
+        assert_eq!(image.out_of_sync(id).count(), hosted, "fenced: {fenced}");
+    }
+}
