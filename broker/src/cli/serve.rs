@@ -21,9 +21,10 @@ Exit codes:
   1  could not start or go on
   2  the command line or the configuration is wrong; nothing was started")]
 pub(super) struct Serve {
-    /// A file of settings: Java properties or YAML, told by its ending.
+    /// A file of settings: Java properties or YAML, told by its ending. May be given several times; of a setting in
+    /// several files the last one counts.
     #[arg(short, long, value_name = "FILE", env = "MILENA_CONFIG")]
-    config: Option<PathBuf>,
+    config: Vec<PathBuf>,
     /// The directory for data (log.dirs).
     #[arg(short, long, value_name = "DIR")]
     data: Option<String>,
@@ -95,7 +96,7 @@ impl Serve {
             .into_iter()
             .map(|(name, value)| ("--set".into(), name, value));
         Sources {
-            file: self.config,
+            files: self.config,
             flags: short.chain(set).collect(),
             ..Sources::here()
         }

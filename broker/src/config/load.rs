@@ -1,5 +1,5 @@
-//! Loading: the file's values, over them the environment's, over them the flags'. Every problem is found
-//! before any is reported, each with its place.
+//! Loading: the files' values, a later file's over an earlier one's, over them the environment's, over them the
+//! flags'. Every problem is found before any is reported, each with its place.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,8 +19,8 @@ mod yaml;
 /// Where values come from, in rising order.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
-    /// A file of `name: value` (YAML) or `name=value` (Java properties) by its ending.
-    pub file: Option<PathBuf>,
+    /// Files of `name: value` (YAML) or `name=value` (Java properties) by their endings.
+    pub files: Vec<PathBuf>,
     /// The process's environment; names that don't begin with `MILENA_` are passed over.
     pub environment: Vec<(String, String)>,
     /// Flags: the flag as the user wrote it, the setting's name, the value.
@@ -30,7 +30,7 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// The process's environment and machine, without a file and flags.
+    /// The process's environment and machine, without files and flags.
     pub fn here() -> Self {
         let host_name = rustix::system::uname()
             .nodename()
@@ -62,15 +62,9 @@ impl Sources {
     /// Reads and checks everything: the configuration, and sentences for the log about settings that have
     /// no effect here.
     pub fn load(&self) -> Result<(BrokerConfig, Vec<String>), LoadError> {
-        let text = match &self.file {
-            Some(path) => Some((path.as_path(), read_file(path)?)),
-            None => None,
-        };
+        let texts = read_files(&self.files)?;
         let mut problems = Vec::new();
-        let given = self.given(
-            text.as_ref().map(|(path, text)| (*path, text.as_str())),
-            &mut problems,
-        );
+        let given = self.given(&texts, &mut problems);
         let (values, warnings) = check(&given, &mut problems);
         let config = build(&values, &given, &self.host_name, &mut problems);
         match config {
@@ -82,11 +76,11 @@ impl Sources {
     /// What each source says, the last one counting.
     fn given(
         &self,
-        file: Option<(&Path, &str)>,
+        files: &[(&Path, String)],
         problems: &mut Vec<Problem>,
     ) -> BTreeMap<String, Given> {
         let mut given = BTreeMap::new();
-        if let Some((path, text)) = file {
+        for (path, text) in files {
             let parsed = if is_yaml(path, text) {
                 yaml::parse(text)
             } else {
@@ -171,9 +165,10 @@ fn read_entries(
     };
     for entry in entries {
         if let Some(Given {
-            place: Place::File(_, first),
+            place: Place::File(file, first),
             ..
         }) = given.get(&entry.name)
+            && file == path
         {
             let text = format!("is given in line {first} already; keep one of them");
             problems.push(Problem {
@@ -380,24 +375,49 @@ impl fmt::Display for Place {
 /// The largest file that is read: far above any configuration, far below what would hurt.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
-fn read_file(path: &Path) -> Result<String, LoadError> {
-    let failed = |text: String| LoadError {
-        problems: vec![Problem {
-            place: Place::Flag(path.display().to_string()),
-            name: None,
-            text,
-        }],
-    };
+/// Each file with its text, in their order. One that is named twice is a mistake: which place would count?
+fn read_files(paths: &[PathBuf]) -> Result<Vec<(&Path, String)>, LoadError> {
+    let (mut texts, mut problems) = (Vec::new(), Vec::new());
+    for (at, path) in paths.iter().enumerate() {
+        let is_same = |other: &PathBuf| other == path || is_one_file(other, path);
+        let text = match paths[..at].iter().any(is_same) {
+            true => {
+                Err("is named twice; name it once, in the place where it is to count".to_owned())
+            }
+            false => read_file(path),
+        };
+        match text {
+            Ok(text) => texts.push((path.as_path(), text)),
+            Err(text) => problems.push(Problem {
+                place: Place::Flag(path.display().to_string()),
+                name: None,
+                text,
+            }),
+        }
+    }
+    match problems.is_empty() {
+        true => Ok(texts),
+        false => Err(LoadError { problems }),
+    }
+}
+
+fn is_one_file(one: &Path, other: &Path) -> bool {
+    let (one, other) = (one.canonicalize(), other.canonicalize());
+    one.ok()
+        .is_some_and(|one| other.is_ok_and(|other| one == other))
+}
+
+fn read_file(path: &Path) -> Result<String, String> {
     let size = std::fs::metadata(path)
-        .map_err(|error| failed(format!("can't be read: {error}")))?
+        .map_err(|error| format!("can't be read: {error}"))?
         .len();
     if size > FILE_BYTES_MAX {
-        return Err(failed(format!(
+        return Err(format!(
             "has {size} bytes, which is more than a configuration has ({FILE_BYTES_MAX})"
-        )));
+        ));
     }
-    let bytes = std::fs::read(path).map_err(|error| failed(format!("can't be read: {error}")))?;
-    String::from_utf8(bytes).map_err(|_| failed("is not UTF-8 text".into()))
+    let bytes = std::fs::read(path).map_err(|error| format!("can't be read: {error}"))?;
+    String::from_utf8(bytes).map_err(|_| "is not UTF-8 text".into())
 }
 
 /// By the ending, and without a known one by the first line that says something.

@@ -157,7 +157,8 @@ const PREFACE: &str = "\
 Names, types and bounds are Apache Kafka's. Values come, the later ones counting, from
 
 1. the defaults below,
-2. a file: `milena serve --config server.properties` (`name=value`) or `broker.yaml` (`name: value`, flat or nested),
+2. files: `milena serve --config server.properties` (`name=value`) or `broker.yaml` (`name: value`, flat or nested);
+   `--config` may be given several times, and a later file counts over an earlier one,
 3. the environment: `MILENA_NUM_PARTITIONS` sets `num.partitions` (and `MILENA_LOG_LEVEL` sets `milena.log.level`),
 4. flags: `--set num.partitions=3`, and short ones such as `--data`,
 5. what is set while the broker runs, by any Kafka tool: for all brokers, then for one.

@@ -1,7 +1,5 @@
 //! What a start accepts, and what people read when it does not.
 
-use std::io::Write;
-
 use super::super::{CleanupPolicy, QuorumConfig, Voter};
 use super::*;
 
@@ -16,15 +14,25 @@ fn load_with(
     environment: &[(&str, &str)],
     set: &[(&str, &str)],
 ) -> Result<(BrokerConfig, Vec<String>), String> {
+    load_all(&[(name, text)], environment, set)
+}
+
+/// Several files in one folder, loaded in their order.
+fn load_all(
+    files: &[(&str, &str)],
+    environment: &[(&str, &str)],
+    set: &[(&str, &str)],
+) -> Result<(BrokerConfig, Vec<String>), String> {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join(name);
-    std::fs::File::create(&path)
-        .unwrap()
-        .write_all(text.as_bytes())
-        .unwrap();
+    for (name, text) in files {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
     let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
     let sources = Sources {
-        file: Some(path),
+        files: files
+            .iter()
+            .map(|(name, _)| folder.path().join(name))
+            .collect(),
         environment: environment.iter().map(owned).collect(),
         host_name: "here.example".into(),
         ..Sources::of(set)
@@ -354,7 +362,7 @@ fn a_file_without_a_known_ending_is_told_by_its_first_line() {
 #[test]
 fn a_file_that_is_not_there_is_named() {
     let sources = Sources {
-        file: Some("/nowhere/server.properties".into()),
+        files: vec!["/nowhere/server.properties".into()],
         ..Sources::default()
     };
     let problem = sources.load().unwrap_err().to_string();
@@ -362,6 +370,51 @@ fn a_file_that_is_not_there_is_named() {
         problem,
         "/nowhere/server.properties: can't be read: No such file or directory (os error 2)"
     );
+}
+
+#[test]
+fn of_several_files_the_last_one_counts_and_problems_name_theirs() {
+    let cluster = (
+        "cluster.properties",
+        "node.id=0\nnum.partitions=0\ngroup.max.size=7\n",
+    );
+    let own = ("3.yaml", "node.id: 3\nnum.partitions: 2\n");
+    let set = [("group.max.size", "9")];
+    let (config, _) = load_all(&[cluster, own], &[], &set).unwrap();
+    let found = (config.node_id, config.num_partitions, config.group_max_size);
+    assert_eq!(
+        found,
+        (3, 2, 9),
+        "a value that is not in force is not checked"
+    );
+    assert_eq!(
+        load_all(&[own, cluster], &[], &set).unwrap_err(),
+        "cluster.properties:2: num.partitions: \"0\" is not allowed: it must be at least 1"
+    );
+    let twice = ("own.properties", "node.id=1\nnode.id=2\n");
+    assert_eq!(
+        load_all(&[cluster, twice, own], &[], &set).unwrap_err(),
+        "own.properties:2: node.id: is given in line 1 already; keep one of them"
+    );
+}
+
+#[test]
+fn a_file_that_is_named_twice_is_refused_by_whatever_path() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, link) = (folder.path().join("a.yaml"), folder.path().join("b.yaml"));
+    std::fs::write(&file, "node.id: 3\n").unwrap();
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    for again in [&file, &link] {
+        let sources = Sources {
+            files: vec![file.clone(), again.clone()],
+            ..Sources::default()
+        };
+        let problem = sources.load().unwrap_err().to_string();
+        assert!(
+            problem.starts_with(&format!("{}: is named twice", again.display())),
+            "{problem}"
+        );
+    }
 }
 
 #[test]
