@@ -4,11 +4,13 @@
 //! | --- | --- |
 //! | `.lock` | locked while a broker uses the directory |
 //! | `meta.properties` | see `directory/identity.rs` |
+//! | `.milena-volume-claim` | see `directory/volume_claim.rs` |
 //! | `.kafka_cleanshutdown` | `{"version":0,"brokerEpoch":n}`, there only after a clean stop |
 //! | `<topic>-<partition>/` | a log; `….<id>-delete` and `….<id>-stray` behind it wait for removal |
 
 mod identity;
 pub(crate) mod partition_metadata;
+mod volume_claim;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -21,6 +23,7 @@ use crate::error::{LogError, StorageError};
 use crate::files::{self, Durability};
 
 pub use identity::Identity;
+pub use volume_claim::VolumeClaim;
 
 const LOCK: &str = ".lock";
 const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
@@ -47,6 +50,24 @@ pub enum DirectoryError {
         found: String,
         /// What the broker is.
         expected: String,
+    },
+    /// It is on another volume than the one that it was made on.
+    #[error(
+        "the data directory {} belongs to the volume claim {bound}, and is on the volume claim {found}: it is a copy, \
+         and two brokers with one identity would lose records. Give this volume an empty directory; where the volume \
+         that it comes from will never be used again, remove {} to go on with the copy",
+        path.display(),
+        file.display()
+    )]
+    Copied {
+        /// The directory.
+        path: PathBuf,
+        /// The uid that it is bound to.
+        bound: String,
+        /// The uid of the claim that it is on.
+        found: String,
+        /// What binds it.
+        file: PathBuf,
     },
     /// A file in it can't be read or written.
     #[error("{0}; let this user read and write it, or give the broker another directory")]
@@ -134,6 +155,18 @@ impl LockedDirectory {
             _lock: self.lock,
         })
     }
+}
+
+/// The value of a key in a text of `key=value` lines.
+fn property<'a>(text: &'a str, key: &str) -> Result<&'a str, String> {
+    let value = |line: &'a str| {
+        line.trim()
+            .strip_prefix(key)?
+            .trim_start()
+            .strip_prefix('=')
+    };
+    let found = text.lines().find_map(value).map(str::trim);
+    found.ok_or_else(|| format!("it has no {key}"))
 }
 
 /// A folder of a data directory.

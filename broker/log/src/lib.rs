@@ -31,7 +31,9 @@ pub use checkpoint::{Checkpoint, Offsets};
 pub use cleaner::{Cleaned, CleaningPlan};
 pub use config::LogConfig;
 pub use directory::partition_metadata::read as topic_id_of;
-pub use directory::{DataDirectory, DirectoryError, Identity, LockedDirectory, PartitionFolder};
+pub use directory::{
+    DataDirectory, DirectoryError, Identity, LockedDirectory, PartitionFolder, VolumeClaim,
+};
 pub use error::{AppendError, LogError, ReadError, StorageError};
 pub use files::open_count as open_file_count;
 pub use log::{Appended, BatchToAppend, Log, LogFlusher, Opening, Recovery, Stamp};

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use milena_protocol::Uuid;
 
-use super::DirectoryError;
+use super::{DirectoryError, property};
 use crate::error::{LogError, StorageError};
 use crate::files::{self, Durability};
 
@@ -87,17 +87,7 @@ pub(super) fn write(
 }
 
 fn parse(text: &str) -> Result<Identity, String> {
-    let value = |key: &str| {
-        text.lines()
-            .find_map(|line| {
-                line.trim()
-                    .strip_prefix(key)?
-                    .trim_start()
-                    .strip_prefix('=')
-            })
-            .map(str::trim)
-            .ok_or(format!("it has no {key}"))
-    };
+    let value = |key| property(text, key);
     if value("version")? != "1" {
         return Err(format!("its version is {}, not 1", value("version")?));
     }

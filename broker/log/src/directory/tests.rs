@@ -66,3 +66,32 @@ fn folders_are_told_apart_by_their_names() {
     assert!(found.contains(&PartitionFolder::Deleted(deleted)));
     assert!(found.contains(&PartitionFolder::Stray(stray)));
 }
+
+#[test]
+fn a_directory_is_bound_to_the_first_claim_that_is_known_and_refuses_another_naming_both() {
+    let folder = tempfile::tempdir().unwrap();
+    let _held = DataDirectory::open(folder.path(), 1, None).unwrap();
+    let mut claim = VolumeClaim::of(folder.path()).unwrap();
+    assert_eq!(claim.uid(), None);
+    assert!(claim.check("3f-1").is_ok());
+    assert!(claim.bind("3f-1").unwrap());
+    let mut again = VolumeClaim::of(folder.path()).unwrap();
+    assert_eq!(again.uid(), Some("3f-1"));
+    assert!(!again.bind("3f-1").unwrap());
+    let error = again.bind("3f-2").unwrap_err().to_string();
+    for word in ["3f-1", "3f-2", ".milena-volume-claim"] {
+        assert!(error.contains(word), "{error}");
+    }
+    let kept = VolumeClaim::of(folder.path()).unwrap();
+    assert_eq!(kept.uid(), Some("3f-1"));
+}
+
+#[test]
+fn a_damaged_binding_is_named_and_not_taken_for_none() {
+    let folder = tempfile::tempdir().unwrap();
+    for text in ["", "version=2\nclaim.uid=a\n", "version=1\n"] {
+        std::fs::write(folder.path().join(".milena-volume-claim"), text).unwrap();
+        let error = VolumeClaim::of(folder.path()).unwrap_err().to_string();
+        assert!(error.contains(".milena-volume-claim"), "{error}");
+    }
+}
