@@ -37,6 +37,7 @@ pub(super) async fn start(
     let import = import::read(&options.dir).map_err(StoreError::from)?;
     let store = Store::open(&options.dir)?;
     let identity = store.identity(options.directory)?;
+    store.bind_to(options.broker)?;
     let (host, port) = options.address.clone().unwrap_or_default();
     let me = Node {
         directory: identity.directory,

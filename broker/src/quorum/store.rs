@@ -4,6 +4,7 @@
 //! | --- | --- | --- |
 //! | `member` | `format` | 1 |
 //! | | `identity` | the member's id and its directory's |
+//! | | `broker` | its broker's number |
 //! | | `vote` | the last vote given |
 //! | | `committed` | how far entries are known to be committed; may lag |
 //! | | `purged` | the last entry that was removed because a snapshot holds it |
@@ -82,6 +83,16 @@ pub enum StoreError {
         found: DirectoryId,
         /// The id in `meta.properties`.
         expected: DirectoryId,
+    },
+    /// The metadata is another broker's.
+    #[error("the metadata in {} is of broker {found}, and this broker is {expected}: they do not belong together", path.display())]
+    ForeignBroker {
+        /// The file.
+        path: PathBuf,
+        /// The broker's number in it.
+        found: i32,
+        /// This broker's.
+        expected: i32,
     },
     /// The store that older software kept can't be read.
     #[error(transparent)]
@@ -196,6 +207,23 @@ impl Store {
             Ok(())
         })?;
         Ok(identity)
+    }
+
+    /// Binds the store to its broker, from the first start on that it is opened in; refuses another one.
+    pub(super) fn bind_to(&self, broker: i32) -> Result<(), StoreError> {
+        match self.member::<i32>("broker")? {
+            Some(found) if found != broker => Err(StoreError::ForeignBroker {
+                path: self.path.clone(),
+                found,
+                expected: broker,
+            }),
+            Some(_) => Ok(()),
+            None => self.write(|transaction| {
+                let mut member = transaction.open_table(MEMBER)?;
+                member.insert("broker", &*sealed(&broker))?;
+                Ok(())
+            }),
+        }
     }
 
     pub(super) fn vote(&self) -> Result<Option<Vote>, StoreError> {

@@ -219,6 +219,20 @@ async fn a_vote_and_an_append_outlive_the_process() {
     ));
 }
 
+#[test]
+fn a_store_is_its_first_brokers_and_refuses_another_naming_both() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    store.identity(None).unwrap();
+    store.bind_to(3).unwrap();
+    store.bind_to(3).unwrap();
+    let refused = store.bind_to(4).unwrap_err().to_string();
+    assert!(
+        refused.contains("broker 3") && refused.contains("is 4"),
+        "{refused}"
+    );
+}
+
 #[tokio::test]
 async fn a_store_with_bytes_changed_is_refused_or_reads_as_it_was() {
     let dir = tempfile::tempdir().unwrap();
