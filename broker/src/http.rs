@@ -22,6 +22,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::broker::Broker;
 use crate::config::BrokerConfig;
+use crate::identity::{Identity, Known};
+use crate::readiness::Readiness;
 use crate::server::StartError;
 
 /// The format that Prometheus scrapes.
@@ -30,18 +32,30 @@ const PLAIN: &str = "text/plain; charset=utf-8";
 const PATHS: &str = "\
 /metrics        metrics in Prometheus' text format
 /healthz/live   200 as long as the process answers
-/healthz/ready  200 while clients are served, 503 while the broker starts or stops
+/healthz/ready  200 once every replica here has been in sync, 503 with what is awaited before, and while it stops
 /v1/...         the cluster, as JSON: cluster, brokers, reassignments, misplaced, plans
 ";
 
 /// What the answers depend on.
 #[derive(Default)]
 struct Stage {
-    /// There once partitions are open and listeners accept.
+    known: Arc<Known>,
+    /// There once partitions are open.
     broker: OnceLock<Arc<Broker>>,
+    readiness: Arc<Readiness>,
     stopping: CancellationToken,
     /// One scrape at a time: a disk that does not answer must not gather threads.
     scraping: Arc<Mutex<()>>,
+}
+
+impl Stage {
+    /// What the broker waits for before it is ready; none once it is.
+    fn awaits(&self) -> Option<String> {
+        match self.stopping.is_cancelled() {
+            true => Some("stopping".to_owned()),
+            false => self.readiness.awaits().map(|awaits| awaits.to_string()),
+        }
+    }
 }
 
 /// The running HTTP server; it ends when this is dropped.
@@ -54,10 +68,26 @@ pub struct Http {
 }
 
 impl Http {
-    /// From now on `/metrics` shows the broker, and `/healthz/ready` answers 200 until it stops.
-    pub fn set_ready(&self, broker: Arc<Broker>) {
+    /// Who the broker is, for whoever asks before there is one.
+    pub fn known(&self) -> &Arc<Known> {
+        &self.stage.known
+    }
+
+    /// From now on `/metrics` and `/v1` show the broker.
+    pub fn show(&self, broker: Arc<Broker>) {
+        self.stage.known.set(Identity {
+            broker: broker.node_id(),
+            cluster_id: broker.image().cluster_id().map(|id| id.to_string()),
+            directory_id: Some(broker.quorum().directory().to_string()),
+            ..self.stage.known.get()
+        });
         // A second broker in one process does not happen; the first stays.
         let _ = self.stage.broker.set(broker);
+    }
+
+    /// What `/healthz/ready` answers until the broker stops.
+    pub fn readiness(&self) -> &Arc<Readiness> {
+        &self.stage.readiness
     }
 }
 
@@ -127,12 +157,12 @@ fn bind(address: &str) -> Result<std::net::TcpListener, StartError> {
 }
 
 async fn readiness(State(stage): State<Arc<Stage>>) -> impl IntoResponse {
-    if stage.stopping.is_cancelled() {
-        plain(StatusCode::SERVICE_UNAVAILABLE, "not ready: stopping\n")
-    } else if stage.broker.get().is_none() {
-        plain(StatusCode::SERVICE_UNAVAILABLE, STARTING)
-    } else {
-        plain(StatusCode::OK, "ready\n")
+    match stage.awaits() {
+        None => plain(StatusCode::OK, "ready\n".to_owned()),
+        Some(awaits) => plain(
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("not ready: {awaits}\n"),
+        ),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The broker and its command line. `main.rs` only parses and calls.
 
+mod annotations;
 pub mod api;
 mod blocking;
 pub mod broker;
@@ -13,6 +14,7 @@ mod docs;
 mod fetcher;
 pub mod group;
 mod http;
+mod identity;
 mod isr;
 mod lease;
 mod limits;
@@ -24,6 +26,10 @@ pub mod partitions;
 mod peer;
 mod producer_ids;
 pub mod quorum;
+mod readiness;
 mod replica_directories;
 pub mod server;
 mod suspects;
+
+/// The software and its version, as brokers register with it.
+const SOFTWARE: &str = concat!("milena ", env!("CARGO_PKG_VERSION"));

@@ -5,7 +5,9 @@ pub mod last_end;
 mod life;
 mod listen;
 mod opening;
+mod pod;
 mod pulse;
+mod rack;
 mod signals;
 
 use std::sync::Arc;
@@ -18,7 +20,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::time::Instant;
 use tokio::time::error::Elapsed;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::broker::{Broker, Parts};
 use crate::clock::Clock;
@@ -31,11 +33,14 @@ use crate::metrics::Metrics;
 use crate::partitions::{Partitions, housekeeping};
 use crate::peer::server::Others;
 use crate::quorum::{OpenError, QuorumError};
+use crate::readiness::{self, Readiness};
 use crate::replica_directories;
 use data::LockedData;
-use life::{Registrant, Standing};
+use life::Registrant;
+pub(crate) use life::{Standing, standing};
 use listen::BoundListener;
 use opening::Opening;
+use pod::Pod;
 use signals::Signals;
 
 /// An append may hold its worker while the disk is slow, so that there are always others.
@@ -148,10 +153,12 @@ async fn serve(
 ) -> Result<(), StartError> {
     // The ports first: a second broker on this machine should hear of the port, not of half-opened data.
     let listeners = listen::bind_all(&config)?;
-    let stopping = CancellationToken::new();
+    let ending = CancellationToken::new();
     // Before the logs are opened, which takes a while after a crash: the process is live meanwhile.
-    let http = http::start(&config, &control, &stopping)?;
+    let http = http::start(&config, &control, &ending)?;
     let data = LockedData::lock(&config)?;
+    let mut pod = Pod::first_seen(&config)?;
+    http.known().set(data.identity(&config, &pod));
     let endpoints = life::endpoints(&listeners);
     let (peers, listeners) = opening::split(&config, listeners);
     let others = Others::default();
@@ -162,66 +169,117 @@ async fn serve(
     };
     // A cluster's first voters wait for each other, which may take for ever.
     let broker = tokio::select! {
-        broker = assemble(quorum, data, endpoints) => broker?,
+        broker = assemble(quorum, data, endpoints, pod.rack()) => broker?,
         () = signals.stop_asked() => return Ok(()),
     };
-    let tasks = TaskTracker::new();
-    keep_house(&broker, &stopping, &tasks);
+    pod.bind(http.known())?;
+    http.show(broker.clone());
+    let mut running = Running::begin(broker, &control);
     if let Some(peers) = peers {
-        let name = &peers.listener.name;
-        let taker = listen::taker(name, broker.clone(), tasks.clone(), stopping.clone());
+        running.take_from(&peers, &others);
+    }
+    let pod = pod::follow(pod, running.broker.clone(), http.known().clone());
+    let mut pod = AbortOnDropHandle::new(control.spawn(pod));
+    running.accept_all(listeners, http.readiness().clone());
+    tokio::select! {
+        () = running.unfenced() => {}
+        Ok(copied) = &mut pod => return Err(copied.into()),
+        () = signals.stop_asked() => return Ok(()),
+    }
+    let ended = tokio::select! {
+        () = signals.stop_asked() => Ok(()),
+        over = running.over() => over,
+        Ok(copied) = &mut pod => Err(copied.into()),
+    };
+    ending.cancel();
+    tracing::info!("stopping: finishing what is in hand; a second signal exits at once");
+    running.stop(&config, &mut signals).await;
+    ended
+}
+
+/// A broker that serves, and what it is stopped by.
+struct Running {
+    broker: Arc<Broker>,
+    /// How the quorum has this life.
+    life: life::Seen,
+    /// Ends the following of the metadata.
+    living: CancellationToken,
+    /// Ends all that serves.
+    stopping: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Running {
+    /// Starts all that a broker does without being asked.
+    fn begin(broker: Arc<Broker>, control: &Handle) -> Self {
+        let (stopping, living) = (CancellationToken::new(), CancellationToken::new());
+        let tasks = TaskTracker::new();
+        keep_house(&broker, &stopping, &tasks);
+        control.spawn(pulse::beat(Handle::current(), broker.partitions().clone()));
+        let (life, following) = life::follow(broker.clone(), living.clone());
+        tasks.spawn(following);
+        tasks.spawn(fetcher::run(broker.clone(), stopping.clone()));
+        tasks.spawn(isr::run(broker.clone(), stopping.clone()));
+        tasks.spawn(replica_directories::run(broker.clone(), stopping.clone()));
+        Self {
+            broker,
+            life,
+            living,
+            stopping,
+            tasks,
+        }
+    }
+
+    /// Takes the peers' connections that are not for the quorum.
+    fn take_from(&self, peers: &BoundListener, others: &Others) {
+        let (tasks, stopping) = (self.tasks.clone(), self.stopping.clone());
+        let taker = listen::taker(&peers.listener.name, self.broker.clone(), tasks, stopping);
         // It is set here alone.
         let _ = others.set(taker);
     }
-    control.spawn(pulse::beat(Handle::current(), broker.partitions().clone()));
-    let living = CancellationToken::new();
-    let (mut life, following) = life::follow(broker.clone(), living.clone());
-    tasks.spawn(following);
-    tasks.spawn(fetcher::run(broker.clone(), stopping.clone()));
-    tasks.spawn(isr::run(broker.clone(), stopping.clone()));
-    tasks.spawn(replica_directories::run(broker.clone(), stopping.clone()));
-    accept_all(listeners, &broker, &stopping, &tasks);
-    // It ends only where the life is over, which the next wait finds.
-    let serving = life.wait_for(|standing| *standing != Standing::Fenced);
-    tokio::select! {
-        _ = serving => {}
-        () = signals.stop_asked() => return Ok(()),
+
+    /// Lets clients in, and `readiness` know when they may be sent here.
+    fn accept_all(&self, listeners: Vec<BoundListener>, readiness: Arc<Readiness>) {
+        accept_all(listeners, &self.broker, &self.stopping, &self.tasks);
+        let (broker, stopping) = (self.broker.clone(), self.stopping.clone());
+        self.tasks
+            .spawn(async move { readiness::watch(&broker, &readiness, &stopping).await });
     }
-    http.set_ready(broker.clone());
-    tracing::info!(
-        node = broker.node_id(),
-        cluster = broker.image().cluster_id().map_or("", |id| &**id),
-        "ready"
-    );
-    let replaced = tokio::select! {
-        () = signals.stop_asked() => false,
-        over = life.wait_for(|standing| *standing == Standing::Over) => over.is_ok(),
-    };
-    tracing::info!("stopping: finishing what is in hand; a second signal exits at once");
-    let node_id = broker.node_id();
-    let stop = Stop {
-        broker,
-        living,
-        stopping,
-        tasks,
-    };
-    tokio::select! {
-        stopped = stop.in_time(&config) => {
-            if stopped.is_err() {
-                tracing::error!(
-                    "shutdown.timeout.ms is over and the data is not closed; the next start checks the logs' ends"
-                );
+
+    /// Until it serves, or its life is over, which the next wait finds.
+    async fn unfenced(&mut self) {
+        let _ = self
+            .life
+            .wait_for(|standing| *standing != Standing::Fenced)
+            .await;
+    }
+
+    /// Until its life is over: an error, where another has its number.
+    async fn over(&mut self) -> Result<(), StartError> {
+        let over = self.life.wait_for(|standing| *standing == Standing::Over);
+        match over.await {
+            Ok(_) => Err(StartError::Replaced(self.broker.node_id())),
+            // The quorum has ended.
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Stops it in order; a second signal, or the end of the time for it, ends the process.
+    async fn stop(self, config: &BrokerConfig, signals: &mut Signals) {
+        tokio::select! {
+            stopped = self.in_time(config) => {
+                if stopped.is_err() {
+                    tracing::error!(
+                        "shutdown.timeout.ms is over and the data is not closed; the next start checks the logs' ends"
+                    );
+                    std::process::exit(1)
+                }
+            }
+            () = signals.stop_asked() => {
+                tracing::warn!("stopped at once by a second signal; the next start checks the logs' ends");
                 std::process::exit(1)
             }
         }
-        () = signals.stop_asked() => {
-            tracing::warn!("stopped at once by a second signal; the next start checks the logs' ends");
-            std::process::exit(1)
-        }
-    }
-    match replaced {
-        true => Err(StartError::Replaced(node_id)),
-        false => Ok(()),
     }
 }
 
@@ -246,6 +304,7 @@ async fn assemble(
     opening: Opening<'_>,
     data: LockedData,
     endpoints: Vec<Endpoint>,
+    rack: Option<&str>,
 ) -> Result<Arc<Broker>, StartError> {
     let config = opening.config;
     let quorum = Arc::new(opening.open(&data).await?);
@@ -263,6 +322,7 @@ async fn assemble(
     let mut registrant = Registrant {
         id: node_id,
         endpoints,
+        rack: rack.map(str::to_owned),
         directories: data.directory_ids(),
         last_end: last_end::take(data.dirs()),
     };
@@ -313,7 +373,8 @@ pub(crate) async fn assemble_alone(config: BrokerConfig) -> Arc<Broker> {
         control: Handle::current(),
         peers: None,
     };
-    assemble(opening, data, Vec::new()).await.unwrap()
+    let rack = config.broker_rack.as_deref();
+    assemble(opening, data, Vec::new(), rack).await.unwrap()
 }
 
 /// Starts what is done to the logs in the background. Settings are read anew for each round: some change meanwhile.
@@ -371,17 +432,7 @@ fn note_failure(written: Result<(), milena_log::StorageError>) {
     }
 }
 
-/// What is stopped.
-struct Stop {
-    broker: Arc<Broker>,
-    /// Ends the following of the metadata.
-    living: CancellationToken,
-    /// Ends all that serves.
-    stopping: CancellationToken,
-    tasks: TaskTracker,
-}
-
-impl Stop {
+impl Running {
     async fn in_time(self, config: &BrokerConfig) -> Result<(), Elapsed> {
         let bound = millis(config.shutdown_timeout_ms);
         tokio::time::timeout(bound, self.perform(bound / REQUESTS_PART)).await
@@ -395,6 +446,7 @@ impl Stop {
             living,
             stopping,
             tasks,
+            ..
         } = self;
         let deadline = Instant::now() + part_max;
         // From here on it does not ask to be unfenced.

@@ -1,8 +1,7 @@
 //! One `milena serve` process with a data directory of its own, on free ports of 127.0.0.1.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -11,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use tempfile::TempDir;
 
-use crate::process;
+use crate::{http, process};
 
 /// From start to ready; far more than a broker needs, for a machine that is busy with the other tests.
 const READY_LIMIT: Duration = Duration::from_secs(30);
@@ -95,9 +94,9 @@ impl Broker {
 
     /// The value of a metric without labels.
     pub fn metric(&self, name: &str) -> Result<f64> {
-        let page = ask(&self.http(), "/metrics")?;
-        let value = page
-            .lines()
+        let page = http::get(&self.http(), "/metrics")?;
+        let mut lines = page.body.lines();
+        let value = lines
             .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))
             .with_context(|| format!("no metric {name}"))?;
         value.parse().with_context(|| format!("{name} is {value}"))
@@ -149,7 +148,7 @@ impl Broker {
         let child = &mut self.child;
         let ready = process::poll(READY_LIMIT, || match child.try_wait() {
             Ok(Some(status)) => Some(Err(status)),
-            _ => is_ready(&http).then_some(Ok(())),
+            _ => http::is_ready(&http).then_some(Ok(())),
         });
         match ready {
             Some(Ok(())) => Ok(()),
@@ -255,21 +254,4 @@ fn free_ports() -> Result<(u16, u16)> {
     let one = TcpListener::bind("127.0.0.1:0").context("a free port")?;
     let two = TcpListener::bind("127.0.0.1:0").context("a free port")?;
     Ok((one.local_addr()?.port(), two.local_addr()?.port()))
-}
-
-fn is_ready(http: &str) -> bool {
-    ask(http, "/healthz/ready").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
-}
-
-/// The whole answer to a GET, head and body.
-fn ask(http: &str, path: &str) -> io::Result<String> {
-    let mut stream = TcpStream::connect(http)?;
-    stream.set_read_timeout(Some(READY_LIMIT))?;
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: {http}\r\nConnection: close\r\n\r\n"
-    )?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    Ok(answer)
 }

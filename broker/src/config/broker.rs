@@ -24,6 +24,12 @@ settings! {
     "cluster.id" cluster_id: Option<String> = None, NotEmpty, Medium, ReadOnly;
     /// Where the broker is, such as a zone: the text that clients and replica placement see.
     "broker.rack" broker_rack: Option<String> = None, Any, Medium, ReadOnly;
+    /// A file with the annotations of the pod that the broker is in, as a volume of Kubernetes' downward API has it. Of
+    /// these, `milena.dev/zone` is the broker's rack where `broker.rack` is not given, and `milena.dev/claim-uid` names
+    /// the volume that the data directory is bound to: on another one the broker refuses to run. The file is looked at
+    /// every second, and never waited for: until it names a zone, the rack is the one that was last named on the same
+    /// `broker.node`, or none. (Not in Kafka.)
+    "broker.annotations.file" annotations_file: Option<String> = None, NotEmpty, Medium, ReadOnly;
     /// The machine that the broker runs on: no two replicas of a partition are placed on one. Without it, each
     /// broker counts as a machine of its own. (Not in Kafka.)
     "broker.node" broker_node: Option<String> = None, NotEmpty, Medium, ReadOnly;

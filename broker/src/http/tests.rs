@@ -45,7 +45,10 @@ async fn it_is_live_from_the_start_ready_with_the_broker_and_unready_when_it_sto
         assert!(head.starts_with("HTTP/1.1 503"), "{path}: {head}");
         assert!(body.contains("starting"), "{path}: {body}");
     }
-    http.set_ready(assemble_alone(config).await);
+    http.show(assemble_alone(config).await);
+    assert!(is_ok(&http, "/metrics").await);
+    assert!(!is_ok(&http, "/healthz/ready").await);
+    http.readiness().latch();
     assert!(is_ok(&http, "/healthz/ready").await);
     stopping.cancel();
     let (head, body) = get(&http, "/healthz/ready").await;
@@ -58,7 +61,7 @@ async fn metrics_show_a_broker() {
     let dir = tempfile::tempdir().unwrap();
     let config = config(dir.path());
     let http = started(&config);
-    http.set_ready(assemble_alone(config).await);
+    http.show(assemble_alone(config).await);
     let (head, body) = get(&http, "/metrics").await;
     assert!(head.contains("content-type: text/plain; version=0.0.4; charset=utf-8"));
     for line in [

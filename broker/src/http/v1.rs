@@ -5,6 +5,7 @@
 //! | --- | --- | --- |
 //! | `GET /v1/cluster` | the quorum and the partitions' health | `v1/cluster.rs` |
 //! | `GET /v1/brokers` | all brokers, their state and what they carry | `v1/brokers.rs` |
+//! | `GET /v1/brokers/self` | the one that answers, also while it starts | `v1/answering.rs` |
 //! | `POST /v1/brokers/{id}/drain` | `{"draining": true}` has a broker take no replicas | `v1/brokers.rs` |
 //! | `POST /v1/brokers/{id}/stop-lease` | asks whether it may stop; 409 where it may not | `v1/stop_lease.rs` |
 //! | `DELETE /v1/brokers/{id}/stop-lease` | gives the lease back | `v1/stop_lease.rs` |
@@ -14,6 +15,7 @@
 //!
 //! `{id}` is a broker's number, or `self` for the one that answers.
 
+mod answering;
 pub mod brokers;
 pub mod cluster;
 pub mod misplaced;
@@ -40,6 +42,7 @@ pub(super) fn router() -> Router<Arc<Stage>> {
     Router::new()
         .route("/cluster", get(cluster::show))
         .route("/brokers", get(brokers::list))
+        .route("/brokers/self", get(answering::show))
         .route("/brokers/{id}/drain", post(brokers::drain))
         .route(
             "/brokers/{id}/stop-lease",

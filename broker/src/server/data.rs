@@ -7,7 +7,9 @@ use milena_log::{DirectoryError, LockedDirectory};
 use milena_metadata::{BrokerId, DirectoryId};
 
 use super::StartError;
+use super::pod::Pod;
 use crate::config::BrokerConfig;
+use crate::identity::Identity;
 use crate::partition::room::AppendRoom;
 use crate::partitions::DataDir;
 use crate::partitions::open::Known;
@@ -35,6 +37,7 @@ impl LockedData {
             cluster_id = cluster_id.or(named);
             dirs.push(directory);
         }
+        differ(&dirs)?;
         if dirs.is_empty() {
             return Err(StartError::Identity(
                 "log.dirs names no directory".to_owned(),
@@ -45,6 +48,17 @@ impl LockedData {
             cluster_id,
             dirs,
         })
+    }
+
+    /// Who this broker is, before it is of a cluster.
+    pub fn identity(&self, config: &BrokerConfig, pod: &Pod) -> Identity {
+        let directory = self.directory_id(&config.metadata_dir());
+        Identity {
+            broker: self.node_id.get(),
+            cluster_id: self.cluster_id.clone(),
+            directory_id: directory.map(|id| id.to_string()),
+            claim_uid: pod.claim_uid().map(str::to_owned),
+        }
     }
 
     /// The cluster, if the directories or the configuration say.
@@ -120,6 +134,23 @@ impl Data {
     pub fn into_dirs(self) -> Vec<DataDir> {
         self.dirs
     }
+}
+
+/// Each directory has an id of its own: where two have one, replicas would be taken for those of the other.
+fn differ(dirs: &[LockedDirectory]) -> Result<(), StartError> {
+    let ids = |dir: &LockedDirectory| dir.identity().map(|identity| identity.directory_id);
+    for (at, dir) in dirs.iter().enumerate() {
+        let is_twin = |other: &&LockedDirectory| ids(other).is_some() && ids(other) == ids(dir);
+        if let Some(twin) = dirs[..at].iter().find(is_twin) {
+            return Err(StartError::Identity(format!(
+                "the data directories {} and {} have one directory.id in their meta.properties: one is a copy of the \
+                 other; take the copy out of log.dirs",
+                twin.path().display(),
+                dir.path().display()
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Appends that may be under way at once in each directory. An append holds its worker while the disk stalls, so

@@ -26,6 +26,8 @@ pub struct Registrant {
     pub id: BrokerId,
     /// Its listeners as others are told of them.
     pub endpoints: Vec<Endpoint>,
+    /// The rack it is in, where that is known yet.
+    pub rack: Option<String>,
     /// Its data directories.
     pub directories: Vec<milena_metadata::DirectoryId>,
     /// How its last life ended.
@@ -48,10 +50,10 @@ impl Registrant {
             incarnation: IncarnationId::random(),
             endpoints: self.endpoints.clone(),
             node: text(&config.broker_node),
-            rack: text(&config.broker_rack),
+            rack: text(&self.rack),
             pool: text(&config.broker_pool),
             directories: self.directories.clone(),
-            software: concat!("milena ", env!("CARGO_PKG_VERSION")).into(),
+            software: crate::SOFTWARE.into(),
             last_end,
             fenced,
         };

@@ -67,10 +67,11 @@ impl Running {
                 peers: None,
             };
             let endpoints = life::endpoints(&listeners);
-            let broker = assemble(opening, locked, endpoints).await.unwrap();
+            let broker = assemble(opening, locked, endpoints, None).await.unwrap();
             control.spawn(pulse::beat(Handle::current(), broker.partitions().clone()));
             accept_all(listeners, &broker, &stopping, &TaskTracker::new());
-            http.set_ready(broker.clone());
+            http.show(broker.clone());
+            http.readiness().latch();
             broker.ensure_offsets_topic().await.unwrap();
             (broker, address, http)
         });

@@ -72,6 +72,7 @@ fn state(broker: &ShownBroker) -> String {
         State::Stopping => "stopping",
         State::Draining => "draining",
         State::Serving => "serving",
+        State::Starting => "starting",
     };
     match broker.lease_expires_ms {
         Some(_) => format!("{state}, may stop"),

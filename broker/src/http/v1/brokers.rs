@@ -15,6 +15,8 @@ use crate::broker::{Broker, into_refusal};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
+    /// It is not registered yet; only the broker itself says so.
+    Starting,
     /// It is down, or has not caught up since it started.
     Fenced,
     /// It ends in order.
@@ -26,7 +28,7 @@ pub enum State {
 }
 
 impl State {
-    fn of(broker: &Registration) -> Self {
+    pub(super) fn of(broker: &Registration) -> Self {
         match broker {
             Registration { fenced: true, .. } => Self::Fenced,
             Registration { stopping: true, .. } => Self::Stopping,

@@ -11,6 +11,7 @@ use crate::broker::tests::beside::{create_on, register};
 use crate::broker::tests::create_with;
 use crate::config::Sources;
 use crate::http::{Http, start};
+use crate::identity::Identity;
 use crate::server::assemble_alone;
 
 struct Served {
@@ -30,7 +31,7 @@ impl Served {
         let config = Sources::of(&set).load().unwrap().0;
         let http = start(&config, &Handle::current(), &CancellationToken::new()).unwrap();
         let broker = assemble_alone(config).await;
-        http.set_ready(broker.clone());
+        http.show(broker.clone());
         Self {
             http,
             broker,
@@ -40,21 +41,59 @@ impl Served {
 
     /// The status and the answer.
     async fn ask(&self, request: &str, body: &str) -> (u16, Value) {
-        let address = self.http.address.unwrap();
-        let mut stream = TcpStream::connect(address).await.unwrap();
-        let request = format!(
-            "{request} HTTP/1.1\r\nhost: here\r\nconnection: close\r\ncontent-type: application/json\r\n\
-             content-length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        let body = serde_json::from_str(body).unwrap_or_else(|_| panic!("{answer}"));
-        (status, body)
+        ask(&self.http, request, body).await
     }
+}
+
+async fn ask(http: &Http, request: &str, body: &str) -> (u16, Value) {
+    let mut stream = TcpStream::connect(http.address.unwrap()).await.unwrap();
+    let request = format!(
+        "{request} HTTP/1.1\r\nhost: here\r\nconnection: close\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    let body = serde_json::from_str(body).unwrap_or_else(|_| panic!("{answer}"));
+    (status, body)
+}
+
+#[tokio::test]
+async fn the_broker_that_answers_says_who_it_is_as_far_as_that_is_known_yet() {
+    let config = Sources::of(&[("http.listener", "127.0.0.1:0")]);
+    let config = config.load().unwrap().0;
+    let http = start(&config, &Handle::current(), &CancellationToken::new()).unwrap();
+    let known = Identity {
+        broker: 7,
+        claim_uid: Some("3f-1".into()),
+        ..Identity::default()
+    };
+    http.known().set(known);
+    let (status, early) = ask(&http, "GET /v1/brokers/self", "").await;
+    assert_eq!(status, 200);
+    let shown = ["id", "state", "ready", "claim_uid", "cluster_id"].map(|key| early[key].clone());
+    assert_eq!(
+        Value::from(shown.to_vec()),
+        json!([7, "starting", false, "3f-1", null])
+    );
+    assert!(early["awaits"].as_str().unwrap().contains("starting"));
+
+    let served = Served::new().await;
+    served.http.readiness().latch();
+    let (_, late) = served.ask("GET /v1/brokers/self", "").await;
+    let shown = ["id", "state", "ready", "awaits"].map(|key| late[key].clone());
+    assert_eq!(
+        Value::from(shown.to_vec()),
+        json!([1, "serving", true, null])
+    );
+    let image = served.broker.image();
+    let life = image.broker(served.broker.broker_id()).unwrap();
+    assert_eq!(late["incarnation"], life.incarnation.to_string());
+    assert_eq!(late["cluster_id"], image.cluster_id().unwrap().to_string());
+    assert_eq!(late["directory_id"], life.directories[0].to_string());
 }
 
 #[tokio::test]
