@@ -38,10 +38,14 @@ pub struct WantedStop {
 /// Asks for the lease of a broker: any broker may be asked for any. Refused by the quorum where the broker is not
 /// registered, or no majority answers.
 pub async fn request(broker: &Arc<Broker>, wanted: WantedStop) -> Result<LeaseAnswer, Refusal> {
-    let (partitions, voters) = tokio::join!(
-        gather::hosted_by(broker, wanted.broker),
-        gather::voters(broker)
-    );
+    let (partitions, voters) = match broker.image().stopping() {
+        // Nothing speaks against a stop of the whole cluster, and its brokers answer less and less.
+        Some(_) => (Vec::new(), Vec::new()),
+        None => tokio::join!(
+            gather::hosted_by(broker, wanted.broker),
+            gather::voters(broker)
+        ),
+    };
     let command = RequestLease {
         broker: wanted.broker,
         now_ms: broker.now_ms(),

@@ -16,7 +16,7 @@ use crate::record::{Endpoint, LastEnd, LeaseRecord, PartitionRecord};
 pub use lease::{
     BlockingFollower, BlockingPartition, ExpireLeases, GrantedLease, LeaseAnswer, LeaseRefusal,
     NeverSafe, NotStaying, PartitionProgress, QuorumBlocks, ReleaseLease, RequestLease,
-    VoterProgress,
+    SetStopping, VoterProgress,
 };
 pub use replicas::{
     AlterPartition, AlterPartitionReassignments, AssignDirectories, ChangeBrokers, ElectLeaders,
@@ -375,6 +375,8 @@ commands! {
     ReleaseLease -> bool;
     /// Ends the stop leases whose time is over, and says which.
     ExpireLeases -> Vec<LeaseRecord>;
+    /// Marks the cluster as being stopped as a whole, or takes the mark back.
+    SetStopping -> ();
     /// Creates topics.
     CreateTopics -> Vec<Result<CreatedTopic, Refusal>>;
     /// Deletes topics.

@@ -10,6 +10,7 @@ mod partitions;
 mod producer_ids;
 mod reassignment;
 mod settle;
+mod stopping;
 mod topics;
 
 use std::sync::Arc;
@@ -27,6 +28,7 @@ pub use configs::CONFIG_VALUE_BYTES_MAX;
 pub use lease::{LEASE_MS_MAX, LEASE_PARTITIONS_NAMED_MAX};
 pub use partitions::PARTITIONS_PER_REQUEST_MAX;
 pub use producer_ids::PRODUCER_ID_BLOCK;
+pub use stopping::STOPPING_MS_MAX;
 
 /// The records that make it so, to be applied whole or not at all, and what who asked is told then.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +49,7 @@ pub fn decide(
     let outcome = outcome(&mut draft, command, rules)?;
     if !draft.records.is_empty() {
         lease::end_returned(&mut draft);
+        stopping::end_returned(&mut draft);
     }
     let records = match validates_only(command) {
         true => Vec::new(),
@@ -87,6 +90,7 @@ fn outcome(
         Command::RequestLease(ask) => Outcome::RequestLease(lease::request(draft, ask, rules)?),
         Command::ReleaseLease(ask) => Outcome::ReleaseLease(lease::release(draft, ask)),
         Command::ExpireLeases(ask) => Outcome::ExpireLeases(lease::expire(draft, ask)),
+        Command::SetStopping(ask) => Outcome::SetStopping(stopping::set(draft, ask)),
         Command::CreateTopics(ask) => Outcome::CreateTopics(topics::create(draft, ask, rules)?),
         Command::DeleteTopics(ask) => Outcome::DeleteTopics(topics::delete(draft, ask)),
         Command::CreatePartitions(ask) => {

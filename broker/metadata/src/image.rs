@@ -17,7 +17,7 @@ pub use diff::{Change, PartitionChange};
 use crate::configs::ResourceKind;
 use crate::election;
 use crate::names::{BrokerId, PartitionId, TopicId, TopicName};
-use crate::record::{BrokerRecord, Elected, LeaseRecord, Reassignment, Replica};
+use crate::record::{BrokerRecord, Elected, LeaseRecord, Reassignment, Replica, Stopping};
 
 /// A broker's registration, with its present state.
 pub type Broker = BrokerRecord;
@@ -148,6 +148,7 @@ pub struct Image {
     next_producer_id: i64,
     features: OrdMap<Arc<str>, i16>,
     leases: OrdMap<BrokerId, Lease>,
+    stopping: Option<Stopping>,
 }
 
 impl Image {
@@ -243,6 +244,11 @@ impl Image {
     /// All stop leases that are out, by broker.
     pub fn leases(&self) -> impl ExactSizeIterator<Item = &Lease> {
         self.leases.values()
+    }
+
+    /// The mark of a cluster that is being stopped as a whole, while it is set.
+    pub fn stopping(&self) -> Option<Stopping> {
+        self.stopping
     }
 
     /// The first producer id that nobody owns.

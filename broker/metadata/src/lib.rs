@@ -27,13 +27,13 @@ pub use command::{
     ElectionKind, ExpireLeases, FoundCluster, GrantedLease, IncrementalAlterConfigs, IsrProposal,
     LeaseAnswer, LeaseRefusal, LoseDirectories, NeverSafe, NewPartitions, NewTopic, NotStaying,
     Outcome, PartitionProgress, ProducerIdBlock, QuorumBlocks, Refusal, RegisterBroker, Registered,
-    ReleaseLease, Request, RequestLease, SetFeatures, TopicReference, UnregisterBroker,
-    VoterProgress, WantedReplicas,
+    ReleaseLease, Request, RequestLease, SetFeatures, SetStopping, TopicReference,
+    UnregisterBroker, VoterProgress, WantedReplicas,
 };
 pub use configs::{ConfigResource, ConfigRules, NoConfigRules, ResourceKind};
 pub use decide::{
     BROKERS_MAX, CONFIG_VALUE_BYTES_MAX, Decision, LEASE_MS_MAX, LEASE_PARTITIONS_NAMED_MAX,
-    PARTITIONS_PER_REQUEST_MAX, PRODUCER_ID_BLOCK, decide, founding_records,
+    PARTITIONS_PER_REQUEST_MAX, PRODUCER_ID_BLOCK, STOPPING_MS_MAX, decide, founding_records,
 };
 pub use features::{SUPPORTED_FEATURES, SupportedFeature};
 pub use health::{Condition, Conditioned, Health, Scope};
@@ -50,7 +50,8 @@ pub use policy::{
     PLACEMENT_RACKS, TopicPolicy,
 };
 pub use record::{
-    BrokerRecord, BrokerRemovedRecord, BrokerStateRecord, ClusterRecord, ConfigRecord, Elected,
-    Endpoint, FeatureRecord, LastEnd, LeaseEndedRecord, LeaseRecord, PartitionRecord,
-    ProducerIdsRecord, Reassignment, Record, RecordError, Replica, TopicRecord, TopicRemovedRecord,
+    BrokerRecord, BrokerRemovedRecord, BrokerStateRecord, ClusterRecord, ClusterStateRecord,
+    ConfigRecord, Elected, Endpoint, FeatureRecord, LastEnd, LeaseEndedRecord, LeaseRecord,
+    PartitionRecord, ProducerIdsRecord, Reassignment, Record, RecordError, Replica, Stopping,
+    TopicRecord, TopicRemovedRecord,
 };

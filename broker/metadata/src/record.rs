@@ -14,6 +14,7 @@
 //! | `feature` | 1 | a feature's level in this cluster; 0 where it is off |
 //! | `lease` | 1 | a broker may stop: for which life, until when |
 //! | `lease_ended` | 1 | that life's lease is over |
+//! | `cluster_state` | 1 | whether the cluster is being stopped as a whole |
 //!
 //! A reader skips fields that it doesn't know and refuses types and versions that it doesn't know: a field
 //! that may be ignored is added, anything else is a new version. A record is written in the oldest version that
@@ -332,6 +333,22 @@ pub struct LeaseEndedRecord {
     pub incarnation: IncarnationId,
 }
 
+/// The cluster is being stopped as a whole: every broker may stop at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stopping {
+    /// Lives of brokers with a greater epoch have begun after this.
+    pub since: i64,
+    /// When it is over by itself, in milliseconds since 1970.
+    pub until_ms: i64,
+}
+
+/// What holds for the cluster as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterStateRecord {
+    /// None where it is to run.
+    pub stopping: Option<Stopping>,
+}
+
 /// Why a record could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
@@ -497,4 +514,6 @@ records! {
     Lease(LeaseRecord) = "lease", 1;
     /// A lease is over.
     LeaseEnded(LeaseEndedRecord) = "lease_ended", 1;
+    /// Whether the cluster is being stopped as a whole.
+    ClusterState(ClusterStateRecord) = "cluster_state", 1;
 }

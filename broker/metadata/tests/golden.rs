@@ -22,6 +22,8 @@ const EVER_WRITTEN: &[&str] = &[
     r#"{"type":"lease","version":1,"broker":1,"incarnation":"AAAAAAAAAAAAAAAAAAAAAQ","expires_ms":1700000000000}"#,
     r#"{"type":"broker_state","version":2,"id":1,"epoch":7,"fenced":false,"draining":false,"rack":"zone-b"}"#,
     r#"{"type":"lease_ended","version":1,"broker":1,"incarnation":"AAAAAAAAAAAAAAAAAAAAAQ"}"#,
+    r#"{"type":"cluster_state","version":1,"stopping":{"since":12,"until_ms":1700000000000}}"#,
+    r#"{"type":"cluster_state","version":1,"stopping":null}"#,
 ];
 
 #[test]

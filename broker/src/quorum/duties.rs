@@ -92,12 +92,13 @@ impl Round {
 
 /// A broker alone has nothing to move, and without a lease nothing to end.
 fn is_idle(image: &Image) -> bool {
-    image.leases().len() == 0 && image.brokers().count() <= 1
+    image.leases().len() == 0 && image.stopping().is_none() && image.brokers().count() <= 1
 }
 
-/// The command that ends leases whose time is over, where there are any.
+/// The command that ends leases, and the mark of a cluster that is being stopped, where the time of any is over.
 fn expired(image: &Image, now_ms: i64) -> Option<Command> {
-    let over = image.leases().any(|lease| lease.expires_ms <= now_ms);
+    let mark_over = image.stopping().is_some_and(|mark| mark.until_ms <= now_ms);
+    let over = mark_over || image.leases().any(|lease| lease.expires_ms <= now_ms);
     over.then(|| ExpireLeases { now_ms }.into())
 }
 

@@ -84,6 +84,9 @@ pub struct GrantedLease {
     pub pausing_count: usize,
     /// The quorum pauses, by the policy: it has two voters or fewer.
     pub quorum_pauses: bool,
+    /// The reason is that the cluster is being stopped as a whole: nothing else was asked.
+    #[serde(default)]
+    pub cluster_stopping: bool,
 }
 
 /// Everything that blocks a lease. Lists hold the first; the counts say how many there are.
@@ -161,7 +164,16 @@ pub enum NotStaying {
     HoldsLease,
 }
 
-/// Ends leases whose time is over while the broker serves.
+/// Marks the cluster as being stopped as a whole, or takes the mark back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetStopping {
+    /// Whether it is being stopped.
+    pub stopping: bool,
+    /// The time, in milliseconds since 1970.
+    pub now_ms: i64,
+}
+
+/// Ends leases whose time is over while the broker serves, and so the mark of a cluster that is being stopped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExpireLeases {
     /// The time, in milliseconds since 1970.

@@ -3,13 +3,14 @@
 //! Granted when every partition that the broker hosts keeps max(1, `min.insync.replicas`) replicas in sync on brokers
 //! that run, have caught up and hold no lease; when voters of the same kind are a majority; and when there are
 //! fewer leases out than may be. Trouble elsewhere blocks nothing. It ends when the broker's next life is back in
-//! every ISR, or by its time while the life that it is for serves on.
+//! every ISR, or by its time while the life that it is for serves on. Of all this nothing is asked while the cluster is
+//! being stopped as a whole (`stopping.rs`).
 
 use std::collections::BTreeMap;
 
 use milena_protocol::ErrorCode;
 
-use super::Draft;
+use super::{Draft, stopping};
 use crate::command::{
     BlockingFollower, BlockingPartition, ExpireLeases, GrantedLease, LeaseAnswer, LeaseRefusal,
     NeverSafe, NotStaying, PartitionProgress, QuorumBlocks, Refusal, ReleaseLease, RequestLease,
@@ -37,15 +38,20 @@ pub(super) fn request(
         Refusal::new(ErrorCode::BrokerIdNotRegistered, message)
     })?;
     end_expired(draft, ask.now_ms);
+    let cluster_stopping = draft.image.stopping().is_some();
     let present = draft.image.lease(broker.id).cloned();
     if let Some(lease) = present
         .as_ref()
         .filter(|has| has.incarnation == broker.incarnation)
     {
         // Whoever asks again gets what there is; what pauses was said when it was granted.
-        return Ok(granted(lease.clone(), &Findings::default()));
+        let nothing = Findings::default();
+        return Ok(granted(lease.clone(), &nothing, cluster_stopping));
     }
-    let findings = Findings::on(&draft.image, ask, rules);
+    let findings = match cluster_stopping {
+        true => Findings::default(),
+        false => Findings::on(&draft.image, ask, rules),
+    };
     if !findings.refusal.is_empty() {
         return Ok(LeaseAnswer::Refused(findings.refusal));
     }
@@ -60,15 +66,16 @@ pub(super) fn request(
             .saturating_add(ask.duration_ms.clamp(1, LEASE_MS_MAX)),
     };
     draft.push(lease.clone());
-    Ok(granted(lease, &findings))
+    Ok(granted(lease, &findings, cluster_stopping))
 }
 
-fn granted(lease: Lease, findings: &Findings) -> LeaseAnswer {
+fn granted(lease: Lease, findings: &Findings, cluster_stopping: bool) -> LeaseAnswer {
     LeaseAnswer::Granted(GrantedLease {
         lease,
         pausing: findings.pausing.clone(),
         pausing_count: findings.pausing_count,
         quorum_pauses: findings.quorum_pauses,
+        cluster_stopping,
     })
 }
 
@@ -98,6 +105,7 @@ pub(super) fn end_returned(draft: &mut Draft) {
 }
 
 fn end_expired(draft: &mut Draft, now_ms: i64) -> Vec<Lease> {
+    stopping::end_expired(draft, now_ms);
     let image = &draft.image;
     let serves = |lease: &Lease| {
         let broker = image.broker(lease.broker);

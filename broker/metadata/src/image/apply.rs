@@ -91,6 +91,7 @@ impl Image {
             },
             Record::Lease(lease) => self.lend(lease)?,
             Record::LeaseEnded(ended) => self.end_lease(ended)?,
+            Record::ClusterState(state) => self.stopping = state.stopping,
         }
         self.position.offset += 1;
         Ok(())

@@ -4,8 +4,8 @@ use super::{Image, Partition, Position, Topic};
 use crate::configs::ConfigResource;
 use crate::names::{BrokerId, PartitionId};
 use crate::record::{
-    ClusterRecord, ConfigRecord, FeatureRecord, PartitionRecord, ProducerIdsRecord, Record,
-    TopicRecord,
+    ClusterRecord, ClusterStateRecord, ConfigRecord, FeatureRecord, PartitionRecord,
+    ProducerIdsRecord, Record, TopicRecord,
 };
 
 impl Image {
@@ -26,6 +26,7 @@ impl Image {
             .chain(self.producer_id_record())
             .chain(self.feature_records())
             .chain(self.leases.values().cloned().map(Record::Lease))
+            .chain(self.state_record())
     }
 
     /// This image, at the position that it was taken at: for one that was built from [`Image::records`].
@@ -58,6 +59,12 @@ impl Image {
                 next: self.next_producer_id,
             })
         })
+    }
+
+    fn state_record(&self) -> Option<Record> {
+        let stopping = self.stopping?;
+        let stopping = Some(stopping);
+        Some(ClusterStateRecord { stopping }.into())
     }
 
     fn feature_records(&self) -> impl Iterator<Item = Record> {

@@ -8,6 +8,7 @@ mod ledger;
 mod plans;
 mod reads;
 mod replicas;
+mod stopping;
 
 use milena_metadata::*;
 use proptest::prelude::*;
