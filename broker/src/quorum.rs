@@ -313,7 +313,8 @@ impl Quorum {
         self.change_voters(broker, directory, true).await
     }
 
-    /// Makes a voter a learner, or where its broker has another disk by now, nobody (KIP-853).
+    /// Makes a voter a learner, or where its broker has another disk by now, nobody (KIP-853). A learner of a broker that
+    /// is no longer registered, and does not answer, is forgotten.
     pub async fn remove_voter(
         &self,
         broker: i32,

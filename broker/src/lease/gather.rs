@@ -114,6 +114,7 @@ mod tests {
     fn a_voter_has_caught_up_that_has_the_log_and_has_answered_since_the_question() {
         let member = |broker, matched_index, silent_ms: u64| MemberProgress {
             broker,
+            directory: None,
             matched_index,
             silent: Some(Duration::from_millis(silent_ms)),
         };

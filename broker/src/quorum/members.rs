@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use milena_metadata::Refusal;
+use milena_metadata::{BrokerId, Refusal};
 use milena_protocol::ErrorCode;
 use openraft::error::{ChangeMembershipError, ClientWriteError, RaftError};
 use openraft::{ChangeMembers, RaftMetrics};
@@ -221,7 +221,7 @@ impl Member {
         }
     }
 
-    /// On the leader: makes a learner a voter, or a voter none (KIP-853).
+    /// On the leader: makes a learner a voter, or a voter none (KIP-853). A learner whose broker is gone is forgotten.
     pub(super) async fn change_voters(&self, change: VoterChange) -> Answer {
         if !self.is_leader() {
             return self.not_leader();
@@ -261,10 +261,16 @@ impl Member {
                     true,
                 ))
             }
-            (false, None) => Err(Refusal::new(
-                ErrorCode::VoterNotFound,
-                format!("{whom} is no voter."),
-            )),
+            (false, None) => {
+                let learner = nodes.iter().find(|(_, node)| named(node));
+                match learner.filter(|(id, node)| self.is_gone(*id, node)) {
+                    Some((id, _)) => Ok((ChangeMembers::RemoveNodes(BTreeSet::from([*id])), true)),
+                    None => Err(Refusal::new(
+                        ErrorCode::VoterNotFound,
+                        format!("{whom} is no voter."),
+                    )),
+                }
+            }
             (false, Some(_)) if voters.len() == 1 => Err(Refusal::new(
                 ErrorCode::InvalidRequest,
                 format!("{whom} is the last voter; add another one first."),
@@ -280,6 +286,14 @@ impl Member {
                 ))
             }
         }
+    }
+
+    /// Whether a member is of a broker that is no longer part of the cluster, and does not answer either.
+    fn is_gone(&self, id: NodeId, node: &Node) -> bool {
+        let image = self.shown.image();
+        let is_registered = BrokerId::new(node.broker).is_ok_and(|id| image.broker(id).is_some());
+        let answers = self.contacts.since(id).is_some_and(|since| since < ALIVE);
+        !is_registered && !answers
     }
 
     /// A voter that lags would hold up every change. One that has just joined is waited for.

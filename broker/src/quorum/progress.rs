@@ -3,7 +3,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use milena_metadata::{BrokerId, PartitionProgress};
+use milena_metadata::{BrokerId, DirectoryId, PartitionProgress};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
@@ -39,6 +39,9 @@ pub struct QuorumProgress {
 pub struct MemberProgress {
     /// Its broker.
     pub broker: i32,
+    /// Its metadata directory; older software does not say.
+    #[serde(default)]
+    pub directory: Option<DirectoryId>,
     /// The last entry known to be in its log.
     pub matched_index: Option<i64>,
     /// How long ago it last answered; zero for the leader.
@@ -49,6 +52,7 @@ impl From<QuorumStatus> for QuorumProgress {
     fn from(status: QuorumStatus) -> Self {
         let member = |member: MemberStatus| MemberProgress {
             broker: member.node.broker,
+            directory: Some(member.node.directory),
             matched_index: member.matched_index,
             silent: member.last_contact,
         };

@@ -158,3 +158,33 @@ async fn two_of_three_wiped_voters_found_no_second_cluster() {
     assert!(!first.is_finished() && !second.is_finished());
     assert_eq!(third.quorum.image().cluster_id().cloned(), cluster);
 }
+
+#[tokio::test]
+async fn a_learner_is_forgotten_when_its_broker_is_gone_and_not_before() {
+    let places = Places::new(4);
+    let all = places.found().await;
+    let place = places.all[3].clone();
+    let options = places.options(&place, Told::Others);
+    let learner = Process::start(place, options).await.unwrap().unwrap();
+    let directory = learner.quorum.directory();
+    let leader = &all[leader_of(&all).await];
+    until("it has answered", || {
+        let learners = leader.quorum.status().learners;
+        learners.iter().any(|one| one.last_contact.is_some())
+    })
+    .await;
+    let forget = async || leader.quorum.remove_voter(4, directory).await;
+    let code = |error: QuorumError| error.code();
+    assert_eq!(forget().await.map_err(code), Err(ErrorCode::VoterNotFound));
+    learner.kill();
+    let begun = Instant::now();
+    while let Err(error) = forget().await {
+        assert_eq!(error.code(), ErrorCode::VoterNotFound);
+        assert!(begun.elapsed() < Duration::from_secs(20), "{error}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    until("it is nobody", || {
+        leader.quorum.status().learners.is_empty()
+    })
+    .await;
+}
