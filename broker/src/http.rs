@@ -25,6 +25,8 @@ use crate::config::BrokerConfig;
 use crate::identity::{Identity, Known};
 use crate::readiness::Readiness;
 use crate::server::StartError;
+use v1::admin_token::AdminToken;
+use v1::changes::Feed;
 
 /// The format that Prometheus scrapes.
 const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -33,7 +35,7 @@ const PATHS: &str = "\
 /metrics        metrics in Prometheus' text format
 /healthz/live   200 as long as the process answers
 /healthz/ready  200 once every replica here has been in sync, 503 with what is awaited before, and while it stops
-/v1/...         the cluster, as JSON: cluster, brokers, reassignments, misplaced, plans
+/v1/...         the cluster, as JSON: cluster, brokers, quorum, metadata, reassignments, misplaced, plans
 ";
 
 /// What the answers depend on.
@@ -46,6 +48,10 @@ struct Stage {
     stopping: CancellationToken,
     /// One scrape at a time: a disk that does not answer must not gather threads.
     scraping: Arc<Mutex<()>>,
+    /// What requests that change something have to bring, where that is set.
+    admin_token: Option<Arc<AdminToken>>,
+    /// What has changed in topics, for those who follow.
+    changes: Feed,
 }
 
 impl Stage {
@@ -100,6 +106,7 @@ pub fn start(
     let end = CancellationToken::new();
     let stage = Arc::new(Stage {
         stopping: stopping.clone(),
+        admin_token: admin_token(config),
         ..Stage::default()
     });
     let mut address = None;
@@ -120,6 +127,11 @@ pub fn start(
     })
 }
 
+fn admin_token(config: &BrokerConfig) -> Option<Arc<AdminToken>> {
+    let path = config.http_admin_token_file.as_ref()?;
+    Some(Arc::new(AdminToken::of(path.into())))
+}
+
 fn router(stage: Arc<Stage>) -> Router {
     Router::new()
         .route("/", get(async || plain(StatusCode::OK, PATHS)))
@@ -129,7 +141,7 @@ fn router(stage: Arc<Stage>) -> Router {
             get(async || plain(StatusCode::OK, "live\n")),
         )
         .route("/healthz/ready", get(readiness))
-        .nest("/v1", v1::router())
+        .nest("/v1", v1::router(&stage))
         .fallback(async |uri: Uri| {
             let hint = format!("{} is not served here; these are:\n{PATHS}", uri.path());
             plain(StatusCode::NOT_FOUND, hint)

@@ -117,6 +117,10 @@ settings! {
     /// Where `/metrics` and `/healthz` are served, as `host:port`; empty turns them off. (Not in Kafka.)
     "http.listener" http_listener: String = Some("0.0.0.0:9404"),
         Form("empty or host:port", super::listeners::is_host_port), Medium, ReadOnly;
+    /// A file with a token, without which nothing is changed over HTTP: requests under `/v1` that change something need
+    /// `Authorization: Bearer` and the file's content. It is read again when it has changed; while it is missing or
+    /// empty, all such requests are refused. Without this setting no token is asked for. (Not in Kafka.)
+    "http.admin.token.file" http_admin_token_file: Option<String> = None, NotEmpty, Medium, ReadOnly;
 
     // Requests and connections
 

@@ -452,7 +452,12 @@ fn is_not_a_setting(variable: &str) -> bool {
 }
 
 /// Variables that the command line reads itself.
-pub const COMMAND_LINE_VARIABLES: &[&str] = &["MILENA_CONFIG", "MILENA_BOOTSTRAP"];
+pub const COMMAND_LINE_VARIABLES: &[&str] = &[
+    "MILENA_CONFIG",
+    "MILENA_BOOTSTRAP",
+    "MILENA_TOKEN_FILE",
+    "MILENA_GRACE_PERIOD",
+];
 
 /// The known name that is most like this one, where one is like it at all.
 pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {

@@ -19,8 +19,8 @@ pub const CONNECTIONS_MAX: usize = 64;
 pub const HEAD_READ_MAX: Duration = Duration::from_secs(20);
 /// After this a connection ends behind the answer in hand, so that a slow reader holds no place for ever.
 const LIFETIME_MAX: Duration = Duration::from_secs(300);
-/// What the answer in hand then has left.
-const LAST_ANSWER_MAX: Duration = Duration::from_secs(10);
+/// What the answer in hand then has left: more than `/v1/metadata/changes` may wait.
+const LAST_ANSWER_MAX: Duration = Duration::from_secs(40);
 /// Bytes of a request's head, and of what is read ahead.
 const HEAD_SIZE_MAX: usize = 16 * 1024;
 /// Accepting fails while descriptors are short; it is tried again after this.

@@ -4,24 +4,33 @@
 //! | method and path | does | file |
 //! | --- | --- | --- |
 //! | `GET /v1/cluster` | the quorum and the partitions' health | `v1/cluster.rs` |
+//! | `POST /v1/cluster/stopping` | `{"stopping": true}` marks the cluster as being stopped as a whole | `v1/cluster.rs` |
+//! | `GET /v1/metadata/changes` | topics, or what has changed in them; waits for news | `v1/changes.rs` |
+//! | `POST /v1/quorum/voters` | `{"add": ID}` or `{"remove": ID}`: who votes | `v1/voters.rs` |
 //! | `GET /v1/brokers` | all brokers, their state and what they carry | `v1/brokers.rs` |
 //! | `GET /v1/brokers/self` | the one that answers, also while it starts | `v1/answering.rs` |
 //! | `POST /v1/brokers/{id}/drain` | `{"draining": true}` has a broker take no replicas | `v1/brokers.rs` |
 //! | `POST /v1/brokers/{id}/stop-lease` | asks whether it may stop; 409 where it may not | `v1/stop_lease.rs` |
 //! | `DELETE /v1/brokers/{id}/stop-lease` | gives the lease back | `v1/stop_lease.rs` |
+//! | `POST /v1/brokers/{id}/unregister` | forgets a broker that is gone for good; 409 while it is not | `v1/unregister.rs` |
 //! | `GET /v1/reassignments` | what is on its way, with the bytes that are left | `v1/reassignments.rs` |
 //! | `GET /v1/misplaced` | partitions that break a rule of their placement | `v1/misplaced.rs` |
 //! | `POST /v1/plans/{kind}` | what to move, and with `?apply=true` moves it | `v1/plans.rs` |
 //!
-//! `{id}` is a broker's number, or `self` for the one that answers.
+//! `{id}` is a broker's number, or `self` for the one that answers. What changes something needs the token of
+//! `http.admin.token.file`, where that is set: `v1/admin_token.rs`. `docs/http.md` describes all of it for users.
 
+pub mod admin_token;
 mod answering;
 pub mod brokers;
+pub mod changes;
 pub mod cluster;
 pub mod misplaced;
 pub mod plans;
 pub mod reassignments;
 pub mod stop_lease;
+mod unregister;
+mod voters;
 
 use std::sync::Arc;
 
@@ -29,6 +38,7 @@ use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{FromRequestParts, Path};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -38,9 +48,12 @@ use milena_protocol::ErrorCode;
 use super::{STARTING, Stage};
 use crate::broker::Broker;
 
-pub(super) fn router() -> Router<Arc<Stage>> {
+pub(super) fn router(stage: &Arc<Stage>) -> Router<Arc<Stage>> {
     Router::new()
         .route("/cluster", get(cluster::show))
+        .route("/cluster/stopping", post(cluster::set_stopping))
+        .route("/metadata/changes", get(changes::follow))
+        .route("/quorum/voters", post(voters::change))
         .route("/brokers", get(brokers::list))
         .route("/brokers/self", get(answering::show))
         .route("/brokers/{id}/drain", post(brokers::drain))
@@ -48,9 +61,11 @@ pub(super) fn router() -> Router<Arc<Stage>> {
             "/brokers/{id}/stop-lease",
             post(stop_lease::ask).delete(stop_lease::give_back),
         )
+        .route("/brokers/{id}/unregister", post(unregister::forget))
         .route("/reassignments", get(reassignments::list))
         .route("/misplaced", get(misplaced::list))
         .route("/plans/{kind}", post(plans::make))
+        .layer(from_fn_with_state(stage.clone(), admin_token::guard))
 }
 
 /// The broker behind the door; a request that comes before it is there is answered 503.
@@ -83,6 +98,36 @@ impl Failure {
         }
     }
 
+    fn conflict(error: impl ToString) -> Self {
+        Self {
+            status: StatusCode::CONFLICT,
+            error: error.to_string(),
+        }
+    }
+
+    /// What is refused for how things are, which may change.
+    fn not_now(refusal: Refusal) -> Self {
+        match refusal.code {
+            ErrorCode::InvalidRequest => Self::conflict(refusal.message),
+            _ => refusal.into(),
+        }
+    }
+
+    fn internal(error: &dyn std::error::Error) -> Self {
+        Self {
+            status: StatusCode::INTERNAL_SERVER_ERROR,
+            error: error.to_string(),
+        }
+    }
+
+    /// Nobody says that it leads the metadata quorum.
+    fn no_leader(why: impl std::fmt::Display) -> Self {
+        Self {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            error: format!("the metadata quorum does not answer: {why}"),
+        }
+    }
+
     fn unknown_broker(id: BrokerId) -> Self {
         Self {
             status: StatusCode::NOT_FOUND,
@@ -94,7 +139,8 @@ impl Failure {
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         let status = match refusal.code {
-            ErrorCode::BrokerIdNotRegistered => StatusCode::NOT_FOUND,
+            ErrorCode::BrokerIdNotRegistered | ErrorCode::VoterNotFound => StatusCode::NOT_FOUND,
+            ErrorCode::DuplicateVoter => StatusCode::CONFLICT,
             ErrorCode::RequestTimedOut | ErrorCode::BrokerNotAvailable => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
@@ -146,11 +192,8 @@ async fn look<T: Send + 'static>(
     read: impl FnOnce(&Broker) -> T + Send + 'static,
 ) -> Result<T, Failure> {
     let broker = broker.clone();
-    let looked = tokio::task::spawn_blocking(move || read(&broker)).await;
-    looked.map_err(|error| Failure {
-        status: StatusCode::INTERNAL_SERVER_ERROR,
-        error: error.to_string(),
-    })
+    let looked = crate::blocking::spawn(move || read(&broker)).await;
+    looked.map_err(|error| Failure::internal(&error))
 }
 
 #[cfg(test)]

@@ -47,6 +47,9 @@ pub struct ShownBroker {
     pub state: State,
     /// Whether it is to be emptied, whatever else it does.
     pub draining: bool,
+    /// Whether it has begun to end in order, or has done so; its next life is not.
+    #[serde(default)]
+    pub stopping: bool,
     /// Partitions that it leads.
     pub leaders: usize,
     /// Replicas that it has.
@@ -127,6 +130,7 @@ fn show(broker: &Registration, carried: &Carried, lease_expires_ms: Option<i64>)
         id: broker.id.get(),
         state: State::of(broker),
         draining: broker.draining,
+        stopping: broker.stopping,
         leaders: carried.leaders,
         replicas: carried.replicas,
         under_replicated: carried.under_replicated,

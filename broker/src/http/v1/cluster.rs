@@ -1,18 +1,19 @@
-//! `/v1/cluster`: the quorum, and how the partitions are.
+//! `/v1/cluster`: the quorum, and how the partitions are. `/v1/cluster/stopping`: the cluster is being stopped as a whole.
 
 use std::time::Duration;
 
 use axum::Json;
+use axum::extract::rejection::JsonRejection;
 use milena_metadata::placement::misplaced;
-use milena_metadata::{Health, Scope};
+use milena_metadata::{Health, Scope, SetStopping};
 use serde::{Deserialize, Serialize};
 
 use super::{Failure, Serving, look};
-use crate::broker::Broker;
+use crate::broker::{Broker, into_refusal};
 use crate::quorum::{MemberProgress, QuorumProgress};
 
 /// The quorum's leader answers from memory; without it the rest is told all the same.
-const QUORUM_WITHIN: Duration = Duration::from_secs(1);
+pub(super) const QUORUM_WITHIN: Duration = Duration::from_secs(1);
 
 /// The cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +22,10 @@ pub struct ShownCluster {
     pub cluster_id: String,
     /// The broker that answers.
     pub answered_by: i32,
+    /// Whether it is being stopped as a whole, so that every broker may stop.
+    pub stopping: bool,
+    /// When that is over by itself, in milliseconds since 1970, where it is being stopped.
+    pub stopping_until_ms: Option<i64>,
     /// The metadata quorum; none where nobody says that it leads it.
     pub quorum: Option<ShownQuorum>,
     /// How many partitions are how.
@@ -49,6 +54,8 @@ pub struct ShownQuorum {
 pub struct ShownMember {
     /// Its broker.
     pub broker: i32,
+    /// The id of its metadata directory; none where the quorum's leader is of older software.
+    pub directory: Option<String>,
     /// Entries that it is not known to have; none where nothing is known of it.
     pub lag: Option<i64>,
     /// How long ago it last answered, in milliseconds.
@@ -75,6 +82,7 @@ impl From<QuorumProgress> for ShownQuorum {
         let last = progress.last_index;
         let member = |member: MemberProgress| ShownMember {
             broker: member.broker,
+            directory: member.directory.map(|directory| directory.to_string()),
             lag: member.matched_index.map(|matched| (last - matched).max(0)),
             silent_ms: member
                 .silent
@@ -95,16 +103,42 @@ impl From<QuorumProgress> for ShownQuorum {
 pub async fn show(Serving(broker): Serving) -> Result<Json<ShownCluster>, Failure> {
     let quorum = broker.quorum().progress(QUORUM_WITHIN).await;
     let partitions = look(&broker, health).await?;
+    let image = broker.image();
+    let cluster_id = image.cluster_id().map(|id| id.to_string());
     Ok(Json(ShownCluster {
-        cluster_id: broker
-            .image()
-            .cluster_id()
-            .map(|id| id.to_string())
-            .unwrap_or_default(),
+        cluster_id: cluster_id.unwrap_or_default(),
         answered_by: broker.node_id(),
+        stopping: image.stopping().is_some(),
+        stopping_until_ms: image.stopping().map(|mark| mark.until_ms),
         quorum: quorum.ok().map(Into::into),
         partitions,
     }))
+}
+
+/// Whether the cluster is being stopped as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WholeStop {
+    /// It is.
+    pub stopping: bool,
+}
+
+/// `POST /v1/cluster/stopping`. How the mark ends is said in `milena_metadata`'s `decide/stopping.rs`.
+pub async fn set_stopping(
+    Serving(broker): Serving,
+    wanted: Result<Json<WholeStop>, JsonRejection>,
+) -> Result<Json<WholeStop>, Failure> {
+    let Json(wanted) = wanted?;
+    let command = SetStopping {
+        stopping: wanted.stopping,
+        now_ms: broker.now_ms(),
+    };
+    let asked = broker.quorum().request(command).await;
+    asked.map_err(into_refusal)?;
+    tracing::info!(
+        stopping = wanted.stopping,
+        "who operates the cluster says whether it is being stopped as a whole"
+    );
+    Ok(Json(wanted))
 }
 
 fn health(broker: &Broker) -> ShownHealth {

@@ -1,5 +1,10 @@
 //! The cluster by HTTP, of one broker: over a socket.
 
+mod changes;
+mod members;
+mod stopping;
+mod token;
+
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -22,12 +27,17 @@ struct Served {
 
 impl Served {
     async fn new() -> Self {
+        Self::with(&[]).await
+    }
+
+    async fn with(set: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().display().to_string();
-        let set = [
+        let own = [
             ("log.dirs", path.as_str()),
             ("http.listener", "127.0.0.1:0"),
         ];
+        let set = [&own[..], set].concat();
         let config = Sources::of(&set).load().unwrap().0;
         let http = start(&config, &Handle::current(), &CancellationToken::new()).unwrap();
         let broker = assemble_alone(config).await;
