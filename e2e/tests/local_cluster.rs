@@ -1,7 +1,8 @@
 //! Three brokers that `milena cluster start` runs, and what the command line does with them.
 
 use std::fs::File;
-use std::net::TcpListener;
+use std::io::Write as _;
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, ExitStatus, Stdio};
 use std::time::Duration;
@@ -23,17 +24,23 @@ const PORTS_ABOVE_BASE: [u16; 3] = [0, 100, 312];
 struct Local {
     folder: TempDir,
     base: u16,
+    settings: Vec<String>,
     child: Child,
 }
 
 impl Local {
     fn start() -> Result<(Self, CommandLine)> {
-        let folder = tempfile::tempdir()?;
+        Self::start_with(tempfile::tempdir()?, Vec::new())
+    }
+
+    /// With settings for all brokers.
+    fn start_with(folder: TempDir, settings: Vec<String>) -> Result<(Self, CommandLine)> {
         let base = free_base()?;
-        let child = spawn(folder.path(), base)?;
+        let child = spawn(folder.path(), base, &settings)?;
         let mut local = Self {
             folder,
             base,
+            settings,
             child,
         };
         local.until_ready()?;
@@ -42,7 +49,7 @@ impl Local {
     }
 
     fn start_again(&mut self) -> Result<()> {
-        self.child = spawn(self.folder.path(), self.base)?;
+        self.child = spawn(self.folder.path(), self.base, &self.settings)?;
         self.until_ready()
     }
 
@@ -86,12 +93,13 @@ impl Drop for Local {
     }
 }
 
-fn spawn(folder: &Path, base: u16) -> Result<Child> {
+fn spawn(folder: &Path, base: u16, settings: &[String]) -> Result<Child> {
     let data = folder.join("data");
     milena()?
         .args(["cluster", "start", "--brokers", "3", "--data"])
         .arg(data)
         .args(["--port-base", &base.to_string()])
+        .args(settings.iter().flat_map(|one| ["--set", one]))
         .stdin(Stdio::null())
         .stdout(File::create(folder.join("stdout"))?)
         .stderr(
@@ -218,6 +226,86 @@ fn a_lease_is_for_one_broker_at_a_time_and_partitions_move_when_told() -> Result
     assert_eq!(even, [json!(1), json!(1), json!(1)]);
     let unknown = milena.run(&["cluster", "drain", "9"])?;
     unknown.failed(4, &["Broker 9 is not registered"])
+}
+
+#[test]
+fn a_stop_waits_for_its_lease_and_for_nobody_when_the_whole_cluster_stops() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let token = folder.path().join("token");
+    std::fs::write(&token, "s3cret\n")?;
+    let token = token.display().to_string();
+    let setting = format!("http.admin.token.file={token}");
+    let (mut local, milena) = Local::start_with(folder, vec![setting])?;
+    milena.prints("topic create t -p 6 -r 3 -c min.insync.replicas=2")?;
+    let without = milena.run(&["cluster", "lease", "1"])?;
+    without.failed(1, &["token", "--token-file"])?;
+    let with_token = format!("--token-file {token}");
+    milena.prints(&format!("cluster lease 1 {with_token}"))?;
+
+    let second = format!("127.0.0.1:{}", local.base + 1 + 312);
+    let hook = format!("cluster lease --self --http {second} {with_token}");
+    let over = milena.prints(&format!("{hook} --wait 1s"))?;
+    ensure!(
+        over.contains("the time for waiting is over") && over.contains("may stop already: 1"),
+        "{over}"
+    );
+    let words: Vec<&str> = hook.split(' ').collect();
+    let waiting = milena.start(&words)?;
+    milena.prints(&format!("cluster lease 1 --release {with_token}"))?;
+    let ended = waiting.wait_with_output()?;
+    let said = String::from_utf8(ended.stdout)?;
+    ensure!(
+        ended.status.success() && said.starts_with("broker 2 may stop, until "),
+        "{said}"
+    );
+
+    let third = format!("127.0.0.1:{}", local.base + 2 + 312);
+    let hook = format!("cluster lease --self --http {third} {with_token}");
+    let words: Vec<&str> = hook.split(' ').collect();
+    let waiting = milena.start(&words)?;
+    post(&third, "/v1/cluster/stopping", r#"{"stopping":true}"#)?;
+    let ended = waiting.wait_with_output()?;
+    let said = String::from_utf8(ended.stdout)?;
+    ensure!(
+        ended.status.success() && said.contains("the cluster is being stopped as a whole"),
+        "{said}"
+    );
+    let granted = milena.prints(&format!("cluster lease 1 {with_token}"))?;
+    ensure!(granted.contains("stopped as a whole"), "{granted}");
+
+    // And a cluster that is started again works as any other.
+    ensure!(local.interrupt()?.success(), "{}", local.log());
+    local.start_again()?;
+    let is_over = process::poll(LIMIT, || {
+        let cluster = &milena.prints_json("cluster describe").ok()?["cluster"];
+        (cluster["stopping"] == false).then_some(())
+    });
+    is_over.context("the mark stays")?;
+    let free = process::poll(LIMIT, || {
+        let brokers = brokers(&milena).ok()?;
+        let mut leases = brokers.iter().map(|broker| &broker["lease_expires_ms"]);
+        leases.all(Value::is_null).then_some(())
+    });
+    free.context("leases stay")?;
+    milena.prints(&format!("cluster lease 1 {with_token}"))?;
+    let refused = milena.prints(&format!("{hook} --wait 0s"))?;
+    ensure!(refused.contains("may stop already: 1"), "{refused}");
+    ensure!(local.interrupt()?.success(), "{}", local.log());
+    Ok(())
+}
+
+/// With the token of the test.
+fn post(address: &str, path: &str, body: &str) -> Result<()> {
+    let mut stream = TcpStream::connect(address)?;
+    write!(
+        stream,
+        "POST {path} HTTP/1.1\r\nhost: here\r\nconnection: close\r\nauthorization: Bearer s3cret\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )?;
+    let answer = std::io::read_to_string(stream)?;
+    ensure!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    Ok(())
 }
 
 #[test]

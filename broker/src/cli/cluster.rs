@@ -39,7 +39,7 @@ enum ClusterCommand {
     Rebalance(Moving),
     /// Move what is misplaced, and nothing else
     Repair(Moving),
-    /// Ask whether a broker may stop; exit code 6 where it may not yet
+    /// Ask whether a broker may stop; exit code 6 where it may not yet. With --self, wait until it may
     Lease(lease::Lease),
     /// Change who votes in the metadata quorum
     Voter(voter::Voter),

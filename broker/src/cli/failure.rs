@@ -61,6 +61,11 @@ impl Failure {
         }
     }
 
+    /// What was wrong, without what to do about it.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// Says first what came of it.
     pub fn before(self, text: &str) -> Self {
         Self {

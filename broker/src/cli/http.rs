@@ -1,5 +1,6 @@
 //! The HTTP door of a broker, where the cluster is asked for what Kafka's protocol has no words for.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -9,6 +10,7 @@ use tokio::net::TcpStream;
 
 use super::failure::{Exit, Failure};
 use super::target::ClusterArgs;
+use crate::http::v1::admin_token::Token;
 
 /// By how much a broker's HTTP port is above its clients' port where neither is set: 9404 and 9092.
 pub const PORT_ABOVE_CLIENTS: u16 = 312;
@@ -18,6 +20,8 @@ const PORT_DEFAULT: u16 = 9404;
 const ANSWER_BYTES_MAX: u64 = 256 << 20;
 /// Looking a name up and connecting.
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);
+/// Where the operator puts the token in a broker's container.
+const TOKEN_FILE_IN_POD: &str = "/etc/milena/admin/token";
 
 /// Where HTTP is.
 #[derive(Debug, Clone, Args)]
@@ -26,6 +30,9 @@ pub struct HttpArgs {
     /// clients', such as localhost:9404]
     #[arg(long, global = true, value_name = "ADDRESSES")]
     http: Option<String>,
+    /// A file with the token that brokers ask for where something is changed, as their http.admin.token.file
+    #[arg(long, global = true, value_name = "FILE", env = "MILENA_TOKEN_FILE")]
+    token_file: Option<PathBuf>,
 }
 
 /// The way to a broker's HTTP: of several, the first that answers.
@@ -33,6 +40,16 @@ pub struct HttpArgs {
 pub struct Http {
     addresses: Vec<String>,
     within: Duration,
+    /// Read for each request, so that a new token counts at once.
+    token_file: Option<PathBuf>,
+}
+
+/// What is asked.
+struct Question<'a> {
+    method: &'a str,
+    path: &'a str,
+    body: &'a str,
+    token: Option<Token>,
 }
 
 /// An answer, whatever its status.
@@ -60,18 +77,31 @@ impl Answer {
         })
     }
 
-    fn failure(&self) -> Failure {
+    /// The error in words, without a full stop.
+    fn told(&self) -> String {
         let told: Option<serde_json::Value> = serde_json::from_slice(&self.body).ok();
         let told = told.and_then(|told| told.get("error")?.as_str().map(str::to_owned));
-        let exit = match self.status {
+        let text =
+            told.unwrap_or_else(|| format!("the broker answered with status {}", self.status));
+        text.trim_end_matches('.').to_owned()
+    }
+
+    fn failure(&self) -> Failure {
+        let failure = Failure::new(self.exit(), self.told());
+        match self.status {
+            401 => failure
+                .hint("--token-file or MILENA_TOKEN_FILE names the file with the cluster's token"),
+            _ => failure,
+        }
+    }
+
+    fn exit(&self) -> Exit {
+        match self.status {
             404 => Exit::NotFound,
             400 => Exit::Usage,
             503 => Exit::Unreachable,
             _ => Exit::Failed,
-        };
-        let text =
-            told.unwrap_or_else(|| format!("the broker answered with status {}", self.status));
-        Failure::new(exit, text.trim_end_matches('.'))
+        }
     }
 }
 
@@ -85,10 +115,11 @@ impl HttpArgs {
                 .map(|at| beside(at))
                 .collect(),
         };
-        Http::new(addresses, cluster.timeout)
+        Http::new(addresses, cluster.timeout).with_token(self.token_file.clone())
     }
 
-    /// The HTTP of the broker on this machine, as `MILENA_HTTP_LISTENER` has it for the broker, too.
+    /// The HTTP of the broker on this machine, as `MILENA_HTTP_LISTENER` has it for the broker, too. In a container of the
+    /// operator's the token is found without a word.
     pub fn here(&self, cluster: &ClusterArgs) -> Http {
         let listener = std::env::var("MILENA_HTTP_LISTENER").ok();
         let address = match (&self.http, listener.filter(|text| !text.is_empty())) {
@@ -96,7 +127,9 @@ impl HttpArgs {
             (None, Some(listener)) => local(&listener),
             (None, None) => format!("127.0.0.1:{PORT_DEFAULT}"),
         };
-        Http::new(split(&address), cluster.timeout)
+        let in_pod = || Some(PathBuf::from(TOKEN_FILE_IN_POD)).filter(|file| file.exists());
+        let token_file = self.token_file.clone().or_else(in_pod);
+        Http::new(split(&address), cluster.timeout).with_token(token_file)
     }
 }
 
@@ -128,7 +161,16 @@ fn local(listener: &str) -> String {
 impl Http {
     /// Asks these addresses in turn, within `within` each.
     pub fn new(addresses: Vec<String>, within: Duration) -> Self {
-        Self { addresses, within }
+        Self {
+            addresses,
+            within,
+            token_file: None,
+        }
+    }
+
+    /// Sends the token of a file with all that changes something.
+    fn with_token(self, token_file: Option<PathBuf>) -> Self {
+        Self { token_file, ..self }
     }
 
     /// The same, with another bound.
@@ -159,6 +201,17 @@ impl Http {
 
     /// The first that can be reached, and is past its start, answers.
     async fn ask(&self, method: &str, path: &str, body: &str) -> Result<Answer, Failure> {
+        let token = match &self.token_file {
+            // What only reads needs none, and so shows it to nobody.
+            Some(file) if method != "GET" => Some(read_token(file)?),
+            _ => None,
+        };
+        let question = Question {
+            method,
+            path,
+            body,
+            token,
+        };
         let mut last = None;
         for address in &self.addresses {
             let mut stream = match connect(address, self.within).await {
@@ -168,7 +221,7 @@ impl Http {
                     continue;
                 }
             };
-            let exchange = exchange(&mut stream, address, (method, path, body));
+            let exchange = exchange(&mut stream, address, &question);
             let answer = match tokio::time::timeout(self.within, exchange).await {
                 Ok(answer) => answer.map_err(|error| unreachable(address, &error.to_string())),
                 Err(_) => Err(Failure::new(
@@ -183,6 +236,13 @@ impl Http {
         }
         last.unwrap_or_else(|| Err(Failure::new(Exit::Usage, "--http names no address")))
     }
+}
+
+fn read_token(file: &Path) -> Result<Token, Failure> {
+    Token::read(file).map_err(|why| {
+        let text = format!("the token can't be read: {why}");
+        Failure::new(Exit::NotFound, text).hint("--token-file or MILENA_TOKEN_FILE names its file")
+    })
 }
 
 fn unreachable(address: &str, why: &str) -> Failure {
@@ -205,11 +265,20 @@ async fn connect(address: &str, within: Duration) -> Result<TcpStream, String> {
 async fn exchange(
     stream: &mut TcpStream,
     address: &str,
-    (method, path, body): (&str, &str, &str),
+    question: &Question<'_>,
 ) -> std::io::Result<Answer> {
+    let Question {
+        method,
+        path,
+        body,
+        token,
+    } = question;
+    let token = token.as_ref().map_or_else(String::new, |token| {
+        format!("Authorization: Bearer {}\r\n", token.expose())
+    });
     let request = format!(
         "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Type: application/json\r\n\
-         Content-Length: {}\r\n\r\n{body}",
+         {token}Content-Length: {}\r\n\r\n{body}",
         body.len()
     );
     stream.write_all(request.as_bytes()).await?;

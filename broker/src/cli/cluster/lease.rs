@@ -1,4 +1,6 @@
-//! `milena cluster lease`: may this broker stop?
+//! `milena cluster lease`: may this broker stop? `lease/hook.rs` is the one that waits for it.
+
+mod hook;
 
 use std::time::Duration;
 
@@ -18,12 +20,19 @@ const PARTITIONS_SHOWN_MAX: usize = 10;
 /// HTTP's status of a refusal.
 const CONFLICT: u16 = 409;
 
+/// What of the grace period is for the stop itself: above `shutdown.timeout.ms`, and an answer that is late.
+const STOP_NEEDS: Duration = Duration::from_secs(60);
+
 #[derive(Debug, Args)]
+#[command(after_help = "\
+With --self it is what Kubernetes runs before it stops a container (preStop): it waits until the broker may stop, and ends
+with 0 whatever comes. It waits no longer where the cluster is being stopped as a whole, most voters may stop or are
+stopping, or the metadata quorum can't be asked for 30 s. Partitions that no stop is safe for then pause.")]
 pub(super) struct Lease {
     /// The broker's number
     #[arg(value_name = "ID", required_unless_present = "itself", value_parser = clap::value_parser!(i32).range(0..))]
     broker: Option<i32>,
-    /// The broker on this machine: its HTTP is MILENA_HTTP_LISTENER, or port 9404
+    /// The broker on this machine, and wait: its HTTP is MILENA_HTTP_LISTENER, or port 9404
     #[arg(id = "itself", long = "self", conflicts_with = "broker")]
     itself: bool,
     /// Give the lease back
@@ -35,9 +44,20 @@ pub(super) struct Lease {
     /// How many brokers may be away at once
     #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     max_unavailable: u32,
-    /// What becomes of partitions that no stop is safe for, having too few replicas
-    #[arg(long, value_enum, default_value_t = Policy::Block)]
-    never_safe: Policy,
+    /// What becomes of partitions that no stop is safe for, having too few replicas [default: block, with --self allow]
+    #[arg(long, value_enum)]
+    never_safe: Option<Policy>,
+    /// How long --self waits [default: the grace period less 60s]
+    #[arg(long, value_name = "TIME", requires = "itself", value_parser = duration)]
+    wait: Option<Duration>,
+    /// How many seconds pass between the word to stop and the kill, as terminationGracePeriodSeconds of the pod; for --self
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        env = "MILENA_GRACE_PERIOD",
+        default_value_t = 600
+    )]
+    grace_period: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -55,6 +75,21 @@ impl Lease {
         self.itself
     }
 
+    /// Who stops anyway waits for nothing that no waiting brings.
+    fn policy(&self) -> &'static str {
+        match (self.never_safe, self.itself) {
+            (Some(Policy::Block), _) | (None, false) => "block",
+            (Some(Policy::Move), _) => "move",
+            (Some(Policy::Allow), _) | (None, true) => "allow",
+        }
+    }
+
+    fn wait(&self) -> Duration {
+        let grace_period = Duration::from_secs(self.grace_period.into());
+        self.wait
+            .unwrap_or_else(|| grace_period.saturating_sub(STOP_NEEDS))
+    }
+
     pub(super) async fn run(&self, http: &Http, format: Format) -> Result<(), Failure> {
         let broker = self.broker.map_or("self".to_owned(), |id| id.to_string());
         let path = format!("/v1/brokers/{broker}/stop-lease");
@@ -66,16 +101,15 @@ impl Lease {
                 (Format::Table, false) => output::line("there was no lease"),
             };
         }
-        let policy = match self.never_safe {
-            Policy::Block => "block",
-            Policy::Move => "move",
-            Policy::Allow => "allow",
-        };
         let path = format!(
-            "{path}?duration={}ms&max_unavailable={}&never_safe={policy}",
+            "{path}?duration={}ms&max_unavailable={}&never_safe={}",
             self.duration.as_millis(),
-            self.max_unavailable
+            self.max_unavailable,
+            self.policy()
         );
+        if self.itself {
+            return hook::run(http, &path, self.wait(), format).await;
+        }
         let answer = http.post(&path, "").await?;
         let told: LeaseAnswer = match answer.status {
             CONFLICT => answer.parse()?,
@@ -105,6 +139,9 @@ fn granted_in_words(granted: &GrantedLease) -> String {
     }
     if granted.quorum_pauses {
         text += "; changes of metadata wait meanwhile";
+    }
+    if granted.cluster_stopping {
+        text += "; the cluster is being stopped as a whole";
     }
     text
 }
