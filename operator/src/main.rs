@@ -1,0 +1,3 @@
+//! `milena-operator`: runs Milena's clusters and topics on Kubernetes.
+
+fn main() {}
