@@ -1,20 +1,37 @@
 //! `KafkaCluster`: brokers, their volumes, their listeners, and how they may be changed.
+//!
+//! | file | what it holds |
+//! | --- | --- |
+//! | `cluster/pool.rs` | a pool of brokers, its volume, what may be chosen of its pods |
+//! | `cluster/listener.rs` | where clients connect |
+//! | `cluster/policy.rs` | topics' access, restarts, drains, replacements |
+//! | `cluster/status.rs` | what is |
+//! | `cluster/rules.rs` | what is refused at once, and how it is said |
 
-use std::collections::BTreeMap;
+mod listener;
+mod policy;
+mod pool;
+pub mod rules;
+mod status;
 
-use k8s_openapi::api::core::v1::{
-    Affinity, EnvVar, LocalObjectReference, PodSecurityContext, ResourceRequirements, Toleration,
-    TopologySpreadConstraint, Volume, VolumeMount,
+pub use listener::{Listener, ListenerBootstrap, ListenerBroker, ListenerType, TrafficPolicy};
+pub use policy::{
+    ClusterDeletionPolicy, Drain, Monitoring, Namespaces, OnCordon, OnOperatorUpgrade,
+    PodMonitorMode, Replace, Rollout, TopicAccess, TopicOperation, Unreplicated,
 };
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, Time};
+pub use pool::{
+    EnvVar, EnvVarSource, ExtraMount, ExtraVolume, OnScaleDown, PodTemplate, Pool, PoolVolume,
+    Resources, SecurityContext,
+};
+pub use status::{BrokerStatus, KafkaClusterStatus, RolloutStatus};
+
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Conditions, ConfigMapping};
+use super::ConfigMapping;
 
-/// A Kafka cluster: pools of brokers, each with a volume, behind one set of listeners.
+/// A Kafka cluster: pools of brokers, each broker with a volume, behind one set of listeners.
 #[derive(Clone, CustomResource, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[kube(
     group = "milena.dev",
@@ -26,54 +43,123 @@ use super::{Conditions, ConfigMapping};
     status = "KafkaClusterStatus",
     namespaced,
     derive = "Default",
-    derive = "PartialEq"
+    derive = "PartialEq",
+    doc = "A Kafka cluster: pools of brokers, each broker with a volume, behind one set of listeners. The operator brings what is closer to `spec` and says in `status` what it waits for.",
+    printcolumn(
+        name = "Version",
+        type_ = "string",
+        json_path = ".status.version",
+        description = "The brokers' version"
+    ),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.readyBrokers",
+        description = "Brokers that are ready, of those that should be"
+    ),
+    printcolumn(
+        name = "Available",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Available\")].status",
+        description = "Whether clients can produce and consume"
+    ),
+    printcolumn(
+        name = "Waiting for",
+        type_ = "string",
+        json_path = ".status.rollout.waitingFor",
+        description = "What the change that goes on waits for"
+    ),
+    printcolumn(
+        name = "Bootstrap",
+        type_ = "string",
+        json_path = ".status.bootstrap.internal",
+        priority = 1,
+        description = "Where clients inside connect"
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
 )]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct KafkaClusterSpec {
-    /// The brokers' version. Set at creation to what the operator brings where it is absent; an operator's upgrade never
-    /// changes it.
+    /// The brokers' version, for example `0.1.0`. Where it is absent at creation, the operator's own, which then stays in
+    /// the status: an operator's upgrade never changes it. Change it to upgrade the brokers, one after the other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("maxLength" = 64, "pattern" = r"^[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?$"))]
     pub version: Option<String>,
-    /// What the brokers may write: `Auto` raises it once every broker has run the new version for an hour. It can't go
-    /// down.
+    /// What the brokers may write: a level of the feature `milena.version`, such as `"1"`, or `Auto`, which raises it
+    /// once every broker has run the new version for an hour. It can't go down, and a version that does not know the
+    /// level can't be gone back to. Where it is absent it stays as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("maxLength" = 4, "pattern" = "^(Auto|[1-9][0-9]{0,3})$"))]
     pub metadata_version: Option<String>,
-    /// Where the brokers' image comes from; by default the image that belongs to the operator.
+    /// Where the brokers' image comes from; the image that belongs to the operator, with `version` as its tag, where
+    /// absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<Image>,
-    /// How many brokers vote in the metadata quorum: 1, 3 or 5; derived from the number of brokers where absent.
+    /// The metadata quorum.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quorum: Option<QuorumSpec>,
-    /// Groups of brokers that are alike: one StatefulSet each.
+    /// Groups of brokers that are alike: one StatefulSet each. A pool that is taken out of the list is drained, then
+    /// removed.
+    #[schemars(extend(
+        "minItems" = 1,
+        "maxItems" = 10,
+        "x-kubernetes-list-type" = "map",
+        "x-kubernetes-list-map-keys" = ["name"]
+    ))]
     pub pools: Vec<Pool>,
+    /// Where brokers and replicas may stand.
     #[serde(default)]
     pub placement: ClusterPlacement,
     /// What topics have where they say nothing; derived from the number of brokers where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub topic_defaults: Option<TopicDefaults>,
-    /// Where clients connect. Where absent: one, `internal`, on port 9092, inside of the Kubernetes cluster.
-    #[serde(default)]
+    /// Where clients connect. One, `internal`, on port 9092, inside of the Kubernetes cluster, where absent. It has to
+    /// be among those that are given: the operator uses it too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend(
+        "maxItems" = 10,
+        "x-kubernetes-list-type" = "map",
+        "x-kubernetes-list-map-keys" = ["name"]
+    ))]
     pub listeners: Vec<Listener>,
-    /// Broker settings by Kafka's property names. What belongs to the operator (listeners, ids, directories, quorum) is
-    /// refused.
-    #[serde(default)]
+    /// Broker settings by Kafka's property names; values are strings, integers or booleans (docs/configuration.md has
+    /// them all). What belongs to the operator is refused: listeners, ids, directories, quorum, rack. A setting that a
+    /// running broker takes over is applied at once, others by a restart of one broker after the other.
+    #[serde(default, skip_serializing_if = "ConfigMapping::is_empty")]
+    #[schemars(extend("maxProperties" = 256))]
     pub config: ConfigMapping,
-    /// Which namespaces may have Topics here, under which names; by default the cluster's own, any name.
+    /// Which namespaces may have Topics here, under which names. The cluster's own, any name, where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("maxItems" = 64, "x-kubernetes-list-type" = "atomic"))]
     pub topic_access: Option<Vec<TopicAccess>>,
+    /// How brokers are restarted.
     #[serde(default)]
     pub rollout: Rollout,
-    /// A new timestamp restarts all brokers, one after the other.
+    /// A new timestamp (RFC 3339) restarts all brokers, one after the other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub restarted_at: Option<Time>,
+    #[schemars(extend("format" = "date-time", "maxLength" = 64))]
+    pub restarted_at: Option<String>,
+    /// What a cordoned node means, and how fast replicas move.
     #[serde(default)]
     pub drain: Drain,
-    /// Brokers whose volume is gone for good, to be rebuilt on a new one. The status offers the line to paste.
-    #[serde(default)]
+    /// Brokers whose volume is gone for good, to be rebuilt on a new one. The status offers the line to paste; left in
+    /// the manifest it does nothing more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend(
+        "maxItems" = 16,
+        "x-kubernetes-list-type" = "map",
+        "x-kubernetes-list-map-keys" = ["brokerId"]
+    ))]
     pub replace: Vec<Replace>,
+    /// What Prometheus gets.
     #[serde(default)]
     pub monitoring: Monitoring,
-    /// What happens to volumes when this resource is deleted. Only `Delete` puts a finalizer on it.
+    /// What happens to the brokers' volumes when this resource is deleted: `Retain` leaves them, and the same resource
+    /// applied again is the same cluster with all its records; `Delete` deletes them, by a finalizer.
     #[serde(default)]
     pub deletion_policy: ClusterDeletionPolicy,
     /// While true nothing is changed; the status is still reported.
@@ -83,126 +169,74 @@ pub struct KafkaClusterSpec {
 
 /// The brokers' container image.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Image {
+    /// Registry and name, for example `registry.example.com/milena`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("minLength" = 1, "maxLength" = 255, "pattern" = r"^[a-zA-Z0-9][a-zA-Z0-9._:/-]*$"))]
     pub repository: Option<String>,
+    /// The tag; `version` where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("maxLength" = 128, "pattern" = "^[a-zA-Z0-9_][a-zA-Z0-9_.-]*$"))]
     pub tag: Option<String>,
     /// `sha256:…`; wins over the tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("maxLength" = 71, "pattern" = "^sha256:[0-9a-f]{64}$"))]
     pub digest: Option<String>,
+    /// When the image is pulled: `Always`, `IfNotPresent` or `Never`. `IfNotPresent` where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pull_policy: Option<PullPolicy>,
-    #[serde(default)]
-    pub pull_secrets: Vec<LocalObjectReference>,
+    /// Names of the Secrets that open the registry, in the cluster's namespace.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend(
+        "maxItems" = 8,
+        "x-kubernetes-list-type" = "map",
+        "x-kubernetes-list-map-keys" = ["name"]
+    ))]
+    pub pull_secrets: Vec<SecretName>,
 }
 
+/// A Secret in the cluster's namespace.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretName {
+    /// Its name.
+    #[schemars(extend("minLength" = 1, "maxLength" = 253))]
+    pub name: String,
+}
+
+/// When an image is pulled.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[allow(missing_docs)] // Kubernetes' own words.
 pub enum PullPolicy {
     Always,
     IfNotPresent,
     Never,
 }
 
+/// The metadata quorum.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct QuorumSpec {
-    /// 1, 3 or 5.
+    /// How many brokers vote: 1, 3 or 5. Derived from the number of brokers where `quorum` is absent: 3, or 1 with
+    /// fewer than three brokers, and 5 with at least ten.
     pub voters: i32,
 }
 
-/// A pool: brokers of one size.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Pool {
-    /// Part of the pods' names; immutable.
-    pub name: String,
-    /// There is no scale subresource: a broker that is taken away first hands its replicas over, which an autoscaler
-    /// can't wait for.
-    pub replicas: i32,
-    /// The first broker's id; a pool owns 1,000. Immutable, a multiple of 1,000 where there are several pools.
-    #[serde(default)]
-    pub first_broker_id: i32,
-    /// Today exactly one, `data`.
-    pub volumes: Vec<PoolVolume>,
-    /// What becomes of the volumes of brokers that are taken away.
-    #[serde(default)]
-    pub on_scale_down: OnScaleDown,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resources: Option<ResourceRequirements>,
-    #[serde(default)]
-    pub pod_template: PodTemplate,
-}
-
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct PoolVolume {
-    /// Immutable.
-    pub name: String,
-    /// At least this; may grow and never shrink.
-    pub size: Quantity,
-    /// The StorageClass; the cluster's default where absent. Immutable.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub class_name: Option<String>,
-}
-
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-pub enum OnScaleDown {
-    #[default]
-    Retain,
-    Delete,
-}
-
-/// What of a pod may be chosen; everything else is the operator's.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct PodTemplate {
-    #[serde(default)]
-    pub labels: BTreeMap<String, String>,
-    #[serde(default)]
-    pub annotations: BTreeMap<String, String>,
-    #[serde(default)]
-    pub tolerations: Vec<Toleration>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub affinity: Option<Affinity>,
-    #[serde(default)]
-    pub node_selector: BTreeMap<String, String>,
-    #[serde(default)]
-    pub topology_spread_constraints: Vec<TopologySpreadConstraint>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub priority_class_name: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub scheduler_name: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub runtime_class_name: Option<String>,
-    #[serde(default)]
-    pub service_account_annotations: BTreeMap<String, String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub security_context: Option<PodSecurityContext>,
-    /// Seconds; 600 where absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub termination_grace_period_seconds: Option<i64>,
-    #[serde(default)]
-    pub env: Vec<EnvVar>,
-    /// Secrets and ConfigMaps only.
-    #[serde(default)]
-    pub volumes: Vec<Volume>,
-    #[serde(default)]
-    pub volume_mounts: Vec<VolumeMount>,
-}
-
-/// Where replicas may stand.
+/// Where brokers and replicas may stand.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct ClusterPlacement {
-    /// No two brokers, and no two replicas of a partition, on one node.
+    /// `Required`: no two brokers of this cluster on one node, a broker rather stays Pending. `Preferred`: so where it
+    /// can be.
     #[serde(default = "required")]
     pub node_spread: Spread,
-    /// The node label that names a broker's rack.
+    /// The node's label that names a broker's rack.
     #[serde(default = "zone_label")]
+    #[schemars(extend("minLength" = 1, "maxLength" = 317))]
     pub rack_key: String,
-    /// Replicas of a partition in different racks.
+    /// `Required`: no two replicas of a partition in one rack, a topic is rather not made. `Preferred`: so where it can
+    /// be.
     #[serde(default)]
     pub rack_spread: Spread,
 }
@@ -225,278 +259,27 @@ fn zone_label() -> String {
     "topology.kubernetes.io/zone".to_owned()
 }
 
+/// How much a rule of placement matters.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum Spread {
+    /// Rather wait than break it.
     Required,
+    /// Keep it where it can be kept.
     #[default]
     Preferred,
 }
 
+/// What topics have where they say nothing.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct TopicDefaults {
+    /// How many replicas a partition has. 3, or the number of brokers where that is less, where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("minimum" = 1, "maximum" = 100))]
     pub replication_factor: Option<i32>,
+    /// How many of them must have a record before acks=all is answered. 2 with at least three replicas, else 1, where
+    /// absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("minimum" = 1, "maximum" = 100))]
     pub min_in_sync_replicas: Option<i32>,
-}
-
-/// A port where clients connect. `tls` and `authentication` are reserved for objects to come.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Listener {
-    pub name: String,
-    /// 9091 and 9404 are taken.
-    pub port: i32,
-    #[serde(rename = "type", default)]
-    pub kind: ListenerType,
-    #[serde(default)]
-    pub bootstrap: ListenerBootstrap,
-    /// What differs for single brokers.
-    #[serde(default)]
-    pub brokers: Vec<ListenerBroker>,
-    /// The host that clients are told, with `{id}`, `{pod}`, `{node}`, `{nodeIp}`; e.g. `kafka-{id}.example.com`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub advertised_host_template: Option<String>,
-    /// For the Services of this listener.
-    #[serde(default)]
-    pub annotations: BTreeMap<String, String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub external_traffic_policy: Option<TrafficPolicy>,
-    /// Address blocks (CIDR) that may connect; everyone where empty.
-    #[serde(default)]
-    pub allowed_sources: Vec<String>,
-}
-
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-pub enum ListenerType {
-    #[default]
-    Internal,
-    NodePort,
-    LoadBalancer,
-    ClusterIP,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-pub enum TrafficPolicy {
-    Cluster,
-    Local,
-}
-
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ListenerBootstrap {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub node_port: Option<i32>,
-    #[serde(default)]
-    pub annotations: BTreeMap<String, String>,
-    /// Further names under which clients know the bootstrap address.
-    #[serde(default)]
-    pub alternative_names: Vec<String>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ListenerBroker {
-    pub id: i32,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub advertised_host: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub advertised_port: Option<i32>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub node_port: Option<i32>,
-}
-
-/// A rule of who may have Topics in this cluster. Any rule that fits is enough.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct TopicAccess {
-    pub namespaces: Namespaces,
-    /// How the topics' names must begin; any name where empty.
-    #[serde(default)]
-    pub topic_prefixes: Vec<String>,
-    /// All three where empty.
-    #[serde(default)]
-    pub operations: Vec<TopicOperation>,
-}
-
-/// Namespaces by name or by label; both may be given, and either is enough.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Namespaces {
-    #[serde(default)]
-    pub names: Vec<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub selector: Option<LabelSelector>,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-pub enum TopicOperation {
-    Create,
-    Adopt,
-    Delete,
-}
-
-/// How brokers are restarted.
-#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Rollout {
-    /// How many brokers may be down at once by the operator's doing.
-    #[serde(default = "one")]
-    pub max_unavailable: i32,
-    /// Seconds that a broker must have been ready before the next one stops.
-    #[serde(default = "ten")]
-    pub soak_seconds: i32,
-    /// What to do with partitions that can't stay online without the broker: `Move` them away first and back later,
-    /// `Allow` their pause with a warning, or `Wait`. `Move`; with one broker `Allow`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub unreplicated: Option<Unreplicated>,
-    /// Whether a new operator may restart brokers for a change of its own, or waits for `restartedAt`.
-    #[serde(default)]
-    pub on_operator_upgrade: OnOperatorUpgrade,
-}
-
-impl Default for Rollout {
-    fn default() -> Self {
-        Self {
-            max_unavailable: one(),
-            soak_seconds: ten(),
-            unreplicated: None,
-            on_operator_upgrade: OnOperatorUpgrade::Approve,
-        }
-    }
-}
-
-fn one() -> i32 {
-    1
-}
-
-fn ten() -> i32 {
-    10
-}
-
-#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-pub enum Unreplicated {
-    Move,
-    Allow,
-    Wait,
-}
-
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-pub enum OnOperatorUpgrade {
-    #[default]
-    Approve,
-    Auto,
-}
-
-/// What a cordoned node means, and how fast replicas move.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Drain {
-    #[serde(default)]
-    pub on_cordon: OnCordon,
-    /// For every broker, while replicas move by the operator's doing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_bytes_per_second: Option<Quantity>,
-}
-
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-pub enum OnCordon {
-    /// Hand leaderships over and take the stop lease, so that the eviction goes through at once.
-    #[default]
-    Leaders,
-    /// Move replicas away too.
-    Replicas,
-    Nothing,
-}
-
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Replace {
-    pub broker_id: i32,
-    /// The uid of the claim that is lost: the line does nothing once that claim is gone and rebuilt.
-    pub claim_uid: String,
-    /// Go on although records of the partitions named in the status will be lost.
-    #[serde(default)]
-    pub accept_loss: bool,
-}
-
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Monitoring {
-    #[serde(default)]
-    pub pod_monitor: PodMonitorMode,
-}
-
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-pub enum PodMonitorMode {
-    /// Where the Prometheus operator's CRD exists.
-    #[default]
-    Auto,
-    Never,
-}
-
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-pub enum ClusterDeletionPolicy {
-    #[default]
-    Retain,
-    Delete,
-}
-
-/// What is, and what is awaited.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct KafkaClusterStatus {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub observed_generation: Option<i64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cluster_id: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub version: Option<String>,
-    #[serde(default)]
-    pub bootstrap: BTreeMap<String, String>,
-    #[serde(default)]
-    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
-    pub conditions: Conditions,
-    #[serde(default)]
-    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["id"]))]
-    pub brokers: Vec<BrokerStatus>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rollout: Option<RolloutStatus>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct BrokerStatus {
-    pub id: i32,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pod: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub node: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rack: Option<String>,
-    /// One word, e.g. Running, Recovering, Fenced, Stopping, Missing, WaitingForNode.
-    pub state: String,
-    #[serde(default)]
-    pub leaders: i64,
-    #[serde(default)]
-    pub replicas: i64,
-    #[serde(default)]
-    pub under_replicated: i64,
-    /// Why it may not stop now: at most three sentences and a count of the others.
-    #[serde(default)]
-    pub blocked_by: Vec<String>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct RolloutStatus {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub from: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub to: Option<String>,
-    pub updated: i32,
-    pub total: i32,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub waiting_for: Option<String>,
 }

@@ -1,0 +1,238 @@
+//! Everything that a cluster consists of, built from what is wanted: pure, and whole every time.
+//!
+//! | file | builds |
+//! | --- | --- |
+//! | `build/owned.rs` | what all of it has: names, labels, owner |
+//! | `build/access.rs` | ServiceAccount, admin token, NetworkPolicy |
+//! | `build/properties.rs` | the brokers' settings: `<cluster>-config` |
+//! | `build/advertised.rs` | where clients find each broker: `<cluster>-brokers` |
+//! | `build/service.rs` | headless, bootstrap and per-broker Services |
+//! | `build/pod.rs`, `build/stateful_set.rs` | a pool's pods and their volumes |
+//! | `build/budget.rs` | the PodDisruptionBudget |
+//! | `build/pod_monitor.rs` | what Prometheus scrapes |
+
+mod access;
+pub mod advertised;
+mod budget;
+mod owned;
+mod pod;
+mod pod_monitor;
+mod properties;
+mod service;
+mod stateful_set;
+
+#[cfg(test)]
+pub(crate) mod samples;
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServiceAccount};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::core::DynamicObject;
+use serde::Serialize;
+
+use super::wanted::{Wanted, WantedPool};
+pub use advertised::Surroundings;
+pub use owned::{CLUSTER_ID_LABEL, CLUSTER_LABEL, POOL_LABEL, labels};
+pub use pod::{REVISION, TEMPLATE_REVISION};
+pub use pod_monitor::api_resource as pod_monitor_resource;
+
+use crate::crd::cluster::{
+    Image, KafkaClusterSpec, ListenerBroker, ListenerType, PodTemplate, Resources as Amounts,
+    Spread,
+};
+
+/// What the builders have to know that the manifest does not say.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Given {
+    /// How many pods each pool's StatefulSet keeps for now, by pool: more than wanted while brokers are drained.
+    /// Where absent, as many as wanted.
+    pub replicas: BTreeMap<String, i32>,
+    /// Brokers that are there and not wanted any more, by pool, so that they find their settings until they are gone.
+    pub leaving: BTreeMap<String, Vec<i32>>,
+    /// The voters that brokers are told to look for: those that vote now. Those wanted where empty.
+    pub voters: Vec<i32>,
+    /// Where brokers stand, and how they can be reached from outside.
+    pub surroundings: Surroundings,
+    /// The PodDisruptionBudget.
+    pub budget: Budget,
+    /// The admin token, in case there is none yet; an existing one stays.
+    pub fresh_token: String,
+    /// The CRD of PodMonitor exists.
+    pub has_pod_monitors: bool,
+}
+
+/// How many brokers may be evicted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Budget {
+    /// 0 or 1.
+    pub max_unavailable: i32,
+    /// The version of the budget that this was decided on; absent where there was none.
+    pub resource_version: Option<String>,
+}
+
+/// Everything that a cluster consists of, in the order in which it is applied.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resources {
+    /// The brokers' identity, without any right.
+    pub service_account: ServiceAccount,
+    /// The token without which nothing is changed over HTTP. Only ever created.
+    pub admin_token: Secret,
+    /// Who may connect.
+    pub network_policy: NetworkPolicy,
+    /// Headless, bootstrap and per-broker Services.
+    pub services: Vec<Service>,
+    /// What all brokers are told.
+    pub config: ConfigMap,
+    /// What single brokers are told.
+    pub brokers: ConfigMap,
+    /// How many brokers may be evicted.
+    pub budget: PodDisruptionBudget,
+    /// A pool each, without those that are leaving as a whole.
+    pub stateful_sets: Vec<StatefulSet>,
+    /// What Prometheus scrapes, where that is wanted and its CRD exists.
+    pub pod_monitor: Option<DynamicObject>,
+    /// Brokers whose address on a listener is not known yet, as `broker 2, listener external`. They are not told that
+    /// listener, so that a cluster that has no pods yet had better wait a moment for its Services.
+    pub unaddressed: Vec<String>,
+}
+
+/// Builds all of it.
+pub fn all(wanted: &Wanted, given: &Given) -> Resources {
+    let (brokers, unaddressed) = advertised::config_map(wanted, given);
+    Resources {
+        service_account: access::service_account(wanted),
+        admin_token: access::admin_token(wanted, &given.fresh_token),
+        network_policy: access::network_policy(wanted),
+        services: service::all(wanted, given),
+        config: properties::config_map(wanted, given),
+        brokers,
+        budget: budget::build(wanted, &given.budget),
+        stateful_sets: wanted
+            .pools
+            .iter()
+            .map(|pool| stateful_set::build(wanted, pool, given))
+            .collect(),
+        pod_monitor: (wanted.pod_monitor && given.has_pod_monitors)
+            .then(|| pod_monitor::build(wanted)),
+        unaddressed,
+    }
+}
+
+/// The brokers of a pool that settings and Services are kept for: those wanted, and those that are leaving.
+fn ids(pool: &WantedPool, given: &Given) -> Vec<i32> {
+    let leaving = given.leaving.get(&pool.name).into_iter().flatten();
+    let mut ids: Vec<i32> = pool.ids.clone().chain(leaving.copied()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    ids
+}
+
+/// All such brokers with their pools, pools that are leaving included.
+fn seats<'a>(wanted: &'a Wanted, given: &'a Given) -> Vec<(&'a str, i32)> {
+    let staying = wanted.pools.iter().flat_map(|pool| {
+        ids(pool, given)
+            .into_iter()
+            .map(move |id| (pool.name.as_str(), id))
+    });
+    let is_wanted = |name: &str| wanted.pools.iter().any(|pool| pool.name == name);
+    let leaving = given
+        .leaving
+        .iter()
+        .filter(|(pool, _)| !is_wanted(pool))
+        .flat_map(|(pool, ids)| ids.iter().map(move |id| (pool.as_str(), *id)));
+    staying.chain(leaving).collect()
+}
+
+/// What of a spec takes a restart. It is hashed: a field that is added must say nothing where it is absent, or every
+/// broker would be restarted for it.
+#[derive(Serialize)]
+struct Asked<'a> {
+    version: &'a str,
+    image: Option<&'a Image>,
+    config: BTreeMap<&'a str, &'a str>,
+    listeners: Vec<AskedListener<'a>>,
+    replication_factor: i32,
+    node_spread: Spread,
+    rack_key: &'a str,
+    resources: Option<&'a Amounts>,
+    template: PodTemplate,
+    restarted_at: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct AskedListener<'a> {
+    name: &'a str,
+    port: i32,
+    kind: ListenerType,
+    advertised: Option<&'a str>,
+    brokers: &'a [ListenerBroker],
+}
+
+/// Fills in the pools' revisions.
+pub fn revise(wanted: &mut Wanted, spec: &KafkaClusterSpec) {
+    let revisions: Vec<_> = wanted
+        .pools
+        .iter()
+        .map(|pool| {
+            (
+                revision(wanted, pool, spec),
+                template_revision(wanted, pool),
+            )
+        })
+        .collect();
+    for (pool, (revision, template_revision)) in wanted.pools.iter_mut().zip(revisions) {
+        pool.revision = revision;
+        pool.template_revision = template_revision;
+    }
+}
+
+fn revision(wanted: &Wanted, pool: &WantedPool, spec: &KafkaClusterSpec) -> String {
+    let restarts = |name: &&String| !wanted.live_config.contains_key(*name);
+    let config = wanted
+        .broker_config
+        .iter()
+        .filter(|(name, _)| restarts(name));
+    let said = spec.pools.iter().find(|said| said.name == pool.name);
+    let image = spec.image.as_ref().map(|image| Image {
+        pull_policy: None,
+        pull_secrets: Vec::new(),
+        ..image.clone()
+    });
+    crate::revision::of(&Asked {
+        version: &wanted.version,
+        image: image.as_ref(),
+        config: config
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect(),
+        listeners: wanted
+            .listeners
+            .iter()
+            .map(|listener| AskedListener {
+                name: &listener.name,
+                port: listener.port,
+                kind: listener.kind,
+                advertised: listener.advertised_host_template.as_deref(),
+                brokers: &listener.brokers,
+            })
+            .collect(),
+        replication_factor: wanted.topic_defaults.replication_factor,
+        node_spread: wanted.placement.node_spread,
+        rack_key: &wanted.placement.rack_key,
+        resources: said.and_then(|said| said.resources.as_ref()),
+        template: PodTemplate {
+            service_account_annotations: BTreeMap::new(),
+            ..pool.template.clone()
+        },
+        restarted_at: spec.restarted_at.as_deref(),
+    })
+}
+
+fn template_revision(wanted: &Wanted, pool: &WantedPool) -> String {
+    crate::revision::of(&(pod::spec(wanted, pool), properties::by_the_operator(wanted)))
+}
+
+#[cfg(test)]
+mod tests;
