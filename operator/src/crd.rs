@@ -10,7 +10,8 @@
 //!
 //! After the first release no field is renamed, re-typed or re-defaulted. Choices are enums of strings. Defaults that may
 //! change live in the operator and are written to the status. Unknown fields are no error here, the API server refuses
-//! or drops them: an older operator has to read what a newer schema let in.
+//! or drops them: an older operator has to read what a newer schema let in. Enums have an empty `description`, or their
+//! words would take the place of a field's.
 
 pub mod cluster;
 pub mod reference;
@@ -122,7 +123,6 @@ impl JsonSchema for Amount {
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({
             "x-kubernetes-int-or-string": true,
-            "anyOf": [{ "type": "integer" }, { "type": "string" }],
             "maxLength": 24,
             "pattern": r"^[0-9]+(\.[0-9]{1,3})?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$",
         })

@@ -207,6 +207,7 @@ pub struct SecretName {
 
 /// When an image is pulled.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[schemars(description = "")]
 #[allow(missing_docs)] // Kubernetes' own words.
 pub enum PullPolicy {
     Always,
@@ -261,6 +262,7 @@ fn zone_label() -> String {
 
 /// How much a rule of placement matters.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[schemars(description = "")]
 pub enum Spread {
     /// Rather wait than break it.
     Required,

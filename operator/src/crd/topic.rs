@@ -166,6 +166,7 @@ pub struct TopicConfig {
 
 /// What happens to old records.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[schemars(description = "")]
 pub enum CleanupPolicy {
     /// Old segments are dropped.
     Delete,
@@ -177,6 +178,7 @@ pub enum CleanupPolicy {
 
 /// How batches are kept.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[schemars(description = "")]
 #[allow(missing_docs)] // Kafka's own words.
 pub enum CompressionType {
     Producer,
@@ -189,6 +191,7 @@ pub enum CompressionType {
 
 /// Whose clock a record's timestamp is from.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[schemars(description = "")]
 pub enum MessageTimestampType {
     /// The producer's.
     CreateTime,
@@ -198,6 +201,7 @@ pub enum MessageTimestampType {
 
 /// What to do with a change made elsewhere.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[schemars(description = "")]
 pub enum DriftPolicy {
     /// Undo it.
     #[default]
@@ -232,6 +236,7 @@ pub struct TopicPlacement {
 
 /// What becomes of the topic when its resource is deleted.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[schemars(description = "")]
 pub enum TopicDeletionPolicy {
     /// It is deleted.
     #[default]
@@ -242,6 +247,7 @@ pub enum TopicDeletionPolicy {
 
 /// What to do where the topic exists already.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[schemars(description = "")]
 pub enum Adopt {
     /// Leave it, and say so.
     Never,

@@ -92,21 +92,22 @@ pub fn address(
             ListenerType::NodePort => service.and_then(|service| service.node_port),
             _ => Some(listener.port),
         })?;
-    let node = || node(listener, id, surroundings);
-    let host =
-        said(wanted, listener, own, pool, id, surroundings).or_else(|| match listener.kind {
-            ListenerType::Internal => Some(wanted.host(pool, id)),
-            ListenerType::ClusterIP => {
-                let service = broker_name(wanted, &listener.name, id);
-                Some(format!("{service}.{}.svc", wanted.namespace))
-            }
-            ListenerType::NodePort => node().map(|(_, address)| address),
-            ListenerType::LoadBalancer => service.and_then(|service| service.ingress.clone()),
-        })?;
+    let is_said = own.is_some_and(|own| own.advertised_host.is_some())
+        || listener.advertised_host_template.is_some();
+    let host = match listener.kind {
+        _ if is_said => said(wanted, listener, own, pool, id, surroundings),
+        ListenerType::Internal => Some(wanted.host(pool, id)),
+        ListenerType::ClusterIP => {
+            let service = broker_name(wanted, &listener.name, id);
+            Some(format!("{service}.{}.svc", wanted.namespace))
+        }
+        ListenerType::NodePort => node(listener, id, surroundings).map(|(_, address)| address),
+        ListenerType::LoadBalancer => service.and_then(|service| service.ingress.clone()),
+    }?;
     Some((host, port))
 }
 
-/// The host that the manifest says, if it does and what it names is known.
+/// The host that the manifest says, if what it names is known.
 fn said(
     wanted: &Wanted,
     listener: &Listener,

@@ -59,6 +59,7 @@ pub struct Listener {
 
 /// How clients get to a listener.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[schemars(description = "")]
 pub enum ListenerType {
     /// By the pods' names, from inside.
     #[default]
@@ -73,6 +74,7 @@ pub enum ListenerType {
 
 /// On which nodes outside connections are taken.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[schemars(description = "")]
 pub enum TrafficPolicy {
     /// On every node.
     Cluster,

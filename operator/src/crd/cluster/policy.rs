@@ -43,6 +43,7 @@ pub struct Namespaces {
 
 /// What a Topic may do.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[schemars(description = "")]
 pub enum TopicOperation {
     /// Make the topic.
     Create,
@@ -96,6 +97,7 @@ fn ten() -> i32 {
 
 /// What to do with partitions that can't stay online without a broker.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[schemars(description = "")]
 pub enum Unreplicated {
     /// Move them away first and back later.
     Move,
@@ -107,6 +109,7 @@ pub enum Unreplicated {
 
 /// What a new operator does that would build the pods otherwise.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[schemars(description = "")]
 pub enum OnOperatorUpgrade {
     /// Leave them until `restartedAt` changes.
     #[default]
@@ -130,6 +133,7 @@ pub struct Drain {
 
 /// What happens when a broker's node is cordoned.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[schemars(description = "")]
 pub enum OnCordon {
     /// Hand leaderships over and take the stop lease, so that the eviction goes through at once.
     #[default]
@@ -170,6 +174,7 @@ pub struct Monitoring {
 
 /// Whether there is a PodMonitor.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[schemars(description = "")]
 pub enum PodMonitorMode {
     /// Where the Prometheus operator's CRD exists.
     #[default]
@@ -180,6 +185,7 @@ pub enum PodMonitorMode {
 
 /// What happens to the volumes when the cluster is deleted.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[schemars(description = "")]
 pub enum ClusterDeletionPolicy {
     /// They stay.
     #[default]

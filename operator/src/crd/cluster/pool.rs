@@ -68,6 +68,7 @@ pub struct PoolVolume {
 
 /// What becomes of the volume of a broker that is taken away.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[schemars(description = "")]
 pub enum OnScaleDown {
     /// It stays.
     #[default]

@@ -1,5 +1,5 @@
 //! What is refused of a `Topic` at once, and how it is said. Rules that compare with the old object stand on the parent,
-//! as in `crd/cluster/rules.rs`.
+//! as in `crd/cluster/rules.rs`. `namespace` is a word of CEL's own, and a field of that name is `__namespace__`.
 
 use crate::crd::schema::{Bound, Rule};
 
@@ -13,8 +13,8 @@ pub const RULES: &[Rule] = &[
     Rule {
         at: "spec",
         check: "self.clusterRef.name == oldSelf.clusterRef.name && \
-                has(self.clusterRef.namespace) == has(oldSelf.clusterRef.namespace) && \
-                (!has(self.clusterRef.namespace) || self.clusterRef.namespace == oldSelf.clusterRef.namespace)",
+                has(self.clusterRef.__namespace__) == has(oldSelf.clusterRef.__namespace__) && \
+                (!has(self.clusterRef.__namespace__) || self.clusterRef.__namespace__ == oldSelf.clusterRef.__namespace__)",
         says: "clusterRef can't be changed: a topic does not move between clusters; make another Topic there",
     },
     Rule {
