@@ -4,5 +4,6 @@
 pub mod apply;
 pub mod cluster;
 pub mod crd;
+pub mod door;
 pub mod reference;
 pub mod revision;
