@@ -1,5 +1,6 @@
 //! Administration: topics, their configs and records. The cluster, groups, offsets and replicas are in their own files.
 
+mod batches;
 mod cluster;
 mod groups;
 mod offsets;
@@ -28,6 +29,7 @@ use crate::client::{call, version};
 use crate::retry::retry;
 use crate::{Client, Error};
 
+pub use batches::Each;
 pub use cluster::{ClusterBroker, ClusterDescription, Feature, QuorumDescription, QuorumMember};
 pub use groups::{Committed, GroupDescription, GroupMember, GroupSummary};
 pub(crate) use offsets::by_topic;

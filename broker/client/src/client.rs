@@ -99,7 +99,21 @@ pub(crate) async fn call<R: Request>(
     connection: &Connection,
     request: &R,
 ) -> Result<R::Response, Error> {
-    let version = version::<R>(connection)?;
+    call_in(connection, request, version::<R>(connection)?).await
+}
+
+/// Sends `request` in that version; an error where the broker does not serve it.
+pub(crate) async fn call_in<R: Request>(
+    connection: &Connection,
+    request: &R,
+    version: i16,
+) -> Result<R::Response, Error> {
+    if connection.version_up_to::<R>(version)? != version {
+        return Err(Error::Invalid(format!(
+            "the broker does not serve {} {version}",
+            R::NAME
+        )));
+    }
     let mut answer = connection.send(request, version).await?;
     Ok(answer.receive().await?)
 }

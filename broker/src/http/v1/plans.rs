@@ -5,6 +5,7 @@
 //! | `drain` | every replica away from the brokers of `?brokers=1,2` |
 //! | `rebalance` | repairs, empties draining brokers, and makes replicas and leaders even |
 //! | `repair` | what is misplaced, and nothing else |
+//! | `replication` | another number of replicas for one topic: `?topic=orders&factor=3` |
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
@@ -25,6 +26,10 @@ use crate::broker::{Broker, into_refusal};
 pub struct Asked {
     #[serde(default)]
     brokers: String,
+    #[serde(default)]
+    topic: String,
+    #[serde(default)]
+    factor: usize,
     #[serde(default)]
     apply: bool,
 }
@@ -75,11 +80,12 @@ pub async fn make(
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Json<ShownPlan>, Failure> {
     let Query(asked) = asked?;
-    let kind = Kind::of(&kind, &asked.brokers)?;
+    let kind = Kind::of(&kind, &asked)?;
     kind.check(&broker)?;
+    let allow_factor_change = matches!(kind, Kind::Replication { .. });
     let plan = look(&broker, move |broker| kind.plan(broker)).await?;
     let refused = match asked.apply {
-        true => apply(&broker, &plan).await?,
+        true => apply(&broker, &plan, allow_factor_change).await?,
         false => Vec::new(),
     };
     Ok(Json(ShownPlan {
@@ -95,35 +101,55 @@ enum Kind {
     Drain(Vec<BrokerId>),
     Rebalance,
     Repair,
+    Replication { topic: String, factor: usize },
 }
 
 impl Kind {
-    fn of(kind: &str, brokers: &str) -> Result<Self, Failure> {
-        match (kind, brokers) {
+    fn of(kind: &str, asked: &Asked) -> Result<Self, Failure> {
+        let Asked { topic, factor, .. } = asked;
+        if kind != "replication" && !(topic.is_empty() && *factor == 0) {
+            return Err(Failure::bad_request(format!(
+                "{kind} concerns all topics: leave `topic` and `factor` away"
+            )));
+        }
+        match (kind, asked.brokers.as_str()) {
             ("drain", "") => Err(Failure::bad_request(
                 "name the brokers to empty, such as ?brokers=4,5",
             )),
             ("drain", brokers) => Ok(Self::Drain(numbers(brokers)?)),
-            ("rebalance" | "repair", brokers) if !brokers.is_empty() => Err(Failure::bad_request(
-                format!("{kind} concerns all brokers: leave `brokers` away"),
-            )),
+            ("rebalance" | "repair" | "replication", brokers) if !brokers.is_empty() => Err(
+                Failure::bad_request(format!("{kind} concerns all brokers: leave `brokers` away")),
+            ),
             ("rebalance", _) => Ok(Self::Rebalance),
             ("repair", _) => Ok(Self::Repair),
+            ("replication", _) if topic.is_empty() || *factor == 0 => Err(Failure::bad_request(
+                "name the topic and its replicas, such as ?topic=orders&factor=3",
+            )),
+            ("replication", _) => Ok(Self::Replication {
+                topic: topic.clone(),
+                factor: *factor,
+            }),
             _ => Err(Failure {
                 status: StatusCode::NOT_FOUND,
-                error: format!("there is no plan {kind:?}: drain, rebalance, repair"),
+                error: format!("there is no plan {kind:?}: drain, rebalance, repair, replication"),
             }),
         }
     }
 
-    /// Whether the brokers are there.
+    /// Whether the brokers and the topic are there.
     fn check(&self, broker: &Broker) -> Result<(), Failure> {
-        let Self::Drain(brokers) = self else {
-            return Ok(());
-        };
         let image = broker.image();
-        let unknown = brokers.iter().find(|id| image.broker(**id).is_none());
-        unknown.map_or(Ok(()), |id| Err(Failure::unknown_broker(*id)))
+        match self {
+            Self::Drain(brokers) => {
+                let unknown = brokers.iter().find(|id| image.broker(**id).is_none());
+                unknown.map_or(Ok(()), |id| Err(Failure::unknown_broker(*id)))
+            }
+            Self::Replication { topic, .. } if image.topic(topic).is_none() => Err(Failure {
+                status: StatusCode::NOT_FOUND,
+                error: format!("there is no topic {topic:?}"),
+            }),
+            Self::Replication { .. } | Self::Rebalance | Self::Repair => Ok(()),
+        }
     }
 
     fn plan(&self, broker: &Broker) -> Plan {
@@ -132,6 +158,9 @@ impl Kind {
             Self::Drain(brokers) => plan::drain(&image, &*config, brokers),
             Self::Rebalance => plan::rebalance(&image, &*config),
             Self::Repair => plan::repair(&image, &*config),
+            Self::Replication { topic, factor } => {
+                plan::replication(&image, &*config, topic, *factor)
+            }
         }
     }
 }
@@ -172,13 +201,17 @@ fn shown(plan: &Plan) -> ShownPlan {
 }
 
 /// Begins the moves, as many in one command as that may have. What is refused is answered, and the rest goes on.
-async fn apply(broker: &Broker, plan: &Plan) -> Result<Vec<NotMoved>, Failure> {
+async fn apply(
+    broker: &Broker,
+    plan: &Plan,
+    allow_factor_change: bool,
+) -> Result<Vec<NotMoved>, Failure> {
     let wanted: Vec<WantedReplicas> = plan.moves.iter().map(plan::Move::wanted).collect();
     let mut refused = Vec::new();
     for some in wanted.chunks(PARTITIONS_PER_REQUEST_MAX) {
         let command = AlterPartitionReassignments {
             partitions: some.to_vec(),
-            allow_replication_factor_change: false,
+            allow_replication_factor_change: allow_factor_change,
         };
         let asked = broker.quorum().request(command).await;
         let answers = asked.map_err(into_refusal)?;

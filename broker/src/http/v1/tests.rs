@@ -157,6 +157,9 @@ async fn what_is_wrong_with_a_question_is_told() {
         ("POST /v1/plans/drain?brokers=9", 404, "9"),
         ("POST /v1/plans/tidy", 404, "tidy"),
         ("POST /v1/plans/repair?brokers=1", 400, "leave"),
+        ("POST /v1/plans/repair?topic=t", 400, "leave"),
+        ("POST /v1/plans/replication?topic=t", 400, "factor"),
+        ("POST /v1/plans/replication?topic=t&factor=2", 404, "t"),
     ] {
         let (found, answer) = served.ask(request, "").await;
         assert_eq!(found, status, "{request}: {answer}");
@@ -232,6 +235,27 @@ async fn a_plan_is_shown_before_it_is_applied_and_is_on_its_way_afterwards() {
     );
     let (_, misplaced) = served.ask("GET /v1/misplaced", "").await;
     assert_eq!(misplaced, json!([]));
+}
+
+#[tokio::test]
+async fn a_topic_gets_another_number_of_replicas_and_no_other_topic_does() {
+    let served = Served::new().await;
+    register(&served.broker, 2, None).await;
+    create_on(&served.broker, "t", &[&[1]]).await;
+    create_on(&served.broker, "other", &[&[1]]).await;
+    let moved = json!([{ "topic": "t", "partition": 0, "from": [1], "to": [1, 2] }]);
+    let (_, applied) = served
+        .ask("POST /v1/plans/replication?topic=t&factor=2&apply=true", "")
+        .await;
+    assert_eq!(
+        (&applied["moves"], &applied["refused"]),
+        (&moved, &json!([]))
+    );
+    let (_, stuck) = served
+        .ask("POST /v1/plans/replication?topic=other&factor=3", "")
+        .await;
+    assert_eq!(stuck["moves"], json!([]));
+    assert_eq!(stuck["stuck"][0]["topic"], "other");
 }
 
 #[tokio::test]
