@@ -7,3 +7,4 @@ pub mod crd;
 pub mod door;
 pub mod reference;
 pub mod revision;
+pub mod topic;
