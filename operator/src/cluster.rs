@@ -1,5 +1,376 @@
-//! `KafkaCluster`, reconciled: what is wanted, what is there, one step.
+//! `KafkaCluster`, reconciled: look at what is, work out what should be, apply the difference, take the next step, say so
+//! in the status.
 
+pub mod brokers;
 pub mod build;
+pub mod deletion;
+pub mod fetch;
+pub mod losses;
+pub mod observed;
+pub mod settings;
+pub mod status;
+pub mod step;
 pub mod validate;
 pub mod wanted;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::apply::{self, ApplyError};
+use crate::context::{Context, Key, Memory};
+use crate::crd::KafkaCluster;
+use crate::events::{Events, Kind};
+use build::{Budget, Given};
+use deletion::Deletion;
+use fetch::Seen;
+use observed::Observed;
+use step::perform::{Outcome, Performer, REPAIR_EVERY};
+use step::{Decision, Waiting, budget, scale};
+use validate::{Found, Invalid};
+use wanted::Wanted;
+
+/// While something goes on.
+const AGAIN_BUSY: Duration = Duration::from_secs(2);
+/// While the brokers start, or a spec can't be followed.
+const AGAIN_SOON: Duration = Duration::from_secs(5);
+/// While all is well: the budget has to tell the truth.
+const AGAIN_AT_REST: Duration = Duration::from_secs(10);
+/// A new cluster waits so long for its Services' addresses before its brokers start without them.
+const ADDRESSES_WITHIN: Duration = Duration::from_secs(60);
+
+/// What a look at a cluster came to.
+#[derive(Clone, Copy, Debug)]
+pub struct Look {
+    /// For metrics.
+    pub word: &'static str,
+    /// When to look again, whatever happens until then.
+    pub again: Option<Duration>,
+}
+
+/// Why a look came to nothing.
+#[derive(Debug, Error)]
+#[error("{}", kube_words(.0))]
+pub struct Error(#[from] kube::Error);
+
+impl Error {
+    /// What it was decided on has changed meanwhile.
+    pub fn is_conflict(&self) -> bool {
+        matches!(&self.0, kube::Error::Api(status) if status.is_conflict())
+    }
+}
+
+/// The API server's own words, where it said any.
+pub fn kube_words(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// Brings one `KafkaCluster` closer to its spec, and says in its status what is left.
+pub async fn reconcile(key: &Key, context: &Context) -> Result<Look, Error> {
+    let Some(cluster) = fetch::cluster(key, context).await? else {
+        return Ok(gone(key, context).await);
+    };
+    let mut memory = context.memories.take(key);
+    let look = look(&cluster, context, &mut memory).await;
+    context.memories.put(key, memory);
+    look
+}
+
+async fn look(
+    cluster: &KafkaCluster,
+    context: &Context,
+    memory: &mut Memory,
+) -> Result<Look, Error> {
+    let seen = fetch::observe(cluster, context, memory).await?;
+    if cluster.metadata.deletion_timestamp.is_some() {
+        return deleted(cluster, &seen, context).await;
+    }
+    let paused = cluster.spec.paused;
+    if !paused && deletion::keep_finalizer(cluster, context).await? {
+        // The resource has another version now.
+        return Ok(again("ok", Duration::ZERO));
+    }
+    let level = settings::level(&seen, memory).await;
+    let found = found(cluster, &seen.observed, level);
+    let wanted = match validate::check(cluster, &found, &context.options.operator) {
+        Ok(wanted) => wanted,
+        Err(invalid) => return refused(cluster, &seen, &invalid, context, memory).await,
+    };
+    let given = given(&wanted, &seen.observed);
+    let (decision, outcome) = match paused {
+        true => (Decision::default(), Outcome::default()),
+        false => act(cluster, &wanted, &given, &seen, context, memory).await,
+    };
+    report(cluster, &wanted, &seen, (decision, outcome), context, memory).await
+}
+
+/// Applies what was built, then takes the steps.
+async fn act(
+    cluster: &KafkaCluster,
+    wanted: &Wanted,
+    given: &Given,
+    seen: &Seen,
+    context: &Context,
+    memory: &mut Memory,
+) -> (Decision, Outcome) {
+    let mut resources = build::all(wanted, given);
+    if awaits_addresses(cluster, &seen.observed, &resources) {
+        resources.stateful_sets.clear();
+    }
+    let applied = apply::apply(&resources, wanted, &context.client).await;
+    for what in &applied.changed {
+        tracing::info!(cluster = %Key::of(cluster), what, "applied");
+    }
+    let key = Key::of(cluster);
+    let events = Events::new(&context.recorder, cluster);
+    let may_repair = memory.repaired.is_none_or(|at| at.elapsed() >= REPAIR_EVERY);
+    let decision = step::next(wanted, &seen.observed);
+    if may_repair && decision.steps.contains(&step::Step::Repair) {
+        memory.repaired = Some(Instant::now());
+    }
+    let performer = Performer {
+        context,
+        key: &key,
+        events: &events,
+        wanted,
+        observed: &seen.observed,
+        door: seen.door.clone(),
+        may_repair,
+    };
+    let mut outcome = performer.perform(&decision.steps).await;
+    outcome.failures.extend(applied.problems.iter().filter(|one| !is_conflict(one)).map(ToString::to_string));
+    if let Err(error) = settings::follow(wanted, seen, memory).await {
+        outcome.failures.push(format!("settings: {error}"));
+    }
+    outcome.done += applied.changed.len();
+    (decision, outcome)
+}
+
+/// What it was decided on has changed: the next look does it.
+fn is_conflict(problem: &ApplyError) -> bool {
+    match problem {
+        ApplyError::Kube { source: kube::Error::Api(status), .. } => status.is_conflict(),
+        ApplyError::Terminating { .. } => true,
+        _ => false,
+    }
+}
+
+/// Brokers learn their addresses when they start: a new cluster's wait a moment for what its Services get.
+fn awaits_addresses(
+    cluster: &KafkaCluster,
+    observed: &Observed,
+    resources: &build::Resources,
+) -> bool {
+    let created = cluster.metadata.creation_timestamp.as_ref();
+    let age = created.map(|created| observed.now.duration_since(created.0));
+    let young = age.is_some_and(|age| age < ADDRESSES_WITHIN.try_into().unwrap_or_default());
+    !resources.unaddressed.is_empty() && observed.sets.is_empty() && young
+}
+
+/// What of the surroundings bears on what is wanted.
+fn found(cluster: &KafkaCluster, observed: &Observed, level: Option<i16>) -> Found {
+    let status = cluster.status.as_ref();
+    let ids: BTreeSet<String> = observed
+        .claims
+        .values()
+        .filter_map(|claim| claim.cluster_id.clone())
+        .collect();
+    let view = observed.view.as_ref();
+    let voters = view.map(|view| view.voters().into_iter().collect());
+    Found {
+        claim_cluster_ids: ids,
+        founded: observed.is_founded(),
+        fresh_cluster_id: fresh_id(),
+        voters: voters.or_else(|| status.map(|status| status.voters.clone())).unwrap_or_default(),
+        pool_starts: observed.sets.iter().map(|(pool, set)| (pool.clone(), set.start)).collect(),
+        level,
+    }
+}
+
+/// 22 letters of URL-safe base64, none of them a dash at the beginning, as Kafka's tools make them.
+fn fresh_id() -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    loop {
+        let bits = Uuid::new_v4().as_u128();
+        let letter = |at: u32| {
+            // 128 bits are 21 letters of six bits, and two bits in the last.
+            let index = match at {
+                21 => (bits << 4) & 0b11_0000,
+                _ => bits >> (122 - 6 * at),
+            };
+            char::from(LETTERS[(index & 0b11_1111) as usize])
+        };
+        let id: String = (0..22).map(letter).collect();
+        if !id.starts_with('-') {
+            return id;
+        }
+    }
+}
+
+/// What the builders have to know besides.
+fn given(wanted: &Wanted, observed: &Observed) -> Given {
+    let kept = scale::kept(wanted, observed);
+    let voters = observed.view.iter().flat_map(|view| view.voters()).collect();
+    Given {
+        replicas: kept.replicas,
+        leaving: kept.leaving,
+        voters,
+        surroundings: observed.surroundings.clone(),
+        budget: Budget {
+            max_unavailable: budget::max_unavailable(wanted, observed),
+            resource_version: observed.budget.as_ref().map(|it| it.resource_version.clone()),
+        },
+        fresh_token: format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple()),
+        has_pod_monitors: false,
+    }
+}
+
+async fn report(
+    cluster: &KafkaCluster,
+    wanted: &Wanted,
+    seen: &Seen,
+    (decision, outcome): (Decision, Outcome),
+    context: &Context,
+    memory: &mut Memory,
+) -> Result<Look, Error> {
+    let key = Key::of(cluster);
+    let observed = &seen.observed;
+    let mut waits = decision.waits;
+    waits.extend(outcome.waits);
+    let kinds: BTreeSet<Waiting> = waits.iter().map(|(kind, _)| *kind).collect();
+    context.metrics.waits(&key, &kinds);
+    tell_refusal(cluster, &waits, context, memory).await;
+    let facts = status::Facts {
+        cluster,
+        wanted: Ok(wanted),
+        observed,
+        waits: &waits,
+        blocked: &outcome.blocked,
+        failures: &outcome.failures,
+        away: &away(wanted.ids(), observed, memory),
+        bootstrap: build::advertised::bootstrap(wanted, &observed.surroundings),
+        level: memory.level.map(|(level, _)| level),
+    };
+    let status = status::of(&facts);
+    let later = status::write(cluster, status, context, memory).await?;
+    let busy = outcome.done > 0 || kinds.iter().any(|kind| *kind != Waiting::Refused);
+    let ready = wanted.ids().all(|id| observed.pods.get(&id).is_some_and(|pod| pod.is_ready()));
+    let rest = match (busy, ready && observed.view.is_some() && outcome.failures.is_empty()) {
+        (true, _) => AGAIN_BUSY,
+        (false, false) => AGAIN_SOON,
+        (false, true) => AGAIN_AT_REST,
+    };
+    Ok(again("ok", later.map_or(rest, |later| later.min(rest))))
+}
+
+/// What is refused is told once as an event, too.
+async fn tell_refusal(
+    cluster: &KafkaCluster,
+    waits: &[(Waiting, String)],
+    context: &Context,
+    memory: &mut Memory,
+) {
+    let refused = waits.iter().find(|(kind, _)| *kind == Waiting::Refused);
+    let text = refused.map(|(_, text)| text.clone());
+    if text != memory.told
+        && let Some(text) = &text
+    {
+        let events = Events::new(&context.recorder, cluster);
+        events.tell(Kind::Warning, "Refused", text).await;
+    }
+    memory.told = text;
+}
+
+/// How long each broker has not been ready, as far as this process saw.
+fn away(
+    ids: impl Iterator<Item = i32>,
+    observed: &Observed,
+    memory: &mut Memory,
+) -> BTreeMap<i32, Duration> {
+    let ready = |id: &i32| observed.pods.get(id).is_some_and(|pod| pod.is_ready());
+    let away: BTreeSet<i32> = ids.filter(|id| !ready(id)).collect();
+    memory.away_since.retain(|id, _| away.contains(id));
+    let mut durations = BTreeMap::new();
+    for id in away {
+        let since = memory.away_since.entry(id).or_insert_with(Instant::now);
+        durations.insert(id, since.elapsed());
+    }
+    durations
+}
+
+fn again(word: &'static str, after: Duration) -> Look {
+    Look {
+        word,
+        again: Some(after),
+    }
+}
+
+/// The spec can't be followed: nothing is changed, and the status says why.
+async fn refused(
+    cluster: &KafkaCluster,
+    seen: &Seen,
+    invalid: &Invalid,
+    context: &Context,
+    memory: &mut Memory,
+) -> Result<Look, Error> {
+    let before = cluster.status.as_ref().map(|status| status.bootstrap.clone());
+    let facts = status::Facts {
+        cluster,
+        wanted: Err(invalid),
+        observed: &seen.observed,
+        waits: &[],
+        blocked: &BTreeMap::new(),
+        failures: &[],
+        away: &BTreeMap::new(),
+        bootstrap: before.unwrap_or_default(),
+        level: memory.level.map(|(level, _)| level),
+    };
+    let status = status::of(&facts);
+    let later = status::write(cluster, status, context, memory).await?;
+    let rest = AGAIN_AT_REST;
+    Ok(again("invalid", later.map_or(rest, |later| later.min(rest))))
+}
+
+async fn deleted(cluster: &KafkaCluster, seen: &Seen, context: &Context) -> Result<Look, Error> {
+    Ok(match deletion::go_on(cluster, seen, context).await? {
+        Deletion::Stopping => again("ok", AGAIN_BUSY),
+        Deletion::Done => Look {
+            word: "ok",
+            again: None,
+        },
+    })
+}
+
+/// The cluster is not there any more: what is owned goes with it. Its brokers are told, as long as they answer.
+async fn gone(key: &Key, context: &Context) -> Look {
+    if let Some(door) = context.doors.take(key) {
+        deletion::tell_stopping(&door).await;
+    }
+    context.memories.forget(key);
+    context.metrics.forget(key, &status::TYPES);
+    Look {
+        word: "ok",
+        again: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fresh_cluster_id_is_22_letters_and_another_each_time() {
+        let ids: BTreeSet<String> = (0..100).map(|_| fresh_id()).collect();
+        assert_eq!(ids.len(), 100);
+        for id in ids {
+            let letter = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+            assert!(id.len() == 22 && id.bytes().all(letter) && !id.starts_with('-'), "{id}");
+        }
+    }
+}

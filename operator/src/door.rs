@@ -19,6 +19,8 @@ use serde_json::Value;
 use thiserror::Error;
 use tokio::time::{Instant, timeout_at};
 
+use crate::leader::{Leadership, NotLeading};
+
 /// How long one call may take, all its attempts together, where the caller says nothing else.
 pub const WITHIN: Duration = Duration::from_secs(5);
 /// One attempt of several: a stopped process accepts connections and never answers.
@@ -41,6 +43,8 @@ pub struct Door {
     kafka: milena_client::Client,
     /// Which of `brokers` answered last.
     first: AtomicUsize,
+    /// Changes are refused once it is over; without it they never are.
+    leadership: Option<Leadership>,
 }
 
 /// Who is asked.
@@ -88,6 +92,9 @@ pub enum DoorError {
     /// The door knows no such broker.
     #[error("broker {0} has no address")]
     Unknown(i32),
+    /// Another operator may lead by now.
+    #[error(transparent)]
+    NotLeading(#[from] NotLeading),
 }
 
 impl DoorError {
@@ -135,6 +142,15 @@ impl Door {
             http: client,
             kafka: milena_client::Client::new(options),
             first: AtomicUsize::new(0),
+            leadership: None,
+        }
+    }
+
+    /// Refuses to change anything once `leadership` is over.
+    pub fn guarded(self, leadership: Leadership) -> Door {
+        Door {
+            leadership: Some(leadership),
+            ..self
         }
     }
 
@@ -193,6 +209,9 @@ impl Door {
                 _ => ATTEMPT,
             };
             let until = deadline.min(Instant::now() + share);
+            if let Some(leadership) = self.leadership.as_ref().filter(|_| method != Method::GET) {
+                leadership.check()?;
+            }
             match self.once(&method, address, path, body, until).await {
                 Ok((StatusCode::SERVICE_UNAVAILABLE, bytes)) if at == At::Any => {
                     last = format!("{address}: {}", words(&bytes));

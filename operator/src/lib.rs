@@ -3,8 +3,15 @@
 
 pub mod apply;
 pub mod cluster;
+pub mod context;
+pub mod controller;
 pub mod crd;
 pub mod door;
+pub mod events;
+pub mod leader;
+pub mod metrics;
+pub mod nodes;
+pub mod queue;
 pub mod reference;
 pub mod revision;
-pub mod topic;
+pub mod server;

@@ -1,3 +1,9 @@
 //! `milena-operator`: runs Milena's clusters and topics on Kubernetes.
 
-fn main() {}
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run()
+}

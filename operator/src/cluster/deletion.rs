@@ -1,0 +1,123 @@
+//! A cluster that is deleted. With `Retain` nothing is to be done: what is owned goes with it, and claims are not owned.
+//! With `Delete` a finalizer keeps it until its claims are deleted. Either way the brokers are told first that they all
+//! stop, so that none waits for a lease that nobody will grant.
+
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions};
+use kube::{Api, ResourceExt};
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use serde_json::{Value, json};
+
+use super::fetch::{CLUSTER_LABEL, Seen};
+use crate::context::{Context, Key};
+use crate::crd::KafkaCluster;
+use crate::crd::cluster::ClusterDeletionPolicy;
+use crate::door::{At, Door};
+
+/// On clusters whose volumes go with them.
+pub const FINALIZER: &str = "milena.dev/volumes";
+
+/// What a deletion has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deletion {
+    /// Pods still stop.
+    Stopping,
+    /// The finalizer is gone, and so is the cluster.
+    Done,
+}
+
+fn has_finalizer(cluster: &KafkaCluster) -> bool {
+    cluster.finalizers().iter().any(|one| one == FINALIZER)
+}
+
+/// Puts the finalizer on, or takes it off, as the policy says.
+pub async fn keep_finalizer(cluster: &KafkaCluster, context: &Context) -> Result<bool, kube::Error> {
+    let wanted = cluster.spec.deletion_policy == ClusterDeletionPolicy::Delete;
+    if wanted == has_finalizer(cluster) {
+        return Ok(false);
+    }
+    set_finalizer(cluster, context, wanted).await?;
+    Ok(true)
+}
+
+async fn set_finalizer(
+    cluster: &KafkaCluster,
+    context: &Context,
+    on: bool,
+) -> Result<(), kube::Error> {
+    let key = Key::of(cluster);
+    let clusters: Api<KafkaCluster> = Api::namespaced(context.client.clone(), &key.namespace);
+    let mut finalizers = cluster.finalizers().to_vec();
+    finalizers.retain(|one| one != FINALIZER);
+    if on {
+        finalizers.push(FINALIZER.to_owned());
+    }
+    // The list is written as a whole, so it must be the one that was read.
+    let patch = json!({ "metadata": {
+        "resourceVersion": cluster.resource_version(),
+        "finalizers": finalizers,
+    }});
+    clusters.patch(&key.name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+    Ok(())
+}
+
+/// Tells the brokers that all of them stop. Where nobody answers, their own rules end their waiting.
+pub async fn tell_stopping(door: &Door) {
+    let body = json!({ "stopping": true });
+    let told = door.post::<Value>(At::Any, "/v1/cluster/stopping", &body).await;
+    if let Err(error) = told {
+        tracing::info!(%error, "the brokers are not told that the cluster stops");
+    }
+}
+
+/// One look at a cluster that is being deleted and has our finalizer, or had.
+pub async fn go_on(
+    cluster: &KafkaCluster,
+    seen: &Seen,
+    context: &Context,
+) -> Result<Deletion, kube::Error> {
+    if !has_finalizer(cluster) {
+        return Ok(Deletion::Done);
+    }
+    // The policy may have been changed back at the last moment.
+    if cluster.spec.deletion_policy == ClusterDeletionPolicy::Retain {
+        set_finalizer(cluster, context, false).await?;
+        return Ok(Deletion::Done);
+    }
+    let stopping = seen.observed.view.as_ref().is_some_and(|view| view.cluster.stopping);
+    if let Some(door) = seen.door.as_ref().filter(|_| !stopping) {
+        tell_stopping(door).await;
+    }
+    let key = Key::of(cluster);
+    let sets: Api<StatefulSet> = Api::namespaced(context.client.clone(), &key.namespace);
+    for set in seen.observed.sets.values().filter(|set| !set.terminating) {
+        let params = uid_only(DeleteParams::background(), &set.uid);
+        gone_is_fine(sets.delete(&set.name, &params).await)?;
+    }
+    if !seen.observed.pods.is_empty() || !seen.observed.sets.is_empty() {
+        return Ok(Deletion::Stopping);
+    }
+    let claims: Api<PersistentVolumeClaim> =
+        Api::namespaced(context.client.clone(), &key.namespace);
+    let own = ListParams::default().labels(&format!("{CLUSTER_LABEL}={}", key.name));
+    for claim in claims.list(&own).await?.items {
+        let params = uid_only(DeleteParams::default(), &claim.uid().unwrap_or_default());
+        gone_is_fine(claims.delete(&claim.name_any(), &params).await)?;
+    }
+    set_finalizer(cluster, context, false).await?;
+    Ok(Deletion::Done)
+}
+
+fn uid_only(params: DeleteParams, uid: &str) -> DeleteParams {
+    params.preconditions(Preconditions {
+        uid: Some(uid.to_owned()),
+        resource_version: None,
+    })
+}
+
+fn gone_is_fine<T>(deleted: Result<T, kube::Error>) -> Result<(), kube::Error> {
+    match deleted {
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        other => other.map(drop),
+    }
+}

@@ -1,0 +1,241 @@
+//! Looks at a cluster: its StatefulSets, pods, claims and budget by label, their nodes, and what its brokers say.
+//!
+//! The brokers' view counts only with a quorum behind it, and is read at the quorum's leader: another broker's may be
+//! old, and one that is cut off would not know.
+
+mod claims;
+mod pods;
+mod surroundings;
+mod topics;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use futures::future::join_all;
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod as PodObject, Secret};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use kube::api::ListParams;
+use kube::{Api, ResourceExt};
+use serde_json::Value;
+
+pub use claims::{FOUNDED, LEAVING};
+pub use topics::Topics;
+
+pub use super::build::{CLUSTER_LABEL, POOL_LABEL};
+
+use super::brokers::{ShownBroker, ShownCluster};
+use super::observed::{Budget, Observed, Pod, Set, View};
+use super::wanted::HTTP_PORT;
+use crate::context::{BrokerAddressBy, Context, Key, Memory};
+use crate::crd::KafkaCluster;
+use crate::crd::cluster::ListenerType;
+use crate::door::{At, Door, DoorError};
+
+/// Kafka's port, where the cluster names no listener.
+const KAFKA_PORT: i32 = 9_092;
+
+/// A cluster as it is, and the way to its brokers.
+pub struct Seen {
+    /// As it is.
+    pub observed: Observed,
+    /// The way to its brokers, where it has any.
+    pub door: Option<Arc<Door>>,
+}
+
+/// Looks at everything once.
+pub async fn observe(
+    cluster: &KafkaCluster,
+    context: &Context,
+    memory: &mut Memory,
+) -> Result<Seen, kube::Error> {
+    let key = Key::of(cluster);
+    let mut observed = objects(&key, context).await?;
+    observed.nodes = context.nodes.of(observed.pods.values());
+    if leads_outside(cluster) {
+        observed.surroundings = surroundings::of(&key, &observed, context).await?;
+    }
+    let door = door(cluster, &observed, context).await?;
+    if let Some(door) = &door {
+        match view(door, &observed, &mut memory.topics).await {
+            Ok(view) => observed.view = Some(view),
+            Err(why) => {
+                observed.no_view = Some(why);
+                observed.live = live(door, &observed).await;
+            }
+        }
+    } else {
+        observed.no_view = Some("there is no broker yet".to_owned());
+    }
+    Ok(Seen { observed, door })
+}
+
+fn leads_outside(cluster: &KafkaCluster) -> bool {
+    let mut listeners = cluster.spec.listeners.iter();
+    listeners.any(|listener| listener.kind != ListenerType::Internal)
+}
+
+/// The cluster, where it is there.
+pub async fn cluster(key: &Key, context: &Context) -> Result<Option<KafkaCluster>, kube::Error> {
+    let clusters: Api<KafkaCluster> = Api::namespaced(context.client.clone(), &key.namespace);
+    clusters.get_opt(&key.name).await
+}
+
+/// What the API server has.
+async fn objects(key: &Key, context: &Context) -> Result<Observed, kube::Error> {
+    let Key { namespace, name } = key;
+    let client = &context.client;
+    let own = ListParams::default().labels(&format!("{CLUSTER_LABEL}={name}"));
+    let sets: Api<StatefulSet> = Api::namespaced(client.clone(), namespace);
+    let all_pods: Api<PodObject> = Api::namespaced(client.clone(), namespace);
+    let all_claims: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), namespace);
+    let budgets: Api<PodDisruptionBudget> = Api::namespaced(client.clone(), namespace);
+    let (sets, found_pods, found_claims, budget) = tokio::try_join!(
+        sets.list(&own),
+        all_pods.list(&own),
+        all_claims.list(&own),
+        budgets.get_opt(name),
+    )?;
+    Ok(Observed {
+        now: Timestamp::now(),
+        sets: sets.items.iter().filter_map(set).collect(),
+        pods: found_pods.items.iter().filter_map(pods::pod).collect(),
+        claims: found_claims.items.iter().filter_map(claims::claim).collect(),
+        budget: budget.as_ref().map(budget_of),
+        ..Observed::default()
+    })
+}
+
+fn set(object: &StatefulSet) -> Option<(String, Set)> {
+    let pool = object.labels().get(POOL_LABEL)?.clone();
+    let spec = object.spec.as_ref()?;
+    let claim = spec.volume_claim_templates.iter().flatten().next();
+    let requests = claim
+        .and_then(|claim| claim.spec.as_ref())
+        .and_then(|spec| spec.resources.as_ref())
+        .and_then(|resources| resources.requests.as_ref());
+    let size = requests.and_then(|requests| requests.get("storage"));
+    let set = Set {
+        name: object.name_any(),
+        uid: object.uid().unwrap_or_default(),
+        start: spec.ordinals.as_ref().and_then(|ordinals| ordinals.start).unwrap_or(0),
+        replicas: spec.replicas.unwrap_or(1),
+        volume_size: size.map(|size| size.0.clone()).unwrap_or_default(),
+        terminating: object.metadata.deletion_timestamp.is_some(),
+    };
+    Some((pool, set))
+}
+
+fn budget_of(object: &PodDisruptionBudget) -> Budget {
+    let spec = object.spec.as_ref();
+    Budget {
+        resource_version: object.resource_version().unwrap_or_default(),
+        max_unavailable: match spec.and_then(|spec| spec.max_unavailable.as_ref()) {
+            Some(IntOrString::Int(count)) => Some(*count),
+            _ => None,
+        },
+    }
+}
+
+/// A broker's id, from the end of its pod's or claim's name.
+fn ordinal(name: &str) -> Option<i32> {
+    name.rsplit('-').next()?.parse().ok()
+}
+
+/// The way to the brokers of the pods that are there.
+async fn door(
+    cluster: &KafkaCluster,
+    observed: &Observed,
+    context: &Context,
+) -> Result<Option<Arc<Door>>, kube::Error> {
+    let key = Key::of(cluster);
+    let address = |(id, pod): (&i32, &Pod)| {
+        let host = match context.options.broker_address_by {
+            BrokerAddressBy::Dns => {
+                format!("{}.{}-peers.{}.svc", pod.name, key.name, key.namespace)
+            }
+            BrokerAddressBy::PodIp => host_of(pod.ip.as_ref()?),
+        };
+        pod.node.as_ref()?;
+        Some((*id, format!("{host}:{HTTP_PORT}")))
+    };
+    let http: Vec<(i32, String)> = observed.pods.iter().filter_map(address).collect();
+    if http.is_empty() {
+        return Ok(None);
+    }
+    let internal = cluster.spec.listeners.iter().find(|one| one.name == "internal");
+    let port = internal.map_or(KAFKA_PORT, |listener| listener.port);
+    let kafka = match context.options.broker_address_by {
+        BrokerAddressBy::Dns => {
+            vec![format!("{}-bootstrap.{}.svc:{port}", key.name, key.namespace)]
+        }
+        BrokerAddressBy::PodIp => {
+            let ips = observed.pods.values().filter_map(|pod| pod.ip.as_ref());
+            ips.map(|ip| format!("{}:{port}", host_of(ip))).collect()
+        }
+    };
+    let token = token(&key, context).await?;
+    Ok(Some(context.doors.door(&key, http, kafka, token)))
+}
+
+fn host_of(ip: &str) -> String {
+    match ip.contains(':') {
+        true => format!("[{ip}]"),
+        false => ip.to_owned(),
+    }
+}
+
+/// The admin token, where the Secret is there already.
+async fn token(key: &Key, context: &Context) -> Result<Option<String>, kube::Error> {
+    let secrets: Api<Secret> = Api::namespaced(context.client.clone(), &key.namespace);
+    let secret = secrets.get_opt(&format!("{}-admin", key.name)).await?;
+    let data = secret.and_then(|secret| secret.data);
+    let token = data.and_then(|mut data| data.remove("token"));
+    Ok(token.and_then(|token| String::from_utf8(token.0).ok().map(|text| text.trim().to_owned())))
+}
+
+/// What the brokers say, or why it does not count.
+async fn view(door: &Door, observed: &Observed, topics: &mut Topics) -> Result<View, String> {
+    let cluster: ShownCluster = told(door.get(At::Any, "/v1/cluster").await)?;
+    if let Some(bound) = observed.cluster_id()
+        && bound != cluster.cluster_id
+    {
+        let answered = &cluster.cluster_id;
+        return Err(format!(
+            "broker {} is of the cluster {answered:?}, and the volumes are of {bound:?}",
+            cluster.answered_by
+        ));
+    }
+    let Some(quorum) = &cluster.quorum else {
+        return Err("the metadata quorum has no leader".to_owned());
+    };
+    let at_leader = At::Broker(quorum.leader);
+    let brokers: Vec<ShownBroker> = told(door.get(at_leader, "/v1/brokers").await)?;
+    if brokers.is_empty() {
+        return Err("the quorum knows of no broker yet".to_owned());
+    }
+    topics.follow(door).await;
+    Ok(View {
+        cluster,
+        brokers: brokers.into_iter().map(|broker| (broker.id, broker)).collect(),
+        topics: topics.facts(),
+    })
+}
+
+fn told<T>(answer: Result<T, DoorError>) -> Result<T, String> {
+    answer.map_err(|error| error.to_string())
+}
+
+/// The brokers whose process answers anything at all.
+async fn live(door: &Door, observed: &Observed) -> BTreeSet<i32> {
+    let asked = observed.pods.iter().filter(|(_, pod)| pod.started).map(|(id, _)| async {
+        let answer = door.get::<Value>(At::Broker(*id), "/healthz/live").await;
+        // It answers plain text, which is no JSON, and an answer all the same.
+        let silent = matches!(answer, Err(DoorError::Unreachable { .. } | DoorError::Unknown(_)));
+        (*id, !silent)
+    });
+    let asked: BTreeMap<i32, bool> = join_all(asked).await.into_iter().collect();
+    asked.into_iter().filter(|(_, live)| *live).map(|(id, _)| id).collect()
+}

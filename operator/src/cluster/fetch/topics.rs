@@ -1,0 +1,110 @@
+//! All topics with what a roll minds of them, kept up by the brokers' feed of changes: one snapshot, then what changed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use crate::cluster::observed::TopicFacts;
+use crate::door::{At, Door};
+
+/// What was read so far.
+#[derive(Debug, Default)]
+pub struct Topics {
+    /// Where the next read goes on.
+    offset: Option<i64>,
+    facts: Arc<BTreeMap<String, TopicFacts>>,
+}
+
+/// `GET /v1/metadata/changes`.
+#[derive(Debug, Default, Deserialize)]
+struct Changes {
+    offset: i64,
+    #[serde(default)]
+    snapshot: bool,
+    #[serde(default)]
+    topics: Vec<ChangedTopic>,
+    #[serde(default)]
+    deleted: Vec<DeletedTopic>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct ChangedTopic {
+    name: String,
+    partitions: i32,
+    replication_factor: i32,
+    #[serde(default)]
+    configs: BTreeMap<String, Option<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct DeletedTopic {
+    name: String,
+}
+
+impl Topics {
+    /// What is known.
+    pub fn facts(&self) -> Arc<BTreeMap<String, TopicFacts>> {
+        self.facts.clone()
+    }
+
+    /// Reads what is new. Where that fails, the next time does it: what is known stays as it is.
+    pub async fn follow(&mut self, door: &Door) {
+        let path = match self.offset {
+            Some(offset) => format!("/v1/metadata/changes?since={offset}&wait_ms=0"),
+            None => "/v1/metadata/changes".to_owned(),
+        };
+        match door.get::<Changes>(At::Any, &path).await {
+            Ok(changes) => self.take(changes),
+            Err(error) => tracing::debug!(%error, "topics are not read"),
+        }
+    }
+
+    fn take(&mut self, changes: Changes) {
+        let nothing = changes.topics.is_empty() && changes.deleted.is_empty();
+        self.offset = Some(changes.offset);
+        if nothing && !changes.snapshot {
+            return;
+        }
+        let facts = Arc::make_mut(&mut self.facts);
+        if changes.snapshot {
+            facts.clear();
+        }
+        for topic in changes.deleted {
+            facts.remove(&topic.name);
+        }
+        for topic in changes.topics {
+            let own = topic.configs.get("min.insync.replicas").cloned().flatten();
+            let known = TopicFacts {
+                partitions: topic.partitions,
+                replication_factor: topic.replication_factor,
+                min_in_sync: own.and_then(|value| value.parse().ok()),
+            };
+            facts.insert(topic.name, known);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_snapshot_replaces_what_was_known_and_changes_add_to_it() {
+        let mut topics = Topics::default();
+        let mut take = |changes| topics.take(serde_json::from_value(changes).unwrap());
+        take(json!({ "offset": 7, "snapshot": true, "topics": [
+            { "name": "a", "partitions": 1, "replication_factor": 1 },
+            { "name": "b", "partitions": 2, "replication_factor": 3, "configs": { "min.insync.replicas": "3" } }] }));
+        take(json!({ "offset": 9, "topics": [{ "name": "a", "partitions": 4, "replication_factor": 1 }],
+            "deleted": [{ "name": "b", "id": "x" }] }));
+        take(json!({ "offset": 10 }));
+        assert_eq!((topics.offset, topics.facts.len()), (Some(10), 1));
+        assert_eq!(topics.facts["a"].partitions, 4);
+        let snapshot = json!({ "offset": 2, "snapshot": true });
+        topics.take(serde_json::from_value(snapshot).unwrap());
+        assert!(topics.facts.is_empty(), "a cluster that was built anew");
+    }
+}

@@ -1,0 +1,253 @@
+//! A cluster as it is: what the API server and the brokers say, read once per reconcile and decided on as values.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::brokers::{ShownBroker, ShownCluster, State};
+use super::build::Surroundings;
+
+/// A cluster as it is.
+#[derive(Clone, Debug, Default)]
+pub struct Observed {
+    /// When it was looked at.
+    pub now: Timestamp,
+    /// StatefulSets by pool.
+    pub sets: BTreeMap<String, Set>,
+    /// Pods by broker id.
+    pub pods: BTreeMap<i32, Pod>,
+    /// Claims of data volumes by broker id.
+    pub claims: BTreeMap<i32, Claim>,
+    /// The nodes of these pods, by name. Absent where the operator may not read nodes.
+    pub nodes: Option<BTreeMap<String, Node>>,
+    /// The PodDisruptionBudget, where it is there.
+    pub budget: Option<Budget>,
+    /// What listeners that lead outside depend on.
+    pub surroundings: Surroundings,
+    /// The brokers' own view. Absent where nobody answers, no quorum stands behind it, or it is of another cluster.
+    pub view: Option<View>,
+    /// Why there is no view.
+    pub no_view: Option<String>,
+    /// Without a view: the brokers whose process answers all the same.
+    pub live: BTreeSet<i32>,
+}
+
+/// A StatefulSet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Set {
+    /// Its name.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
+    /// The first ordinal.
+    pub start: i32,
+    /// How many pods it wants.
+    pub replicas: i32,
+    /// The data volume's size in its claim template.
+    pub volume_size: String,
+    /// It is being deleted.
+    pub terminating: bool,
+}
+
+/// A broker's pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pod {
+    /// Its name.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
+    /// Its pool.
+    pub pool: String,
+    /// The node it was scheduled to.
+    pub node: Option<String>,
+    /// Its address.
+    pub ip: Option<String>,
+    /// Its node's address.
+    pub host_ip: Option<String>,
+    /// The annotation `milena.dev/revision`.
+    pub revision: String,
+    /// The annotation `milena.dev/template`.
+    pub template_revision: String,
+    /// The annotation `milena.dev/zone`.
+    pub zone: Option<String>,
+    /// The annotation `milena.dev/claim-uid`.
+    pub claim_uid: Option<String>,
+    /// The broker's image.
+    pub image: String,
+    /// Since when it is ready; absent while it is not.
+    pub ready_since: Option<Timestamp>,
+    /// It has been ready once.
+    pub was_ready: bool,
+    /// Its container has run at least once.
+    pub started: bool,
+    /// Why it does not run, in Kubernetes' word: `ErrImagePull`, `CrashLoopBackOff`, `Unschedulable`…
+    pub trouble: Option<String>,
+    /// What Kubernetes says of that.
+    pub trouble_text: String,
+    /// When its time to stop is over, where it is being deleted.
+    pub deadline: Option<Timestamp>,
+    /// When it was created.
+    pub created: Timestamp,
+}
+
+impl Pod {
+    /// It is ready, and not being deleted.
+    pub fn is_ready(&self) -> bool {
+        self.ready_since.is_some() && self.deadline.is_none()
+    }
+}
+
+/// A data volume's claim.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Claim {
+    /// Its name.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
+    /// Its pool.
+    pub pool: String,
+    /// The cluster it belongs to, by its label.
+    pub cluster_id: Option<String>,
+    /// The cluster has been available with it: annotation `milena.dev/founded`.
+    pub founded: bool,
+    /// What the operator has begun with its broker: annotation `milena.dev/leaving`.
+    pub leaving: Option<Leaving>,
+    /// Bytes asked for.
+    pub requested: u64,
+    /// Bytes that it has; 0 while it is not bound.
+    pub capacity: u64,
+    /// Its StorageClass.
+    pub class: Option<String>,
+    /// It is being deleted.
+    pub terminating: bool,
+    /// Its volume is gone: phase `Lost`.
+    pub lost: bool,
+}
+
+/// Why the operator drains a broker. Written on its claim before it begins, so that it is undone by whoever comes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leaving {
+    /// It is to be taken away.
+    ScaleDown,
+    /// Its node is cordoned.
+    Cordon,
+}
+
+impl Leaving {
+    /// As the annotation says it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::ScaleDown => "scale-down",
+            Self::Cordon => "cordon",
+        }
+    }
+
+    /// What the annotation says.
+    pub fn of(word: &str) -> Option<Self> {
+        [Self::ScaleDown, Self::Cordon]
+            .into_iter()
+            .find(|known| known.word() == word)
+    }
+}
+
+/// A node, as far as brokers mind.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Node {
+    /// Its labels: one of them names the rack.
+    pub labels: BTreeMap<String, String>,
+    /// It is cordoned, or tainted because it is to go.
+    pub leaving: bool,
+    /// Its annotation `milena.dev/drain=replicas`: replicas are to leave it, too.
+    pub drain_replicas: bool,
+    /// Where clients reach it: its external address, else its internal one.
+    pub address: Option<String>,
+    /// Its kubelet says that it is ready.
+    pub ready: bool,
+    /// Its taint `node.kubernetes.io/out-of-service`: somebody says that nothing runs there any more.
+    pub out_of_service: bool,
+    /// It is not there any more, though a pod is bound to it.
+    pub gone: bool,
+}
+
+/// The PodDisruptionBudget.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Budget {
+    /// Its version, for the write that changes it.
+    pub resource_version: String,
+    /// How many brokers may be evicted at once.
+    pub max_unavailable: Option<i32>,
+}
+
+/// What the brokers say, with a quorum behind it.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    /// The quorum and the partitions' health.
+    pub cluster: ShownCluster,
+    /// All registered brokers by id, as the quorum's leader has them.
+    pub brokers: BTreeMap<i32, ShownBroker>,
+    /// All topics by name, as far as the brokers tell of them.
+    pub topics: Arc<BTreeMap<String, TopicFacts>>,
+}
+
+/// A topic, as far as a roll minds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TopicFacts {
+    /// How many partitions.
+    pub partitions: i32,
+    /// Replicas of each.
+    pub replication_factor: i32,
+    /// `min.insync.replicas`, where the topic has its own.
+    pub min_in_sync: Option<i32>,
+}
+
+impl View {
+    /// The broker that leads the quorum.
+    pub fn leader(&self) -> Option<i32> {
+        self.cluster.quorum.as_ref().map(|quorum| quorum.leader)
+    }
+
+    /// Whether the broker is down, or was never there.
+    pub fn is_fenced(&self, id: i32) -> bool {
+        let broker = self.brokers.get(&id);
+        broker.is_none_or(|broker| broker.state == State::Fenced)
+    }
+
+    /// Those who vote.
+    pub fn voters(&self) -> BTreeSet<i32> {
+        let quorum = self.cluster.quorum.iter();
+        quorum
+            .flat_map(|quorum| quorum.voters.iter().map(|voter| voter.broker))
+            .collect()
+    }
+}
+
+impl Observed {
+    /// The cluster's id as its claims have it.
+    pub fn cluster_id(&self) -> Option<&str> {
+        self.claims.values().find_map(|claim| claim.cluster_id.as_deref())
+    }
+
+    /// Whether this cluster has been available before.
+    pub fn is_founded(&self) -> bool {
+        self.claims.values().any(|claim| claim.founded)
+    }
+
+    /// The node that a pod is on, where nodes may be read.
+    pub fn node_of(&self, pod: &Pod) -> Option<&Node> {
+        self.nodes.as_ref()?.get(pod.node.as_ref()?)
+    }
+
+    /// How long the pod has been ready; nothing where it is not.
+    pub fn ready_for(&self, pod: &Pod) -> Option<Duration> {
+        let since = pod.ready_since.filter(|_| pod.deadline.is_none())?;
+        Some(Duration::try_from(self.now.duration_since(since)).unwrap_or_default())
+    }
+
+    /// The ids that a StatefulSet of this pool wants pods for.
+    pub fn set_ids(&self, pool: &str) -> std::ops::Range<i32> {
+        let set = self.sets.get(pool);
+        set.map_or(0..0, |set| set.start..set.start + set.replicas)
+    }
+}

@@ -1,0 +1,117 @@
+//! What running brokers take over: settings that the reference calls dynamic, set for all brokers at once, and the level
+//! of the feature `milena.version`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use milena_client::admin::{Config, ConfigChange, Resource};
+use tokio::time::Instant;
+
+use super::fetch::Seen;
+use super::wanted::Wanted;
+use crate::context::Memory;
+use crate::reference::{Reference, Scope};
+
+/// The feature whose level says what brokers write for each other.
+const FEATURE: &str = "milena.version";
+/// The level changes by hand only: it is asked for no more often.
+const LEVEL_EVERY: Duration = Duration::from_secs(60);
+/// The name of all brokers.
+const ALL: &str = "";
+
+/// The level that the brokers write, where they say it or have said it.
+pub async fn level(seen: &Seen, memory: &mut Memory) -> Option<i16> {
+    let fresh = memory.level.filter(|(_, at)| at.elapsed() < LEVEL_EVERY);
+    if let (None, Some(door), Some(_)) = (fresh, &seen.door, &seen.observed.view) {
+        match door.kafka().features().await {
+            Ok(features) => {
+                let feature = features.iter().find(|feature| feature.name == FEATURE);
+                memory.level = feature.map(|feature| (feature.level, Instant::now()));
+            }
+            Err(error) => tracing::debug!(%error, "features are not read"),
+        }
+    }
+    memory.level.map(|(level, _)| level)
+}
+
+/// Sets for all brokers what differs from what is wanted. What was set by an earlier spec and is not wanted any more
+/// goes back to its default.
+pub async fn follow(
+    wanted: &Wanted,
+    seen: &Seen,
+    memory: &mut Memory,
+) -> Result<(), milena_client::Error> {
+    let (Some(door), Some(_)) = (&seen.door, &seen.observed.view) else {
+        return Ok(());
+    };
+    if memory.settings.as_deref() == Some(&wanted.live_revision) {
+        return Ok(());
+    }
+    let kafka = door.kafka();
+    let described = kafka.configs(Resource::Broker, &[ALL]).await?;
+    let set = described.get(ALL).map(Vec::as_slice).unwrap_or_default();
+    let changes = changes(&wanted.live_config, set, &wanted.version);
+    if !changes.is_empty() {
+        kafka.alter_configs(Resource::Broker, ALL, &changes, false).await?;
+        let names: Vec<&str> = changes.iter().map(|(name, _)| name.as_str()).collect();
+        tracing::info!(cluster = wanted.name, ?names, "settings of running brokers changed");
+    }
+    memory.settings = Some(wanted.live_revision.clone());
+    Ok(())
+}
+
+/// A default is set as such: the brokers' own file may still say what an earlier spec did.
+fn changes(
+    wanted: &BTreeMap<String, String>,
+    set: &[Config],
+    version: &str,
+) -> Vec<ConfigChange> {
+    let value_of = |name: &str| set.iter().find(|config| config.name == name);
+    let differs = wanted.iter().filter(|(name, value)| {
+        value_of(name).and_then(|config| config.value.as_ref()) != Some(value)
+    });
+    let mut changes: Vec<ConfigChange> = differs
+        .map(|(name, value)| (name.clone(), Some(value.clone())))
+        .collect();
+    let mut numbers = version.split('.').map(|number| number.parse().unwrap_or(0));
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    let reference = Reference::of(version);
+    for config in set.iter().filter(|config| !config.is_default && !wanted.contains_key(&config.name)) {
+        let known = reference.find(Scope::Broker, &config.name);
+        let Some(known) = known.filter(|known| known.is_live()) else {
+            continue;
+        };
+        if config.value != known.default {
+            changes.push((config.name.clone(), known.default.clone()));
+        }
+    }
+    changes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(name: &str, value: &str) -> Config {
+        Config {
+            name: name.to_owned(),
+            value: Some(value.to_owned()),
+            is_own: false,
+            is_default: false,
+            read_only: false,
+        }
+    }
+
+    #[test]
+    fn only_what_differs_is_set_and_what_is_not_wanted_any_more_has_its_default_again() {
+        let wanted = BTreeMap::from([
+            ("log.retention.ms".to_owned(), "1000".to_owned()),
+            ("num.io.threads".to_owned(), "4".to_owned()),
+        ]);
+        let set = [config("log.retention.ms", "1000"), config("compression.type", "zstd")];
+        let changes = changes(&wanted, &set, "0.1.0");
+        let names: Vec<&str> = changes.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["num.io.threads", "compression.type"]);
+        assert_eq!(changes[1].1.as_deref(), Some("producer"));
+    }
+}

@@ -1,0 +1,276 @@
+//! The conditions. Each is always there, with a reason and, where there is something to say, a message.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use super::brokers::state;
+use super::{Facts, waiting_for};
+use crate::cluster::brokers::brokers as in_words;
+use crate::cluster::step::{Waiting, roll, unsafe_topics};
+use crate::crd::Conditions;
+
+/// All types, in the status' order.
+pub const TYPES: [&str; 7] = [
+    "Available",
+    "Progressing",
+    "Degraded",
+    "Rebalancing",
+    "UnsafeTopics",
+    "RestartRequired",
+    "VolumeResize",
+];
+
+/// A broker that is away for longer than a restart takes is a fault.
+const AWAY_MAX: Duration = Duration::from_secs(90);
+/// Of names in a message, so many are listed.
+const NAMES_MAX: usize = 5;
+
+/// Whether the condition is of that type and holds.
+pub fn is_true(condition: &Condition, kind: &str) -> bool {
+    condition.type_ == kind && condition.status == "True"
+}
+
+/// A condition's answer.
+struct Finding {
+    holds: bool,
+    reason: &'static str,
+    message: String,
+}
+
+fn yes(reason: &'static str, message: impl Into<String>) -> Finding {
+    Finding {
+        holds: true,
+        reason,
+        message: message.into(),
+    }
+}
+
+fn no(reason: &'static str, message: impl Into<String>) -> Finding {
+    Finding {
+        holds: false,
+        reason,
+        message: message.into(),
+    }
+}
+
+/// All conditions; each keeps the time of its last change.
+pub fn of(facts: &Facts, before: &Conditions) -> Conditions {
+    let findings = [
+        available(facts),
+        progressing(facts),
+        degraded(facts),
+        rebalancing(facts),
+        unsafe_found(facts),
+        restart_required(facts),
+        volume_resize(facts),
+    ];
+    let pairs = TYPES.iter().zip(findings);
+    pairs.map(|(kind, finding)| condition(facts, before, kind, finding)).collect()
+}
+
+fn condition(facts: &Facts, before: &Conditions, kind: &str, finding: Finding) -> Condition {
+    let status = if finding.holds { "True" } else { "False" };
+    let known = before.iter().find(|one| one.type_ == kind);
+    let same = known.filter(|known| known.status == status);
+    let now = || Time(facts.observed.now);
+    Condition {
+        type_: kind.to_owned(),
+        status: status.to_owned(),
+        reason: finding.reason.to_owned(),
+        message: finding.message,
+        last_transition_time: same.map_or_else(now, |known| known.last_transition_time.clone()),
+        observed_generation: facts.cluster.metadata.generation,
+    }
+}
+
+fn available(facts: &Facts) -> Finding {
+    let Some(view) = &facts.observed.view else {
+        let why = facts.observed.no_view.clone().unwrap_or_default();
+        return match facts.observed.is_founded() {
+            true => no("NoQuorum", why),
+            false => no("Installing", why),
+        };
+    };
+    let health = &view.cluster.partitions;
+    if !facts.observed.is_founded() {
+        return no("Installing", "not all voters of the metadata quorum are there yet");
+    }
+    match health.offline {
+        0 => yes("Serving", ""),
+        1 => no("PartitionsOffline", "1 partition has no leader"),
+        count => no("PartitionsOffline", format!("{count} partitions have no leader")),
+    }
+}
+
+fn progressing(facts: &Facts) -> Finding {
+    let Ok(wanted) = facts.wanted else {
+        return no("InvalidSpec", "the spec can't be followed as it is: see Degraded");
+    };
+    if wanted.paused {
+        return no("Paused", "spec.paused is true: nothing is changed");
+    }
+    let first = facts.waits.iter().min_by_key(|(kind, _)| *kind);
+    if let Some((kind, text)) = first.filter(|(kind, _)| *kind != Waiting::Refused) {
+        let reason = match kind {
+            Waiting::Roll => "Rolling",
+            Waiting::ScaleDown => "ScalingDown",
+            Waiting::Voters => "MovingVotes",
+            Waiting::Volumes => "GrowingVolumes",
+            Waiting::Replace => "ReplacingBroker",
+            Waiting::Cordon | Waiting::Refused => "LeavingNode",
+        };
+        return yes(reason, format!("waits for {text}"));
+    }
+    let away = wanted.ids().filter(|id| {
+        let pod = facts.observed.pods.get(id);
+        !pod.is_some_and(|pod| pod.is_ready())
+    });
+    let away: Vec<i32> = away.collect();
+    match (away.is_empty(), facts.observed.is_founded()) {
+        (true, _) => no("UpToDate", ""),
+        (false, true) => yes("BrokersStarting", format!("{} not ready", in_words(&away))),
+        (false, false) => yes("Installing", format!("{} not ready", in_words(&away))),
+    }
+}
+
+fn degraded(facts: &Facts) -> Finding {
+    let wanted = match facts.wanted {
+        Ok(wanted) => wanted,
+        Err(invalid) => return yes(reason_word(invalid), invalid.message()),
+    };
+    if !facts.failures.is_empty() {
+        return yes("StepFailed", facts.failures.join("; "));
+    }
+    let mut troubles: Vec<String> = wanted.ids().filter_map(|id| trouble(facts, id)).collect();
+    if !troubles.is_empty() {
+        let more = troubles.len().saturating_sub(NAMES_MAX);
+        troubles.truncate(NAMES_MAX);
+        let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+        return yes("BrokersDown", format!("{}{more}", troubles.join("; ")));
+    }
+    let refused = facts.waits.iter().find(|(kind, _)| *kind == Waiting::Refused);
+    if let Some((_, text)) = refused {
+        return yes("Refused", text.clone());
+    }
+    let health = facts.observed.view.as_ref().map(|view| view.cluster.partitions);
+    match health {
+        Some(health) if health.under_min_isr > 0 => {
+            let count = health.under_min_isr;
+            yes("UnderMinIsr", format!("{count} partitions have too few replicas in sync to take acks=all"))
+        }
+        _ => no("Healthy", ""),
+    }
+}
+
+fn reason_word(invalid: &crate::cluster::validate::Invalid) -> &'static str {
+    use crate::cluster::validate::Reason;
+    match invalid.reason() {
+        Reason::ClusterIdConflict => "ClusterIdConflict",
+        Reason::InvalidConfig => "InvalidConfig",
+        Reason::InvalidListener => "InvalidListener",
+        Reason::InvalidPool => "InvalidPool",
+        Reason::InvalidSpec => "InvalidSpec",
+        Reason::UnsupportedVersion => "UnsupportedVersion",
+        Reason::DowngradeRefused => "DowngradeRefused",
+    }
+}
+
+/// What is wrong with a broker, where it does not come by itself within a restart's time.
+fn trouble(facts: &Facts, id: i32) -> Option<String> {
+    let observed = facts.observed;
+    let pod = observed.pods.get(&id);
+    let known = pod.and_then(|pod| pod.trouble.as_ref());
+    let long = facts.away.get(&id).is_some_and(|away| *away > AWAY_MAX);
+    if known.is_none() && !long {
+        return None;
+    }
+    let word = state(observed, id, pod);
+    let text = pod.map(|pod| pod.trouble_text.as_str()).unwrap_or_default();
+    let set = match pod {
+        None => ": its StatefulSet's events say why",
+        Some(_) => "",
+    };
+    Some(match text {
+        "" => format!("broker {id} is {word}{set}"),
+        text => format!("broker {id} is {word}: {text}"),
+    })
+}
+
+fn rebalancing(facts: &Facts) -> Finding {
+    let view = facts.observed.view.as_ref();
+    match view.map_or(0, |view| view.cluster.partitions.reassigning) {
+        0 => no("Settled", ""),
+        1 => yes("Reassigning", "1 partition is on its way to other brokers"),
+        count => yes("Reassigning", format!("{count} partitions are on their way to other brokers")),
+    }
+}
+
+fn unsafe_found(facts: &Facts) -> Finding {
+    let Ok(wanted) = facts.wanted else {
+        return no("Unknown", "");
+    };
+    let names: Vec<&str> = unsafe_topics(wanted, facts.observed).map(|(name, _)| name).collect();
+    if names.is_empty() {
+        return no("AllReplicated", "");
+    }
+    let more = match names.len().saturating_sub(NAMES_MAX) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let listed = names[..names.len().min(NAMES_MAX)].join(", ");
+    yes(
+        "TooFewReplicas",
+        format!(
+            "{listed}{more}: no broker of theirs can stop without a pause, as they have no more replicas than \
+             min.insync.replicas"
+        ),
+    )
+}
+
+fn restart_required(facts: &Facts) -> Finding {
+    let Ok(wanted) = facts.wanted else {
+        return no("Unknown", "");
+    };
+    let outdated: Vec<i32> = roll::outdated(wanted, facts.observed).map(|(id, _)| id).collect();
+    if !outdated.is_empty() {
+        let who = in_words(&outdated);
+        return yes("SpecChanged", format!("{who} still to be restarted for the spec as it is"));
+    }
+    let templates: BTreeMap<&str, &str> = wanted
+        .pools
+        .iter()
+        .map(|pool| (pool.name.as_str(), pool.template_revision.as_str()))
+        .collect();
+    let differs = facts.observed.pods.iter().filter(|(_, pod)| {
+        let wanted = templates.get(pod.pool.as_str());
+        wanted.is_some_and(|wanted| *wanted != pod.template_revision)
+    });
+    let differs: Vec<i32> = differs.map(|(id, _)| *id).collect();
+    match differs.is_empty() {
+        true => no("UpToDate", ""),
+        false => yes(
+            "OperatorChanged",
+            format!(
+                "this operator would start {} in another way: set spec.restartedAt to have that now",
+                in_words(&differs)
+            ),
+        ),
+    }
+}
+
+fn volume_resize(facts: &Facts) -> Finding {
+    let resizes: Vec<(Waiting, String)> = facts
+        .waits
+        .iter()
+        .filter(|(kind, _)| *kind == Waiting::Volumes)
+        .cloned()
+        .collect();
+    let refused = resizes.iter().find(|(_, text)| text.contains("can't grow"));
+    match (refused, waiting_for(&resizes)) {
+        (Some((_, text)), _) => yes("Refused", text.clone()),
+        (None, Some(text)) => yes("Growing", format!("waits for {text}")),
+        (None, None) => no("Settled", ""),
+    }
+}

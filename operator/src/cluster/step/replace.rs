@@ -1,0 +1,143 @@
+//! `spec.replace`: a broker whose volume is gone for good is rebuilt on a new one, on an explicit word that names the
+//! very claim. Once that claim is gone the word does nothing, so it may stay in the manifest.
+//!
+//! Order: see that every partition has an in-sync replica elsewhere (or that its loss is accepted), remove the vote,
+//! delete the claim, delete the pod. What follows is what is done for any broker: its new volume is filled, and
+//! `voters.rs` lets it vote again.
+
+use super::{Decision, Named, Step, Waiting};
+use crate::cluster::observed::Observed;
+use crate::cluster::wanted::Wanted;
+use crate::crd::cluster::Replace;
+
+/// The replacement that is to be done, one broker at a time.
+pub fn next(wanted: &Wanted, observed: &Observed) -> Decision {
+    let mut decision = Decision::default();
+    for replace in &wanted.replace {
+        let next = one(observed, replace);
+        let acts = !next.steps.is_empty();
+        decision.and(next);
+        if acts {
+            break;
+        }
+    }
+    decision
+}
+
+/// Whether a broker's old volume is still there, and is to go.
+pub fn is_pending(wanted: &Wanted, observed: &Observed, id: i32) -> bool {
+    let mut of_broker = wanted.replace.iter().filter(|replace| replace.broker_id == id);
+    of_broker.any(|replace| names_what_is_there(observed, replace))
+}
+
+fn names_what_is_there(observed: &Observed, replace: &Replace) -> bool {
+    let claim = observed.claims.get(&replace.broker_id);
+    let pod = observed.pods.get(&replace.broker_id);
+    // The claim may be gone while its pod is still there, bound to what it named.
+    match claim {
+        Some(claim) => claim.uid == replace.claim_uid,
+        None => pod.is_some_and(|pod| pod.claim_uid.as_ref() == Some(&replace.claim_uid)),
+    }
+}
+
+fn one(observed: &Observed, replace: &Replace) -> Decision {
+    if !names_what_is_there(observed, replace) {
+        return Decision::default();
+    }
+    let id = replace.broker_id;
+    let claim = observed.claims.get(&id);
+    let pod = observed.pods.get(&id);
+    let Some(view) = &observed.view else {
+        let why = observed.no_view.as_deref().unwrap_or("they do not answer");
+        let text = format!("the brokers' word before broker {id} is replaced: {why}");
+        return Decision::wait(Waiting::Replace, text);
+    };
+    if view.voters().contains(&id) && view.voters().len() > 1 {
+        return Decision::of(Step::RemoveVoter(id));
+    }
+    let pod = pod.filter(|pod| pod.deadline.is_none()).map(Named::pod);
+    let claim = claim.filter(|claim| !claim.terminating).map(Named::claim);
+    if pod.is_none() && claim.is_none() {
+        let text = format!("broker {id}'s old volume and pod to go");
+        return Decision::wait(Waiting::Replace, text);
+    }
+    Decision::of(Step::ReplaceVolume {
+        id,
+        claim,
+        pod,
+        accept_loss: replace.accept_loss,
+    })
+}
+
+/// The line to paste for a broker whose volume seems to be gone for good.
+pub fn offers(observed: &Observed) -> Vec<(i32, String)> {
+    let gone = observed.claims.iter().filter(|(id, claim)| {
+        let node_gone = observed.pods.get(id).is_some_and(|pod| {
+            let text = &pod.trouble_text;
+            !pod.started && (text.contains("volume node affinity") || text.contains("bound to a lost"))
+        });
+        claim.lost || node_gone
+    });
+    gone.map(|(id, claim)| {
+        let uid = &claim.uid;
+        (*id, format!("replace: [{{brokerId: {id}, claimUid: {uid}}}]"))
+    })
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::step::samples;
+
+    fn replacing(uid: &str) -> (Wanted, Observed) {
+        let (mut wanted, observed) = samples::healthy();
+        wanted.replace = vec![Replace {
+            broker_id: 1,
+            claim_uid: uid.to_owned(),
+            accept_loss: false,
+        }];
+        (wanted, observed)
+    }
+
+    #[test]
+    fn the_vote_goes_first_then_claim_and_pod_and_then_nothing_more() {
+        let (wanted, mut observed) = replacing("claim-1");
+        assert_eq!(next(&wanted, &observed), Decision::of(Step::RemoveVoter(1)));
+        let quorum = observed.view.as_mut().unwrap().cluster.quorum.as_mut().unwrap();
+        quorum.voters.remove(1);
+        let steps = next(&wanted, &observed).steps;
+        let [Step::ReplaceVolume { id: 1, claim: Some(claim), pod: Some(pod), accept_loss: false }] = &steps[..] else {
+            panic!("{steps:?}");
+        };
+        assert_eq!((&*claim.uid, &*pod.uid), ("claim-1", "pod-1"));
+        // The claim waits for its pod, which was not deleted yet.
+        observed.claims.get_mut(&1).unwrap().terminating = true;
+        let steps = next(&wanted, &observed).steps;
+        assert!(matches!(&steps[..], [Step::ReplaceVolume { claim: None, pod: Some(_), .. }]));
+        observed.pods.get_mut(&1).unwrap().deadline = Some(observed.now);
+        assert_eq!(next(&wanted, &observed).steps, []);
+        // A new claim is there.
+        let claim = observed.claims.get_mut(&1).unwrap();
+        (claim.uid, claim.terminating) = ("claim-9".to_owned(), false);
+        assert_eq!(next(&wanted, &observed), Decision::default());
+    }
+
+    #[test]
+    fn another_claims_uid_does_nothing_and_nothing_happens_without_the_brokers_word() {
+        let (wanted, observed) = replacing("claim-0");
+        assert_eq!(next(&wanted, &observed), Decision::default());
+        let (wanted, mut observed) = replacing("claim-1");
+        observed.view = None;
+        assert_eq!(next(&wanted, &observed).steps, []);
+    }
+
+    #[test]
+    fn a_lost_volume_offers_the_line_to_paste() {
+        let (_, mut observed) = samples::healthy();
+        assert!(offers(&observed).is_empty());
+        observed.claims.get_mut(&2).unwrap().lost = true;
+        let line = "replace: [{brokerId: 2, claimUid: claim-2}]".to_owned();
+        assert_eq!(offers(&observed), [(2, line)]);
+    }
+}

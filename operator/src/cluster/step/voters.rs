@@ -1,0 +1,114 @@
+//! Who votes in the metadata quorum: first those that are missing are added, then those that are too many removed, one
+//! in a turn, and only while all the others answer.
+
+use super::{Decision, Step, Waiting, replace};
+use crate::cluster::brokers::{ShownMember, ShownQuorum, State};
+use crate::cluster::observed::{Observed, View};
+use crate::cluster::wanted::Wanted;
+
+/// A voter that was silent for longer does not count as there.
+const SILENT_MS_MAX: u64 = 5_000;
+/// A learner that lacks more entries than this is still copying.
+const LAG_MAX: i64 = 1_000;
+
+/// The next change.
+pub fn next(wanted: &Wanted, observed: &Observed) -> Decision {
+    let Some(view) = observed.view.as_ref().filter(|_| observed.is_founded()) else {
+        return Decision::default();
+    };
+    let Some(quorum) = &view.cluster.quorum else {
+        return Decision::default();
+    };
+    let voters = view.voters();
+    // One that is about to lose its volume gets its vote with the new one.
+    let stays = |id: &&i32| !replace::is_pending(wanted, observed, **id);
+    let missing = wanted.voters.iter().filter(stays).find(|id| !voters.contains(id));
+    if let Some(&missing) = missing {
+        return add(view, quorum, missing);
+    }
+    let extra = voters.iter().copied().filter(|id| !wanted.voters.contains(id));
+    let extra: Vec<i32> = extra.collect();
+    match extra.is_empty() {
+        true => Decision::default(),
+        false => remove(quorum, &extra),
+    }
+}
+
+fn add(view: &View, quorum: &ShownQuorum, id: i32) -> Decision {
+    let broker = view.brokers.get(&id);
+    let serves = broker.is_some_and(|broker| broker.state == State::Serving);
+    let learner = quorum.learners.iter().find(|learner| learner.broker == id);
+    let caught_up = learner.is_some_and(|learner| learner.lag.is_some_and(|lag| lag <= LAG_MAX));
+    match serves && caught_up {
+        true => Decision::of(Step::AddVoter(id)),
+        false => Decision::wait(
+            Waiting::Voters,
+            format!("broker {id} to have caught up with the metadata, so that it can vote"),
+        ),
+    }
+}
+
+/// One that is down goes first, the leader last.
+fn remove(quorum: &ShownQuorum, extra: &[i32]) -> Decision {
+    let of = |id: i32| quorum.voters.iter().find(|voter| voter.broker == id);
+    let there = |id: i32| of(id).is_some_and(|voter| answers(quorum, voter));
+    let mut order: Vec<i32> = extra.to_vec();
+    order.sort_by_key(|id| (*id == quorum.leader, there(*id), -id));
+    let first = order[0];
+    let others = quorum.voters.iter().filter(|voter| voter.broker != first);
+    let (mut all, mut answering) = (0, 0);
+    for voter in others {
+        all += 1;
+        answering += usize::from(answers(quorum, voter));
+    }
+    match answering > all / 2 {
+        true => Decision::of(Step::RemoveVoter(first)),
+        false => Decision::wait(Waiting::Voters, "a majority of the other voters to answer"),
+    }
+}
+
+fn answers(quorum: &ShownQuorum, voter: &ShownMember) -> bool {
+    let silent = voter.silent_ms.unwrap_or(0);
+    voter.broker == quorum.leader || silent <= SILENT_MS_MAX
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::step::samples;
+
+    #[test]
+    fn a_vote_moves_by_adding_before_removing() {
+        let (mut wanted, mut observed) = (samples::wanted(4), samples::observed(4));
+        wanted.voters = vec![0, 1, 3];
+        assert_eq!(next(&wanted, &observed), Decision::of(Step::AddVoter(3)));
+        let quorum = observed.view.as_mut().unwrap().cluster.quorum.as_mut().unwrap();
+        let learner = quorum.learners.remove(0);
+        quorum.voters.push(learner);
+        assert_eq!(next(&wanted, &observed), Decision::of(Step::RemoveVoter(2)));
+    }
+
+    #[test]
+    fn a_broker_that_is_down_or_far_behind_gets_no_vote() {
+        let (mut wanted, mut observed) = (samples::wanted(4), samples::observed(4));
+        wanted.voters = vec![0, 1, 3];
+        samples::fence(&mut observed, 3);
+        assert_eq!(next(&wanted, &observed).steps, []);
+        let mut observed = samples::observed(4);
+        let quorum = observed.view.as_mut().unwrap().cluster.quorum.as_mut().unwrap();
+        quorum.learners[0].lag = None;
+        assert_eq!(next(&wanted, &observed).steps, []);
+    }
+
+    #[test]
+    fn no_voter_is_removed_where_the_rest_has_no_majority() {
+        let (mut wanted, mut observed) = samples::healthy();
+        wanted.voters = vec![0];
+        let quorum = observed.view.as_mut().unwrap().cluster.quorum.as_mut().unwrap();
+        quorum.voters[1].silent_ms = Some(60_000);
+        assert_eq!(next(&wanted, &observed), Decision::of(Step::RemoveVoter(1)), "the dead one");
+        let quorum = observed.view.as_mut().unwrap().cluster.quorum.as_mut().unwrap();
+        quorum.voters[2].silent_ms = Some(60_000);
+        assert_eq!(next(&wanted, &observed).steps, [], "one of two answers");
+    }
+}

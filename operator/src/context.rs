@@ -1,0 +1,184 @@
+//! What every reconcile has at hand: the way to the API server, options, metrics, and what is only remembered to save
+//! work. Nothing here is needed to be right: a new operator begins without.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use clap::ValueEnum;
+use kube::{Client, Resource, ResourceExt};
+use tokio::time::Instant;
+
+use crate::cluster::fetch::Topics;
+use crate::cluster::validate::Operator;
+use crate::door::Door;
+use crate::leader::Leadership;
+use crate::metrics::Metrics;
+use crate::nodes::Nodes;
+
+/// A resource by namespace and name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl Key {
+    /// A resource's.
+    pub fn of<K: Resource>(object: &K) -> Self {
+        Self {
+            namespace: object.namespace().unwrap_or_default(),
+            name: object.name_any(),
+        }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// How the operator finds brokers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum BrokerAddressBy {
+    /// By the names of their headless Service.
+    #[default]
+    Dns,
+    /// By their pods' addresses: where the operator runs outside, with a route to the pods.
+    PodIp,
+}
+
+/// What was chosen at the start.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How brokers are found.
+    pub broker_address_by: BrokerAddressBy,
+    /// What this operator brings.
+    pub operator: Operator,
+}
+
+/// What every reconcile has at hand.
+pub struct Context {
+    /// Its writes are refused once this operator does not lead any more.
+    pub client: Client,
+    /// Whether it leads.
+    pub leadership: Leadership,
+    /// What was chosen.
+    pub options: Options,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// All nodes, where they may be read.
+    pub nodes: Nodes,
+    /// The ways to brokers.
+    pub doors: Doors,
+    /// What is remembered of each cluster.
+    pub memories: Memories,
+    /// Publishes events.
+    pub recorder: kube::runtime::events::Recorder,
+}
+
+/// What is remembered of one cluster.
+#[derive(Debug, Default)]
+pub struct Memory {
+    /// Its topics.
+    pub topics: Topics,
+    /// When its status was written last.
+    pub status_written: Option<Instant>,
+    /// When misplaced partitions were looked at last.
+    pub repaired: Option<Instant>,
+    /// Since when brokers have not been ready.
+    pub away_since: BTreeMap<i32, Instant>,
+    /// The level of `milena.version`, and when it was read.
+    pub level: Option<(i16, Instant)>,
+    /// The revision of the settings that running brokers have taken over.
+    pub settings: Option<String>,
+    /// The last text of what is awaited, so that an event is told once.
+    pub told: Option<String>,
+}
+
+/// Memories by cluster: each is taken out while its cluster is in hand.
+#[derive(Debug, Default)]
+pub struct Memories(Mutex<HashMap<Key, Memory>>);
+
+impl Memories {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Memory>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a memory, or a fresh one.
+    pub fn take(&self, key: &Key) -> Memory {
+        self.lock().remove(key).unwrap_or_default()
+    }
+
+    /// Puts it back.
+    pub fn put(&self, key: &Key, memory: Memory) {
+        self.lock().insert(key.clone(), memory);
+    }
+
+    /// Forgets a cluster.
+    pub fn forget(&self, key: &Key) {
+        self.lock().remove(key);
+    }
+}
+
+/// The ways to clusters' brokers, kept as long as addresses and token stay the same, so that connections are.
+#[derive(Debug, Default)]
+pub struct Doors {
+    kept: Mutex<HashMap<Key, Kept>>,
+    leadership: Leadership,
+}
+
+#[derive(Debug)]
+struct Kept {
+    made_of: Addresses,
+    door: Arc<Door>,
+}
+
+/// Brokers' HTTP addresses, Kafka addresses, and the token.
+type Addresses = (Vec<(i32, String)>, Vec<String>, Option<String>);
+
+impl Doors {
+    /// Changes through these doors are refused once `leadership` is over.
+    pub fn new(leadership: Leadership) -> Self {
+        Self {
+            kept: Mutex::default(),
+            leadership,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Kept>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The door of a cluster: the same as last time, where nothing has changed.
+    pub fn door(
+        &self,
+        key: &Key,
+        http: Vec<(i32, String)>,
+        kafka: Vec<String>,
+        token: Option<String>,
+    ) -> Arc<Door> {
+        let made_of = (http, kafka, token);
+        let mut kept = self.lock();
+        if let Some(known) = kept.get(key).filter(|known| known.made_of == made_of) {
+            return known.door.clone();
+        }
+        let (http, kafka, token) = made_of.clone();
+        let door = Door::new(http, kafka, token).guarded(self.leadership.clone());
+        let door = Arc::new(door);
+        let new = Kept {
+            made_of,
+            door: door.clone(),
+        };
+        kept.insert(key.clone(), new);
+        door
+    }
+
+    /// The last door of a cluster that is gone.
+    pub fn take(&self, key: &Key) -> Option<Arc<Door>> {
+        self.lock().remove(key).map(|kept| kept.door)
+    }
+}
