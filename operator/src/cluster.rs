@@ -10,10 +10,12 @@ pub mod observed;
 pub mod settings;
 pub mod status;
 pub mod step;
+pub mod unreplicated;
 pub mod validate;
 pub mod wanted;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -30,7 +32,7 @@ use fetch::Seen;
 use observed::Observed;
 use step::perform::{Outcome, Performer, REPAIR_EVERY};
 use step::{Decision, Waiting, budget, scale};
-use validate::{Found, Invalid};
+use validate::{Found, Invalid, Version};
 use wanted::Wanted;
 
 /// While something goes on.
@@ -102,12 +104,21 @@ async fn look(
         Ok(wanted) => wanted,
         Err(invalid) => return refused(cluster, &seen, &invalid, context, memory).await,
     };
-    let given = given(&wanted, &seen.observed);
+    let has_pod_monitors = context.pod_monitors.load(Ordering::Relaxed);
+    let given = given(&wanted, &seen.observed, has_pod_monitors);
     let (decision, outcome) = match paused {
         true => (Decision::default(), Outcome::default()),
         false => act(cluster, &wanted, &given, &seen, context, memory).await,
     };
-    report(cluster, &wanted, &seen, (decision, outcome), context, memory).await
+    report(
+        cluster,
+        &wanted,
+        &seen,
+        (decision, outcome),
+        context,
+        memory,
+    )
+    .await
 }
 
 /// Applies what was built, then takes the steps.
@@ -129,7 +140,9 @@ async fn act(
     }
     let key = Key::of(cluster);
     let events = Events::new(&context.recorder, cluster);
-    let may_repair = memory.repaired.is_none_or(|at| at.elapsed() >= REPAIR_EVERY);
+    let may_repair = memory
+        .repaired
+        .is_none_or(|at| at.elapsed() >= REPAIR_EVERY);
     let decision = step::next(wanted, &seen.observed);
     if may_repair && decision.steps.contains(&step::Step::Repair) {
         memory.repaired = Some(Instant::now());
@@ -144,18 +157,48 @@ async fn act(
         may_repair,
     };
     let mut outcome = performer.perform(&decision.steps).await;
-    outcome.failures.extend(applied.problems.iter().filter(|one| !is_conflict(one)).map(ToString::to_string));
+    outcome.failures.extend(
+        applied
+            .problems
+            .iter()
+            .filter(|one| !is_conflict(one))
+            .map(ToString::to_string),
+    );
     if let Err(error) = settings::follow(wanted, seen, memory).await {
         outcome.failures.push(format!("settings: {error}"));
+    }
+    let newest = newest_level(wanted, context);
+    match settings::raise(wanted, seen, newest, memory).await {
+        Ok(None) => {}
+        Ok(Some(level)) => {
+            let text = format!("Brokers write metadata of level {level} from now on");
+            events
+                .tell(Kind::Normal, "MetadataVersionRaised", &text)
+                .await;
+        }
+        Err(error) => outcome.failures.push(format!("metadataVersion: {error}")),
     }
     outcome.done += applied.changed.len();
     (decision, outcome)
 }
 
+/// The newest level that the wanted version of the brokers knows.
+fn newest_level(wanted: &Wanted, context: &Context) -> Option<i16> {
+    let version: Version = wanted.version.parse().ok()?;
+    let levels = context.options.operator.levels.iter();
+    levels
+        .filter(|(from, _)| *from <= version)
+        .map(|(_, level)| *level)
+        .max()
+}
+
 /// What it was decided on has changed: the next look does it.
 fn is_conflict(problem: &ApplyError) -> bool {
     match problem {
-        ApplyError::Kube { source: kube::Error::Api(status), .. } => status.is_conflict(),
+        ApplyError::Kube {
+            source: kube::Error::Api(status),
+            ..
+        } => status.is_conflict(),
         ApplyError::Terminating { .. } => true,
         _ => false,
     }
@@ -177,9 +220,9 @@ fn awaits_addresses(
 fn found(cluster: &KafkaCluster, observed: &Observed, level: Option<i16>) -> Found {
     let status = cluster.status.as_ref();
     let ids: BTreeSet<String> = observed
-        .claims
-        .values()
-        .filter_map(|claim| claim.cluster_id.clone())
+        .cluster_ids()
+        .into_iter()
+        .map(str::to_owned)
         .collect();
     let view = observed.view.as_ref();
     let voters = view.map(|view| view.voters().into_iter().collect());
@@ -187,8 +230,14 @@ fn found(cluster: &KafkaCluster, observed: &Observed, level: Option<i16>) -> Fou
         claim_cluster_ids: ids,
         founded: observed.is_founded(),
         fresh_cluster_id: fresh_id(),
-        voters: voters.or_else(|| status.map(|status| status.voters.clone())).unwrap_or_default(),
-        pool_starts: observed.sets.iter().map(|(pool, set)| (pool.clone(), set.start)).collect(),
+        voters: voters
+            .or_else(|| status.map(|status| status.voters.clone()))
+            .unwrap_or_default(),
+        pool_starts: observed
+            .sets
+            .iter()
+            .map(|(pool, set)| (pool.clone(), set.start))
+            .collect(),
         level,
     }
 }
@@ -214,9 +263,13 @@ fn fresh_id() -> String {
 }
 
 /// What the builders have to know besides.
-fn given(wanted: &Wanted, observed: &Observed) -> Given {
+fn given(wanted: &Wanted, observed: &Observed, has_pod_monitors: bool) -> Given {
     let kept = scale::kept(wanted, observed);
-    let voters = observed.view.iter().flat_map(|view| view.voters()).collect();
+    let voters = observed
+        .view
+        .iter()
+        .flat_map(|view| view.voters())
+        .collect();
     Given {
         replicas: kept.replicas,
         leaving: kept.leaving,
@@ -224,10 +277,13 @@ fn given(wanted: &Wanted, observed: &Observed) -> Given {
         surroundings: observed.surroundings.clone(),
         budget: Budget {
             max_unavailable: budget::max_unavailable(wanted, observed),
-            resource_version: observed.budget.as_ref().map(|it| it.resource_version.clone()),
+            resource_version: observed
+                .budget
+                .as_ref()
+                .map(|it| it.resource_version.clone()),
         },
         fresh_token: format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple()),
-        has_pod_monitors: false,
+        has_pod_monitors,
     }
 }
 
@@ -260,8 +316,13 @@ async fn report(
     let status = status::of(&facts);
     let later = status::write(cluster, status, context, memory).await?;
     let busy = outcome.done > 0 || kinds.iter().any(|kind| *kind != Waiting::Refused);
-    let ready = wanted.ids().all(|id| observed.pods.get(&id).is_some_and(|pod| pod.is_ready()));
-    let rest = match (busy, ready && observed.view.is_some() && outcome.failures.is_empty()) {
+    let ready = wanted
+        .ids()
+        .all(|id| observed.pods.get(&id).is_some_and(|pod| pod.is_ready()));
+    let rest = match (
+        busy,
+        ready && observed.view.is_some() && outcome.failures.is_empty(),
+    ) {
         (true, _) => AGAIN_BUSY,
         (false, false) => AGAIN_SOON,
         (false, true) => AGAIN_AT_REST,
@@ -319,7 +380,10 @@ async fn refused(
     context: &Context,
     memory: &mut Memory,
 ) -> Result<Look, Error> {
-    let before = cluster.status.as_ref().map(|status| status.bootstrap.clone());
+    let before = cluster
+        .status
+        .as_ref()
+        .map(|status| status.bootstrap.clone());
     let facts = status::Facts {
         cluster,
         wanted: Err(invalid),
@@ -334,7 +398,10 @@ async fn refused(
     let status = status::of(&facts);
     let later = status::write(cluster, status, context, memory).await?;
     let rest = AGAIN_AT_REST;
-    Ok(again("invalid", later.map_or(rest, |later| later.min(rest))))
+    Ok(again(
+        "invalid",
+        later.map_or(rest, |later| later.min(rest)),
+    ))
 }
 
 async fn deleted(cluster: &KafkaCluster, seen: &Seen, context: &Context) -> Result<Look, Error> {
@@ -370,7 +437,10 @@ mod tests {
         assert_eq!(ids.len(), 100);
         for id in ids {
             let letter = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-            assert!(id.len() == 22 && id.bytes().all(letter) && !id.starts_with('-'), "{id}");
+            assert!(
+                id.len() == 22 && id.bytes().all(letter) && !id.starts_with('-'),
+                "{id}"
+            );
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use clap::ValueEnum;
@@ -72,6 +73,8 @@ pub struct Context {
     pub metrics: Metrics,
     /// All nodes, where they may be read.
     pub nodes: Nodes,
+    /// The CRD of PodMonitor exists.
+    pub pod_monitors: AtomicBool,
     /// The ways to brokers.
     pub doors: Doors,
     /// What is remembered of each cluster.

@@ -2,6 +2,7 @@
 //! after the time that its last look asked for. Never because of its own status.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,8 +11,8 @@ use futures::{Stream, StreamExt};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use kube::core::NamespaceResourceScope;
-use kube::runtime::watcher::{Config, Event, metadata_watcher, watcher};
+use kube::core::{NamespaceResourceScope, PartialObjectMeta};
+use kube::runtime::watcher::{Config, Event};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
@@ -32,6 +33,10 @@ const RETRY_MAX: Duration = Duration::from_secs(30);
 const SETTLE: Duration = Duration::from_millis(200);
 /// What a look is bounded by: every call in it is, and there are not many.
 const LOOK_MAX: Duration = Duration::from_secs(120);
+
+/// Where Prometheus' operator has its resources, and how often it is looked for.
+const MONITORS: &str = "monitoring.coreos.com/v1";
+const MONITORS_EVERY: Duration = Duration::from_secs(60);
 
 /// Which namespaces: all where none is named.
 #[derive(Clone, Debug, Default)]
@@ -77,7 +82,9 @@ impl Clusters {
             uid: cluster.uid().unwrap_or_default(),
             generation: cluster.metadata.generation,
             deleted: cluster.metadata.deletion_timestamp.is_some(),
-            annotations: annotations.map(|(key, value)| (key.clone(), value.clone())).collect(),
+            annotations: annotations
+                .map(|(key, value)| (key.clone(), value.clone()))
+                .collect(),
         };
         let before = self.lock().insert(Key::of(cluster), version.clone());
         before.as_ref() != Some(&version)
@@ -94,15 +101,17 @@ pub async fn run(context: Arc<Context>, namespaces: Namespaces, stop: Cancellati
     let clusters = Arc::new(Clusters::default());
     let workers = (0..AT_ONCE).map(|_| work(context.clone(), queue.clone(), stop.clone()));
     let workers = futures::future::join_all(workers);
+    let look_at_all = || {
+        for key in clusters.keys() {
+            queue.add(key, SETTLE);
+        }
+    };
     let watches = async {
         tokio::join!(
             watch_clusters(&context, &namespaces, &queue, &clusters),
             watch_children(&context, &namespaces, &queue),
-            context.nodes.watch(context.client.clone(), || {
-                for key in clusters.keys() {
-                    queue.add(key, SETTLE);
-                }
-            }),
+            watch_monitors(&context, look_at_all),
+            context.nodes.watch(context.client.clone(), look_at_all),
         );
         // Each watch goes on for ever, but for that of nodes that may not be read.
         std::future::pending::<()>().await;
@@ -110,6 +119,24 @@ pub async fn run(context: Arc<Context>, namespaces: Namespaces, stop: Cancellati
     tokio::select! {
         _ = workers => {}
         () = watches => {}
+    }
+}
+
+/// Prometheus' operator may come and go; a group of APIs can't be watched.
+async fn watch_monitors(context: &Context, changed: impl Fn()) {
+    loop {
+        let group = context.client.list_api_group_resources(MONITORS).await;
+        let there = match group {
+            Ok(group) => Some(group.resources.iter().any(|one| one.name == "podmonitors")),
+            Err(kube::Error::Api(status)) if status.is_not_found() => Some(false),
+            Err(_) => None,
+        };
+        if let Some(there) = there
+            && context.pod_monitors.swap(there, Ordering::Relaxed) != there
+        {
+            changed();
+        }
+        tokio::time::sleep(MONITORS_EVERY).await;
     }
 }
 
@@ -169,28 +196,37 @@ where
         + Send
         + 'static,
 {
-    let apis = namespaces.apis::<K>(&context.client).into_iter();
+    let apis = namespaces
+        .apis::<PartialObjectMeta<K>>(&context.client)
+        .into_iter();
     apis.map(|api| {
         let config = Config::default().labels(cluster::fetch::CLUSTER_LABEL);
-        keys(metadata_watcher(api, config).default_backoff()).boxed()
+        keys(watcher(api, config).default_backoff()).boxed()
     })
 }
 
 fn keys<K: Resource>(
     events: impl Stream<Item = watcher::Result<Event<K>>>,
 ) -> impl Stream<Item = Key> {
-    events.filter_map(async |event| match event {
-        Ok(Event::Apply(object) | Event::Delete(object) | Event::InitApply(object)) => {
-            let name = object.labels().get(cluster::fetch::CLUSTER_LABEL)?.clone();
-            let namespace = object.namespace()?;
-            Some(Key { namespace, name })
-        }
-        Ok(Event::Init | Event::InitDone) => None,
-        Err(error) => {
-            tracing::warn!(%error, "what belongs to clusters can't be watched");
-            None
-        }
+    events.filter_map(|event| {
+        std::future::ready(match event {
+            Ok(Event::Apply(object) | Event::Delete(object) | Event::InitApply(object)) => {
+                owner(&object)
+            }
+            Ok(Event::Init | Event::InitDone) => None,
+            Err(error) => {
+                tracing::warn!(%error, "what belongs to clusters can't be watched");
+                None
+            }
+        })
     })
+}
+
+/// The cluster that something belongs to.
+fn owner<K: Resource>(object: &K) -> Option<Key> {
+    let name = object.labels().get(cluster::fetch::CLUSTER_LABEL)?.clone();
+    let namespace = object.namespace()?;
+    Some(Key { namespace, name })
 }
 
 async fn work(context: Arc<Context>, queue: Arc<Queue<Key>>, stop: CancellationToken) {
@@ -225,7 +261,9 @@ async fn work(context: Arc<Context>, queue: Arc<Queue<Key>>, stop: CancellationT
                 ("error", Some(backoff(&mut failures, &key)))
             }
         };
-        context.metrics.reconciled("KafkaCluster", result, started.elapsed());
+        context
+            .metrics
+            .reconciled("KafkaCluster", result, started.elapsed());
         queue.done(key, again);
     }
 }

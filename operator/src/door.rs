@@ -364,7 +364,10 @@ mod tests {
         assert_eq!(door.get::<i32>(At::Any, "/v1/x").await.unwrap(), 7);
         assert_eq!(door.first.load(Ordering::Relaxed), 1);
         let refused = door.get::<i32>(At::Broker(0), "/v1/x").await.unwrap_err();
-        assert!(matches!(refused, DoorError::Unreachable { .. }), "{refused}");
+        assert!(
+            matches!(refused, DoorError::Unreachable { .. }),
+            "{refused}"
+        );
         let unknown = door.get::<i32>(At::Broker(9), "/v1/x").await.unwrap_err();
         assert_eq!(unknown.to_string(), "broker 9 has no address");
     }
@@ -388,7 +391,10 @@ mod tests {
             );
         let token = Some("secret".to_owned());
         let door = Door::new(vec![(0, serve(router).await)], Vec::new(), token);
-        let answer: Value = door.post(At::Any, "/v1/x", &json!({ "a": 1 })).await.unwrap();
+        let answer: Value = door
+            .post(At::Any, "/v1/x", &json!({ "a": 1 }))
+            .await
+            .unwrap();
         assert_eq!(answer, json!(["Bearer secret", { "a": 1 }]));
         let refused = door.post::<Value>(At::Any, "/v1/no", &Value::Null).await;
         let refused = refused.unwrap_err();

@@ -128,6 +128,7 @@ pub struct Election {
     name: String,
     identity: String,
     leadership: Leadership,
+    contact: Arc<AtomicBool>,
 }
 
 /// A renewal as somebody else sees it: who, and which version of the object.
@@ -145,7 +146,13 @@ impl Election {
             name: name.to_owned(),
             identity,
             leadership: Leadership::default(),
+            contact: Arc::default(),
         }
+    }
+
+    /// Becomes true once the Lease could be read: this process can lead, or take over.
+    pub fn contact(&self) -> Arc<AtomicBool> {
+        self.contact.clone()
     }
 
     /// What tells whether this process leads.
@@ -160,6 +167,7 @@ impl Election {
             let asked = timeout(CALL_MAX, self.leases.get_opt(&self.name)).await;
             match asked {
                 Ok(Ok(found)) => {
+                    self.contact.store(true, Ordering::Release);
                     if self.is_free(found.as_ref(), &mut seen)
                         && let Some(won) = self.take(found).await
                     {
@@ -172,6 +180,22 @@ impl Election {
             }
             sleep(EVERY).await;
         }
+    }
+
+    /// Takes the Lease from whoever has it.
+    pub async fn seize(&self) -> Result<Lease, Error> {
+        loop {
+            let found = self.leases.get_opt(&self.name).await?;
+            if let Some(taken) = self.take(found).await {
+                return Ok(taken);
+            }
+            sleep(EVERY).await;
+        }
+    }
+
+    /// Waits until one who led before may not write any more, wherever it hangs.
+    pub async fn until_alone(&self) {
+        sleep(WRITES_FOR).await;
     }
 
     /// Free is what nobody holds, what this process holds, and what was not renewed for long by our own clock: the
@@ -347,8 +371,8 @@ mod tests {
         let leadership = Leadership::default();
         let client = leadership.guard(&Client::new(service, "here"));
         let leases: Api<Lease> = Api::namespaced(client, "here");
-        let refused = leases.create(&PostParams::default(), &Lease::default());
-        let refused = refused.await.unwrap_err();
+        let (params, lease) = (PostParams::default(), Lease::default());
+        let refused = leases.create(&params, &lease).await.unwrap_err();
         assert!(!reached.load(Ordering::Acquire));
         assert!(format!("{refused:?}").contains("NotLeading"), "{refused:?}");
         // What only reads goes through.

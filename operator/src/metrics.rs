@@ -104,7 +104,9 @@ impl Metrics {
             Box::new(self.leader.clone()),
         ];
         for one in all {
-            self.registry.register(one).expect("every name is taken once");
+            self.registry
+                .register(one)
+                .expect("every name is taken once");
         }
     }
 
@@ -116,7 +118,9 @@ impl Metrics {
     /// A reconcile ended.
     pub fn reconciled(&self, kind: &str, result: &str, took: Duration) {
         self.reconciles.with_label_values(&[kind, result]).inc();
-        self.seconds.with_label_values(&[kind]).observe(took.as_secs_f64());
+        self.seconds
+            .with_label_values(&[kind])
+            .observe(took.as_secs_f64());
     }
 
     /// A step was done.
@@ -127,14 +131,18 @@ impl Metrics {
     /// What a cluster waits for now.
     pub fn waits(&self, key: &Key, waits: &BTreeSet<Waiting>) {
         for waiting in WAITINGS {
-            let gauge = self.waiting.with_label_values(&[&*key.namespace, &*key.name, waiting.word()]);
+            let gauge =
+                self.waiting
+                    .with_label_values(&[&*key.namespace, &*key.name, waiting.word()]);
             gauge.set(i64::from(waits.contains(&waiting)));
         }
     }
 
     /// A cluster's condition.
     pub fn condition(&self, key: &Key, kind: &str, holds: bool) {
-        let gauge = self.conditions.with_label_values(&[&*key.namespace, &*key.name, kind]);
+        let gauge = self
+            .conditions
+            .with_label_values(&[&*key.namespace, &*key.name, kind]);
         gauge.set(i64::from(holds));
     }
 
@@ -142,10 +150,14 @@ impl Metrics {
     pub fn forget(&self, key: &Key, conditions: &[&str]) {
         let of = [key.namespace.as_str(), key.name.as_str()];
         for waiting in WAITINGS {
-            self.waiting.remove_label_values(&[of[0], of[1], waiting.word()]).ok();
+            self.waiting
+                .remove_label_values(&[of[0], of[1], waiting.word()])
+                .ok();
         }
         for kind in conditions {
-            self.conditions.remove_label_values(&[of[0], of[1], kind]).ok();
+            self.conditions
+                .remove_label_values(&[of[0], of[1], kind])
+                .ok();
         }
     }
 

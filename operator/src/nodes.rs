@@ -6,8 +6,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::{Node as NodeObject, Taint};
-use kube::runtime::watcher::{self, Event};
-use kube::runtime::{WatchStreamExt, watcher as watch};
+use kube::runtime::watcher::{Config, Event};
+use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, ResourceExt};
 
 use crate::cluster::observed::{Node, Pod};
@@ -39,7 +39,11 @@ impl Nodes {
 
     /// The nodes of these pods; one that is not there any more is gone.
     pub fn of<'a>(&self, pods: impl Iterator<Item = &'a Pod>) -> Option<BTreeMap<String, Node>> {
-        let known = self.known.as_ref()?.read().unwrap_or_else(PoisonError::into_inner);
+        let known = self
+            .known
+            .as_ref()?
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
         if known.is_empty() {
             // The first list has not come yet: a Kubernetes cluster without nodes has no pods either.
             return None;
@@ -57,8 +61,14 @@ impl Nodes {
 
     /// Where clients reach the nodes that serve, by name.
     pub fn addresses(&self) -> Option<BTreeMap<String, String>> {
-        let known = self.known.as_ref()?.read().unwrap_or_else(PoisonError::into_inner);
-        let serving = known.iter().filter(|(_, node)| node.ready && !node.out_of_service);
+        let known = self
+            .known
+            .as_ref()?
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        let serving = known
+            .iter()
+            .filter(|(_, node)| node.ready && !node.out_of_service);
         let address = |(name, node): (&String, &Node)| Some((name.clone(), node.address.clone()?));
         Some(serving.filter_map(address).collect())
     }
@@ -69,14 +79,15 @@ impl Nodes {
             return;
         };
         let nodes: Api<NodeObject> = Api::all(client);
-        let events = watch::watcher(nodes, watcher::Config::default());
-        let mut events = events.default_backoff().map_ok(|event| match event {
+        let events = watcher(nodes, Config::default());
+        let events = events.default_backoff().map_ok(|event| match event {
             Event::Apply(node) => Event::Apply(reduced(&node)),
             Event::InitApply(node) => Event::InitApply(reduced(&node)),
             Event::Delete(node) => Event::Delete(reduced(&node)),
             Event::Init => Event::Init,
             Event::InitDone => Event::InitDone,
         });
+        let mut events = std::pin::pin!(events);
         let mut listed = BTreeMap::new();
         while let Some(event) = events.next().await {
             let event = match event {
@@ -116,14 +127,25 @@ impl Nodes {
 fn reduced(object: &NodeObject) -> (String, Node) {
     let spec = object.spec.as_ref();
     let cordoned = spec.and_then(|spec| spec.unschedulable) == Some(true);
-    let taints: &[Taint] = spec.and_then(|spec| spec.taints.as_deref()).unwrap_or_default();
-    let conditions = object.status.as_ref().and_then(|status| status.conditions.as_ref());
+    let taints: &[Taint] = spec
+        .and_then(|spec| spec.taints.as_deref())
+        .unwrap_or_default();
+    let conditions = object
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.as_ref());
     let mut conditions = conditions.into_iter().flatten();
     let node = Node {
         labels: object.labels().clone(),
-        leaving: cordoned || taints.iter().any(|taint| LEAVING.contains(&taint.key.as_str())),
+        leaving: cordoned
+            || taints
+                .iter()
+                .any(|taint| LEAVING.contains(&taint.key.as_str())),
         address: address(object),
-        drain_replicas: object.annotations().get(DRAIN).is_some_and(|how| how == "replicas"),
+        drain_replicas: object
+            .annotations()
+            .get(DRAIN)
+            .is_some_and(|how| how == "replicas"),
         ready: conditions.any(|one| one.type_ == "Ready" && one.status == "True"),
         out_of_service: taints.iter().any(|taint| taint.key == OUT_OF_SERVICE),
         gone: false,
@@ -154,7 +176,12 @@ mod tests {
         let plain = node(json!({}), json!({}));
         assert!(plain.ready && !plain.leaving && !plain.drain_replicas && !plain.out_of_service);
         assert!(node(json!({ "unschedulable": true }), json!({})).leaving);
-        let tainted = |key: &str| node(json!({ "taints": [{ "key": key, "effect": "NoExecute" }] }), json!({}));
+        let tainted = |key: &str| {
+            node(
+                json!({ "taints": [{ "key": key, "effect": "NoExecute" }] }),
+                json!({}),
+            )
+        };
         assert!(tainted("karpenter.sh/disrupted").leaving);
         assert!(tainted(OUT_OF_SERVICE).out_of_service);
         assert!(!tainted("node.kubernetes.io/not-ready").leaving);
@@ -170,7 +197,10 @@ mod tests {
         };
         assert_eq!(nodes.of([&pod].into_iter()), None);
         let known = nodes.known.as_ref().unwrap();
-        known.write().unwrap().insert("other".to_owned(), Node::default());
+        known
+            .write()
+            .unwrap()
+            .insert("other".to_owned(), Node::default());
         assert!(nodes.of([&pod].into_iter()).unwrap()["n"].gone);
         assert_eq!(Nodes::default().of([&pod].into_iter()), None);
     }

@@ -70,7 +70,10 @@ impl<K: Clone + Eq + Hash> Queue<K> {
     fn take(&self) -> Result<K, Option<Instant>> {
         let now = Instant::now();
         let mut state = self.state();
-        let idle = state.due.iter().filter(|(key, _)| !state.running.contains(key));
+        let idle = state
+            .due
+            .iter()
+            .filter(|(key, _)| !state.running.contains(key));
         let Some((key, at)) = idle.min_by_key(|(_, at)| **at) else {
             return Err(None);
         };
@@ -124,6 +127,10 @@ mod tests {
         queue.add("b", SOON);
         assert_eq!(queue.next().await, "b", "another is not held up");
         queue.done("a", Some(LATE));
-        assert_eq!(queue.next().await, "a", "what was wanted meanwhile is not forgotten");
+        assert_eq!(
+            queue.next().await,
+            "a",
+            "what was wanted meanwhile is not forgotten"
+        );
     }
 }

@@ -1,31 +1,43 @@
-//! HTTP of the operator: `/metrics` and `/healthz`. It answers whether or not this process leads.
+//! HTTP of the operator: `/metrics`, `/healthz/live` and `/healthz/ready`. It answers whether or not this process leads.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
+use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
 
 /// The format that Prometheus scrapes.
 const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Serves on `address` until `stop`.
+/// Serves on `address` for ever. Ready is who has reached the API server, so that it leads or can take over.
 pub async fn serve(
-    address: &str,
+    address: String,
     metrics: Metrics,
-    stop: CancellationToken,
+    contact: Arc<AtomicBool>,
 ) -> std::io::Result<()> {
-    let listener = TcpListener::bind(address).await?;
+    let listener = TcpListener::bind(&address).await?;
     tracing::info!(address, "serving /metrics and /healthz");
     let page = move || {
         let page = metrics.page();
-        async { ([(CONTENT_TYPE, TEXT_FORMAT)], page) }
+        std::future::ready(([(CONTENT_TYPE, TEXT_FORMAT)], page))
+    };
+    let ready = move || {
+        std::future::ready(match contact.load(Ordering::Acquire) {
+            true => (StatusCode::OK, "ready\n"),
+            false => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the API server has not answered yet\n",
+            ),
+        })
     };
     let router = Router::new()
         .route("/metrics", get(page))
-        .route("/healthz", get(async || "ok\n"));
-    let serving = axum::serve(listener, router);
-    serving.with_graceful_shutdown(stop.cancelled_owned()).await
+        .route("/healthz/live", get(async || "live\n"))
+        .route("/healthz/ready", get(ready));
+    axum::serve(listener, router).await
 }

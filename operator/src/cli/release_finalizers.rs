@@ -9,11 +9,15 @@ use milena_operator::crd::{GROUP, KafkaCluster, Topic};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
+use super::run::Identity;
+
 #[derive(Args, Debug)]
 pub struct ReleaseFinalizers {
     /// The namespaces to look at, with commas between them; all where empty.
-    #[arg(long, env = "MILENA_OPERATOR_WATCH_NAMESPACES", value_delimiter = ',')]
-    watch_namespaces: Vec<String>,
+    #[arg(long, alias = "watch-namespaces", value_delimiter = ',')]
+    namespaces: Vec<String>,
+    #[command(flatten)]
+    identity: Identity,
 }
 
 pub fn run(release: &ReleaseFinalizers) -> anyhow::Result<()> {
@@ -24,11 +28,28 @@ pub fn run(release: &ReleaseFinalizers) -> anyhow::Result<()> {
         let client = Client::try_default()
             .await
             .context("no way to a Kubernetes API server")?;
-        let topics = all::<Topic>(&client, &release.watch_namespaces).await?;
-        let clusters = all::<KafkaCluster>(&client, &release.watch_namespaces).await?;
-        tracing::info!(topics, clusters, "released");
-        Ok(())
+        // An operator that still runs would put them back: it ends when somebody else leads.
+        let election = release.identity.election(&client);
+        let lease = election
+            .seize()
+            .await
+            .context("the operators' Lease can't be taken")?;
+        let leading = async {
+            election.until_alone().await;
+            released(&client, &release.namespaces).await
+        };
+        tokio::select! {
+            done = leading => done,
+            lost = election.keep(lease) => Err(lost.into()),
+        }
     })
+}
+
+async fn released(client: &Client, namespaces: &[String]) -> anyhow::Result<()> {
+    let topics = all::<Topic>(client, namespaces).await?;
+    let clusters = all::<KafkaCluster>(client, namespaces).await?;
+    tracing::info!(topics, clusters, "released");
+    Ok(())
 }
 
 /// How many had one.

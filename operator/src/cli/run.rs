@@ -1,6 +1,7 @@
 //! `milena-operator run`: waits until it leads, then reconciles until it is told to stop or does not lead any more.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -19,40 +20,63 @@ use tokio_util::sync::CancellationToken;
 
 /// What is in hand at a stop has so long: a look's calls are bounded by less.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
-/// The name of the Lease, and of the reporter of events.
+/// The reporter of events.
 const NAME: &str = "milena-operator";
+
+/// From which version on brokers know which level of the feature `milena.version`.
+const LEVELS: [(&str, i16); 1] = [("0.1.0", 1)];
+
+fn known(version: &str) -> Version {
+    version.parse().expect("the list has versions")
+}
 
 #[derive(Args, Debug)]
 pub struct Run {
     /// The namespaces to look after, with commas between them; all where empty.
-    #[arg(long, env = "MILENA_OPERATOR_WATCH_NAMESPACES", value_delimiter = ',')]
-    watch_namespaces: Vec<String>,
-    /// The namespace of the Lease: the operator's own.
-    #[arg(long, env = "MILENA_OPERATOR_NAMESPACE")]
-    namespace: Option<String>,
-    /// This process's name in the Lease and in events, such as its pod's.
-    #[arg(long, env = "MILENA_OPERATOR_NAME")]
-    name: Option<String>,
-    /// Whether nodes may be read. Without it brokers have no zone, cordons are not seen, and pods on lost nodes stay.
-    #[arg(long, env = "MILENA_OPERATOR_CLUSTER_READS", default_value_t = true, action = clap::ArgAction::Set)]
-    cluster_reads: bool,
+    #[arg(long, alias = "watch-namespaces", value_delimiter = ',')]
+    namespaces: Vec<String>,
+    #[command(flatten)]
+    identity: Identity,
+    /// Reads no nodes and namespaces. Brokers then have no zone, cordons are not seen, pods on lost nodes stay, and
+    /// selectors of `topicAccess` fit nobody.
+    #[arg(long)]
+    no_cluster_reads: bool,
     /// How brokers are found: by their Service's names, or by their pods' addresses.
-    #[arg(
-        long,
-        env = "MILENA_OPERATOR_BROKER_ADDRESS_BY",
-        value_enum,
-        default_value_t
-    )]
+    #[arg(long, value_enum, default_value_t)]
     broker_address_by: BrokerAddressBy,
-    /// The brokers' image without a tag, where a cluster names none.
-    #[arg(long, env = "MILENA_OPERATOR_BROKER_IMAGE", default_value = "milena")]
+    /// The brokers' image of clusters that name none. Its tag is the version of clusters that name none.
+    #[arg(long, default_value = concat!("milena:", env!("CARGO_PKG_VERSION")))]
     broker_image: String,
-    /// The brokers' version of clusters that name none.
-    #[arg(long, env = "MILENA_OPERATOR_BROKER_VERSION", default_value = env!("CARGO_PKG_VERSION"))]
-    broker_version: String,
     /// Where `/metrics` and `/healthz` are served.
-    #[arg(long, env = "MILENA_OPERATOR_HTTP", default_value = "0.0.0.0:8080")]
+    #[arg(long, default_value = "0.0.0.0:8080")]
     http: String,
+}
+
+/// Who this process is among the operators.
+#[derive(Args, Debug)]
+pub struct Identity {
+    /// The name of the Lease by which one of several operators leads.
+    #[arg(long, default_value = "milena-operator")]
+    pub lease: String,
+    /// The namespace of the Lease: the operator's own.
+    #[arg(long, env = "POD_NAMESPACE")]
+    pub namespace: Option<String>,
+    /// This process's name in the Lease and in events.
+    #[arg(long, env = "POD_NAME", default_value = "milena-operator")]
+    pub name: String,
+}
+
+impl Identity {
+    /// The competition for the Lease.
+    pub fn election(&self, client: &Client) -> Election {
+        let namespace = self
+            .namespace
+            .as_deref()
+            .unwrap_or(client.default_namespace());
+        // The name of a pod is not this process's alone: its container may be started again.
+        let identity = format!("{}_{}", self.name, uuid::Uuid::new_v4().simple());
+        Election::new(client.clone(), namespace, &self.lease, identity)
+    }
 }
 
 pub fn run(run: &Run) -> anyhow::Result<()> {
@@ -70,39 +94,31 @@ async fn lead(run: &Run) -> anyhow::Result<()> {
     let client = Client::try_default()
         .await
         .context("no way to a Kubernetes API server")?;
-    let namespace = run.namespace.clone();
-    let namespace = namespace.unwrap_or_else(|| client.default_namespace().to_owned());
     let stop = CancellationToken::new();
     stop_on_signals(&stop)?;
     let metrics = Metrics::new();
-    let serving = server::serve(&run.http, metrics.clone(), stop.clone());
-    let serving = std::pin::pin!(serving);
-    let leading = work(run, client, &namespace, metrics, &stop);
-    let leading = std::pin::pin!(leading);
+    let election = run.identity.election(&client);
+    let serving = server::serve(run.http.clone(), metrics.clone(), election.contact());
     tokio::select! {
         served = serving => served.with_context(|| format!("can't serve on {}", run.http)),
-        led = leading => led,
+        led = work(run, client, &election, metrics, &stop) => led,
     }
 }
 
 async fn work(
     run: &Run,
     client: Client,
-    namespace: &str,
+    election: &Election,
     metrics: Metrics,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
-    let host = run.name.clone().unwrap_or_else(|| NAME.to_owned());
-    // The name of a pod is not this process's alone: its container may be started again.
-    let identity = format!("{host}_{}", uuid::Uuid::new_v4().simple());
-    let election = Election::new(client.clone(), namespace, NAME, identity);
     let lease = tokio::select! {
         lease = election.win() => lease,
         () = stop.cancelled() => return Ok(()),
     };
     metrics.leads(true);
-    let context = context(run, &client, &election, metrics.clone(), host)?;
-    let namespaces = Namespaces(run.watch_namespaces.clone());
+    let context = context(run, &client, election, metrics.clone())?;
+    let namespaces = Namespaces(run.namespaces.clone());
     let mut controllers = tokio::spawn(controller::run(context, namespaces, stop.clone()));
     tokio::select! {
         lost = election.keep(lease) => {
@@ -127,14 +143,13 @@ fn context(
     client: &Client,
     election: &Election,
     metrics: Metrics,
-    host: String,
 ) -> anyhow::Result<Arc<Context>> {
     let leadership = election.leadership();
     let client = leadership.guard(client);
-    let version: Version = run.broker_version.parse().map_err(anyhow::Error::msg)?;
+    let (image_repository, version) = image(&run.broker_image)?;
     let reporter = Reporter {
         controller: NAME.to_owned(),
-        instance: Some(host),
+        instance: Some(run.identity.name.clone()),
     };
     Ok(Arc::new(Context {
         recorder: Recorder::new(client.clone(), reporter),
@@ -145,17 +160,31 @@ fn context(
             broker_address_by: run.broker_address_by,
             operator: Operator {
                 version,
-                image_repository: run.broker_image.clone(),
-                levels: Vec::new(),
+                image_repository,
+                levels: LEVELS
+                    .iter()
+                    .map(|(version, level)| (known(version), *level))
+                    .collect(),
             },
         },
         metrics,
-        nodes: match run.cluster_reads {
-            true => Nodes::readable(),
-            false => Nodes::default(),
+        nodes: match run.no_cluster_reads {
+            true => Nodes::default(),
+            false => Nodes::readable(),
         },
+        pod_monitors: AtomicBool::new(false),
         memories: Memories::default(),
     }))
+}
+
+/// Repository and tag; the tag is a version.
+fn image(text: &str) -> anyhow::Result<(String, Version)> {
+    let start = text.rfind('/').map_or(0, |slash| slash + 1);
+    let (name, tag) = text[start..].split_once(':').with_context(|| {
+        format!("--broker-image {text:?} has no tag: name the version, as in milena:0.1.0")
+    })?;
+    let version = tag.parse().map_err(anyhow::Error::msg)?;
+    Ok((format!("{}{name}", &text[..start]), version))
 }
 
 fn stop_on_signals(stop: &CancellationToken) -> anyhow::Result<()> {
@@ -170,4 +199,21 @@ fn stop_on_signals(stop: &CancellationToken) -> anyhow::Result<()> {
         stop.cancel();
     });
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_is_a_repository_and_a_version() {
+        let (repository, version) = image("registry:5000/a/milena:0.2.0").unwrap();
+        assert_eq!(
+            (repository.as_str(), version.to_string().as_str()),
+            ("registry:5000/a/milena", "0.2.0")
+        );
+        assert_eq!(image("milena:0.1.0").unwrap().0, "milena");
+        assert!(image("registry:5000/milena").is_err());
+        assert!(image("milena:latest").is_err());
+    }
 }

@@ -63,6 +63,7 @@ pub struct ShownHealth {
 pub enum State {
     /// Down, or not caught up since its start.
     #[default]
+    #[serde(alias = "starting")]
     Fenced,
     /// It ends in order.
     Stopping,
@@ -187,6 +188,13 @@ pub struct Follower {
 const SENTENCES_MAX: usize = 3;
 
 impl Refused {
+    /// Whether nothing blocks but partitions that would have to be moved first.
+    pub fn only_never_safe(&self) -> bool {
+        let else_free =
+            self.leases_out.is_empty() && self.quorum.is_none() && self.blocking.is_empty();
+        else_free && !self.never_safe.is_empty()
+    }
+
     /// What blocks, in sentences: at most three and a count of the others.
     pub fn sentences(&self) -> Vec<String> {
         let mut all = Vec::new();
@@ -198,7 +206,9 @@ impl Refused {
                 true => String::new(),
                 false => format!("; {} down or behind", brokers(&quorum.behind)),
             };
-            let QuorumBlocks { voters, staying, .. } = quorum;
+            let QuorumBlocks {
+                voters, staying, ..
+            } = quorum;
             all.push(format!("{staying} of {voters} voters would stay{behind}"));
         }
         let never = self.never_safe.iter().map(|(topic, partition)| {
@@ -218,7 +228,13 @@ impl Refused {
 
 impl Blocking {
     fn sentence(&self) -> String {
-        let Self { topic, partition, needed, staying, .. } = self;
+        let Self {
+            topic,
+            partition,
+            needed,
+            staying,
+            ..
+        } = self;
         let Some(first) = self.followers.first() else {
             return format!("{topic}-{partition}: {staying} of {needed} replicas would stay");
         };
@@ -265,13 +281,20 @@ pub fn bytes_in_words(bytes: u64) -> String {
 pub struct ShownPlan {
     /// What moves.
     #[serde(default)]
-    pub moves: Vec<serde_json::Value>,
+    pub moves: Vec<Move>,
     /// What can't.
     #[serde(default)]
     pub stuck: Vec<NotMoved>,
     /// What the quorum refused.
     #[serde(default)]
     pub refused: Vec<NotMoved>,
+}
+
+/// A partition that moves.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
+pub struct Move {
+    /// Its topic.
+    pub topic: String,
 }
 
 /// A partition that stays.
@@ -321,6 +344,9 @@ mod tests {
         let broker = json!({ "id": 1, "state": "serving", "draining": false, "leaders": 1, "replicas": 2,
             "under_replicated": 0, "lease_expires_ms": null, "node": "n", "rack": null, "of_the_future": [] });
         let broker: ShownBroker = serde_json::from_value(broker).unwrap();
-        assert_eq!((broker.state, broker.node.as_deref()), (State::Serving, Some("n")));
+        assert_eq!(
+            (broker.state, broker.node.as_deref()),
+            (State::Serving, Some("n"))
+        );
     }
 }

@@ -2,10 +2,10 @@
 //! With `Delete` a finalizer keeps it until its claims are deleted. Either way the brokers are told first that they all
 //! stop, so that none waits for a lease that nobody will grant.
 
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions};
-use kube::{Api, ResourceExt};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions};
+use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
 use super::fetch::{CLUSTER_LABEL, Seen};
@@ -31,7 +31,10 @@ fn has_finalizer(cluster: &KafkaCluster) -> bool {
 }
 
 /// Puts the finalizer on, or takes it off, as the policy says.
-pub async fn keep_finalizer(cluster: &KafkaCluster, context: &Context) -> Result<bool, kube::Error> {
+pub async fn keep_finalizer(
+    cluster: &KafkaCluster,
+    context: &Context,
+) -> Result<bool, kube::Error> {
     let wanted = cluster.spec.deletion_policy == ClusterDeletionPolicy::Delete;
     if wanted == has_finalizer(cluster) {
         return Ok(false);
@@ -57,14 +60,18 @@ async fn set_finalizer(
         "resourceVersion": cluster.resource_version(),
         "finalizers": finalizers,
     }});
-    clusters.patch(&key.name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+    clusters
+        .patch(&key.name, &PatchParams::default(), &Patch::Merge(patch))
+        .await?;
     Ok(())
 }
 
 /// Tells the brokers that all of them stop. Where nobody answers, their own rules end their waiting.
 pub async fn tell_stopping(door: &Door) {
     let body = json!({ "stopping": true });
-    let told = door.post::<Value>(At::Any, "/v1/cluster/stopping", &body).await;
+    let told = door
+        .post::<Value>(At::Any, "/v1/cluster/stopping", &body)
+        .await;
     if let Err(error) = told {
         tracing::info!(%error, "the brokers are not told that the cluster stops");
     }
@@ -76,6 +83,11 @@ pub async fn go_on(
     seen: &Seen,
     context: &Context,
 ) -> Result<Deletion, kube::Error> {
+    let view = seen.observed.view.as_ref();
+    let stopping = view.is_some_and(|view| view.cluster.stopping);
+    if let Some(door) = seen.door.as_ref().filter(|_| !stopping) {
+        tell_stopping(door).await;
+    }
     if !has_finalizer(cluster) {
         return Ok(Deletion::Done);
     }
@@ -83,10 +95,6 @@ pub async fn go_on(
     if cluster.spec.deletion_policy == ClusterDeletionPolicy::Retain {
         set_finalizer(cluster, context, false).await?;
         return Ok(Deletion::Done);
-    }
-    let stopping = seen.observed.view.as_ref().is_some_and(|view| view.cluster.stopping);
-    if let Some(door) = seen.door.as_ref().filter(|_| !stopping) {
-        tell_stopping(door).await;
     }
     let key = Key::of(cluster);
     let sets: Api<StatefulSet> = Api::namespaced(context.client.clone(), &key.namespace);

@@ -3,7 +3,9 @@
 //! The brokers' view counts only with a quorum behind it, and is read at the quorum's leader: another broker's may be
 //! old, and one that is cut off would not know.
 
+mod address;
 mod claims;
+mod not_made;
 mod pods;
 mod surroundings;
 mod topics;
@@ -14,28 +16,25 @@ use std::sync::Arc;
 use futures::future::join_all;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod as PodObject, Secret};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod as PodObject};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use serde_json::Value;
 
+pub use address::open;
 pub use claims::{FOUNDED, LEAVING};
 pub use topics::Topics;
 
-pub use super::build::{CLUSTER_LABEL, POOL_LABEL};
+pub use super::build::{CLUSTER_ID_LABEL, CLUSTER_LABEL, POOL_LABEL};
 
 use super::brokers::{ShownBroker, ShownCluster};
-use super::observed::{Budget, Observed, Pod, Set, View};
-use super::wanted::HTTP_PORT;
-use crate::context::{BrokerAddressBy, Context, Key, Memory};
+use super::observed::{Budget, Observed, Set, View};
+use crate::context::{Context, Key, Memory};
 use crate::crd::KafkaCluster;
 use crate::crd::cluster::ListenerType;
 use crate::door::{At, Door, DoorError};
-
-/// Kafka's port, where the cluster names no listener.
-const KAFKA_PORT: i32 = 9_092;
 
 /// A cluster as it is, and the way to its brokers.
 pub struct Seen {
@@ -54,10 +53,11 @@ pub async fn observe(
     let key = Key::of(cluster);
     let mut observed = objects(&key, context).await?;
     observed.nodes = context.nodes.of(observed.pods.values());
+    observed.not_made = not_made::of(&key, &observed, context).await;
     if leads_outside(cluster) {
         observed.surroundings = surroundings::of(&key, &observed, context).await?;
     }
-    let door = door(cluster, &observed, context).await?;
+    let door = address::door(cluster, &observed.pods, context).await?;
     if let Some(door) = &door {
         match view(door, &observed, &mut memory.topics).await {
             Ok(view) => observed.view = Some(view),
@@ -102,7 +102,11 @@ async fn objects(key: &Key, context: &Context) -> Result<Observed, kube::Error> 
         now: Timestamp::now(),
         sets: sets.items.iter().filter_map(set).collect(),
         pods: found_pods.items.iter().filter_map(pods::pod).collect(),
-        claims: found_claims.items.iter().filter_map(claims::claim).collect(),
+        claims: found_claims
+            .items
+            .iter()
+            .filter_map(claims::claim)
+            .collect(),
         budget: budget.as_ref().map(budget_of),
         ..Observed::default()
     })
@@ -120,9 +124,14 @@ fn set(object: &StatefulSet) -> Option<(String, Set)> {
     let set = Set {
         name: object.name_any(),
         uid: object.uid().unwrap_or_default(),
-        start: spec.ordinals.as_ref().and_then(|ordinals| ordinals.start).unwrap_or(0),
+        start: spec
+            .ordinals
+            .as_ref()
+            .and_then(|ordinals| ordinals.start)
+            .unwrap_or(0),
         replicas: spec.replicas.unwrap_or(1),
         volume_size: size.map(|size| size.0.clone()).unwrap_or_default(),
+        cluster_id: claim.and_then(|claim| claim.labels().get(CLUSTER_ID_LABEL).cloned()),
         terminating: object.metadata.deletion_timestamp.is_some(),
     };
     Some((pool, set))
@@ -144,67 +153,13 @@ fn ordinal(name: &str) -> Option<i32> {
     name.rsplit('-').next()?.parse().ok()
 }
 
-/// The way to the brokers of the pods that are there.
-async fn door(
-    cluster: &KafkaCluster,
-    observed: &Observed,
-    context: &Context,
-) -> Result<Option<Arc<Door>>, kube::Error> {
-    let key = Key::of(cluster);
-    let address = |(id, pod): (&i32, &Pod)| {
-        let host = match context.options.broker_address_by {
-            BrokerAddressBy::Dns => {
-                format!("{}.{}-peers.{}.svc", pod.name, key.name, key.namespace)
-            }
-            BrokerAddressBy::PodIp => host_of(pod.ip.as_ref()?),
-        };
-        pod.node.as_ref()?;
-        Some((*id, format!("{host}:{HTTP_PORT}")))
-    };
-    let http: Vec<(i32, String)> = observed.pods.iter().filter_map(address).collect();
-    if http.is_empty() {
-        return Ok(None);
-    }
-    let internal = cluster.spec.listeners.iter().find(|one| one.name == "internal");
-    let port = internal.map_or(KAFKA_PORT, |listener| listener.port);
-    let kafka = match context.options.broker_address_by {
-        BrokerAddressBy::Dns => {
-            vec![format!("{}-bootstrap.{}.svc:{port}", key.name, key.namespace)]
-        }
-        BrokerAddressBy::PodIp => {
-            let ips = observed.pods.values().filter_map(|pod| pod.ip.as_ref());
-            ips.map(|ip| format!("{}:{port}", host_of(ip))).collect()
-        }
-    };
-    let token = token(&key, context).await?;
-    Ok(Some(context.doors.door(&key, http, kafka, token)))
-}
-
-fn host_of(ip: &str) -> String {
-    match ip.contains(':') {
-        true => format!("[{ip}]"),
-        false => ip.to_owned(),
-    }
-}
-
-/// The admin token, where the Secret is there already.
-async fn token(key: &Key, context: &Context) -> Result<Option<String>, kube::Error> {
-    let secrets: Api<Secret> = Api::namespaced(context.client.clone(), &key.namespace);
-    let secret = secrets.get_opt(&format!("{}-admin", key.name)).await?;
-    let data = secret.and_then(|secret| secret.data);
-    let token = data.and_then(|mut data| data.remove("token"));
-    Ok(token.and_then(|token| String::from_utf8(token.0).ok().map(|text| text.trim().to_owned())))
-}
-
 /// What the brokers say, or why it does not count.
 async fn view(door: &Door, observed: &Observed, topics: &mut Topics) -> Result<View, String> {
     let cluster: ShownCluster = told(door.get(At::Any, "/v1/cluster").await)?;
-    if let Some(bound) = observed.cluster_id()
-        && bound != cluster.cluster_id
-    {
-        let answered = &cluster.cluster_id;
+    let (bound, answered) = (observed.cluster_ids(), cluster.cluster_id.as_str());
+    if !bound.is_empty() && !bound.contains(answered) {
         return Err(format!(
-            "broker {} is of the cluster {answered:?}, and the volumes are of {bound:?}",
+            "broker {} is of the cluster {answered:?}, and the volumes are of another: {bound:?}",
             cluster.answered_by
         ));
     }
@@ -219,7 +174,10 @@ async fn view(door: &Door, observed: &Observed, topics: &mut Topics) -> Result<V
     topics.follow(door).await;
     Ok(View {
         cluster,
-        brokers: brokers.into_iter().map(|broker| (broker.id, broker)).collect(),
+        brokers: brokers
+            .into_iter()
+            .map(|broker| (broker.id, broker))
+            .collect(),
         topics: topics.facts(),
     })
 }
@@ -230,12 +188,23 @@ fn told<T>(answer: Result<T, DoorError>) -> Result<T, String> {
 
 /// The brokers whose process answers anything at all.
 async fn live(door: &Door, observed: &Observed) -> BTreeSet<i32> {
-    let asked = observed.pods.iter().filter(|(_, pod)| pod.started).map(|(id, _)| async {
-        let answer = door.get::<Value>(At::Broker(*id), "/healthz/live").await;
-        // It answers plain text, which is no JSON, and an answer all the same.
-        let silent = matches!(answer, Err(DoorError::Unreachable { .. } | DoorError::Unknown(_)));
-        (*id, !silent)
-    });
+    let asked = observed
+        .pods
+        .iter()
+        .filter(|(_, pod)| pod.started)
+        .map(|(id, _)| async {
+            let answer = door.get::<Value>(At::Broker(*id), "/healthz/live").await;
+            // It answers plain text, which is no JSON, and an answer all the same.
+            let silent = matches!(
+                answer,
+                Err(DoorError::Unreachable { .. } | DoorError::Unknown(_))
+            );
+            (*id, !silent)
+        });
     let asked: BTreeMap<i32, bool> = join_all(asked).await.into_iter().collect();
-    asked.into_iter().filter(|(_, live)| *live).map(|(id, _)| id).collect()
+    asked
+        .into_iter()
+        .filter(|(_, live)| *live)
+        .map(|(id, _)| id)
+        .collect()
 }

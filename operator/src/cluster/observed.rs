@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::brokers::{ShownBroker, ShownCluster, State};
 use super::build::Surroundings;
+use super::unreplicated::Moved;
 
 /// A cluster as it is.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +21,8 @@ pub struct Observed {
     pub pods: BTreeMap<i32, Pod>,
     /// Claims of data volumes by broker id.
     pub claims: BTreeMap<i32, Claim>,
+    /// Why pods that are wanted are not made, by pool, where that was said lately.
+    pub not_made: BTreeMap<String, String>,
     /// The nodes of these pods, by name. Absent where the operator may not read nodes.
     pub nodes: Option<BTreeMap<String, Node>>,
     /// The PodDisruptionBudget, where it is there.
@@ -47,6 +50,8 @@ pub struct Set {
     pub replicas: i32,
     /// The data volume's size in its claim template.
     pub volume_size: String,
+    /// The cluster's id that its claims get.
+    pub cluster_id: Option<String>,
     /// It is being deleted.
     pub terminating: bool,
 }
@@ -114,6 +119,8 @@ pub struct Claim {
     pub founded: bool,
     /// What the operator has begun with its broker: annotation `milena.dev/leaving`.
     pub leaving: Option<Leaving>,
+    /// What was moved away from its broker for a restart: annotation `milena.dev/moved`.
+    pub moved: Vec<Moved>,
     /// Bytes asked for.
     pub requested: u64,
     /// Bytes that it has; 0 while it is not bound.
@@ -200,6 +207,8 @@ pub struct TopicFacts {
     pub replication_factor: i32,
     /// `min.insync.replicas`, where the topic has its own.
     pub min_in_sync: Option<i32>,
+    /// The operator has its moves throttled: all replicas are named by `follower.replication.throttled.replicas`.
+    pub is_throttled: bool,
 }
 
 impl View {
@@ -224,9 +233,18 @@ impl View {
 }
 
 impl Observed {
-    /// The cluster's id as its claims have it.
-    pub fn cluster_id(&self) -> Option<&str> {
-        self.claims.values().find_map(|claim| claim.cluster_id.as_deref())
+    /// The cluster's ids as its claims have them, and as its StatefulSets will give them: one, unless somebody mixed
+    /// clusters.
+    pub fn cluster_ids(&self) -> BTreeSet<&str> {
+        let claims = self
+            .claims
+            .values()
+            .filter_map(|claim| claim.cluster_id.as_deref());
+        let sets = self
+            .sets
+            .values()
+            .filter_map(|set| set.cluster_id.as_deref());
+        claims.chain(sets).collect()
     }
 
     /// Whether this cluster has been available before.

@@ -8,7 +8,9 @@ use milena_client::admin::{Config, ConfigChange, Resource};
 use tokio::time::Instant;
 
 use super::fetch::Seen;
-use super::wanted::Wanted;
+use super::observed::Observed;
+use super::step::is_outdated;
+use super::wanted::{MetadataVersion, Wanted};
 use crate::context::Memory;
 use crate::reference::{Reference, Scope};
 
@@ -16,6 +18,15 @@ use crate::reference::{Reference, Scope};
 const FEATURE: &str = "milena.version";
 /// The level changes by hand only: it is asked for no more often.
 const LEVEL_EVERY: Duration = Duration::from_secs(60);
+/// With `Auto`, how long every broker must have run the new version before there is no way back.
+const PROVEN_AFTER: Duration = Duration::from_secs(3_600);
+/// A topic's setting that names replicas whose copying is throttled (KIP-73), and the word for all of them, which only
+/// the operator uses.
+pub const THROTTLED: &str = "follower.replication.throttled.replicas";
+/// See [`THROTTLED`].
+pub const ALL_REPLICAS: &str = "*";
+/// Bytes a second of a broker, for replicas that are throttled.
+const RATE: &str = "follower.replication.throttled.rate";
 /// The name of all brokers.
 const ALL: &str = "";
 
@@ -44,28 +55,74 @@ pub async fn follow(
     let (Some(door), Some(_)) = (&seen.door, &seen.observed.view) else {
         return Ok(());
     };
-    if memory.settings.as_deref() == Some(&wanted.live_revision) {
+    let mut live = wanted.live_config.clone();
+    if let Some(rate) = wanted.drain.bytes_per_second_max {
+        live.insert(RATE.to_owned(), rate.to_string());
+    }
+    let revision = crate::revision::of(&live);
+    if memory.settings.as_ref() == Some(&revision) {
         return Ok(());
     }
     let kafka = door.kafka();
     let described = kafka.configs(Resource::Broker, &[ALL]).await?;
     let set = described.get(ALL).map(Vec::as_slice).unwrap_or_default();
-    let changes = changes(&wanted.live_config, set, &wanted.version);
+    let changes = changes(&live, set, &wanted.version);
     if !changes.is_empty() {
-        kafka.alter_configs(Resource::Broker, ALL, &changes, false).await?;
+        kafka
+            .alter_configs(Resource::Broker, ALL, &changes, false)
+            .await?;
         let names: Vec<&str> = changes.iter().map(|(name, _)| name.as_str()).collect();
-        tracing::info!(cluster = wanted.name, ?names, "settings of running brokers changed");
+        tracing::info!(
+            cluster = wanted.name,
+            ?names,
+            "settings of running brokers changed"
+        );
     }
-    memory.settings = Some(wanted.live_revision.clone());
+    memory.settings = Some(revision);
     Ok(())
 }
 
+/// Raises the level that brokers write, once every broker has the version that is wanted: to the level that the spec
+/// says, or an hour later to the newest that the version knows. It never goes down.
+pub async fn raise(
+    wanted: &Wanted,
+    seen: &Seen,
+    newest: Option<i16>,
+    memory: &mut Memory,
+) -> Result<Option<i16>, milena_client::Error> {
+    let (Some((level, _)), Some(door)) = (memory.level, &seen.door) else {
+        return Ok(None);
+    };
+    let Some(aim) = aim(wanted, &seen.observed, newest).filter(|aim| *aim > level) else {
+        return Ok(None);
+    };
+    let levels = [(FEATURE.to_owned(), aim)];
+    door.kafka().update_features(&levels, false, false).await?;
+    memory.level = None;
+    Ok(Some(aim))
+}
+
+/// The level that the brokers are to write, once nothing speaks against it.
+fn aim(wanted: &Wanted, observed: &Observed, newest: Option<i16>) -> Option<i16> {
+    let (aim, proven) = match wanted.metadata_version {
+        MetadataVersion::Unchanged => return None,
+        MetadataVersion::Level(level) => (level, Duration::ZERO),
+        MetadataVersion::Auto => (newest?, PROVEN_AFTER),
+    };
+    let view = observed.view.as_ref()?;
+    let there = wanted.ids().all(|id| {
+        let pod = observed.pods.get(&id);
+        let ready = pod.is_some_and(|pod| {
+            let updated = pod.image == wanted.image && !is_outdated(wanted, pod);
+            updated && observed.ready_for(pod).is_some_and(|ready| ready >= proven)
+        });
+        ready && !view.is_fenced(id)
+    });
+    there.then_some(aim)
+}
+
 /// A default is set as such: the brokers' own file may still say what an earlier spec did.
-fn changes(
-    wanted: &BTreeMap<String, String>,
-    set: &[Config],
-    version: &str,
-) -> Vec<ConfigChange> {
+fn changes(wanted: &BTreeMap<String, String>, set: &[Config], version: &str) -> Vec<ConfigChange> {
     let value_of = |name: &str| set.iter().find(|config| config.name == name);
     let differs = wanted.iter().filter(|(name, value)| {
         value_of(name).and_then(|config| config.value.as_ref()) != Some(value)
@@ -76,7 +133,10 @@ fn changes(
     let mut numbers = version.split('.').map(|number| number.parse().unwrap_or(0));
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     let reference = Reference::of(version);
-    for config in set.iter().filter(|config| !config.is_default && !wanted.contains_key(&config.name)) {
+    for config in set
+        .iter()
+        .filter(|config| !config.is_default && !wanted.contains_key(&config.name))
+    {
         let known = reference.find(Scope::Broker, &config.name);
         let Some(known) = known.filter(|known| known.is_live()) else {
             continue;
@@ -91,6 +151,7 @@ fn changes(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::step::samples;
 
     fn config(name: &str, value: &str) -> Config {
         Config {
@@ -103,12 +164,35 @@ mod tests {
     }
 
     #[test]
+    fn the_level_rises_once_every_broker_has_the_version_and_with_auto_an_hour_later() {
+        let (mut wanted, mut observed) = samples::healthy();
+        assert_eq!(aim(&wanted, &observed, Some(2)), None);
+        wanted.metadata_version = MetadataVersion::Level(2);
+        assert_eq!(aim(&wanted, &observed, None), Some(2));
+        wanted.metadata_version = MetadataVersion::Auto;
+        assert_eq!(aim(&wanted, &observed, Some(3)), Some(3));
+        let now = observed.now;
+        observed.pods.get_mut(&1).unwrap().ready_since = Some(now);
+        assert_eq!(aim(&wanted, &observed, Some(3)), None);
+        wanted.metadata_version = MetadataVersion::Level(2);
+        wanted.image = "milena:2".to_owned();
+        assert_eq!(
+            aim(&wanted, &observed, None),
+            None,
+            "nobody has the version yet"
+        );
+    }
+
+    #[test]
     fn only_what_differs_is_set_and_what_is_not_wanted_any_more_has_its_default_again() {
         let wanted = BTreeMap::from([
             ("log.retention.ms".to_owned(), "1000".to_owned()),
             ("num.io.threads".to_owned(), "4".to_owned()),
         ]);
-        let set = [config("log.retention.ms", "1000"), config("compression.type", "zstd")];
+        let set = [
+            config("log.retention.ms", "1000"),
+            config("compression.type", "zstd"),
+        ];
         let changes = changes(&wanted, &set, "0.1.0");
         let names: Vec<&str> = changes.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["num.io.threads", "compression.type"]);

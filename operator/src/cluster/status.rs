@@ -61,17 +61,16 @@ pub fn of(facts: &Facts) -> KafkaClusterStatus {
     if let Some(level) = facts.level {
         status.metadata_version = Some(level.to_string());
     }
-    if let Some(id) = facts.observed.cluster_id() {
-        status.cluster_id = Some(id.to_owned());
-    }
     if let Ok(wanted) = facts.wanted {
+        status.cluster_id = Some(wanted.cluster_id.clone());
         status.version = Some(wanted.version.clone());
         status.topic_defaults = Some(crate::crd::cluster::TopicDefaults {
             replication_factor: Some(wanted.topic_defaults.replication_factor),
             min_in_sync_replicas: Some(wanted.topic_defaults.min_in_sync_replicas),
         });
         let pods = facts.observed.pods.iter();
-        let ready = pods.filter(|(id, pod)| pod.is_ready() && wanted.ids().any(|other| other == **id));
+        let ready =
+            pods.filter(|(id, pod)| pod.is_ready() && wanted.ids().any(|other| other == **id));
         status.ready_brokers = Some(format!("{}/{}", ready.count(), wanted.brokers()));
         status.rollout = Some(rollout(facts, wanted));
         status.bootstrap.clone_from(&facts.bootstrap);
@@ -81,8 +80,13 @@ pub fn of(facts: &Facts) -> KafkaClusterStatus {
 
 fn rollout(facts: &Facts, wanted: &Wanted) -> RolloutStatus {
     let observed = facts.observed;
-    let of_wanted = observed.pods.iter().filter(|(id, _)| wanted.ids().any(|other| other == **id));
-    let updated = of_wanted.filter(|(_, pod)| !is_outdated(wanted, pod)).count();
+    let of_wanted = observed
+        .pods
+        .iter()
+        .filter(|(id, _)| wanted.ids().any(|other| other == **id));
+    let updated = of_wanted
+        .filter(|(_, pod)| !is_outdated(wanted, pod))
+        .count();
     let first = roll::outdated(wanted, observed).next();
     let (from, to) = match first {
         None => (None, None),
@@ -124,7 +128,10 @@ fn change(before: &KafkaClusterStatus, after: &KafkaClusterStatus) -> Change {
     let holds = |status: &KafkaClusterStatus| {
         let conditions = status.conditions.iter();
         let of = conditions.map(|one| (one.type_.clone(), one.status.clone(), one.reason.clone()));
-        let states = status.brokers.iter().map(|broker| (broker.id, broker.state.clone()));
+        let states = status
+            .brokers
+            .iter()
+            .map(|broker| (broker.id, broker.state.clone()));
         (of.collect::<Vec<_>>(), states.collect::<Vec<_>>())
     };
     let facts = |status: &KafkaClusterStatus| {
@@ -153,8 +160,10 @@ pub async fn write(
 ) -> Result<Option<Duration>, kube::Error> {
     let key = Key::of(cluster);
     for kind in TYPES {
-        let holds = |one: &&_| conditions::is_true(one, kind);
-        let holds = status.conditions.iter().find(holds).is_some();
+        let holds = status
+            .conditions
+            .iter()
+            .any(|one| conditions::is_true(one, kind));
         context.metrics.condition(&key, kind, holds);
     }
     let before = cluster.status.clone().unwrap_or_default();
@@ -174,7 +183,9 @@ pub async fn write(
     cluster.metadata.managed_fields = None;
     cluster.status = Some(status);
     let name = cluster.name_any();
-    clusters.replace_status(&name, &PostParams::default(), &cluster).await?;
+    clusters
+        .replace_status(&name, &PostParams::default(), &cluster)
+        .await?;
     memory.status_written = Some(Instant::now());
     Ok(None)
 }

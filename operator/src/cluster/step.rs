@@ -10,7 +10,8 @@
 //! | 2 | `replace.rs` | brokers whose volume is gone, on an explicit word |
 //! | 3 | `broken.rs` | pods that never worked and are of an old revision |
 //! | 4 | `cordon.rs` | brokers whose node is to go |
-//! | 5 | `roll.rs` | pods of an old revision, one lease after the other |
+//! | 5 | `unreplicated.rs` | what was moved away for a restart |
+//! | 6 | `roll.rs` | pods of an old revision, one lease after the other |
 //!
 //! `budget.rs` decides how many brokers may be evicted, and `scale.rs` also what of them is kept: both for what is built.
 //!
@@ -26,6 +27,7 @@ pub mod replace;
 pub mod roll;
 pub mod scale;
 pub mod stuck;
+pub mod unreplicated;
 pub mod volumes;
 pub mod voters;
 
@@ -35,6 +37,7 @@ pub mod samples;
 use std::collections::BTreeMap;
 
 use super::observed::{Leaving, Observed, Pod};
+use super::unreplicated::Moved;
 use super::wanted::Wanted;
 use crate::crd::cluster::{OnOperatorUpgrade, Unreplicated};
 
@@ -72,6 +75,15 @@ pub enum Step {
     },
     /// Asks for the stop lease of the first, else the second…, and deletes the pod of the one that gets it.
     Restart(Vec<(i32, Named)>),
+    /// Brings back what was moved away for a restart.
+    BringBack {
+        /// From which broker.
+        id: i32,
+        /// Where it is noted.
+        claim: Named,
+        /// What.
+        moved: Vec<Moved>,
+    },
     /// Asks for a broker's stop lease and has others lead its partitions.
     HandOver(i32),
     /// Gives a broker's lease back.
@@ -82,6 +94,8 @@ pub enum Step {
     MoveAway(Vec<i32>),
     /// Moves what breaks a rule of placement.
     Repair,
+    /// Throttles these topics' copies no more.
+    Unthrottle(Vec<String>),
     /// Lets a broker vote.
     AddVoter(i32),
     /// Takes a broker's vote.
@@ -226,6 +240,9 @@ impl Decision {
     }
 }
 
+/// Topics in a turn: each is a request.
+const UNTHROTTLED_MAX: usize = 50;
+
 /// Everything that is to be done in this turn.
 pub fn next(wanted: &Wanted, observed: &Observed) -> Decision {
     let mut decision = Decision::default();
@@ -243,6 +260,7 @@ pub fn next(wanted: &Wanted, observed: &Observed) -> Decision {
         replace::next,
         broken::next,
         cordon::next,
+        unreplicated::next,
         roll::next,
     ] {
         let next = in_turn(wanted, observed);
@@ -265,6 +283,16 @@ fn repair(wanted: &Wanted, observed: &Observed) -> Decision {
         decision.steps.push(Step::ClearStopping);
     }
     let health = &view.cluster.partitions;
+    if health.reassigning == 0 {
+        let throttled = view.topics.iter().filter(|(_, facts)| facts.is_throttled);
+        let names: Vec<String> = throttled
+            .take(UNTHROTTLED_MAX)
+            .map(|(name, _)| name.clone())
+            .collect();
+        if !names.is_empty() {
+            decision.steps.push(Step::Unthrottle(names));
+        }
+    }
     let settled = health.reassigning == 0 && health.offline == 0 && health.under_replicated == 0;
     let complete = wanted.ids().all(|id| !view.is_fenced(id));
     if health.misplaced > 0 && settled && complete && !wanted.paused {
@@ -290,6 +318,19 @@ pub fn never_safe(wanted: &Wanted) -> &'static str {
         Unreplicated::Move => "move",
         Unreplicated::Wait => "block",
     }
+}
+
+/// Whether none of a partition's brokers may stop, where its topic has so many replicas.
+pub fn is_unsafe(wanted: &Wanted, observed: &Observed, topic: &str, replicas: usize) -> bool {
+    let facts = observed
+        .view
+        .as_ref()
+        .and_then(|view| view.topics.get(topic));
+    let own = facts.and_then(|facts| facts.min_in_sync);
+    let least = own
+        .unwrap_or(wanted.topic_defaults.min_in_sync_replicas)
+        .max(1);
+    usize::try_from(least).is_ok_and(|least| replicas <= least)
 }
 
 /// Topics that can't keep a partition writable without one of its brokers, with their numbers of partitions.

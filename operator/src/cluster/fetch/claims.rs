@@ -9,6 +9,7 @@ use kube::ResourceExt;
 use super::{POOL_LABEL, ordinal};
 use crate::cluster::build::CLUSTER_ID_LABEL;
 use crate::cluster::observed::{Claim, Leaving};
+use crate::cluster::unreplicated::MOVED;
 use crate::cluster::validate::bytes;
 
 /// Noted on a claim once the cluster has been available with it.
@@ -32,6 +33,10 @@ pub fn claim(object: &PersistentVolumeClaim) -> Option<(i32, Claim)> {
         cluster_id: object.labels().get(CLUSTER_ID_LABEL).cloned(),
         founded: annotation(FOUNDED).is_some(),
         leaving: annotation(LEAVING).and_then(|word| Leaving::of(word)),
+        // What can't be read is not ours, and brings nothing back.
+        moved: annotation(MOVED)
+            .and_then(|text| serde_json::from_str(text).ok())
+            .unwrap_or_default(),
         requested: storage(requests),
         capacity: storage(capacity),
         class: spec.and_then(|spec| spec.storage_class_name.clone()),
@@ -43,5 +48,7 @@ pub fn claim(object: &PersistentVolumeClaim) -> Option<(i32, Claim)> {
 
 fn storage(of: Option<&BTreeMap<String, Quantity>>) -> u64 {
     let quantity = of.and_then(|of| of.get("storage"));
-    quantity.and_then(|quantity| bytes(&quantity.0)).unwrap_or(0)
+    quantity
+        .and_then(|quantity| bytes(&quantity.0))
+        .unwrap_or(0)
 }

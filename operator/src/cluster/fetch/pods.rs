@@ -49,7 +49,11 @@ pub fn pod(object: &PodObject) -> Option<(i32, Pod)> {
         trouble,
         trouble_text,
         deadline: object.metadata.deletion_timestamp.as_ref().map(time),
-        created: object.creation_timestamp().as_ref().map(time).unwrap_or_default(),
+        created: object
+            .creation_timestamp()
+            .as_ref()
+            .map(time)
+            .unwrap_or_default(),
     };
     Some((id, pod))
 }
@@ -92,10 +96,18 @@ fn trouble(status: &PodStatus, container: Option<&ContainerStatus>) -> (Option<S
     }
     if let Some(ended) = state.and_then(|state| state.terminated.as_ref()) {
         let reason = ended.reason.clone().unwrap_or_else(|| "Error".to_owned());
-        return (Some(reason), format!("it ended with the code {}", ended.exit_code));
+        return (
+            Some(reason),
+            format!("it ended with the code {}", ended.exit_code),
+        );
     }
     match condition(status, "PodScheduled") {
-        Some(PodCondition { status, reason, message, .. }) if status == "False" => {
+        Some(PodCondition {
+            status,
+            reason,
+            message,
+            ..
+        }) if status == "False" => {
             let reason = reason.clone().unwrap_or_else(|| "Unschedulable".to_owned());
             (Some(reason), message.clone().unwrap_or_default())
         }
@@ -128,7 +140,8 @@ mod tests {
     #[test]
     fn a_pod_was_ready_if_its_readiness_changed_after_its_start() {
         let start = "2026-01-01T00:00:00Z";
-        let with = |conditions: Value| parsed(json!({ "startTime": start, "conditions": conditions }));
+        let with =
+            |conditions: Value| parsed(json!({ "startTime": start, "conditions": conditions }));
         assert!(with(ready("True", "2026-01-01T00:00:09Z")).was_ready);
         assert!(with(ready("False", "2026-01-01T00:01:00Z")).was_ready);
         assert!(!with(ready("False", start)).was_ready);

@@ -26,7 +26,10 @@ pub async fn of(
     let pods = observed.pods.iter();
     let broker_nodes = pods.filter_map(|(id, pod)| Some((*id, pod.node.clone()?)));
     Ok(Surroundings {
-        nodes: context.nodes.addresses().unwrap_or_else(|| nodes_of_pods(observed)),
+        nodes: context
+            .nodes
+            .addresses()
+            .unwrap_or_else(|| nodes_of_pods(observed)),
         broker_nodes: broker_nodes.collect(),
         services: services.items.iter().map(exposed).collect(),
         told: told.and_then(|told| told.data).unwrap_or_default(),
@@ -43,7 +46,10 @@ fn nodes_of_pods(observed: &Observed) -> BTreeMap<String, String> {
 fn exposed(service: &Service) -> (String, Exposed) {
     let ports = service.spec.as_ref().and_then(|spec| spec.ports.as_ref());
     let port = ports.and_then(|ports| ports.first());
-    let balancer = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
+    let balancer = service
+        .status
+        .as_ref()
+        .and_then(|status| status.load_balancer.as_ref());
     let ingress = balancer.and_then(|balancer| balancer.ingress.as_ref()?.first());
     let exposed = Exposed {
         node_port: port.and_then(|port| port.node_port),

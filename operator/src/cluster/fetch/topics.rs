@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use crate::cluster::observed::TopicFacts;
+use crate::cluster::settings::{ALL_REPLICAS as ALL, THROTTLED};
 use crate::door::{At, Door};
 
 /// What was read so far.
@@ -79,6 +80,11 @@ impl Topics {
                 partitions: topic.partitions,
                 replication_factor: topic.replication_factor,
                 min_in_sync: own.and_then(|value| value.parse().ok()),
+                is_throttled: topic
+                    .configs
+                    .get(THROTTLED)
+                    .and_then(|value| value.as_deref())
+                    == Some(ALL),
             };
             facts.insert(topic.name, known);
         }
@@ -98,8 +104,10 @@ mod tests {
         take(json!({ "offset": 7, "snapshot": true, "topics": [
             { "name": "a", "partitions": 1, "replication_factor": 1 },
             { "name": "b", "partitions": 2, "replication_factor": 3, "configs": { "min.insync.replicas": "3" } }] }));
-        take(json!({ "offset": 9, "topics": [{ "name": "a", "partitions": 4, "replication_factor": 1 }],
-            "deleted": [{ "name": "b", "id": "x" }] }));
+        take(
+            json!({ "offset": 9, "topics": [{ "name": "a", "partitions": 4, "replication_factor": 1 }],
+            "deleted": [{ "name": "b", "id": "x" }] }),
+        );
         take(json!({ "offset": 10 }));
         assert_eq!((topics.offset, topics.facts.len()), (Some(10), 1));
         assert_eq!(topics.facts["a"].partitions, 4);

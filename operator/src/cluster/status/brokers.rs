@@ -19,7 +19,10 @@ pub fn of(facts: &Facts) -> Vec<BrokerStatus> {
     let offers = replace::offers(observed);
     let one = |id: i32| {
         let pod = observed.pods.get(&id);
-        let known = observed.view.as_ref().and_then(|view| view.brokers.get(&id));
+        let known = observed
+            .view
+            .as_ref()
+            .and_then(|view| view.brokers.get(&id));
         let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         let rack = known.and_then(|broker| broker.rack.clone());
         let offer = offers.iter().find(|(other, _)| *other == id);
@@ -44,7 +47,10 @@ pub fn state(observed: &Observed, id: i32, pod: Option<&Pod>) -> String {
     let Some(pod) = pod else {
         return "Missing".to_owned();
     };
-    let known = observed.view.as_ref().and_then(|view| view.brokers.get(&id));
+    let known = observed
+        .view
+        .as_ref()
+        .and_then(|view| view.brokers.get(&id));
     let word = match (&pod.trouble, known.map(|broker| broker.state)) {
         _ if pod.deadline.is_some() => "Stopping",
         // Its volume is on a node that is not there now.

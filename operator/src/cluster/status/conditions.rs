@@ -67,7 +67,9 @@ pub fn of(facts: &Facts, before: &Conditions) -> Conditions {
         volume_resize(facts),
     ];
     let pairs = TYPES.iter().zip(findings);
-    pairs.map(|(kind, finding)| condition(facts, before, kind, finding)).collect()
+    pairs
+        .map(|(kind, finding)| condition(facts, before, kind, finding))
+        .collect()
 }
 
 fn condition(facts: &Facts, before: &Conditions, kind: &str, finding: Finding) -> Condition {
@@ -95,18 +97,27 @@ fn available(facts: &Facts) -> Finding {
     };
     let health = &view.cluster.partitions;
     if !facts.observed.is_founded() {
-        return no("Installing", "not all voters of the metadata quorum are there yet");
+        return no(
+            "Installing",
+            "not all voters of the metadata quorum are there yet",
+        );
     }
     match health.offline {
         0 => yes("Serving", ""),
         1 => no("PartitionsOffline", "1 partition has no leader"),
-        count => no("PartitionsOffline", format!("{count} partitions have no leader")),
+        count => no(
+            "PartitionsOffline",
+            format!("{count} partitions have no leader"),
+        ),
     }
 }
 
 fn progressing(facts: &Facts) -> Finding {
     let Ok(wanted) = facts.wanted else {
-        return no("InvalidSpec", "the spec can't be followed as it is: see Degraded");
+        return no(
+            "InvalidSpec",
+            "the spec can't be followed as it is: see Degraded",
+        );
     };
     if wanted.paused {
         return no("Paused", "spec.paused is true: nothing is changed");
@@ -147,18 +158,32 @@ fn degraded(facts: &Facts) -> Finding {
     if !troubles.is_empty() {
         let more = troubles.len().saturating_sub(NAMES_MAX);
         troubles.truncate(NAMES_MAX);
-        let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+        let more = if more > 0 {
+            format!("; and {more} more")
+        } else {
+            String::new()
+        };
         return yes("BrokersDown", format!("{}{more}", troubles.join("; ")));
     }
-    let refused = facts.waits.iter().find(|(kind, _)| *kind == Waiting::Refused);
+    let refused = facts
+        .waits
+        .iter()
+        .find(|(kind, _)| *kind == Waiting::Refused);
     if let Some((_, text)) = refused {
         return yes("Refused", text.clone());
     }
-    let health = facts.observed.view.as_ref().map(|view| view.cluster.partitions);
+    let health = facts
+        .observed
+        .view
+        .as_ref()
+        .map(|view| view.cluster.partitions);
     match health {
         Some(health) if health.under_min_isr > 0 => {
             let count = health.under_min_isr;
-            yes("UnderMinIsr", format!("{count} partitions have too few replicas in sync to take acks=all"))
+            yes(
+                "UnderMinIsr",
+                format!("{count} partitions have too few replicas in sync to take acks=all"),
+            )
         }
         _ => no("Healthy", ""),
     }
@@ -181,19 +206,22 @@ fn reason_word(invalid: &crate::cluster::validate::Invalid) -> &'static str {
 fn trouble(facts: &Facts, id: i32) -> Option<String> {
     let observed = facts.observed;
     let pod = observed.pods.get(&id);
-    let known = pod.and_then(|pod| pod.trouble.as_ref());
+    let known = match (pod, facts.wanted) {
+        (Some(pod), _) => pod.trouble.as_ref().map(|_| pod.trouble_text.as_str()),
+        (None, Ok(wanted)) => {
+            let pool = wanted.pool_of(id).map(|pool| pool.name.as_str());
+            pool.and_then(|pool| observed.not_made.get(pool))
+                .map(String::as_str)
+        }
+        (None, Err(_)) => None,
+    };
     let long = facts.away.get(&id).is_some_and(|away| *away > AWAY_MAX);
     if known.is_none() && !long {
         return None;
     }
     let word = state(observed, id, pod);
-    let text = pod.map(|pod| pod.trouble_text.as_str()).unwrap_or_default();
-    let set = match pod {
-        None => ": its StatefulSet's events say why",
-        Some(_) => "",
-    };
-    Some(match text {
-        "" => format!("broker {id} is {word}{set}"),
+    Some(match known.unwrap_or_default() {
+        "" => format!("broker {id} is {word}"),
         text => format!("broker {id} is {word}: {text}"),
     })
 }
@@ -203,7 +231,10 @@ fn rebalancing(facts: &Facts) -> Finding {
     match view.map_or(0, |view| view.cluster.partitions.reassigning) {
         0 => no("Settled", ""),
         1 => yes("Reassigning", "1 partition is on its way to other brokers"),
-        count => yes("Reassigning", format!("{count} partitions are on their way to other brokers")),
+        count => yes(
+            "Reassigning",
+            format!("{count} partitions are on their way to other brokers"),
+        ),
     }
 }
 
@@ -211,7 +242,9 @@ fn unsafe_found(facts: &Facts) -> Finding {
     let Ok(wanted) = facts.wanted else {
         return no("Unknown", "");
     };
-    let names: Vec<&str> = unsafe_topics(wanted, facts.observed).map(|(name, _)| name).collect();
+    let names: Vec<&str> = unsafe_topics(wanted, facts.observed)
+        .map(|(name, _)| name)
+        .collect();
     if names.is_empty() {
         return no("AllReplicated", "");
     }
@@ -233,10 +266,15 @@ fn restart_required(facts: &Facts) -> Finding {
     let Ok(wanted) = facts.wanted else {
         return no("Unknown", "");
     };
-    let outdated: Vec<i32> = roll::outdated(wanted, facts.observed).map(|(id, _)| id).collect();
+    let outdated: Vec<i32> = roll::outdated(wanted, facts.observed)
+        .map(|(id, _)| id)
+        .collect();
     if !outdated.is_empty() {
         let who = in_words(&outdated);
-        return yes("SpecChanged", format!("{who} still to be restarted for the spec as it is"));
+        return yes(
+            "SpecChanged",
+            format!("{who} still to be restarted for the spec as it is"),
+        );
     }
     let templates: BTreeMap<&str, &str> = wanted
         .pools

@@ -23,7 +23,9 @@ fn facts<'a>(
 
 fn true_conditions(status: &KafkaClusterStatus) -> Vec<(&str, &str)> {
     let holding = status.conditions.iter().filter(|one| one.status == "True");
-    holding.map(|one| (one.type_.as_str(), one.reason.as_str())).collect()
+    holding
+        .map(|one| (one.type_.as_str(), one.reason.as_str()))
+        .collect()
 }
 
 #[test]
@@ -34,10 +36,17 @@ fn a_healthy_cluster_is_available_and_nothing_else() {
     assert_eq!(true_conditions(&status), [("Available", "Serving")]);
     assert_eq!(status.ready_brokers.as_deref(), Some("3/3"));
     assert_eq!(status.cluster_id.as_deref(), Some("id"));
-    let states: Vec<&str> = status.brokers.iter().map(|broker| broker.state.as_str()).collect();
+    let states: Vec<&str> = status
+        .brokers
+        .iter()
+        .map(|broker| broker.state.as_str())
+        .collect();
     assert_eq!(states, ["Running"; 3]);
     let rollout = status.rollout.unwrap();
-    assert_eq!((rollout.updated, rollout.total, rollout.waiting_for), (3, 3, None));
+    assert_eq!(
+        (rollout.updated, rollout.total, rollout.waiting_for),
+        (3, 3, None)
+    );
 }
 
 #[test]
@@ -47,7 +56,10 @@ fn the_time_of_a_condition_is_that_of_its_last_change() {
     let first = of(&facts(&cluster, &wanted, &observed, &[], &none));
     let at = first.conditions[0].last_transition_time.clone();
     cluster.status = Some(first.clone());
-    observed.now = observed.now.checked_add(jiff::SignedDuration::from_secs(60)).unwrap();
+    observed.now = observed
+        .now
+        .checked_add(jiff::SignedDuration::from_secs(60))
+        .unwrap();
     let second = of(&facts(&cluster, &wanted, &observed, &[], &none));
     assert_eq!(second, first, "nothing has changed, so nothing is written");
     observed.view = None;
@@ -62,14 +74,27 @@ fn a_roll_says_what_it_waits_for_and_numbers_alone_are_no_news() {
     let (mut wanted, observed) = samples::healthy();
     wanted.pools[0].revision = "r2".to_owned();
     let (cluster, none) = (KafkaCluster::default(), Default::default());
-    let waits = [(Waiting::Roll, "orders-3: broker 2 is 4.1 MiB behind".to_owned())];
+    let waits = [(
+        Waiting::Roll,
+        "orders-3: broker 2 is 4.1 MiB behind".to_owned(),
+    )];
     let status = of(&facts(&cluster, &wanted, &observed, &waits, &none));
     let rollout = status.rollout.clone().unwrap();
     assert_eq!((rollout.updated, rollout.to.as_deref()), (0, Some("r2")));
-    assert_eq!(rollout.waiting_for.as_deref(), Some("orders-3: broker 2 is 4.1 MiB behind"));
-    let wanted_conditions = [("Available", "Serving"), ("Progressing", "Rolling"), ("RestartRequired", "SpecChanged")];
+    assert_eq!(
+        rollout.waiting_for.as_deref(),
+        Some("orders-3: broker 2 is 4.1 MiB behind")
+    );
+    let wanted_conditions = [
+        ("Available", "Serving"),
+        ("Progressing", "Rolling"),
+        ("RestartRequired", "SpecChanged"),
+    ];
     assert_eq!(true_conditions(&status), wanted_conditions);
-    let waits = [(Waiting::Roll, "orders-3: broker 2 is 1.0 MiB behind".to_owned())];
+    let waits = [(
+        Waiting::Roll,
+        "orders-3: broker 2 is 1.0 MiB behind".to_owned(),
+    )];
     let later = of(&facts(&cluster, &wanted, &observed, &waits, &none));
     assert_eq!(change(&status, &later), Change::Progress);
 }
@@ -78,17 +103,32 @@ fn a_roll_says_what_it_waits_for_and_numbers_alone_are_no_news() {
 fn what_keeps_a_broker_down_is_named() {
     let (wanted, mut observed) = samples::healthy();
     samples::unready(&mut observed, 1);
-    let (cluster, mut none) = (KafkaCluster::default(), <(BTreeMap<_, _>, BTreeMap<_, _>)>::default());
+    let (cluster, mut none) = (
+        KafkaCluster::default(),
+        <(BTreeMap<_, _>, BTreeMap<_, _>)>::default(),
+    );
     let status = of(&facts(&cluster, &wanted, &observed, &[], &none));
-    assert!(!true_conditions(&status).contains(&("Degraded", "BrokersDown")), "it just restarts");
+    assert!(
+        !true_conditions(&status).contains(&("Degraded", "BrokersDown")),
+        "it just restarts"
+    );
     none.1.insert(1, Duration::from_secs(600));
     let status = of(&facts(&cluster, &wanted, &observed, &[], &none));
     assert!(true_conditions(&status).contains(&("Degraded", "BrokersDown")));
     let pod = observed.pods.get_mut(&1).unwrap();
     pod.trouble = Some("ErrImagePull".to_owned());
     pod.trouble_text = "not found".to_owned();
-    let status = of(&facts(&cluster, &wanted, &observed, &[], &Default::default()));
-    assert_eq!(status.conditions[2].message, "broker 1 is ErrImagePull: not found");
+    let status = of(&facts(
+        &cluster,
+        &wanted,
+        &observed,
+        &[],
+        &Default::default(),
+    ));
+    assert_eq!(
+        status.conditions[2].message,
+        "broker 1 is ErrImagePull: not found"
+    );
     assert_eq!(status.brokers[1].state, "ErrImagePull");
 }
 
@@ -99,5 +139,9 @@ fn topics_that_can_not_be_rolled_safely_are_named() {
     samples::topic(&mut observed, "orders", 3);
     let (cluster, none) = (KafkaCluster::default(), Default::default());
     let status = of(&facts(&cluster, &wanted, &observed, &[], &none));
-    assert!(status.conditions[4].message.starts_with("single: "), "{:?}", status.conditions[4]);
+    assert!(
+        status.conditions[4].message.starts_with("single: "),
+        "{:?}",
+        status.conditions[4]
+    );
 }

@@ -137,7 +137,11 @@ mod tests {
         let (wanted, mut observed) = samples::healthy();
         samples::fence(&mut observed, 1);
         observed.pods.get_mut(&1).unwrap().revision = "r0".to_owned();
-        assert_eq!(deleted(&wanted, &observed), [0; 0], "it was ready, and does not crash");
+        assert_eq!(
+            deleted(&wanted, &observed),
+            [0; 0],
+            "it was ready, and does not crash"
+        );
     }
 
     #[test]
@@ -160,6 +164,10 @@ mod tests {
         observed.pods.get_mut(&1).unwrap().started = true;
         assert_eq!(deleted(&wanted, &observed), [2]);
         observed.pods.remove(&1);
-        assert_eq!(deleted(&wanted, &observed), [0; 0], "it is not there again yet");
+        assert_eq!(
+            deleted(&wanted, &observed),
+            [0; 0],
+            "it is not there again yet"
+        );
     }
 }

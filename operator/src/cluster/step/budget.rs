@@ -20,7 +20,8 @@ pub fn max_unavailable(wanted: &Wanted, observed: &Observed) -> i32 {
 
 fn may_evict(wanted: &Wanted, observed: &Observed) -> bool {
     observed.view.as_ref().is_some_and(|view| {
-        every_broker_may_stop(wanted, observed, view) || one_holds_a_lease_and_must_go(observed, view)
+        every_broker_may_stop(wanted, observed, view)
+            || one_holds_a_lease_and_must_go(observed, view)
     })
 }
 
@@ -30,10 +31,15 @@ fn every_broker_may_stop(wanted: &Wanted, observed: &Observed, view: &View) -> b
         let broker = view.brokers.get(&id);
         broker.is_some_and(|broker| broker.state == State::Serving)
     };
-    let leases = view.brokers.values().any(|broker| broker.lease_expires_ms.is_some());
+    let leases = view
+        .brokers
+        .values()
+        .any(|broker| broker.lease_expires_ms.is_some());
     let all_there = wanted.ids().all(serving) && observed.pods.values().all(|pod| pod.is_ready());
     // These pause whatever is done, which the policy allows, or does not.
-    let pausing: i32 = unsafe_topics(wanted, observed).map(|(_, partitions)| partitions).sum();
+    let pausing: i32 = unsafe_topics(wanted, observed)
+        .map(|(_, partitions)| partitions)
+        .sum();
     let pausing = usize::try_from(pausing).unwrap_or(0);
     let health = &view.cluster.partitions;
     let at_the_edge = health.at_min_isr + health.under_min_isr;
@@ -89,7 +95,15 @@ mod tests {
             |observed| samples::fence(observed, 1),
             |observed| samples::unready(observed, 1),
             |observed| broker_of(observed, 2).lease_expires_ms = Some(i64::MAX),
-            |observed| observed.view.as_mut().unwrap().cluster.partitions.at_min_isr = 1,
+            |observed| {
+                observed
+                    .view
+                    .as_mut()
+                    .unwrap()
+                    .cluster
+                    .partitions
+                    .at_min_isr = 1
+            },
             |observed| samples::topic(observed, "single", 1),
         ];
         for spoil in spoilt {
@@ -102,7 +116,14 @@ mod tests {
     #[test]
     fn a_silent_voter_of_three_keeps_the_others() {
         let (wanted, mut observed) = samples::healthy();
-        let quorum = observed.view.as_mut().unwrap().cluster.quorum.as_mut().unwrap();
+        let quorum = observed
+            .view
+            .as_mut()
+            .unwrap()
+            .cluster
+            .quorum
+            .as_mut()
+            .unwrap();
         quorum.voters[2].silent_ms = Some(60_000);
         assert!(!budget(&wanted, &observed));
     }
@@ -115,8 +136,17 @@ mod tests {
         let health = &mut observed.view.as_mut().unwrap().cluster.partitions;
         (health.under_min_isr, health.at_min_isr) = (3, 0);
         assert!(budget(&wanted, &observed));
-        observed.view.as_mut().unwrap().cluster.partitions.at_min_isr = 1;
-        assert!(!budget(&wanted, &observed), "one is at the edge that needs not be");
+        observed
+            .view
+            .as_mut()
+            .unwrap()
+            .cluster
+            .partitions
+            .at_min_isr = 1;
+        assert!(
+            !budget(&wanted, &observed),
+            "one is at the edge that needs not be"
+        );
     }
 
     #[test]

@@ -30,7 +30,10 @@ pub fn next(wanted: &Wanted, observed: &Observed) -> Decision {
     let others = observed.pods.iter().filter(|(other, _)| **other != id);
     let mut others_away = others.filter(|(_, other)| !other.is_ready());
     if others_away.next().is_some() {
-        return Decision::wait(Waiting::Cordon, format!("all others to be ready, so that broker {id} can leave its node"));
+        return Decision::wait(
+            Waiting::Cordon,
+            format!("all others to be ready, so that broker {id} can leave its node"),
+        );
     }
     let node = observed.node_of(pod);
     let replicas = wanted.drain.on_cordon == OnCordon::Replicas
@@ -40,10 +43,7 @@ pub fn next(wanted: &Wanted, observed: &Observed) -> Decision {
 }
 
 /// Brokers on nodes that go, and whose pods do not go yet.
-fn going<'a>(
-    wanted: &'a Wanted,
-    observed: &'a Observed,
-) -> impl Iterator<Item = (i32, &'a Pod)> {
+fn going<'a>(wanted: &'a Wanted, observed: &'a Observed) -> impl Iterator<Item = (i32, &'a Pod)> {
     let minds = wanted.drain.on_cordon != OnCordon::Nothing;
     let going = observed.pods.iter().filter(move |(id, pod)| {
         let node = observed.node_of(pod);
@@ -61,7 +61,10 @@ fn is_noted(observed: &Observed, id: i32) -> bool {
 /// Where the reason is over: the node stays, or the broker has moved, or another is evicted first.
 fn over(wanted: &Wanted, observed: &Observed, view: &View, going: &[(i32, &Pod)]) -> Decision {
     let mut decision = Decision::default();
-    let noted = observed.claims.iter().filter(|(_, claim)| claim.leaving == Some(Leaving::Cordon));
+    let noted = observed
+        .claims
+        .iter()
+        .filter(|(_, claim)| claim.leaving == Some(Leaving::Cordon));
     for (id, claim) in noted {
         let goes = going.iter().any(|(other, _)| other == id);
         let on_its_way = observed.pods.get(id).is_none_or(|pod| !pod.is_ready());
@@ -88,14 +91,20 @@ fn take_back(view: &View, id: i32, claim: &Claim) -> Decision {
     if broker.draining {
         decision.steps.push(Step::Drain(id, false));
     }
-    decision.steps.push(Step::NoteLeaving(Named::claim(claim), None));
+    decision
+        .steps
+        .push(Step::NoteLeaving(Named::claim(claim), None));
     decision
 }
 
 /// The broker that is to leave its node now.
 fn one(observed: &Observed, view: &View, id: i32, replicas: bool) -> Decision {
     let mut decision = Decision::default();
-    let Some(broker) = view.brokers.get(&id).filter(|broker| broker.state != State::Fenced) else {
+    let Some(broker) = view
+        .brokers
+        .get(&id)
+        .filter(|broker| broker.state != State::Fenced)
+    else {
         return decision;
     };
     let claim = observed.claims.get(&id);
@@ -116,7 +125,9 @@ fn one(observed: &Observed, view: &View, id: i32, replicas: bool) -> Decision {
         decision.and(Decision::wait(Waiting::Cordon, text));
         return decision;
     }
-    let left_ms = broker.lease_expires_ms.map(|expires| expires - observed.now.as_millisecond());
+    let left_ms = broker
+        .lease_expires_ms
+        .map(|expires| expires - observed.now.as_millisecond());
     if left_ms.is_none_or(|left| left < RENEW_MS) || !broker.draining {
         decision.steps.push(Step::HandOver(id));
     }
@@ -168,7 +179,11 @@ mod tests {
         ];
         assert_eq!(next(&wanted, &observed).steps, undone);
         samples::unready(&mut observed, 1);
-        assert_eq!(next(&wanted, &observed).steps, [], "it moves at this moment");
+        assert_eq!(
+            next(&wanted, &observed).steps,
+            [],
+            "it moves at this moment"
+        );
     }
 
     #[test]
@@ -176,7 +191,11 @@ mod tests {
         let (wanted, mut observed) = cordoned(&[1, 2]);
         handed_over(&mut observed, 1);
         observed.pods.get_mut(&2).unwrap().deadline = Some(observed.now);
-        assert!(next(&wanted, &observed).steps.contains(&Step::GiveBackLease(1)));
+        assert!(
+            next(&wanted, &observed)
+                .steps
+                .contains(&Step::GiveBackLease(1))
+        );
     }
 
     #[test]

@@ -23,8 +23,13 @@ pub fn next(wanted: &Wanted, observed: &Observed) -> Decision {
         }
     }
     if has_been_available(wanted, observed) {
-        let new = observed.claims.values().filter(|claim| !claim.founded && !claim.terminating);
-        decision.steps.extend(new.map(|claim| Step::NoteFounded(Named::claim(claim))));
+        let new = observed
+            .claims
+            .values()
+            .filter(|claim| !claim.founded && !claim.terminating);
+        decision
+            .steps
+            .extend(new.map(|claim| Step::NoteFounded(Named::claim(claim))));
     }
     decision
 }
@@ -63,7 +68,10 @@ fn has_been_available(wanted: &Wanted, observed: &Observed) -> bool {
         return false;
     };
     let voters = view.voters();
-    wanted.voters.iter().all(|id| voters.contains(id) && !view.is_fenced(*id))
+    wanted
+        .voters
+        .iter()
+        .all(|id| voters.contains(id) && !view.is_fenced(*id))
 }
 
 #[cfg(test)]
@@ -96,6 +104,10 @@ mod tests {
         assert_eq!(next(&wanted, &observed).steps.len(), 0);
         observed.claims.get_mut(&0).unwrap().founded = true;
         observed.view = None;
-        assert_eq!(next(&wanted, &observed).steps.len(), 2, "new claims are noted too");
+        assert_eq!(
+            next(&wanted, &observed).steps.len(),
+            2,
+            "new claims are noted too"
+        );
     }
 }

@@ -1,6 +1,9 @@
 //! Does what was decided. Every delete names the uid that the decision was made on, so that it touches nothing else;
 //! what has changed meanwhile is left for the next look.
 
+mod moves;
+mod stop;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,20 +17,15 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use thiserror::Error;
 
-use super::{Named, Step, Waiting, never_safe};
-use crate::cluster::brokers::{LeaseAnswer, NotMoved, ShownPlan};
+use super::{Named, Step, Waiting};
 use crate::cluster::fetch::{FOUNDED, LEAVING};
-use crate::cluster::losses;
+use crate::cluster::kube_words;
 use crate::cluster::observed::{Leaving, Observed};
 use crate::cluster::wanted::Wanted;
 use crate::context::{Context, Key};
 use crate::door::{At, Door, DoorError};
 use crate::events::{Events, Kind};
 
-/// A broker has so long to stop, start and catch up; a lease that is over while it serves ends by itself.
-const LEASE: &str = "10m";
-/// Of a plan's refusals, so many are told.
-const REFUSALS_MAX: usize = 3;
 /// How often misplaced partitions are looked at again, where they could not be moved.
 pub const REPAIR_EVERY: Duration = Duration::from_secs(60);
 
@@ -48,7 +46,7 @@ pub struct Outcome {
 #[derive(Debug, Error)]
 pub enum StepError {
     /// The API server's no.
-    #[error("{0}")]
+    #[error("{}", kube_words(.0))]
     Kube(#[from] kube::Error),
     /// The brokers' no.
     #[error("{0}")]
@@ -97,7 +95,9 @@ impl Performer<'_> {
                 }
                 Err(error) => {
                     tracing::warn!(cluster = %self.key, ?step, %error, "a step failed");
-                    outcome.failures.push(format!("{}: {error}", step_word(step)));
+                    outcome
+                        .failures
+                        .push(format!("{}: {error}", step_word(step)));
                 }
             }
         }
@@ -114,16 +114,23 @@ impl Performer<'_> {
             }
             Step::DeletePod { id, pod, why } => {
                 self.delete::<Pod>(pod, DeleteParams::default()).await?;
-                self.tell(Kind::Warning, "BrokerReplaced", &format!("Broker {id}: {why}")).await;
+                self.tell(
+                    Kind::Warning,
+                    "BrokerReplaced",
+                    &format!("Broker {id}: {why}"),
+                )
+                .await;
                 Ok(())
             }
             Step::ForceDeletePod { id, pod, why } => {
-                self.delete::<Pod>(pod, DeleteParams::default().grace_period(0)).await?;
+                self.delete::<Pod>(pod, DeleteParams::default().grace_period(0))
+                    .await?;
                 let text = format!("Broker {id}'s pod is deleted by force: {why}");
                 self.tell(Kind::Warning, "PodForced", &text).await;
                 Ok(())
             }
             Step::Restart(pods) => self.restart(pods, outcome).await,
+            Step::BringBack { id, claim, moved } => self.bring_back(*id, claim, moved).await,
             Step::HandOver(id) => self.hand_over(*id, outcome).await,
             Step::GiveBackLease(id) => {
                 let path = format!("/v1/brokers/{id}/stop-lease");
@@ -133,6 +140,7 @@ impl Performer<'_> {
             Step::Drain(id, on) => self.drain(*id, *on).await,
             Step::MoveAway(ids) => self.move_away(ids, outcome).await,
             Step::Repair => self.repair(outcome).await,
+            Step::Unthrottle(topics) => self.throttle(topics, None).await,
             Step::AddVoter(id) => self.vote("add", *id).await,
             Step::RemoveVoter(id) => self.vote("remove", *id).await,
             Step::Unregister(id) => {
@@ -143,24 +151,35 @@ impl Performer<'_> {
                 Ok(())
             }
             Step::DeleteClaim { claim, why, .. } => {
-                self.delete::<PersistentVolumeClaim>(claim, DeleteParams::default()).await?;
+                self.delete::<PersistentVolumeClaim>(claim, DeleteParams::default())
+                    .await?;
                 let text = format!("{}: {why}", claim.name);
                 self.tell(Kind::Normal, "ClaimDeleted", &text).await;
                 Ok(())
             }
-            Step::ReplaceVolume { id, claim, pod, accept_loss } => {
+            Step::ReplaceVolume {
+                id,
+                claim,
+                pod,
+                accept_loss,
+            } => {
                 let which = (claim.as_ref(), pod.as_ref());
                 self.replace(*id, which, *accept_loss, outcome).await
             }
             Step::GrowClaim { claim, size } => self.grow(claim, size, outcome).await,
             Step::OrphanSet(set) => {
-                self.delete::<StatefulSet>(set, DeleteParams::orphan()).await?;
-                let text = format!("{} is made anew for larger volumes; its pods stay", set.name);
+                self.delete::<StatefulSet>(set, DeleteParams::orphan())
+                    .await?;
+                let text = format!(
+                    "{} is made anew for larger volumes; its pods stay",
+                    set.name
+                );
                 self.tell(Kind::Normal, "VolumesGrown", &text).await;
                 Ok(())
             }
             Step::DeleteSet(set) => {
-                self.delete::<StatefulSet>(set, DeleteParams::background()).await
+                self.delete::<StatefulSet>(set, DeleteParams::background())
+                    .await
             }
             Step::ScaleSet(set, replicas) => {
                 let spec = json!({ "spec": { "replicas": replicas } });
@@ -216,7 +235,9 @@ impl Performer<'_> {
     {
         patch["metadata"]["uid"] = json!(named.uid);
         let params = PatchParams::default();
-        self.api::<K>().patch(&named.name, &params, &Patch::Merge(patch)).await?;
+        self.api::<K>()
+            .patch(&named.name, &params, &Patch::Merge(patch))
+            .await?;
         Ok(())
     }
 
@@ -227,110 +248,13 @@ impl Performer<'_> {
             + DeserializeOwned
             + std::fmt::Debug,
     {
-        self.patch::<K>(named, json!({ "metadata": { "annotations": values } })).await
+        self.patch::<K>(named, json!({ "metadata": { "annotations": values } }))
+            .await
     }
 
     async fn note(&self, claim: &Named, key: &str, value: Value) -> Result<(), StepError> {
-        self.annotate::<PersistentVolumeClaim>(claim, &json!({ key: value })).await
-    }
-
-    /// The lease is asked for where the quorum's leader answers; whoever is asked passes it on.
-    async fn lease(&self, id: i32) -> Result<LeaseAnswer, StepError> {
-        let policy = never_safe(self.wanted);
-        let max = self.wanted.rollout.max_unavailable;
-        let path = format!(
-            "/v1/brokers/{id}/stop-lease?duration={LEASE}&max_unavailable={max}&never_safe={policy}"
-        );
-        match self.door()?.post(At::Any, &path, &Value::Null).await {
-            Ok(answer) => Ok(answer),
-            // A refusal comes as a conflict, with the same body.
-            Err(error) => match &error {
-                DoorError::Refused { status: 409, body, .. } => {
-                    serde_json::from_value(body.clone()).map_err(|_| error.into())
-                }
-                _ => Err(error.into()),
-            },
-        }
-    }
-
-    async fn restart(&self, pods: &[(i32, Named)], outcome: &mut Outcome) -> Result<(), StepError> {
-        for (id, pod) in pods {
-            match self.lease(*id).await? {
-                LeaseAnswer::Granted(granted) => {
-                    self.delete::<Pod>(pod, DeleteParams::default()).await?;
-                    let text = format!("Broker {id} restarts for a new revision");
-                    self.tell(Kind::Normal, "BrokerRestarting", &text).await;
-                    if granted.pausing_count > 0 {
-                        let count = granted.pausing_count;
-                        let text = format!("{count} partitions pause while broker {id} restarts");
-                        self.tell(Kind::Warning, "PartitionsPause", &text).await;
-                    }
-                    outcome.waits.push((Waiting::Roll, format!("broker {id} to restart")));
-                    return Ok(());
-                }
-                LeaseAnswer::Refused(refused) => {
-                    let sentences = refused.sentences();
-                    let first = sentences.first().cloned().unwrap_or_default();
-                    outcome.waits.push((Waiting::Roll, first));
-                    outcome.blocked.insert(*id, sentences);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    async fn hand_over(&self, id: i32, outcome: &mut Outcome) -> Result<(), StepError> {
-        match self.lease(id).await? {
-            LeaseAnswer::Granted(_) => self.drain(id, true).await,
-            LeaseAnswer::Refused(refused) => {
-                let sentences = refused.sentences();
-                let first = sentences.first().cloned().unwrap_or_default();
-                let text = format!("broker {id} can't leave its node yet: {first}");
-                outcome.waits.push((Waiting::Cordon, text));
-                outcome.blocked.insert(id, sentences);
-                Ok(())
-            }
-        }
-    }
-
-    async fn drain(&self, id: i32, on: bool) -> Result<(), StepError> {
-        let path = format!("/v1/brokers/{id}/drain");
-        let body = json!({ "draining": on });
-        let _: Value = self.door()?.post(At::Any, &path, &body).await?;
-        Ok(())
-    }
-
-    async fn move_away(&self, ids: &[i32], outcome: &mut Outcome) -> Result<(), StepError> {
-        let list: Vec<String> = ids.iter().map(ToString::to_string).collect();
-        let path = format!("/v1/plans/drain?brokers={}&apply=true", list.join(","));
-        let plan: ShownPlan = self.door()?.post(At::Any, &path, &Value::Null).await?;
-        tell_refusals(&plan, outcome);
-        Ok(())
-    }
-
-    async fn repair(&self, outcome: &mut Outcome) -> Result<(), StepError> {
-        if !self.may_repair {
-            return Ok(());
-        }
-        let path = "/v1/plans/repair?apply=true";
-        let plan: ShownPlan = self.door()?.post(At::Any, path, &Value::Null).await?;
-        tell_refusals(&plan, outcome);
-        if !plan.moves.is_empty() {
-            let text = format!("{} misplaced partitions move", plan.moves.len());
-            self.tell(Kind::Normal, "PlacementRepair", &text).await;
-        }
-        Ok(())
-    }
-
-    async fn vote(&self, what: &str, id: i32) -> Result<(), StepError> {
-        let body = json!({ what: id });
-        let _: Value = self.door()?.post(At::Any, "/v1/quorum/voters", &body).await?;
-        let text = match what {
-            "add" => format!("Broker {id} votes in the metadata quorum"),
-            _ => format!("Broker {id} votes no more in the metadata quorum"),
-        };
-        self.tell(Kind::Normal, "VotersChanged", &text).await;
-        Ok(())
+        self.annotate::<PersistentVolumeClaim>(claim, &json!({ key: value }))
+            .await
     }
 
     async fn grow(
@@ -341,9 +265,7 @@ impl Performer<'_> {
     ) -> Result<(), StepError> {
         let patch = json!({ "spec": { "resources": { "requests": { "storage": size } } } });
         match self.patch::<PersistentVolumeClaim>(claim, patch).await {
-            Err(StepError::Kube(kube::Error::Api(status)))
-                if matches!(status.code, 403 | 422) =>
-            {
+            Err(StepError::Kube(kube::Error::Api(status))) if matches!(status.code, 403 | 422) => {
                 let text = format!("{} can't grow: {}", claim.name, status.message);
                 outcome.waits.push((Waiting::Volumes, text));
                 Ok(())
@@ -351,50 +273,6 @@ impl Performer<'_> {
             other => other,
         }
     }
-
-    async fn replace(
-        &self,
-        id: i32,
-        (claim, pod): (Option<&Named>, Option<&Named>),
-        accept_loss: bool,
-        outcome: &mut Outcome,
-    ) -> Result<(), StepError> {
-        if claim.is_some() {
-            let lost = losses::only_at(self.door()?, id).await?;
-            if !lost.is_empty() && !accept_loss {
-                let text = format!(
-                    "acceptLoss: true, or their other replicas: broker {id} alone has {}",
-                    losses::in_words(&lost)
-                );
-                outcome.waits.push((Waiting::Replace, text));
-                return Ok(());
-            }
-        }
-        if let Some(claim) = claim {
-            self.delete::<PersistentVolumeClaim>(claim, DeleteParams::default()).await?;
-            let text = format!("Broker {id} is rebuilt on a new volume; {} goes", claim.name);
-            self.tell(Kind::Warning, "VolumeReplaced", &text).await;
-        }
-        if let Some(pod) = pod {
-            self.delete::<Pod>(pod, DeleteParams::default()).await?;
-        }
-        Ok(())
-    }
-}
-
-fn tell_refusals(plan: &ShownPlan, outcome: &mut Outcome) {
-    let refused = plan.stuck.iter().chain(&plan.refused);
-    let word = |one: &NotMoved| format!("{}-{}: {}", one.topic, one.partition, one.reason);
-    let told: Vec<String> = refused.clone().take(REFUSALS_MAX).map(word).collect();
-    if told.is_empty() {
-        return;
-    }
-    let more = match refused.count() - told.len() {
-        0 => String::new(),
-        more => format!("; and {more} more"),
-    };
-    let text = format!("can't move {}{more}", told.join("; "));
-    outcome.waits.push((Waiting::Refused, text));
 }
 
 /// A step's name in metrics and failures.
@@ -406,11 +284,13 @@ fn step_word(step: &Step) -> &'static str {
         Step::DeletePod { .. } => "delete_pod",
         Step::ForceDeletePod { .. } => "force_delete_pod",
         Step::Restart(_) => "restart",
+        Step::BringBack { .. } => "bring_back",
         Step::HandOver(_) => "hand_over",
         Step::GiveBackLease(_) => "give_back_lease",
         Step::Drain(..) => "drain",
         Step::MoveAway(_) => "move_away",
         Step::Repair => "repair",
+        Step::Unthrottle(_) => "unthrottle",
         Step::AddVoter(_) => "add_voter",
         Step::RemoveVoter(_) => "remove_voter",
         Step::Unregister(_) => "unregister",

@@ -26,7 +26,10 @@ pub fn next(wanted: &Wanted, observed: &Observed) -> Decision {
 
 /// Whether a broker's old volume is still there, and is to go.
 pub fn is_pending(wanted: &Wanted, observed: &Observed, id: i32) -> bool {
-    let mut of_broker = wanted.replace.iter().filter(|replace| replace.broker_id == id);
+    let mut of_broker = wanted
+        .replace
+        .iter()
+        .filter(|replace| replace.broker_id == id);
     of_broker.any(|replace| names_what_is_there(observed, replace))
 }
 
@@ -74,13 +77,17 @@ pub fn offers(observed: &Observed) -> Vec<(i32, String)> {
     let gone = observed.claims.iter().filter(|(id, claim)| {
         let node_gone = observed.pods.get(id).is_some_and(|pod| {
             let text = &pod.trouble_text;
-            !pod.started && (text.contains("volume node affinity") || text.contains("bound to a lost"))
+            !pod.started
+                && (text.contains("volume node affinity") || text.contains("bound to a lost"))
         });
         claim.lost || node_gone
     });
     gone.map(|(id, claim)| {
         let uid = &claim.uid;
-        (*id, format!("replace: [{{brokerId: {id}, claimUid: {uid}}}]"))
+        (
+            *id,
+            format!("replace: [{{brokerId: {id}, claimUid: {uid}}}]"),
+        )
     })
     .collect()
 }
@@ -104,17 +111,39 @@ mod tests {
     fn the_vote_goes_first_then_claim_and_pod_and_then_nothing_more() {
         let (wanted, mut observed) = replacing("claim-1");
         assert_eq!(next(&wanted, &observed), Decision::of(Step::RemoveVoter(1)));
-        let quorum = observed.view.as_mut().unwrap().cluster.quorum.as_mut().unwrap();
+        let quorum = observed
+            .view
+            .as_mut()
+            .unwrap()
+            .cluster
+            .quorum
+            .as_mut()
+            .unwrap();
         quorum.voters.remove(1);
         let steps = next(&wanted, &observed).steps;
-        let [Step::ReplaceVolume { id: 1, claim: Some(claim), pod: Some(pod), accept_loss: false }] = &steps[..] else {
+        let [
+            Step::ReplaceVolume {
+                id: 1,
+                claim: Some(claim),
+                pod: Some(pod),
+                accept_loss: false,
+            },
+        ] = &steps[..]
+        else {
             panic!("{steps:?}");
         };
         assert_eq!((&*claim.uid, &*pod.uid), ("claim-1", "pod-1"));
         // The claim waits for its pod, which was not deleted yet.
         observed.claims.get_mut(&1).unwrap().terminating = true;
         let steps = next(&wanted, &observed).steps;
-        assert!(matches!(&steps[..], [Step::ReplaceVolume { claim: None, pod: Some(_), .. }]));
+        assert!(matches!(
+            &steps[..],
+            [Step::ReplaceVolume {
+                claim: None,
+                pod: Some(_),
+                ..
+            }]
+        ));
         observed.pods.get_mut(&1).unwrap().deadline = Some(observed.now);
         assert_eq!(next(&wanted, &observed).steps, []);
         // A new claim is there.

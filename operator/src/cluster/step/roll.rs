@@ -18,11 +18,16 @@ pub fn next(wanted: &Wanted, observed: &Observed) -> Decision {
         return Decision::default();
     }
     let Some(view) = &observed.view else {
-        let why = observed.no_view.as_deref().unwrap_or("the brokers do not answer");
+        let why = observed
+            .no_view
+            .as_deref()
+            .unwrap_or("the brokers do not answer");
         return Decision::wait(Waiting::Roll, format!("the brokers' own word: {why}"));
     };
     let away = away(wanted, observed);
-    let max = usize::try_from(wanted.rollout.max_unavailable).unwrap_or(1).max(1);
+    let max = usize::try_from(wanted.rollout.max_unavailable)
+        .unwrap_or(1)
+        .max(1);
     // A broker that is away itself takes nothing more away by being restarted.
     let others = |id: i32| away.iter().filter(|(other, _)| *other != id).count();
     let may_go = |(id, _): &(i32, &Pod)| others(*id) < max;
@@ -32,7 +37,10 @@ pub fn next(wanted: &Wanted, observed: &Observed) -> Decision {
         return Decision::wait(Waiting::Roll, why.unwrap_or("other brokers"));
     }
     candidates.sort_by_key(|(id, pod)| order(view, *id, pod));
-    let pods = candidates.iter().take(ASKED_MAX).map(|(id, pod)| (*id, Named::pod(pod)));
+    let pods = candidates
+        .iter()
+        .take(ASKED_MAX)
+        .map(|(id, pod)| (*id, Named::pod(pod)));
     Decision::of(Step::Restart(pods.collect()))
 }
 
@@ -42,9 +50,10 @@ pub fn outdated<'a>(
     observed: &'a Observed,
 ) -> impl Iterator<Item = (i32, &'a Pod)> {
     let stays = |id: i32| wanted.ids().any(|wanted| wanted == id);
-    let outdated = observed.pods.iter().filter(move |(id, pod)| {
-        pod.deadline.is_none() && stays(**id) && is_outdated(wanted, pod)
-    });
+    let outdated = observed
+        .pods
+        .iter()
+        .filter(move |(id, pod)| pod.deadline.is_none() && stays(**id) && is_outdated(wanted, pod));
     outdated.map(|(id, pod)| (*id, pod))
 }
 
@@ -106,7 +115,9 @@ mod tests {
     }
 
     fn updated(observed: &mut Observed, id: i32, ready_seconds: i64) {
-        let since = observed.now.checked_sub(SignedDuration::from_secs(ready_seconds));
+        let since = observed
+            .now
+            .checked_sub(SignedDuration::from_secs(ready_seconds));
         let pod = observed.pods.get_mut(&id).unwrap();
         pod.revision = "r2".to_owned();
         pod.ready_since = Some(since.unwrap());
@@ -132,7 +143,10 @@ mod tests {
         let (wanted, mut observed) = rolling();
         updated(&mut observed, 1, 3);
         assert_eq!(asked(&wanted, &observed), [0; 0]);
-        assert_eq!(waits(&wanted, &observed), "broker 1 to have been ready for a while");
+        assert_eq!(
+            waits(&wanted, &observed),
+            "broker 1 to have been ready for a while"
+        );
         updated(&mut observed, 1, 11);
         assert_eq!(asked(&wanted, &observed), [2, 0]);
     }
@@ -144,7 +158,10 @@ mod tests {
         samples::fence(&mut observed, 1);
         observed.pods.get_mut(&1).unwrap().trouble = Some("CrashLoopBackOff".to_owned());
         assert_eq!(asked(&wanted, &observed), [0; 0]);
-        assert_eq!(waits(&wanted, &observed), "broker 1 to be ready (CrashLoopBackOff)");
+        assert_eq!(
+            waits(&wanted, &observed),
+            "broker 1 to be ready (CrashLoopBackOff)"
+        );
         observed.pods.remove(&1);
         assert_eq!(waits(&wanted, &observed), "broker 1 to have a pod");
     }

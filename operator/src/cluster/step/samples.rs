@@ -104,6 +104,7 @@ pub fn observed(brokers: i32) -> Observed {
         start: 0,
         replicas: brokers,
         volume_size: "1Gi".to_owned(),
+        cluster_id: Some("id".to_owned()),
         terminating: false,
     };
     observed.sets.insert("broker".to_owned(), set);
@@ -169,6 +170,7 @@ fn claim(id: i32) -> Claim {
         cluster_id: Some("id".to_owned()),
         founded: true,
         leaving: None,
+        moved: Vec::new(),
         requested: GIB,
         capacity: GIB,
         class: None,
@@ -178,7 +180,10 @@ fn claim(id: i32) -> Claim {
 }
 
 fn node(id: i32) -> Node {
-    let zone = ("topology.kubernetes.io/zone".to_owned(), format!("zone-{id}"));
+    let zone = (
+        "topology.kubernetes.io/zone".to_owned(),
+        format!("zone-{id}"),
+    );
     Node {
         labels: BTreeMap::from([zone]),
         ready: true,
@@ -225,6 +230,7 @@ pub fn topic(observed: &mut Observed, name: &str, replication_factor: i32) {
         partitions: 3,
         replication_factor,
         min_in_sync: None,
+        is_throttled: false,
     };
     Arc::make_mut(&mut view.topics).insert(name.to_owned(), facts);
 }

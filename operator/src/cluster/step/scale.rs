@@ -30,7 +30,8 @@ pub fn kept(wanted: &Wanted, observed: &Observed) -> Kept {
         if there.end > pool.ids.end {
             let end = kept_until(wanted, observed, &pool.name, &there);
             if end > pool.ids.end {
-                kept.replicas.insert(pool.name.clone(), end - pool.ids.start);
+                kept.replicas
+                    .insert(pool.name.clone(), end - pool.ids.start);
             }
         }
     }
@@ -53,7 +54,8 @@ fn known(observed: &Observed) -> BTreeMap<i32, String> {
     let pods = observed.pods.iter();
     known.extend(pods.map(|(id, pod)| (*id, pod.pool.clone())));
     let halfway = observed.claims.iter().filter(|(id, claim)| {
-        claim.leaving == Some(Leaving::ScaleDown) && !may_be_forgotten(observed, **id)
+        let leaves = claim.leaving == Some(Leaving::ScaleDown);
+        leaves && !observed.sets.contains_key(&claim.pool) && !may_be_forgotten(observed, **id)
     });
     known.extend(halfway.map(|(id, claim)| (*id, claim.pool.clone())));
     known
@@ -67,8 +69,12 @@ fn may_be_forgotten(observed: &Observed, id: i32) -> bool {
     })
 }
 
-/// The ids of a pool, from its first one to the last one that is there.
+/// The ids of a pool that want a pod: those of its StatefulSet, or, where somebody deleted that, all that are known.
+/// What a StatefulSet was told to let go does not come back, though nobody may answer at the moment.
 fn there(observed: &Observed, pool: &str, start: i32) -> Range<i32> {
+    if observed.sets.contains_key(pool) {
+        return observed.set_ids(pool);
+    }
     let known = known(observed).into_iter().filter(|(_, of)| of == pool);
     let last = known.map(|(id, _)| id).max();
     start..last.map_or(start, |last| last + 1)
@@ -80,15 +86,21 @@ pub fn unwanted_sets<'a>(
     observed: &'a Observed,
 ) -> impl Iterator<Item = (&'a String, &'a crate::cluster::observed::Set)> {
     let named = |pool: &String| wanted.pools.iter().any(|known| known.name == *pool);
-    observed.sets.iter().filter(move |(pool, set)| !named(pool) && !set.terminating)
+    observed
+        .sets
+        .iter()
+        .filter(move |(pool, set)| !named(pool) && !set.terminating)
 }
 
 /// The end of the ids that a StatefulSet has to keep: only the highest go, and only once nothing needs them.
 fn kept_until(wanted: &Wanted, observed: &Observed, pool: &str, there: &Range<i32>) -> i32 {
     let floor = wanted.pools.iter().find(|known| known.name == pool);
-    let floor = floor.map_or(there.start, |pool| pool.ids.end).max(there.start);
+    let floor = floor
+        .map_or(there.start, |pool| pool.ids.end)
+        .max(there.start);
     let mut ids = (floor..there.end).rev();
-    ids.find(|id| !may_go(wanted, observed, *id)).map_or(floor, |id| id + 1)
+    ids.find(|id| !may_go(wanted, observed, *id))
+        .map_or(floor, |id| id + 1)
 }
 
 /// Nothing needs it: no replica is there, nor on its way, and it does not vote.
@@ -135,7 +147,10 @@ pub fn leaving<'a>(wanted: &'a Wanted, observed: &'a Observed) -> impl Iterator<
 
 /// Its pod ends, and nothing wants it again.
 fn is_gone(observed: &Observed, id: i32) -> bool {
-    let in_set = observed.sets.keys().any(|pool| observed.set_ids(pool).contains(&id));
+    let in_set = observed
+        .sets
+        .keys()
+        .any(|pool| observed.set_ids(pool).contains(&id));
     !in_set && may_be_forgotten(observed, id)
 }
 
@@ -159,7 +174,11 @@ fn drain(observed: &Observed, leaving: &[i32]) -> Decision {
         .filter_map(|id| view.brokers.get(id))
         .filter(|broker| broker.replicas > 0)
         .collect();
-    if let Some(replicas) = holding.iter().map(|broker| broker.replicas).reduce(|a, b| a + b) {
+    if let Some(replicas) = holding
+        .iter()
+        .map(|broker| broker.replicas)
+        .reduce(|a, b| a + b)
+    {
         let ids: Vec<i32> = holding.iter().map(|broker| broker.id).collect();
         let who = brokers(&ids);
         let plural = if replicas == 1 { "" } else { "s" };
@@ -172,7 +191,11 @@ fn drain(observed: &Observed, leaving: &[i32]) -> Decision {
         }
         return decision;
     }
-    let voting: Vec<i32> = leaving.iter().copied().filter(|id| view.voters().contains(id)).collect();
+    let voting: Vec<i32> = leaving
+        .iter()
+        .copied()
+        .filter(|id| view.voters().contains(id))
+        .collect();
     let text = match voting.is_empty() {
         true => format!("{} to stop", brokers(leaving)),
         false => format!("the vote of {} to move", brokers(&voting)),
@@ -188,14 +211,19 @@ fn cancelled(wanted: &Wanted, observed: &Observed) -> Decision {
         return decision;
     };
     for id in wanted.ids() {
-        let noted = observed.claims.get(&id).filter(|claim| claim.leaving == Some(Leaving::ScaleDown));
+        let noted = observed
+            .claims
+            .get(&id)
+            .filter(|claim| claim.leaving == Some(Leaving::ScaleDown));
         let (Some(claim), Some(broker)) = (noted, view.brokers.get(&id)) else {
             continue;
         };
         if broker.draining {
             decision.steps.push(Step::Drain(id, false));
         }
-        decision.steps.push(Step::NoteLeaving(Named::claim(claim), None));
+        decision
+            .steps
+            .push(Step::NoteLeaving(Named::claim(claim), None));
     }
     decision
 }
@@ -207,14 +235,20 @@ fn forget(wanted: &Wanted, observed: &Observed) -> Decision {
         return decision;
     };
     let there = |id: i32| {
-        let in_set = observed.sets.keys().any(|pool| observed.set_ids(pool).contains(&id));
+        let in_set = observed
+            .sets
+            .keys()
+            .any(|pool| observed.set_ids(pool).contains(&id));
         in_set || observed.pods.contains_key(&id) || wanted.ids().any(|wanted| wanted == id)
     };
     let gone = view.brokers.values().filter(|broker| !there(broker.id));
     for broker in gone.filter(|broker| view.is_fenced(broker.id) && broker.replicas == 0) {
         decision.steps.push(Step::Unregister(broker.id));
     }
-    let left = observed.claims.iter().filter(|(id, claim)| !there(**id) && !claim.terminating);
+    let left = observed
+        .claims
+        .iter()
+        .filter(|(id, claim)| !there(**id) && !claim.terminating);
     for (id, claim) in left.filter(|(id, claim)| deletes(wanted, view, **id, claim)) {
         decision.steps.push(Step::DeleteClaim {
             id: *id,

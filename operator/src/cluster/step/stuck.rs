@@ -31,10 +31,13 @@ fn why(observed: &Observed, pod: &Pod) -> Option<String> {
     let name = pod.node.as_deref().unwrap_or_default();
     match node {
         Node { gone: true, .. } => Some(format!("node {name} is gone")),
-        Node { out_of_service: true, .. } => Some(format!("node {name} is out of service")),
-        Node { ready: false, .. } if observed.now > deadline => {
-            Some(format!("node {name} is not ready, and the pod's time to stop is over"))
-        }
+        Node {
+            out_of_service: true,
+            ..
+        } => Some(format!("node {name} is out of service")),
+        Node { ready: false, .. } if observed.now > deadline => Some(format!(
+            "node {name} is not ready, and the pod's time to stop is over"
+        )),
         _ => None,
     }
 }

@@ -18,27 +18,37 @@ pub fn next(wanted: &Wanted, observed: &Observed) -> Decision {
 fn pool_next(pool: &WantedPool, observed: &Observed) -> Decision {
     let mut decision = Decision::default();
     let claims = claims(pool, observed);
-    for claim in claims.iter().filter(|claim| claim.requested < pool.volume_bytes) {
+    for claim in claims
+        .iter()
+        .filter(|claim| claim.requested < pool.volume_bytes)
+    {
         decision.steps.push(Step::GrowClaim {
             claim: Named::claim(claim),
             size: pool.volume_size.clone(),
         });
     }
-    let small = claims.iter().filter(|claim| claim.capacity > 0 && claim.capacity < pool.volume_bytes);
+    let small = claims
+        .iter()
+        .filter(|claim| claim.capacity > 0 && claim.capacity < pool.volume_bytes);
     let small: Vec<&str> = small.map(|claim| claim.name.as_str()).collect();
     if let Some(first) = small.first() {
         let more = match small.len() {
             1 => String::new(),
             count => format!(" and {} more", count - 1),
         };
-        decision.and(Decision::wait(Waiting::Volumes, format!("{first}{more} to grow")));
+        decision.and(Decision::wait(
+            Waiting::Volumes,
+            format!("{first}{more} to grow"),
+        ));
         return decision;
     }
     let Some(set) = observed.sets.get(&pool.name).filter(|set| !set.terminating) else {
         return decision;
     };
     let template = bytes(&set.volume_size).unwrap_or(0);
-    let grown = claims.iter().all(|claim| claim.requested >= pool.volume_bytes);
+    let grown = claims
+        .iter()
+        .all(|claim| claim.requested >= pool.volume_bytes);
     if template < pool.volume_bytes && grown {
         decision.steps.push(Step::OrphanSet(Named::set(set)));
     }
@@ -65,7 +75,12 @@ mod tests {
         (wanted.pools[0].volume_size, wanted.pools[0].volume_bytes) = ("2Gi".to_owned(), 2 << 30);
         let decision = next(&wanted, &observed);
         assert_eq!(decision.steps.len(), 3);
-        assert!(decision.steps.iter().all(|step| matches!(step, Step::GrowClaim { size, .. } if size == "2Gi")));
+        assert!(
+            decision
+                .steps
+                .iter()
+                .all(|step| matches!(step, Step::GrowClaim { size, .. } if size == "2Gi"))
+        );
         for claim in observed.claims.values_mut() {
             claim.requested = 2 << 30;
         }
@@ -76,9 +91,16 @@ mod tests {
         for claim in observed.claims.values_mut() {
             claim.capacity = 2 << 30;
         }
-        let set = Named { name: "main-broker".to_owned(), uid: "set".to_owned() };
+        let set = Named {
+            name: "main-broker".to_owned(),
+            uid: "set".to_owned(),
+        };
         assert_eq!(next(&wanted, &observed), Decision::of(Step::OrphanSet(set)));
         observed.sets.clear();
-        assert_eq!(next(&wanted, &observed), Decision::default(), "it is made anew by what is built");
+        assert_eq!(
+            next(&wanted, &observed),
+            Decision::default(),
+            "it is made anew by what is built"
+        );
     }
 }

@@ -19,19 +19,39 @@ pub fn next(wanted: &Wanted, observed: &Observed) -> Decision {
     let Some(quorum) = &view.cluster.quorum else {
         return Decision::default();
     };
+    if let Some(lost) = lost_disk(quorum) {
+        return remove(quorum, &[lost]);
+    }
     let voters = view.voters();
     // One that is about to lose its volume gets its vote with the new one.
     let stays = |id: &&i32| !replace::is_pending(wanted, observed, **id);
-    let missing = wanted.voters.iter().filter(stays).find(|id| !voters.contains(id));
+    let missing = wanted
+        .voters
+        .iter()
+        .filter(stays)
+        .find(|id| !voters.contains(id));
     if let Some(&missing) = missing {
         return add(view, quorum, missing);
     }
-    let extra = voters.iter().copied().filter(|id| !wanted.voters.contains(id));
+    let extra = voters
+        .iter()
+        .copied()
+        .filter(|id| !wanted.voters.contains(id));
     let extra: Vec<i32> = extra.collect();
     match extra.is_empty() {
         true => Decision::default(),
         false => remove(quorum, &extra),
     }
+}
+
+/// A voter that is not heard while its broker is: it votes with a metadata directory that is no more.
+fn lost_disk(quorum: &ShownQuorum) -> Option<i32> {
+    let silent = quorum.voters.iter().filter(|voter| !answers(quorum, voter));
+    let mut ids = silent.map(|voter| voter.broker);
+    ids.find(|id| {
+        let mut learners = quorum.learners.iter();
+        learners.any(|one| one.broker == *id && answers(quorum, one))
+    })
 }
 
 fn add(view: &View, quorum: &ShownQuorum, id: i32) -> Decision {
@@ -82,7 +102,14 @@ mod tests {
         let (mut wanted, mut observed) = (samples::wanted(4), samples::observed(4));
         wanted.voters = vec![0, 1, 3];
         assert_eq!(next(&wanted, &observed), Decision::of(Step::AddVoter(3)));
-        let quorum = observed.view.as_mut().unwrap().cluster.quorum.as_mut().unwrap();
+        let quorum = observed
+            .view
+            .as_mut()
+            .unwrap()
+            .cluster
+            .quorum
+            .as_mut()
+            .unwrap();
         let learner = quorum.learners.remove(0);
         quorum.voters.push(learner);
         assert_eq!(next(&wanted, &observed), Decision::of(Step::RemoveVoter(2)));
@@ -95,19 +122,74 @@ mod tests {
         samples::fence(&mut observed, 3);
         assert_eq!(next(&wanted, &observed).steps, []);
         let mut observed = samples::observed(4);
-        let quorum = observed.view.as_mut().unwrap().cluster.quorum.as_mut().unwrap();
+        let quorum = observed
+            .view
+            .as_mut()
+            .unwrap()
+            .cluster
+            .quorum
+            .as_mut()
+            .unwrap();
         quorum.learners[0].lag = None;
         assert_eq!(next(&wanted, &observed).steps, []);
+    }
+
+    #[test]
+    fn the_vote_of_a_lost_disk_is_taken_so_that_the_broker_can_vote_anew() {
+        let (wanted, mut observed) = samples::healthy();
+        let quorum = observed
+            .view
+            .as_mut()
+            .unwrap()
+            .cluster
+            .quorum
+            .as_mut()
+            .unwrap();
+        let learner = quorum.voters[2].clone();
+        quorum.voters[2].silent_ms = Some(60_000);
+        assert_eq!(
+            next(&wanted, &observed),
+            Decision::default(),
+            "it may come back"
+        );
+        let quorum = observed
+            .view
+            .as_mut()
+            .unwrap()
+            .cluster
+            .quorum
+            .as_mut()
+            .unwrap();
+        quorum.learners.push(learner);
+        assert_eq!(next(&wanted, &observed), Decision::of(Step::RemoveVoter(2)));
     }
 
     #[test]
     fn no_voter_is_removed_where_the_rest_has_no_majority() {
         let (mut wanted, mut observed) = samples::healthy();
         wanted.voters = vec![0];
-        let quorum = observed.view.as_mut().unwrap().cluster.quorum.as_mut().unwrap();
+        let quorum = observed
+            .view
+            .as_mut()
+            .unwrap()
+            .cluster
+            .quorum
+            .as_mut()
+            .unwrap();
         quorum.voters[1].silent_ms = Some(60_000);
-        assert_eq!(next(&wanted, &observed), Decision::of(Step::RemoveVoter(1)), "the dead one");
-        let quorum = observed.view.as_mut().unwrap().cluster.quorum.as_mut().unwrap();
+        assert_eq!(
+            next(&wanted, &observed),
+            Decision::of(Step::RemoveVoter(1)),
+            "the dead one"
+        );
+        let quorum = observed
+            .view
+            .as_mut()
+            .unwrap()
+            .cluster
+            .quorum
+            .as_mut()
+            .unwrap();
         quorum.voters[2].silent_ms = Some(60_000);
         assert_eq!(next(&wanted, &observed).steps, [], "one of two answers");
     }

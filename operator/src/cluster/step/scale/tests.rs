@@ -17,7 +17,9 @@ fn drained(observed: &mut Observed, id: i32) {
 fn built(wanted: &Wanted, observed: &Observed) -> i32 {
     let wanted_pods = wanted.pools[0].ids.end - wanted.pools[0].ids.start;
     let kept = kept(wanted, observed).replicas;
-    kept.get(&wanted.pools[0].name).copied().unwrap_or(wanted_pods)
+    kept.get(&wanted.pools[0].name)
+        .copied()
+        .unwrap_or(wanted_pods)
 }
 
 #[test]
@@ -33,7 +35,10 @@ fn a_broker_is_noted_drained_and_emptied_before_it_goes() {
     let claim = Named::claim(&observed.claims[&3]);
     let decision = next(&wanted, &observed);
     let note = Step::NoteLeaving(claim, Some(Leaving::ScaleDown));
-    assert_eq!(decision.steps, [note, Step::Drain(3, true), Step::MoveAway(vec![3])]);
+    assert_eq!(
+        decision.steps,
+        [note, Step::Drain(3, true), Step::MoveAway(vec![3])]
+    );
     assert_eq!(decision.waits[0].1, "10 replicas to leave broker 3");
     assert_eq!(built(&wanted, &observed), 4);
     drained(&mut observed, 3);
@@ -46,11 +51,21 @@ fn a_move_that_is_on_its_way_is_awaited_and_not_asked_for_again() {
     let (wanted, mut observed) = shrinking();
     drained(&mut observed, 3);
     broker_of(&mut observed, 3).replicas = 2;
-    observed.view.as_mut().unwrap().cluster.partitions.reassigning = 2;
+    observed
+        .view
+        .as_mut()
+        .unwrap()
+        .cluster
+        .partitions
+        .reassigning = 2;
     assert_eq!(next(&wanted, &observed).steps, []);
     assert_eq!(built(&wanted, &observed), 4);
     broker_of(&mut observed, 3).replicas = 0;
-    assert_eq!(built(&wanted, &observed), 4, "something is still on its way");
+    assert_eq!(
+        built(&wanted, &observed),
+        4,
+        "something is still on its way"
+    );
 }
 
 #[test]
@@ -59,7 +74,10 @@ fn a_voter_goes_only_once_another_votes_for_it() {
     wanted.voters = vec![0, 1, 1_000];
     drained(&mut observed, 2);
     assert_eq!(built(&wanted, &observed), 3);
-    assert_eq!(next(&wanted, &observed).waits[0].1, "the vote of broker 2 to move");
+    assert_eq!(
+        next(&wanted, &observed).waits[0].1,
+        "the vote of broker 2 to move"
+    );
 }
 
 #[test]
@@ -77,9 +95,16 @@ fn scaling_up_again_takes_back_what_began() {
     drained(&mut observed, 3);
     let claim = Named::claim(&observed.claims[&3]);
     let steps = next(&wanted, &observed).steps;
-    assert_eq!(steps, [Step::Drain(3, false), Step::NoteLeaving(claim, None)]);
+    assert_eq!(
+        steps,
+        [Step::Drain(3, false), Step::NoteLeaving(claim, None)]
+    );
     observed.claims.get_mut(&3).unwrap().leaving = None;
-    assert_eq!(next(&wanted, &observed).steps, [], "who drained it otherwise may go on");
+    assert_eq!(
+        next(&wanted, &observed).steps,
+        [],
+        "who drained it otherwise may go on"
+    );
 }
 
 #[test]
@@ -105,9 +130,15 @@ fn what_is_gone_is_forgotten_and_its_volume_stays_unless_deletion_was_chosen() {
     assert_eq!(next(&wanted, &observed).steps, []);
     wanted.pools[0].on_scale_down = OnScaleDown::Delete;
     let steps = next(&wanted, &observed).steps;
-    assert!(matches!(&steps[..], [Step::DeleteClaim { id: 3, claim, .. }] if claim.uid == "claim-3"));
+    assert!(
+        matches!(&steps[..], [Step::DeleteClaim { id: 3, claim, .. }] if claim.uid == "claim-3")
+    );
     observed.claims.get_mut(&3).unwrap().leaving = None;
-    assert_eq!(next(&wanted, &observed).steps, [], "the operator did not drain it");
+    assert_eq!(
+        next(&wanted, &observed).steps,
+        [],
+        "the operator did not drain it"
+    );
 }
 
 #[test]
@@ -127,7 +158,14 @@ fn a_pool_that_is_not_wanted_any_more_is_emptied_first_and_removed_at_last() {
         drained(&mut observed, id);
     }
     assert!(!scales(&wanted, &observed), "they vote");
-    let quorum = observed.view.as_mut().unwrap().cluster.quorum.as_mut().unwrap();
+    let quorum = observed
+        .view
+        .as_mut()
+        .unwrap()
+        .cluster
+        .quorum
+        .as_mut()
+        .unwrap();
     for (voter, id) in quorum.voters.iter_mut().zip(1_000..) {
         voter.broker = id;
     }
@@ -151,4 +189,19 @@ fn a_stateful_set_deleted_amid_a_drain_comes_back_with_all_that_was_not_drained(
     assert_eq!(built(&wanted, &observed), 4);
     drained(&mut observed, 3);
     assert_eq!(built(&wanted, &observed), 3);
+}
+
+#[test]
+fn what_was_let_go_does_not_come_back_while_nobody_answers() {
+    let (wanted, mut observed) = shrinking();
+    drained(&mut observed, 3);
+    observed.sets.get_mut("broker").unwrap().replicas = 3;
+    observed.pods.get_mut(&3).unwrap().deadline = Some(observed.now);
+    observed.view = None;
+    assert_eq!(built(&wanted, &observed), 3);
+    assert_eq!(
+        kept(&wanted, &observed).leaving["broker"],
+        [3],
+        "it reads its settings until it is gone"
+    );
 }

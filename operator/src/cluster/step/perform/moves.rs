@@ -1,0 +1,149 @@
+//! Moves replicas and votes, and takes volumes away.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use kube::api::DeleteParams;
+use milena_client::admin::Resource;
+use serde_json::{Value, json};
+
+use super::{Outcome, Performer, StepError};
+use crate::cluster::brokers::{NotMoved, ShownPlan};
+use crate::cluster::losses;
+use crate::cluster::settings::{ALL_REPLICAS, THROTTLED};
+use crate::cluster::step::{Named, Waiting};
+use crate::door::At;
+use crate::events::Kind;
+
+/// Of a plan's refusals, so many are told.
+const REFUSALS_MAX: usize = 3;
+
+impl Performer<'_> {
+    pub(super) async fn drain(&self, id: i32, on: bool) -> Result<(), StepError> {
+        let path = format!("/v1/brokers/{id}/drain");
+        let body = json!({ "draining": on });
+        let _: Value = self.door()?.post(At::Any, &path, &body).await?;
+        Ok(())
+    }
+
+    pub(super) async fn move_away(
+        &self,
+        ids: &[i32],
+        outcome: &mut Outcome,
+    ) -> Result<(), StepError> {
+        let list: Vec<String> = ids.iter().map(ToString::to_string).collect();
+        let query = format!("brokers={}", list.join(","));
+        self.plan("drain", &query, outcome).await.map(drop)
+    }
+
+    pub(super) async fn repair(&self, outcome: &mut Outcome) -> Result<(), StepError> {
+        if !self.may_repair {
+            return Ok(());
+        }
+        let plan = self.plan("repair", "", outcome).await?;
+        if !plan.moves.is_empty() {
+            let text = format!("{} misplaced partitions move", plan.moves.len());
+            self.tell(Kind::Normal, "PlacementRepair", &text).await;
+        }
+        Ok(())
+    }
+
+    /// Has a plan made and begun. Where moves are to be throttled, their topics are known before they begin.
+    async fn plan(
+        &self,
+        kind: &str,
+        query: &str,
+        outcome: &mut Outcome,
+    ) -> Result<ShownPlan, StepError> {
+        let door = self.door()?;
+        if self.wanted.drain.bytes_per_second_max.is_some() {
+            let path = format!("/v1/plans/{kind}?{query}");
+            let plan: ShownPlan = door.post(At::Any, &path, &Value::Null).await?;
+            let topics: BTreeSet<String> = plan.moves.into_iter().map(|one| one.topic).collect();
+            let topics: Vec<String> = topics.into_iter().collect();
+            self.throttle(&topics, Some(ALL_REPLICAS)).await?;
+        }
+        let and = if query.is_empty() { "" } else { "&" };
+        let path = format!("/v1/plans/{kind}?{query}{and}apply=true");
+        let plan: ShownPlan = door.post(At::Any, &path, &Value::Null).await?;
+        tell_refusals(&plan, outcome);
+        Ok(plan)
+    }
+
+    pub(super) async fn throttle(
+        &self,
+        topics: &[String],
+        replicas: Option<&str>,
+    ) -> Result<(), StepError> {
+        let change = [(THROTTLED.to_owned(), replicas.map(str::to_owned))];
+        for topic in topics {
+            let kafka = self.door()?.kafka();
+            kafka
+                .alter_configs(Resource::Topic, topic, &change, false)
+                .await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn vote(&self, what: &str, id: i32) -> Result<(), StepError> {
+        let body = json!({ what: id });
+        let _: Value = self
+            .door()?
+            .post(At::Any, "/v1/quorum/voters", &body)
+            .await?;
+        let text = match what {
+            "add" => format!("Broker {id} votes in the metadata quorum"),
+            _ => format!("Broker {id} votes no more in the metadata quorum"),
+        };
+        self.tell(Kind::Normal, "VotersChanged", &text).await;
+        Ok(())
+    }
+
+    pub(super) async fn replace(
+        &self,
+        id: i32,
+        (claim, pod): (Option<&Named>, Option<&Named>),
+        accept_loss: bool,
+        outcome: &mut Outcome,
+    ) -> Result<(), StepError> {
+        if claim.is_some() {
+            let lost = losses::only_at(self.door()?, id).await?;
+            if !lost.is_empty() && !accept_loss {
+                let text = format!(
+                    "acceptLoss: true, or their other replicas: broker {id} alone has {}",
+                    losses::in_words(&lost)
+                );
+                outcome.waits.push((Waiting::Replace, text));
+                return Ok(());
+            }
+        }
+        if let Some(claim) = claim {
+            self.delete::<PersistentVolumeClaim>(claim, DeleteParams::default())
+                .await?;
+            let text = format!(
+                "Broker {id} is rebuilt on a new volume; {} goes",
+                claim.name
+            );
+            self.tell(Kind::Warning, "VolumeReplaced", &text).await;
+        }
+        if let Some(pod) = pod {
+            self.delete::<Pod>(pod, DeleteParams::default()).await?;
+        }
+        Ok(())
+    }
+}
+
+fn tell_refusals(plan: &ShownPlan, outcome: &mut Outcome) {
+    let refused = plan.stuck.iter().chain(&plan.refused);
+    let word = |one: &NotMoved| format!("{}-{}: {}", one.topic, one.partition, one.reason);
+    let told: Vec<String> = refused.clone().take(REFUSALS_MAX).map(word).collect();
+    if told.is_empty() {
+        return;
+    }
+    let more = match refused.count() - told.len() {
+        0 => String::new(),
+        more => format!("; and {more} more"),
+    };
+    let text = format!("can't move {}{more}", told.join("; "));
+    outcome.waits.push((Waiting::Refused, text));
+}

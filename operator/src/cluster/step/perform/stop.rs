@@ -1,0 +1,180 @@
+//! Stops a broker with the brokers' lease, and moves away first what can't stay online without it.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::DeleteParams;
+use serde_json::{Value, json};
+
+use super::{Outcome, Performer, StepError};
+use crate::cluster::brokers::{LeaseAnswer, ShownBroker, State};
+use crate::cluster::losses;
+use crate::cluster::observed::View;
+use crate::cluster::settings::ALL_REPLICAS;
+use crate::cluster::step::{Named, Waiting, is_outdated, is_unsafe, never_safe};
+use crate::cluster::unreplicated::{self, Host, MOVED, Moved};
+use crate::crd::cluster::Unreplicated;
+use crate::door::{At, DoorError};
+use crate::events::Kind;
+
+/// A broker has so long to stop, start and catch up; a lease that is over while it serves ends by itself.
+const LEASE: &str = "10m";
+
+impl Performer<'_> {
+    /// The lease is asked for where the quorum's leader answers; whoever is asked passes it on.
+    pub(super) async fn lease(&self, id: i32) -> Result<LeaseAnswer, StepError> {
+        let policy = never_safe(self.wanted);
+        let max = self.wanted.rollout.max_unavailable;
+        let path = format!(
+            "/v1/brokers/{id}/stop-lease?duration={LEASE}&max_unavailable={max}&never_safe={policy}"
+        );
+        match self.door()?.post(At::Any, &path, &Value::Null).await {
+            Ok(answer) => Ok(answer),
+            // A refusal comes as a conflict, with the same body.
+            Err(error) => match &error {
+                DoorError::Refused {
+                    status: 409, body, ..
+                } => serde_json::from_value(body.clone()).map_err(|_| error.into()),
+                _ => Err(error.into()),
+            },
+        }
+    }
+
+    pub(super) async fn restart(
+        &self,
+        pods: &[(i32, Named)],
+        outcome: &mut Outcome,
+    ) -> Result<(), StepError> {
+        for (id, pod) in pods {
+            match self.lease(*id).await? {
+                LeaseAnswer::Granted(granted) => {
+                    self.delete::<Pod>(pod, DeleteParams::default()).await?;
+                    let text = format!("Broker {id} restarts for a new revision");
+                    self.tell(Kind::Normal, "BrokerRestarting", &text).await;
+                    if granted.pausing_count > 0 {
+                        let count = granted.pausing_count;
+                        let text = format!("{count} partitions pause while broker {id} restarts");
+                        self.tell(Kind::Warning, "PartitionsPause", &text).await;
+                    }
+                    outcome
+                        .waits
+                        .push((Waiting::Roll, format!("broker {id} to restart")));
+                    return Ok(());
+                }
+                LeaseAnswer::Refused(refused) => {
+                    let sentences = refused.sentences();
+                    let first = sentences.first().cloned().unwrap_or_default();
+                    outcome.blocked.insert(*id, sentences);
+                    let moves = self.wanted.rollout.unreplicated == Unreplicated::Move;
+                    if moves && refused.only_never_safe() {
+                        return self.move_first(*id, outcome).await;
+                    }
+                    outcome.waits.push((Waiting::Roll, first));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves away what can't stay online without the broker; the next look asks for its lease again.
+    pub(super) async fn move_first(&self, id: i32, outcome: &mut Outcome) -> Result<(), StepError> {
+        let (Some(view), Some(claim)) = (&self.observed.view, self.observed.claims.get(&id)) else {
+            return Ok(());
+        };
+        if view.cluster.partitions.reassigning > 0 {
+            let text = format!("partitions to leave broker {id} for its restart");
+            outcome.waits.push((Waiting::Roll, text));
+            return Ok(());
+        }
+        let is_unsafe = |topic: &str, count| is_unsafe(self.wanted, self.observed, topic, count);
+        let hosted = unreplicated::hosted(self.door()?, id, is_unsafe).await?;
+        let plan = unreplicated::plan(id, hosted, &self.hosts(view));
+        if !plan.stuck.is_empty() {
+            let text = format!(
+                "broker {id} can't restart: {} can't be moved, there is no other broker for it; add brokers, or set \
+                 rollout.unreplicated: Allow",
+                losses::in_words(&plan.stuck)
+            );
+            outcome.waits.push((Waiting::Refused, text));
+        }
+        if plan.moved.is_empty() {
+            return Ok(());
+        }
+        let mut noted = claim.moved.clone();
+        noted.retain(|old| {
+            !plan
+                .moved
+                .iter()
+                .any(|new| (&new.0, new.1) == (&old.0, old.1))
+        });
+        noted.extend(plan.moved.iter().cloned());
+        let text = serde_json::to_string(&noted).unwrap_or_default();
+        self.note(&Named::claim(claim), MOVED, json!(text)).await?;
+        if self.wanted.drain.bytes_per_second_max.is_some() {
+            let topics: BTreeSet<String> = plan.moved.iter().map(|one| one.0.clone()).collect();
+            let topics: Vec<String> = topics.into_iter().collect();
+            self.throttle(&topics, Some(ALL_REPLICAS)).await?;
+        }
+        let kafka = self.door()?.kafka();
+        kafka
+            .alter_partition_reassignments(&plan.wishes, false)
+            .await?;
+        let text = format!(
+            "{} partitions to leave broker {id} for its restart",
+            plan.moved.len()
+        );
+        self.tell(Kind::Normal, "PartitionsMove", &text).await;
+        outcome.waits.push((Waiting::Roll, text));
+        Ok(())
+    }
+
+    /// Brokers that may take partitions.
+    pub(super) fn hosts(&self, view: &View) -> Vec<Host> {
+        let serving = view
+            .brokers
+            .values()
+            .filter(|broker| broker.state == State::Serving);
+        let host = |broker: &ShownBroker| {
+            let pod = self.observed.pods.get(&broker.id);
+            Host {
+                id: broker.id,
+                node: broker.node.clone(),
+                is_updated: pod.is_some_and(|pod| !is_outdated(self.wanted, pod)),
+                replicas: broker.replicas,
+            }
+        };
+        let wanted = serving.filter(|broker| self.wanted.ids().any(|id| id == broker.id));
+        wanted.map(host).collect()
+    }
+
+    pub(super) async fn bring_back(
+        &self,
+        id: i32,
+        claim: &Named,
+        moved: &[Moved],
+    ) -> Result<(), StepError> {
+        let left = unreplicated::bring_back(self.door()?, id, moved).await?;
+        if left == moved {
+            return Ok(());
+        }
+        let value = match left.is_empty() {
+            true => Value::Null,
+            false => json!(serde_json::to_string(&left).unwrap_or_default()),
+        };
+        self.note(claim, MOVED, value).await
+    }
+
+    pub(super) async fn hand_over(&self, id: i32, outcome: &mut Outcome) -> Result<(), StepError> {
+        match self.lease(id).await? {
+            LeaseAnswer::Granted(_) => self.drain(id, true).await,
+            LeaseAnswer::Refused(refused) => {
+                let sentences = refused.sentences();
+                let first = sentences.first().cloned().unwrap_or_default();
+                let text = format!("broker {id} can't leave its node yet: {first}");
+                outcome.waits.push((Waiting::Cordon, text));
+                outcome.blocked.insert(id, sentences);
+                Ok(())
+            }
+        }
+    }
+}
