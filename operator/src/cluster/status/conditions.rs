@@ -220,10 +220,23 @@ fn trouble(facts: &Facts, id: i32) -> Option<String> {
         return None;
     }
     let word = state(observed, id, pod);
+    let claim = unbound(facts, id);
     Some(match known.unwrap_or_default() {
-        "" => format!("broker {id} is {word}"),
-        text => format!("broker {id} is {word}: {text}"),
+        "" => format!("broker {id} is {word}{claim}"),
+        text => format!("broker {id} is {word}: {text}{claim}"),
     })
+}
+
+/// The claim that a broker waits for, where it has no volume yet.
+fn unbound(facts: &Facts, id: i32) -> String {
+    let claim = facts.observed.claims.get(&id);
+    let Some(claim) = claim.filter(|claim| claim.capacity == 0) else {
+        return String::new();
+    };
+    match &claim.class {
+        Some(class) => format!(" (claim {} of StorageClass {class} is not bound)", claim.name),
+        None => format!(" (claim {} is not bound, and has no StorageClass)", claim.name),
+    }
 }
 
 fn rebalancing(facts: &Facts) -> Finding {
