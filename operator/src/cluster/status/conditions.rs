@@ -234,8 +234,14 @@ fn unbound(facts: &Facts, id: i32) -> String {
         return String::new();
     };
     match &claim.class {
-        Some(class) => format!(" (claim {} of StorageClass {class} is not bound)", claim.name),
-        None => format!(" (claim {} is not bound, and has no StorageClass)", claim.name),
+        Some(class) => format!(
+            " (claim {} of StorageClass {class} is not bound)",
+            claim.name
+        ),
+        None => format!(
+            " (claim {} is not bound, and has no StorageClass)",
+            claim.name
+        ),
     }
 }
 
