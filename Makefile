@@ -2,10 +2,10 @@
 CARGO ?= cargo
 TESTS_AT_ONCE ?= 2
 
-.PHONY: help run build test test-units test-clients chaos-sim chaos fuzz lint fmt bench image docs clean
+.PHONY: help run build test test-units test-clients chaos-sim chaos fuzz lint fmt bench image e2e e2e-smoke docs clean
 
 help: ## Show the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1\t/' | expand -t 22
 
 run: ## Build and start a broker on localhost:9092, its data in ./milena-data
 	$(CARGO) build --release -p milena
@@ -48,8 +48,16 @@ fmt: ## Format the code
 bench: ## Compare with Apache Kafka and a floor; writes docs/benchmarks.md
 	./e2e/bench/run.sh
 
-image: ## Build the container image milena:dev
+image: ## Build the container images milena:dev and milena-operator:dev
 	./image.sh
+
+e2e: ## Every promise on Kubernetes: a cluster of kind, both images, the tests, and all of it gone again
+	./e2e/clients/install.sh ledger-librdkafka
+	./e2e/kube/run.sh
+
+e2e-smoke: ## The first of them: install, clients, a roll, a killed broker, deletion
+	./e2e/clients/install.sh ledger-librdkafka
+	./e2e/kube/run.sh kube_smoke
 
 docs: ## Write the generated pages of docs/ anew
 	$(CARGO) build -p milena

@@ -3,10 +3,11 @@
 pub mod broker;
 pub mod cluster;
 pub mod command;
-pub mod http;
+pub mod kube;
 pub mod ledger;
 pub mod load;
 pub mod process;
 pub mod suite;
 pub mod trial;
 pub mod wire;
+pub mod witness;

@@ -1,0 +1,116 @@
+#!/usr/bin/env bash
+# Usage: e2e/kube/run.sh [TEST...]        names below e2e/tests without .rs; without one: every kube_*
+#
+# Makes a cluster of kind, builds both images and brings them there, runs the tests, and deletes what it made. Needs
+# kind, kubectl, helm and docker on the PATH.
+#
+#   E2E_CONTEXT=kind-NAME  use this cluster, and leave it; any other context has to have the images already
+#   KIND_IMAGE=IMAGE       another node image than kind's own
+#   KINDBOX=PROGRAM        makes the cluster where no image registry can be reached; ../shared/kindbox/kindbox is used
+#                          where it is there and KIND_IMAGE is not given. It installs kind and the rest.
+#   E2E_KEEP=1             leave the cluster that was made
+#   E2E_SKIP_BUILD=1       take the images milena:e2e and milena-operator:e2e as they are
+#
+# What can be known of a failure is below target/e2e.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+name=milena-e2e
+config=$PWD/e2e/kind.yaml
+tag=${E2E_IMAGE_TAG:-e2e}
+logs=target/e2e
+tests=("$@")
+((${#tests[@]})) || tests=('kube_*')
+
+kindbox=${KINDBOX-../shared/kindbox/kindbox}
+[ -z "${KIND_IMAGE:-}" ] && [ -x "$kindbox" ] || kindbox=
+
+say() { printf '%s e2e: %s\n' "$(date +%T)" "$*"; }
+
+need() {
+  local program
+  for program in "$@"; do
+    command -v "$program" > /dev/null || {
+      echo "e2e/kube/run.sh: $program is not on the PATH. kind: https://kind.sigs.k8s.io, helm: https://helm.sh" >&2
+      exit 1
+    }
+  done
+}
+
+make_cluster() {
+  export E2E_CONTEXT=kind-$name
+  trap clean_up EXIT
+  if [ -n "$kindbox" ]; then
+    "$kindbox" install
+    KINDBOX_CONFIG=$config "$kindbox" up "$name"
+  else
+    need kind
+    kind create cluster --name "$name" --config "$config" --wait 3m ${KIND_IMAGE:+--image "$KIND_IMAGE"}
+  fi
+}
+
+clean_up() {
+  local status=$?
+  [ "$status" -eq 0 ] || keep_evidence
+  if [ -z "${E2E_KEEP:-}" ]; then
+    say "deleting the cluster $name"
+    kind delete cluster --name "$name" > /dev/null 2>&1 || true
+  fi
+  exit "$status"
+}
+
+# What the tests themselves can't know of: a cluster that does not come up.
+keep_evidence() {
+  mkdir -p "$logs"
+  kubectl --context "$E2E_CONTEXT" get nodes,pods -A -o wide > "$logs/cluster.txt" 2>&1 || true
+  kubectl --context "$E2E_CONTEXT" get events -A --sort-by=.lastTimestamp > "$logs/events.txt" 2>&1 || true
+  say "what is known of the failure: $logs"
+}
+
+load_images() {
+  if [ -z "${E2E_SKIP_BUILD:-}" ]; then
+    say 'building the images'
+    IMAGE_OF=${IMAGE_OF:-debug} ./image.sh "$tag"
+  fi
+  case $E2E_CONTEXT in
+    kind-*)
+      say 'bringing the images to the nodes'
+      kind load docker-image --name "${E2E_CONTEXT#kind-}" "milena:$tag" "milena-operator:$tag"
+      ;;
+    *) say "$E2E_CONTEXT is not of kind: milena:$tag and milena-operator:$tag have to be there" ;;
+  esac
+}
+
+run_tests() {
+  local arguments=() test
+  for test in "${tests[@]}"; do
+    arguments+=(--test "$test")
+  done
+  # One after the other: a cluster of two cores is busy with one of them.
+  "${CARGO:-cargo}" test -p e2e --no-fail-fast "${arguments[@]}" -- --test-threads="${TESTS_AT_ONCE:-1}" --nocapture
+}
+
+# The operator and what it looks after, where the cluster stays.
+remove_operator() {
+  local context=(--kube-context "$E2E_CONTEXT")
+  helm "${context[@]}" status -n milena-e2e-operator milena-operator > /dev/null 2>&1 || return 0
+  helm "${context[@]}" uninstall -n milena-e2e-operator milena-operator --wait
+  kubectl --context "$E2E_CONTEXT" delete namespace milena-e2e-operator
+}
+
+main() {
+  need docker
+  if [ -n "${E2E_CONTEXT:-}" ]; then
+    need kubectl helm
+    load_images
+    run_tests
+    [ -n "${E2E_KEEP:-}" ] || remove_operator
+  else
+    make_cluster
+    need kubectl helm
+    load_images
+    run_tests
+  fi
+}
+
+main

@@ -1,0 +1,46 @@
+//! Faults of a broker's process and of its node. A node is a container of kind; what is done to it is undone by
+//! whoever did it.
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use super::{Kube, docker, text};
+
+/// The name of the program as the kernel shows it.
+const PROGRAM: &str = "milena";
+
+/// kill -9 of the broker in this pod.
+pub fn kill9(kube: &Kube, pod: &Value) -> Result<()> {
+    signal(kube, pod, "KILL")
+}
+
+/// Sends the broker in this pod a signal, on its node.
+pub fn signal(kube: &Kube, pod: &Value, signal: &str) -> Result<()> {
+    let (node, uid) = (node(pod)?, text(&pod["metadata"]["uid"]));
+    // Control groups are named after the pod, with - or _ as the container runtime is set.
+    let find = format!(
+        "for p in /proc/[0-9]*; do \
+           [ \"$(cat $p/comm 2>/dev/null)\" = {PROGRAM} ] || continue; \
+           tr _ - < $p/cgroup | grep -q 'pod{uid}' && kill -s {signal} ${{p#/proc/}} && echo ${{p#/proc/}}; \
+         done; true"
+    );
+    let told = kube.on_node(node, &["sh", "-c", &find])?;
+    ensure!(!told.trim().is_empty(), "no process of pod {uid} on {node}");
+    Ok(())
+}
+
+/// The node that a pod stands on.
+pub fn node(pod: &Value) -> Result<&str> {
+    let node = pod["spec"]["nodeName"].as_str();
+    node.with_context(|| format!("a pod without a node: {}", pod["metadata"]["name"]))
+}
+
+/// Stops a node as a power cut does.
+pub fn kill_node(node: &str) -> Result<()> {
+    docker(&["kill", node]).map(drop)
+}
+
+/// Starts it again.
+pub fn start_node(node: &str) -> Result<()> {
+    docker(&["start", node]).map(drop)
+}

@@ -1,0 +1,50 @@
+//! A client inside: a pod of the brokers' image that writes lines to a topic and reads them again.
+
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use serde_json::json;
+
+use super::{Scene, manifests, operator, text, until};
+
+/// Of the pod, from its creation to its end.
+const CLIENT_LIMIT: Duration = Duration::from_secs(90);
+
+/// Writes these lines to a topic from inside, and reads the topic from its beginning; what was read.
+pub fn inside(scene: &Scene, bootstrap: &str, topic: &str, lines: &str) -> Result<String> {
+    let (pod_security, security) = manifests::restricted();
+    let container = |name: &str, arguments: &[&str]| {
+        json!({
+            "name": name,
+            "image": format!("milena:{}", operator::image_tag()),
+            "imagePullPolicy": "IfNotPresent",
+            "args": [arguments, &["--bootstrap", bootstrap]].concat(),
+            "securityContext": security,
+            "volumeMounts": [{"name": "lines", "mountPath": "/lines"}],
+        })
+    };
+    scene.apply(&json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "client"}, "data": {"lines": lines},
+    }))?;
+    scene.apply(&json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "client"},
+        "spec": {
+            "restartPolicy": "Never",
+            "securityContext": pod_security,
+            "automountServiceAccountToken": false,
+            "initContainers": [container("produce", &["produce", topic, "/lines/lines"])],
+            "containers": [container("consume", &["consume", topic, "--from", "beginning", "--exit"])],
+            "volumes": [{"name": "lines", "configMap": {"name": "client"}}],
+        },
+    }))?;
+    until("a client inside has written and read", CLIENT_LIMIT, || {
+        let pod = scene.get(&["pod", "client"])?;
+        match text(&pod["status"]["phase"]) {
+            "Succeeded" | "Failed" => Ok(()),
+            phase => bail!("the pod is {phase}: {}", pod["status"]),
+        }
+    })?;
+    let read = scene.kubectl(&["logs", "client", "-c", "consume"])?;
+    scene.kubectl(&["delete", "pod/client", "configmap/client"])?;
+    Ok(read)
+}
