@@ -1,0 +1,129 @@
+//! The operator may go and come again: clusters stay, records stay, and no namespace waits for it.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use e2e::kube::manifests::{MAIN, cluster, topic};
+use e2e::kube::{Scene, operator, scene, text, until};
+use e2e::witness::Witnesses;
+use serde_json::Value;
+
+const PARTITIONS: i32 = 6;
+/// Of a namespace with a cluster and a topic in it.
+const NAMESPACE_LIMIT: Duration = Duration::from_secs(120);
+
+fn three_brokers(scene: &Scene) -> Result<()> {
+    scene.apply(&cluster(3))?;
+    scene.apply(&topic("ledger", PARTITIONS, 3))?;
+    scene.until_available(MAIN)?;
+    scene.until_topic("ledger").map(drop)
+}
+
+fn uninstall(scene: &Scene) -> Result<()> {
+    let arguments = [
+        "uninstall",
+        operator::RELEASE,
+        "-n",
+        operator::NAMESPACE,
+        "--wait",
+        "--timeout=3m",
+    ];
+    scene.kube.helm(&arguments).map(drop)
+}
+
+fn uids(pods: &[Value]) -> Vec<&str> {
+    pods.iter()
+        .map(|pod| text(&pod["metadata"]["uid"]))
+        .collect()
+}
+
+#[test]
+fn uninstalled_and_installed_again_it_takes_no_broker_down() -> Result<()> {
+    scene("reinstall", |scene| {
+        three_brokers(scene)?;
+        let before = scene.pods(MAIN)?;
+        let target = scene.target(MAIN, "ledger", PARTITIONS)?;
+        let mut witnesses = Witnesses::begin(&target, scene.folder())?;
+        let removed = uninstall(scene);
+        let flows = witnesses.until_flowing();
+        // Other tests need it, however this one ends.
+        operator::install(&scene.kube, &[])?;
+        removed.and(flows)?;
+        scene.until_settled(MAIN)?;
+        scene.until_topic("ledger")?;
+        let after = scene.pods(MAIN)?;
+        ensure!(uids(&before) == uids(&after), "a broker was restarted");
+        witnesses.end("the operator uninstalled and installed again")
+    })
+}
+
+#[test]
+fn a_namespace_ends_without_the_operator_too() -> Result<()> {
+    scene("namespace", |scene| {
+        three_brokers(scene)?;
+        let removed = uninstall(scene);
+        let begun = Instant::now();
+        let limit = format!("--timeout={}s", NAMESPACE_LIMIT.as_secs());
+        let ended = scene
+            .kube
+            .kubectl(&["delete", "namespace", &scene.namespace, &limit]);
+        println!("the namespace ended within {:.1?}", begun.elapsed());
+        operator::install(&scene.kube, &[])?;
+        removed?;
+        ended?;
+        // What follows a test deletes its namespace, and needs one.
+        scene
+            .kube
+            .kubectl(&["create", "namespace", &scene.namespace])?;
+        Ok(())
+    })
+}
+
+#[test]
+fn the_operator_killed_amid_a_roll_ends_it_and_restarts_no_broker_twice() -> Result<()> {
+    scene("operator-killed", |scene| {
+        three_brokers(scene)?;
+        let before: Vec<String> = uids(&scene.pods(MAIN)?)
+            .into_iter()
+            .map(str::to_owned)
+            .collect();
+        let target = scene.target(MAIN, "ledger", PARTITIONS)?;
+        let witnesses = Witnesses::begin(&target, scene.folder())?;
+        let restart = serde_json::json!({"spec": {"restartedAt": "2026-01-02T03:04:05Z"}});
+        scene.patch(&format!("kafkacluster/{MAIN}"), &restart)?;
+        let mut first = Vec::new();
+        until("the first broker is restarted", NAMESPACE_LIMIT, || {
+            let pods = scene.pods(MAIN)?;
+            first = uids(&pods)
+                .into_iter()
+                .map(str::to_owned)
+                .filter(|uid| !before.contains(uid))
+                .collect();
+            ensure!(!first.is_empty(), "none yet");
+            Ok(())
+        })?;
+        let kill = [
+            "-n",
+            operator::NAMESPACE,
+            "delete",
+            "pods",
+            "--all",
+            "--grace-period=0",
+            "--force",
+        ];
+        scene.kube.kubectl(&kill)?;
+        scene.until_settled(MAIN)?;
+        let pods = scene.pods(MAIN)?;
+        let after = uids(&pods);
+        ensure!(
+            !after.iter().any(|uid| before.iter().any(|old| old == uid)),
+            "a broker was left out"
+        );
+        ensure!(
+            first.iter().all(|uid| after.contains(&uid.as_str())),
+            "a broker was restarted twice"
+        );
+        scene.until_in_sync(&target)?;
+        witnesses.end("the operator killed amid a roll")
+    })
+}

@@ -1,0 +1,115 @@
+//! What can't run is named in the status, costs at most one broker, and heals by the next manifest.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use e2e::kube::manifests::{MAIN, cluster, topic};
+use e2e::kube::{Scene, condition, operator, scene, text, until};
+use e2e::witness::Witnesses;
+use serde_json::{Value, json};
+
+const PARTITIONS: i32 = 6;
+const NO_IMAGE: &str = "no-such-tag";
+/// The kubelet tries to pull for some seconds before it says so.
+const NAMED_LIMIT: Duration = Duration::from_secs(90);
+
+fn with_tag(tag: &str) -> Value {
+    let mut manifest = cluster(3);
+    manifest["spec"]["image"] = json!({"repository": "milena", "tag": tag});
+    manifest
+}
+
+/// Waits until some condition's message has this word.
+fn until_named(scene: &Scene, word: &str) -> Result<()> {
+    let what = format!("the status names {word}");
+    let named = scene.until_cluster(&what, MAIN, NAMED_LIMIT, |cluster| {
+        let status = cluster["status"].to_string();
+        ensure!(status.contains(word), "{status}");
+        Ok(())
+    })?;
+    let kinds = ["Available", "Progressing", "Degraded"];
+    let told: Vec<&str> = kinds
+        .iter()
+        .filter_map(|kind| Some(text(&condition(&named, kind)?["message"])))
+        .collect();
+    println!("the status says {told:?}");
+    Ok(())
+}
+
+#[test]
+fn a_wrong_image_at_the_first_install_is_named_and_mended() -> Result<()> {
+    scene("wrong-image", |scene| {
+        scene.apply(&with_tag(NO_IMAGE))?;
+        until_named(scene, NO_IMAGE)?;
+        scene.apply(&with_tag(&operator::image_tag()))?;
+        scene.until_available(MAIN)?;
+        Ok(())
+    })
+}
+
+#[test]
+fn a_roll_to_an_image_that_is_not_there_stops_at_one_broker_and_heals() -> Result<()> {
+    scene("wrong-roll", |scene| {
+        scene.apply(&with_tag(&operator::image_tag()))?;
+        scene.apply(&topic("ledger", PARTITIONS, 3))?;
+        scene.until_available(MAIN)?;
+        scene.until_topic("ledger")?;
+        let target = scene.target(MAIN, "ledger", PARTITIONS)?;
+        let mut witnesses = Witnesses::begin(&target, scene.folder())?;
+        scene.apply(&with_tag(NO_IMAGE))?;
+        until_named(scene, NO_IMAGE)?;
+        witnesses.until_flowing()?;
+        let with_it = scene
+            .pods(MAIN)?
+            .iter()
+            .filter(|pod| has_image(pod, NO_IMAGE))
+            .count();
+        ensure!(
+            with_it == 1,
+            "{with_it} brokers have the image that is not there"
+        );
+        scene.apply(&with_tag(&operator::image_tag()))?;
+        scene.until_settled(MAIN)?;
+        scene.until_in_sync(&target)?;
+        witnesses.end("a roll that stopped at one broker")
+    })
+}
+
+fn has_image(pod: &Value, tag: &str) -> bool {
+    text(&pod["spec"]["containers"][0]["image"]).ends_with(tag)
+}
+
+#[test]
+fn a_config_that_ends_the_broker_stops_the_roll_at_one_and_heals() -> Result<()> {
+    scene("wrong-config", |scene| {
+        scene.apply(&cluster(3))?;
+        scene.apply(&topic("ledger", PARTITIONS, 3))?;
+        scene.until_available(MAIN)?;
+        scene.until_topic("ledger")?;
+        let target = scene.target(MAIN, "ledger", PARTITIONS)?;
+        let witnesses = Witnesses::begin(&target, scene.folder())?;
+        // A variable that the broker takes for a setting and can't read: no schema can know of it.
+        let mut broken = cluster(3);
+        broken["spec"]["pools"][0]["podTemplate"] =
+            json!({"env": [{"name": "MILENA_NUM_PARTITIONS", "value": "many"}]});
+        scene.apply(&broken)?;
+        until("one broker does not come up", NAMED_LIMIT, || {
+            let down = scene
+                .pods(MAIN)?
+                .iter()
+                .filter(|pod| is_crashing(pod))
+                .count();
+            ensure!(down == 1, "{down} are down");
+            Ok(())
+        })?;
+        scene.apply(&cluster(3))?;
+        scene.until_settled(MAIN)?;
+        scene.until_in_sync(&target)?;
+        witnesses.end("a setting that ends the broker")
+    })
+}
+
+fn is_crashing(pod: &Value) -> bool {
+    let container = &pod["status"]["containerStatuses"][0];
+    container["restartCount"].as_u64() >= Some(1) && container["ready"] == false
+}
