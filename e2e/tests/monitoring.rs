@@ -2,13 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 const ALERTS: &str = "charts/milena-operator/files/alerts.yaml";
 const DASHBOARDS: &str = "charts/milena-operator/files/dashboards";
+const ALERT_TESTS: &str = "e2e/kube/alerts_test.yaml";
 const RUNBOOKS: &str = "docs/runbooks";
 /// What a runbook answers, in this order.
 const SECTIONS: &[&str] = &["## Meaning", "## Impact", "## Diagnosis", "## Mending"];
@@ -191,6 +194,36 @@ fn dashboards_have_ids_of_their_own() -> Result<()> {
                 panel["id"]
             );
         }
+    }
+    Ok(())
+}
+
+/// The rules as Prometheus itself reads and tries them, where its promtool is installed (Debian: prometheus).
+#[test]
+fn each_alert_fires_for_what_it_is_about_and_clears() -> Result<()> {
+    let tests = read(&path(ALERT_TESTS))?;
+    let rules = read(&path(ALERTS))?;
+    for (alert, _) in alerts(&rules) {
+        ensure!(
+            tests.contains(&format!("alertname=\"{alert}\"")),
+            "{ALERT_TESTS} does not try {alert}"
+        );
+    }
+    for arguments in [["check", "rules", ALERTS], ["test", "rules", ALERT_TESTS]] {
+        let promtool = Command::new("promtool")
+            .args(arguments)
+            .current_dir(path("."))
+            .output();
+        let Ok(output) = promtool else {
+            let line = "SKIPPED promtool: it is not on the PATH; Debian has it in the package prometheus\n";
+            return Ok(std::io::stderr().write_all(line.as_bytes())?);
+        };
+        ensure!(
+            output.status.success(),
+            "promtool {arguments:?}: {}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
     Ok(())
 }

@@ -1,0 +1,104 @@
+//! What nodes and processes do by themselves: a node that dies and comes back, a broker that is there and says nothing.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use e2e::kube::manifests::{MAIN, cluster, topic};
+use e2e::kube::{Scene, broker, scene, text, until};
+use e2e::ledger::Target;
+use e2e::witness::Witnesses;
+
+const PARTITIONS: i32 = 6;
+/// Kubernetes calls a silent node NotReady after some 40 to 50 s.
+const NOT_READY_LIMIT: Duration = Duration::from_secs(120);
+const BACK_LIMIT: Duration = Duration::from_secs(180);
+/// Longer than broker.session.timeout.ms, shorter than the liveness probe's patience.
+const SILENCE: Duration = Duration::from_secs(10);
+
+fn three_brokers(scene: &Scene) -> Result<Target> {
+    scene.apply(&cluster(3))?;
+    scene.apply(&topic("ledger", PARTITIONS, 3))?;
+    scene.until_available(MAIN)?;
+    scene.until_topic("ledger")?;
+    scene.target(MAIN, "ledger", PARTITIONS)
+}
+
+/// A node that is down, until this is dropped.
+struct Down(String);
+
+impl Down {
+    fn kill(node: &str) -> Result<Self> {
+        broker::kill_node(node)?;
+        Ok(Self(node.to_owned()))
+    }
+}
+
+impl Drop for Down {
+    fn drop(&mut self) {
+        if let Err(error) = broker::start_node(&self.0) {
+            eprintln!("{} stays down: {error:#}", self.0);
+        }
+    }
+}
+
+fn is_node_ready(scene: &Scene, node: &str) -> Result<bool> {
+    let node = scene.kube.json(&["get", "node", node])?;
+    let conditions = e2e::kube::list(&node["status"]["conditions"]).iter();
+    let mut ready = conditions.filter(|condition| condition["type"] == "Ready");
+    Ok(ready.any(|condition| condition["status"] == "True"))
+}
+
+#[test]
+fn a_killed_node_costs_no_record_and_its_broker_comes_back_with_it() -> Result<()> {
+    scene("killed-node", |scene| {
+        let target = three_brokers(scene)?;
+        let mut witnesses = Witnesses::begin(&target, scene.folder())?;
+        let victim = scene.pods(MAIN)?.swap_remove(1);
+        let (node, name) = (
+            broker::node(&victim)?,
+            text(&victim["metadata"]["name"]).to_owned(),
+        );
+        let down = Down::kill(node)?;
+        witnesses.until_flowing()?;
+        until("Kubernetes misses the node", NOT_READY_LIMIT, || {
+            ensure!(!is_node_ready(scene, node)?, "it is still Ready");
+            Ok(())
+        })?;
+        witnesses.until_flowing()?;
+        drop(down);
+        let begun = Instant::now();
+        until("the broker is ready again", BACK_LIMIT, || {
+            ensure!(is_node_ready(scene, node)?, "its node is not Ready");
+            let pod = scene.get(&["pod", &name])?;
+            ensure!(
+                pod["status"]["containerStatuses"][0]["ready"] == true,
+                "{}",
+                pod["status"]
+            );
+            Ok(())
+        })?;
+        println!("ready {:.1?} after its node was started", begun.elapsed());
+        scene.until_settled(MAIN)?;
+        scene.until_in_sync(&target)?;
+        witnesses.end("a killed node")
+    })
+}
+
+#[test]
+fn a_broker_that_is_silent_for_a_while_is_led_around() -> Result<()> {
+    scene("silent", |scene| {
+        let target = three_brokers(scene)?;
+        let mut witnesses = Witnesses::begin(&target, scene.folder())?;
+        let victim = scene.pods(MAIN)?.swap_remove(0);
+        broker::signal(&scene.kube, &victim, "STOP")?;
+        let begun = Instant::now();
+        let flows = witnesses.until_flowing();
+        // The silence has a length of its own: it is the fault.
+        std::thread::sleep(SILENCE.saturating_sub(begun.elapsed()));
+        broker::signal(&scene.kube, &victim, "CONT")?;
+        flows?;
+        scene.until_settled(MAIN)?;
+        scene.until_in_sync(&target)?;
+        witnesses.end("SIGSTOP for 10 s")
+    })
+}

@@ -1,0 +1,163 @@
+//! Topics follow their resources: created, grown, changed, corrected, deleted or kept, and refused with a reason.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use e2e::kube::manifests::{MAIN, cluster, topic};
+use e2e::kube::{Scene, condition, scene, text, until};
+use e2e::load::block_on;
+use milena_client::admin::{NewTopic, Resource};
+use milena_client::{Client, ClientOptions};
+use serde_json::{Value, json};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A cluster; where clients outside find it.
+fn one_cluster(scene: &Scene) -> Result<String> {
+    scene.apply(&cluster(3))?;
+    scene.until_available(MAIN)?;
+    scene.outside(MAIN, "external")
+}
+
+/// Asks the brokers something; a client's connections live no longer than its runtime.
+fn ask<T, E>(bootstrap: &str, question: impl AsyncFnOnce(Client) -> Result<T, E>) -> Result<T>
+where
+    E: Into<anyhow::Error>,
+{
+    let client = Client::new(ClientOptions::new(bootstrap));
+    block_on(question(client))?.map_err(Into::into)
+}
+
+/// Partitions of a topic as the brokers tell it; `None` where there is none.
+fn partitions(bootstrap: &str, name: &str) -> Result<Option<usize>> {
+    let cluster = ask(bootstrap, async |client| client.refresh_all().await)?;
+    Ok(cluster.topics.get(name).map(|topic| topic.partitions.len()))
+}
+
+/// Waits until a condition of a Topic has this status; its message.
+fn until_condition(scene: &Scene, name: &str, kind: &str, status: &str) -> Result<String> {
+    until(&format!("{kind} of {name} is {status}"), LIMIT, || {
+        let resource = scene.get(&["topics.milena.dev", name])?;
+        let found = condition(&resource, kind)
+            .with_context(|| format!("no {kind}: {}", resource["status"]))?;
+        ensure!(found["status"] == status, "{found}");
+        Ok(text(&found["message"]).to_owned())
+    })
+}
+
+fn spec(name: &str, change: &Value) -> Value {
+    let mut manifest = topic(name, 3, 3);
+    for (key, value) in change.as_object().into_iter().flatten() {
+        manifest["spec"][key] = value.clone();
+    }
+    manifest
+}
+
+#[test]
+fn a_topic_grows_and_goes_as_its_resource_does() -> Result<()> {
+    scene("topics", |scene| {
+        let bootstrap = one_cluster(scene)?;
+        scene.apply(&spec("orders", &json!({})))?;
+        scene.until_topic("orders")?;
+        ensure!(partitions(&bootstrap, "orders")? == Some(3));
+        scene.apply(&spec("orders", &json!({"partitions": 5})))?;
+        scene.until_topic("orders")?;
+        ensure!(partitions(&bootstrap, "orders")? == Some(5));
+        scene.kubectl(&["delete", "topics.milena.dev", "orders", "--timeout=60s"])?;
+        until("the topic is gone", LIMIT, || {
+            let left = partitions(&bootstrap, "orders")?;
+            ensure!(left.is_none(), "{left:?} partitions");
+            Ok(())
+        })
+    })
+}
+
+#[test]
+fn a_retained_topic_outlives_its_resource_and_is_adopted_again() -> Result<()> {
+    scene("topic-retain", |scene| {
+        let bootstrap = one_cluster(scene)?;
+        let manifest = spec("orders", &json!({"deletionPolicy": "Retain"}));
+        scene.apply(&manifest)?;
+        let before = scene.until_topic("orders")?;
+        scene.kubectl(&["delete", "topics.milena.dev", "orders", "--timeout=60s"])?;
+        ensure!(partitions(&bootstrap, "orders")? == Some(3), "it is kept");
+        scene.apply(&manifest)?;
+        let after = scene.until_topic("orders")?;
+        ensure!(
+            after["status"]["topicId"] == before["status"]["topicId"],
+            "another topic"
+        );
+        Ok(())
+    })
+}
+
+#[test]
+fn two_resources_for_one_topic_are_a_conflict_of_the_younger() -> Result<()> {
+    scene("topic-conflict", |scene| {
+        one_cluster(scene)?;
+        scene.apply(&spec("first", &json!({"topicName": "orders"})))?;
+        scene.until_topic("first")?;
+        scene.apply(&spec("second", &json!({"topicName": "orders"})))?;
+        let told = until_condition(scene, "second", "Conflict", "True")?;
+        ensure!(told.contains("first"), "{told}");
+        scene.until_topic("first").map(drop)
+    })
+}
+
+#[test]
+fn a_topic_that_exists_otherwise_is_taken_only_when_asked_for() -> Result<()> {
+    scene("topic-adopt", |scene| {
+        let bootstrap = one_cluster(scene)?;
+        let by_hand = NewTopic {
+            name: "orders".to_owned(),
+            partitions: Some(2),
+            replication_factor: Some(3),
+            configs: Vec::new(),
+        };
+        ask(&bootstrap, async |client| {
+            client.create_topic(&by_hand, false).await
+        })?;
+        scene.apply(&spec("orders", &json!({"adopt": "IfIdentical"})))?;
+        let told = until_condition(scene, "orders", "Ready", "False")?;
+        println!("of a topic that exists: {told}");
+        ensure!(
+            partitions(&bootstrap, "orders")? == Some(2),
+            "it was changed"
+        );
+        scene.apply(&spec("orders", &json!({"adopt": "Always"})))?;
+        scene.until_topic("orders")?;
+        ensure!(partitions(&bootstrap, "orders")? == Some(3), "it is grown");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_change_made_elsewhere_is_taken_back() -> Result<()> {
+    scene("topic-drift", |scene| {
+        let bootstrap = one_cluster(scene)?;
+        let config = json!({"config": {"retentionMs": 3_600_000}});
+        scene.apply(&spec("orders", &config))?;
+        scene.until_topic("orders")?;
+        let retention = || -> Result<String> {
+            let configs = ask(&bootstrap, async |client| {
+                client.configs(Resource::Topic, &["orders"]).await
+            })?;
+            let mut configs = configs.values().flatten();
+            let found = configs.find(|config| config.name == "retention.ms");
+            Ok(found
+                .and_then(|config| config.value.clone())
+                .unwrap_or_default())
+        };
+        ensure!(retention()? == "3600000", "{}", retention()?);
+        let changes = [("retention.ms".to_owned(), Some("7200000".to_owned()))];
+        ask(&bootstrap, async |client| {
+            let topic = Resource::Topic;
+            client.alter_configs(topic, "orders", &changes, false).await
+        })?;
+        until("the change is taken back", LIMIT, || {
+            let now = retention()?;
+            ensure!(now == "3600000", "{now}");
+            Ok(())
+        })
+    })
+}
