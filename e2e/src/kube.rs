@@ -8,6 +8,7 @@ mod clients;
 mod evidence;
 pub mod manifests;
 pub mod operator;
+pub mod prometheus;
 mod scene;
 mod watch;
 

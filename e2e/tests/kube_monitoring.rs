@@ -1,0 +1,198 @@
+//! Alerts and dashboards on a real cluster: a real Prometheus scrapes it, each panel has data, and alerts fire and clear.
+
+use std::io::Write;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use e2e::kube::manifests::{MAIN, cluster, topic};
+use e2e::kube::prometheus::{Prometheus, Scraped};
+use e2e::kube::{Scene, broker, list, operator, repository, scene, text, until};
+use e2e::witness::Witnesses;
+use serde_json::{Value, json};
+
+const PARTITIONS: i32 = 6;
+const DATA_LIMIT: Duration = Duration::from_secs(60);
+/// With [`HURRIED`] rules.
+const FIRE_LIMIT: Duration = Duration::from_secs(60);
+/// What panels may have no data of, as long as nothing is wrong.
+const EMPTY_WHEN_WELL: &[&str] = &[
+    "milena_request_errors_total",
+    "milena_log_care_failures_total",
+    "milena_broker_fenced_total",
+    "milena_quorum_member_lag_entries",
+    "milena_group",
+    "milena_operator_",
+];
+
+/// The alerts' rules, with every `for` of seconds instead of minutes.
+fn hurried(scene: &Scene) -> Result<std::path::PathBuf> {
+    let rules =
+        std::fs::read_to_string(repository().join("charts/milena-operator/files/alerts.yaml"))?;
+    let lines = rules.lines().map(|line| match line.trim_start() {
+        rest if rest.starts_with("for: ") => {
+            format!("{}for: 2s\n", &line[..line.len() - rest.len()])
+        }
+        _ => format!("{line}\n"),
+    });
+    let path = scene.folder().join("alerts.yaml");
+    std::fs::write(&path, lines.collect::<String>())?;
+    Ok(path)
+}
+
+fn scraped(scene: &Scene) -> Result<Vec<Scraped>> {
+    let operators = scene
+        .kube
+        .json(&["-n", operator::NAMESPACE, "get", "pods"])?;
+    let of = |pod: &Value, port, cluster: Option<&str>| Scraped {
+        namespace: text(&pod["metadata"]["namespace"]).to_owned(),
+        pod: text(&pod["metadata"]["name"]).to_owned(),
+        port,
+        cluster: cluster.map(str::to_owned),
+    };
+    let mut pods: Vec<Scraped> = scene
+        .pods(MAIN)?
+        .iter()
+        .map(|pod| of(pod, 9404, Some(MAIN)))
+        .collect();
+    pods.extend(
+        list(&operators["items"])
+            .iter()
+            .map(|pod| of(pod, 8080, None)),
+    );
+    Ok(pods)
+}
+
+/// Every query of the dashboards, as for this cluster.
+fn queries(scene: &Scene) -> Result<Vec<(String, String)>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(repository().join("charts/milena-operator/files/dashboards"))? {
+        let dashboard: Value = serde_json::from_str(&std::fs::read_to_string(entry?.path())?)?;
+        for panel in list(&dashboard["panels"]) {
+            for target in list(&panel["targets"]) {
+                let query = text(&target["expr"])
+                    .replace("$namespace", &scene.namespace)
+                    .replace("$cluster", MAIN)
+                    .replace("$topic", ".*")
+                    .replace("$group", ".*")
+                    .replace("$__rate_interval", "20s");
+                found.push((text(&panel["title"]).to_owned(), query));
+            }
+        }
+    }
+    ensure!(found.len() > 30, "{} queries", found.len());
+    Ok(found)
+}
+
+#[test]
+fn panels_have_data_and_alerts_fire_and_clear() -> Result<()> {
+    scene("monitoring", |scene| {
+        scene.apply(&cluster(3))?;
+        scene.apply(&topic("ledger", PARTITIONS, 3))?;
+        scene.until_available(MAIN)?;
+        scene.until_topic("ledger")?;
+        let target = scene.target(MAIN, "ledger", PARTITIONS)?;
+        let rules = hurried(scene)?;
+        let Some(prometheus) =
+            Prometheus::start(&scene.kube, &scraped(scene)?, &rules, scene.folder())?
+        else {
+            let line = "SKIPPED kube_monitoring: prometheus is not on the PATH; Debian has it in the package prometheus\n";
+            return Ok(std::io::stderr().write_all(line.as_bytes())?);
+        };
+        let witnesses = Witnesses::begin(&target, scene.folder())?;
+        let mut asked = queries(scene)?;
+        until("each panel has data", DATA_LIMIT, || {
+            let mut left = Vec::new();
+            for (panel, query) in asked.drain(..) {
+                let may_be_empty = EMPTY_WHEN_WELL.iter().any(|name| query.contains(name));
+                if prometheus.query(&query)?.is_empty() && !may_be_empty {
+                    left.push((panel, query));
+                }
+            }
+            asked = left;
+            ensure!(asked.is_empty(), "no data: {asked:#?}");
+            Ok(())
+        })?;
+        silence_raises_and_clears(scene, &prometheus)?;
+        scene.until_in_sync(&target)?;
+        witnesses.end("a broker silent under Prometheus' eyes")
+    })
+}
+
+/// A broker that says nothing makes its partitions under-replicated.
+fn silence_raises_and_clears(scene: &Scene, prometheus: &Prometheus) -> Result<()> {
+    let fires = |alert: &str| -> Result<bool> {
+        let query = format!(
+            "ALERTS{{alertname=\"{alert}\",alertstate=\"firing\",namespace=\"{}\"}}",
+            scene.namespace
+        );
+        Ok(!prometheus.query(&query)?.is_empty())
+    };
+    let alert = "MilenaPartitionsUnderReplicated";
+    let victim = scene.pods(MAIN)?.pop().context("there are brokers")?;
+    broker::signal(&scene.kube, &victim, "STOP")?;
+    let fired = until("the alert fires", FIRE_LIMIT, || {
+        ensure!(fires(alert)?, "{alert} does not fire");
+        Ok(())
+    });
+    broker::signal(&scene.kube, &victim, "CONT")?;
+    fired?;
+    until("the alert clears", FIRE_LIMIT, || {
+        ensure!(!fires(alert)?, "{alert} still fires");
+        Ok(())
+    })
+}
+
+/// A definition that takes anything, in place of the Prometheus operator's.
+fn definition(kind: &str) -> Value {
+    let singular = kind.to_lowercase();
+    let plural = format!("{singular}s");
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": format!("{plural}.monitoring.coreos.com")},
+        "spec": {
+            "group": "monitoring.coreos.com", "scope": "Namespaced",
+            "names": {"kind": kind, "listKind": format!("{kind}List"), "plural": plural, "singular": singular},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {
+                "type": "object", "x-kubernetes-preserve-unknown-fields": true,
+            }}}],
+        },
+    })
+}
+
+#[test]
+fn monitors_are_made_where_their_definitions_are() -> Result<()> {
+    const KINDS: [&str; 3] = ["PodMonitor", "ServiceMonitor", "PrometheusRule"];
+    scene("monitors", |scene| {
+        for kind in KINDS {
+            let manifest = definition(kind).to_string();
+            scene.kube.kubectl_with(&manifest, &["apply", "-f", "-"])?;
+        }
+        let made = are_made(scene);
+        for kind in KINDS {
+            let name = format!("{}s.monitoring.coreos.com", kind.to_lowercase());
+            scene
+                .kube
+                .kubectl(&["delete", "customresourcedefinition", &name])?;
+        }
+        operator::install(&scene.kube, &[])?;
+        made
+    })
+}
+
+fn are_made(scene: &Scene) -> Result<()> {
+    operator::install(&scene.kube, &[])?;
+    for kind in ["servicemonitors", "prometheusrules"] {
+        let get = ["-n", operator::NAMESPACE, "get", kind, operator::RELEASE];
+        scene.kube.kubectl(&get)?;
+    }
+    scene.apply(&cluster(1))?;
+    scene.until_available(MAIN)?;
+    until("the cluster has its PodMonitor", DATA_LIMIT, || {
+        let monitor = scene.get(&["podmonitors", MAIN])?;
+        ensure!(
+            monitor.to_string().contains("kafka_cluster"),
+            "no label kafka_cluster: {monitor}"
+        );
+        Ok(())
+    })
+}
