@@ -49,9 +49,14 @@ impl Kube {
 
     /// The same with this on its standard input.
     pub fn kubectl_with(&self, input: &str, arguments: &[&str]) -> Result<String> {
+        run(self.command(arguments), input)
+    }
+
+    /// `kubectl` for whoever runs it in another way.
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("kubectl");
         command.args(["--context", &self.context]).args(arguments);
-        run(command, input)
+        command
     }
 
     /// What `kubectl … -o json` prints.
