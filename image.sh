@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
-# Usage: image.sh [TAG]        milena:TAG and milena-operator:TAG; without a tag: dev
+# Usage: image.sh [TAG]        milena:TAG and milena-operator:TAG; without a tag: dev, and the version, as the charts want it
 #
 # Builds both programs statically linked and puts each into an image of its own. Needs docker (the classic builder does),
 # and glibc's static library, which Debian has in libc6-dev. DOCKER names another engine's command, such as podman.
 #
-# IMAGE_OF=debug takes the programs of `cargo build` with the libraries that they load: for tests, in a fraction of the
-# time. Everything else about those images is the same.
+# IMAGE_OF=debug makes milena-debug and milena-operator-debug of the programs of `cargo build`, with the libraries that they
+# load: for tests, in a fraction of the time. Everything else about those images is the same.
 set -euo pipefail
 cd "$(dirname "$0")"
 
-tag=${1:-dev}
+version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
+tags=("${1:-dev}")
+[ $# -gt 0 ] || tags+=("$version")
 docker=${DOCKER:-docker}
 cargo=${CARGO:-cargo}
 of=${IMAGE_OF:-release}
@@ -59,8 +61,14 @@ lay_out() {
 }
 
 # Only the classic builder can be relied on; the Dockerfiles ask for nothing more.
-pack() { # DOCKERFILE IMAGE
-  DOCKER_BUILDKIT=${DOCKER_BUILDKIT:-0} "$docker" build -q -f "$1" -t "$2:$tag" . > /dev/null
+pack() { # DOCKERFILE PROGRAM
+  local image=$2 arguments=() tag
+  [ "$of" = release ] || image=$2-$of
+  for tag in "${tags[@]}"; do
+    arguments+=(-t "$image:$tag")
+  done
+  DOCKER_BUILDKIT=${DOCKER_BUILDKIT:-0} "$docker" build -q -f "$1" "${arguments[@]}" . > /dev/null
+  echo "$image:${tags[*]}"
 }
 
 build
@@ -70,5 +78,3 @@ lay_out milena-operator "$operator_size_max"
 mkdir -p "$folder/files/milena/data"
 pack Dockerfile milena
 pack operator/Dockerfile milena-operator
-echo "milena:$tag. docker run -p 9092:9092 -p 9404:9404 -v milena:/data milena:$tag"
-echo "milena-operator:$tag. helm install milena-operator charts/milena-operator --set image.tag=$tag,brokerImage.tag=$tag"

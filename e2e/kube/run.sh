@@ -9,7 +9,8 @@
 #   KINDBOX=PROGRAM        makes the cluster where no image registry can be reached; ../shared/kindbox/kindbox is used
 #                          where it is there and KIND_IMAGE is not given. It installs kind and the rest.
 #   E2E_KEEP=1             leave the cluster that was made
-#   E2E_SKIP_BUILD=1       take the images milena:e2e and milena-operator:e2e as they are
+#   IMAGE_OF=release       test the images of `make image`, and not those that are quick to build
+#   E2E_SKIP_BUILD=1       take the images as they are
 #
 # What can be known of a failure is below target/e2e.
 set -euo pipefail
@@ -17,7 +18,10 @@ cd "$(dirname "$0")/../.."
 
 name=milena-e2e
 config=$PWD/e2e/kind.yaml
-tag=${E2E_IMAGE_TAG:-e2e}
+export IMAGE_OF=${IMAGE_OF:-debug}
+suffix=; [ "$IMAGE_OF" = release ] || suffix=-$IMAGE_OF
+version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
+images=("milena$suffix:$version" "milena-operator$suffix:$version")
 logs=target/e2e
 tests=("$@")
 ((${#tests[@]})) || tests=('kube_*')
@@ -70,14 +74,14 @@ keep_evidence() {
 load_images() {
   if [ -z "${E2E_SKIP_BUILD:-}" ]; then
     say 'building the images'
-    IMAGE_OF=${IMAGE_OF:-debug} ./image.sh "$tag"
+    ./image.sh "$version"
   fi
   case $E2E_CONTEXT in
     kind-*)
       say 'bringing the images to the nodes'
-      kind load docker-image --name "${E2E_CONTEXT#kind-}" "milena:$tag" "milena-operator:$tag"
+      kind load docker-image --name "${E2E_CONTEXT#kind-}" "${images[@]}"
       ;;
-    *) say "$E2E_CONTEXT is not of kind: milena:$tag and milena-operator:$tag have to be there" ;;
+    *) say "$E2E_CONTEXT is not of kind: ${images[*]} have to be there" ;;
   esac
 }
 

@@ -4,18 +4,20 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use e2e::kube::manifests::{MAIN, cluster, topic};
-use e2e::kube::{Scene, condition, operator, scene, text, until};
+use e2e::kube::{Scene, condition, scene, text, until};
 use e2e::witness::Witnesses;
 use serde_json::{Value, json};
 
 const PARTITIONS: i32 = 6;
+/// Of the image that is there.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 const NO_IMAGE: &str = "no-such-tag";
 /// The kubelet tries to pull for some seconds before it says so.
 const NAMED_LIMIT: Duration = Duration::from_secs(90);
 
 fn with_tag(tag: &str) -> Value {
     let mut manifest = cluster(3);
-    manifest["spec"]["image"] = json!({"repository": "milena", "tag": tag});
+    manifest["spec"]["image"] = json!({"tag": tag});
     manifest
 }
 
@@ -41,7 +43,7 @@ fn a_wrong_image_at_the_first_install_is_named_and_mended() -> Result<()> {
     scene("wrong-image", |scene| {
         scene.apply(&with_tag(NO_IMAGE))?;
         until_named(scene, NO_IMAGE)?;
-        scene.apply(&with_tag(&operator::image_tag()))?;
+        scene.apply(&with_tag(VERSION))?;
         scene.until_available(MAIN)?;
         Ok(())
     })
@@ -50,7 +52,7 @@ fn a_wrong_image_at_the_first_install_is_named_and_mended() -> Result<()> {
 #[test]
 fn a_roll_to_an_image_that_is_not_there_stops_at_one_broker_and_heals() -> Result<()> {
     scene("wrong-roll", |scene| {
-        scene.apply(&with_tag(&operator::image_tag()))?;
+        scene.apply(&with_tag(VERSION))?;
         scene.apply(&topic("ledger", PARTITIONS, 3))?;
         scene.until_available(MAIN)?;
         scene.until_topic("ledger")?;
@@ -68,7 +70,7 @@ fn a_roll_to_an_image_that_is_not_there_stops_at_one_broker_and_heals() -> Resul
             with_it == 1,
             "{with_it} brokers have the image that is not there"
         );
-        scene.apply(&with_tag(&operator::image_tag()))?;
+        scene.apply(&with_tag(VERSION))?;
         scene.until_settled(MAIN)?;
         scene.until_in_sync(&target)?;
         witnesses.end("a roll that stopped at one broker")

@@ -36,7 +36,11 @@
 - apiGroups: [monitoring.coreos.com]
   resources: [podmonitors]
   verbs: [get, list, watch, create, update, patch, delete]
-- apiGroups: ["", events.k8s.io]
+- apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]
+# What the StatefulSets' controller says of pods and claims that it can't make.
+- apiGroups: [""]
+  resources: [events]
+  verbs: [list]
 {{- end -}}

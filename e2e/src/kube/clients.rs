@@ -16,7 +16,7 @@ pub fn inside(scene: &Scene, bootstrap: &str, topic: &str, lines: &str) -> Resul
     let container = |name: &str, arguments: &[&str]| {
         json!({
             "name": name,
-            "image": format!("milena:{}", operator::image_tag()),
+            "image": operator::broker_image(),
             "imagePullPolicy": "IfNotPresent",
             "args": [arguments, &["--bootstrap", bootstrap]].concat(),
             "securityContext": security,

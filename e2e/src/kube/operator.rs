@@ -11,8 +11,8 @@ use super::{Kube, repository};
 pub const NAMESPACE: &str = "milena-e2e-operator";
 /// The release, and what it makes.
 pub const RELEASE: &str = "milena-operator";
-/// Of the images that the tests use, unless `E2E_IMAGE_TAG` says otherwise.
-const TAG: &str = "e2e";
+/// The images' tag: the version of these sources, as the charts have it.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Whether this process has installed it.
 static INSTALLED: Mutex<bool> = Mutex::new(false);
@@ -32,10 +32,13 @@ pub fn ensure(kube: &Kube) -> Result<()> {
 /// Installs or upgrades it, with further values as `name=value`; how long that took.
 pub fn install(kube: &Kube, values: &[&str]) -> Result<Duration> {
     let begun = Instant::now();
-    let tag = image_tag();
     let chart = repository().join("charts/milena-operator");
     let chart = chart.to_str().context("a path of UTF-8")?;
-    let tags = format!("image.tag={tag},brokerImage.tag={tag}");
+    let images = format!(
+        "image.repository={},brokerImage.repository={}",
+        repository_of("milena-operator"),
+        repository_of("milena")
+    );
     let mut arguments = vec![
         "upgrade",
         "--install",
@@ -45,7 +48,7 @@ pub fn install(kube: &Kube, values: &[&str]) -> Result<Duration> {
         NAMESPACE,
         "--create-namespace",
     ];
-    arguments.extend(["--wait", "--timeout", "3m", "--set", &tags]);
+    arguments.extend(["--wait", "--timeout", "3m", "--set", &images]);
     for value in values {
         arguments.extend(["--set", value]);
     }
@@ -53,7 +56,16 @@ pub fn install(kube: &Kube, values: &[&str]) -> Result<Duration> {
     Ok(begun.elapsed())
 }
 
-/// The tag of both images.
-pub fn image_tag() -> String {
-    std::env::var("E2E_IMAGE_TAG").unwrap_or_else(|_| TAG.to_owned())
+/// The brokers' image.
+pub fn broker_image() -> String {
+    format!("{}:{VERSION}", repository_of("milena"))
+}
+
+/// `image.sh` names what it makes of programs that were built for tests after how they were.
+pub fn repository_of(program: &str) -> String {
+    match std::env::var("IMAGE_OF").as_deref() {
+        Ok("release") => program.to_owned(),
+        Ok(of) => format!("{program}-{of}"),
+        Err(_) => format!("{program}-debug"),
+    }
 }
