@@ -64,7 +64,6 @@ docs: ## Write the generated pages of docs/ anew
 	$(CARGO) run -q -p milena -- config reference -o markdown > docs/configuration.md
 	$(CARGO) run -q -p milena -- config metrics > docs/metrics.md
 	UPDATE_DOCS=1 $(CARGO) test -p milena --lib docs
-	UPDATE_DOCS=1 $(CARGO) test -p e2e --test reference
 
 clean: ## Remove what was built and installed here
 	$(CARGO) clean
