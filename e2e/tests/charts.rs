@@ -36,7 +36,15 @@ fn helm(arguments: &[&str]) -> Result<Option<std::process::Output>> {
 
 /// What the chart renders to with these further arguments.
 fn rendered(chart: &str, more: &[&str]) -> Result<Option<String>> {
-    let Some(output) = helm(&[&["template", "it", chart, "-n", "there"], more].concat())? else {
+    let Some(output) = helm(
+        &[
+            &["template", "it", chart, "-n", "there"],
+            &KUBERNETES[..],
+            more,
+        ]
+        .concat(),
+    )?
+    else {
         return Ok(None);
     };
     let (stdout, stderr) = (text(output.stdout)?, text(output.stderr)?);
@@ -46,7 +54,14 @@ fn rendered(chart: &str, more: &[&str]) -> Result<Option<String>> {
 
 /// Why the chart does not render with these values.
 fn refused(chart: &str, values: &str) -> Result<Option<String>> {
-    let Some(output) = helm(&["template", "it", chart, "--set-json", values])? else {
+    let Some(output) = helm(
+        &[
+            &["template", "it", chart, "--set-json", values],
+            &KUBERNETES[..],
+        ]
+        .concat(),
+    )?
+    else {
         return Ok(None);
     };
     ensure!(!output.status.success(), "{chart} takes {values}");
@@ -56,6 +71,9 @@ fn refused(chart: &str, values: &str) -> Result<Option<String>> {
 fn text(bytes: Vec<u8>) -> Result<String> {
     Ok(String::from_utf8(bytes)?)
 }
+
+/// A cluster's version, for helm that has none to ask and may know only old ones.
+const KUBERNETES: [&str; 2] = ["--kube-version", "1.33.0"];
 
 /// How many resources of a kind.
 fn count(manifests: &str, kind: &str) -> usize {
