@@ -3,6 +3,7 @@
 pub mod broker;
 pub mod cluster;
 pub mod command;
+pub mod http;
 pub mod kube;
 pub mod ledger;
 pub mod load;

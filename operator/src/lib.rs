@@ -15,3 +15,4 @@ pub mod queue;
 pub mod reference;
 pub mod revision;
 pub mod server;
+pub mod topic;

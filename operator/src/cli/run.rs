@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use clap::Args;
 use kube::Client;
 use kube::runtime::events::{Recorder, Reporter};
+use milena_operator::cluster::fetch;
 use milena_operator::cluster::validate::{Operator, Version};
 use milena_operator::context::{BrokerAddressBy, Context, Doors, Memories, Options};
 use milena_operator::controller::{self, Namespaces};
@@ -15,6 +16,7 @@ use milena_operator::leader::Election;
 use milena_operator::metrics::Metrics;
 use milena_operator::nodes::Nodes;
 use milena_operator::server;
+use milena_operator::topic;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -119,7 +121,9 @@ async fn work(
     metrics.leads(true);
     let context = context(run, &client, election, metrics.clone())?;
     let namespaces = Namespaces(run.namespaces.clone());
+    let topics = topics(run, context.clone())?;
     let mut controllers = tokio::spawn(controller::run(context, namespaces, stop.clone()));
+    let mut topics = tokio::spawn(topics);
     tokio::select! {
         lost = election.keep(lease) => {
             metrics.leads(false);
@@ -127,6 +131,7 @@ async fn work(
             Err(lost.into())
         }
         ended = &mut controllers => ended.context("the controllers ended"),
+        ended = &mut topics => ended.context("the topics' controller ended"),
         () = stop.cancelled() => {
             tracing::info!("stopping");
             if tokio::time::timeout(STOP_WITHIN, controllers).await.is_err() {
@@ -136,6 +141,21 @@ async fn work(
             Ok(())
         }
     }
+}
+
+/// Looks after Topics, until it is dropped.
+fn topics(run: &Run, context: Arc<Context>) -> anyhow::Result<impl Future<Output = ()> + use<>> {
+    let metrics = topic::Metrics::registered(context.metrics.registry())?;
+    let options = topic::Options {
+        namespaces: run.namespaces.clone(),
+        cluster_reads: !run.no_cluster_reads,
+    };
+    let client = context.client.clone();
+    let opener = topic::Opener::new(move |cluster| {
+        let context = context.clone();
+        async move { fetch::open(&cluster, &context).await.map(Arc::new) }
+    });
+    Ok(topic::run(client, opener, Arc::new(metrics), options))
 }
 
 fn context(
