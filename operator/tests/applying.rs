@@ -4,11 +4,15 @@
 //! so. No controller has to run there.
 
 use std::io::Write;
+use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{Namespace, Secret, Service};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::runtime::conditions::is_crd_established;
+use kube::runtime::wait::await_condition;
 use kube::{Client, Config, ResourceExt};
 use milena_operator::apply::{self, ApplyError, precise};
 use milena_operator::cluster::build::{self, Budget, Given, Resources};
@@ -29,8 +33,34 @@ async fn client() -> Option<Client> {
     Some(Client::try_from(config.expect("the context is there")).expect("a client"))
 }
 
-fn wanted(namespace: &str, size: &str, uid: &str) -> Wanted {
-    let cluster: KafkaCluster = serde_json::from_value(json!({
+/// Installs our definitions, makes the cluster's resource, paused for the sake of an operator that may be there, and
+/// returns its uid.
+async fn owner(client: &Client, namespace: &str) -> String {
+    let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
+    let forced = PatchParams::apply(apply::MANAGER).force();
+    for definition in milena_operator::crd::crds() {
+        let name = definition.name_any();
+        let applied = definitions
+            .patch(&name, &forced, &Patch::Apply(&definition))
+            .await;
+        applied.expect("the definition is taken");
+        let established = await_condition(definitions.clone(), &name, is_crd_established());
+        let established = tokio::time::timeout(Duration::from_secs(30), established).await;
+        established
+            .expect("within its time")
+            .expect("it is watched");
+    }
+    let mut cluster = resource(namespace, "1024Mi", "");
+    cluster.spec.paused = true;
+    cluster.metadata.uid = None;
+    cluster.metadata.generation = None;
+    let clusters: Api<KafkaCluster> = Api::namespaced(client.clone(), namespace);
+    let created = clusters.create(&PostParams::default(), &cluster).await;
+    created.expect("it is taken").uid().expect("it has a uid")
+}
+
+fn resource(namespace: &str, size: &str, uid: &str) -> KafkaCluster {
+    serde_json::from_value(json!({
         "apiVersion": "milena.dev/v1alpha1", "kind": "KafkaCluster",
         "metadata": { "name": "main", "namespace": namespace, "uid": uid, "generation": 1 },
         "spec": {
@@ -40,7 +70,10 @@ fn wanted(namespace: &str, size: &str, uid: &str) -> Wanted {
             "config": { "num.partitions": 3 },
         },
     }))
-    .expect("it is a KafkaCluster");
+    .expect("it is a KafkaCluster")
+}
+
+fn wanted(namespace: &str, size: &str, uid: &str) -> Wanted {
     let version = || "0.1.0".parse().expect("it is a version");
     let operator = Operator {
         version: version(),
@@ -51,7 +84,7 @@ fn wanted(namespace: &str, size: &str, uid: &str) -> Wanted {
         fresh_cluster_id: "MkU3OEVBNTcwNTJENDM2Qk".to_owned(),
         ..Found::default()
     };
-    check(&cluster, &found, &operator).expect("it can be followed")
+    check(&resource(namespace, size, uid), &found, &operator).expect("it can be followed")
 }
 
 fn built(wanted: &Wanted) -> Resources {
@@ -63,7 +96,8 @@ fn built(wanted: &Wanted) -> Resources {
     build::all(wanted, &given)
 }
 
-const UID: &str = "5b1f4f2e-0000-4000-8000-000000000001";
+/// Of nothing that is there.
+const OTHER_UID: &str = "5b1f4f2e-0000-4000-8000-000000000002";
 
 #[tokio::test]
 async fn what_is_built_is_taken_whole_written_once_and_put_right() {
@@ -83,7 +117,9 @@ async fn what_is_built_is_taken_whole_written_once_and_put_right() {
         .create(&PostParams::default(), &namespace)
         .await
         .expect("a namespace");
-    let wanted = wanted(&name, "1024Mi", UID);
+    // The garbage collector takes what has an owner that is not there.
+    let uid = owner(&client, &name).await;
+    let wanted = wanted(&name, "1024Mi", &uid);
 
     let first = apply::apply(&built(&wanted), &wanted, &client).await;
     assert!(first.problems.is_empty(), "{:?}", first.problems);
@@ -91,7 +127,7 @@ async fn what_is_built_is_taken_whole_written_once_and_put_right() {
     nothing_is_written_twice(&client, &wanted).await;
     additions_are_taken_out(&client, &wanted).await;
     services_of_a_listener_that_is_gone_go_and_others_stay(&client, &wanted).await;
-    claims_that_can_not_be_changed_are_named(&client, &name).await;
+    claims_that_can_not_be_changed_are_named(&client, &name, &uid).await;
     what_belongs_to_somebody_else_is_left_alone(&client, &name).await;
 
     namespaces
@@ -168,19 +204,19 @@ async fn services_of_a_listener_that_is_gone_go_and_others_stay(client: &Client,
     let mut names: Vec<_> = left.items.iter().map(ResourceExt::name_any).collect();
     names.sort();
     assert_eq!(names, ["main-bootstrap", "main-peers"]);
-    let gone = precise::delete(&services, "main-peers", UID, None).await;
+    let gone = precise::delete(&services, "main-peers", OTHER_UID, None).await;
     assert!(!gone.expect("an answer"), "another uid is another Service");
 }
 
-async fn claims_that_can_not_be_changed_are_named(client: &Client, namespace: &str) {
-    let larger = wanted(namespace, "2Gi", UID);
+async fn claims_that_can_not_be_changed_are_named(client: &Client, namespace: &str, uid: &str) {
+    let larger = wanted(namespace, "2Gi", uid);
     let applied = apply::apply(&built(&larger), &larger, client).await;
     assert!(applied.problems.is_empty(), "{:?}", applied.problems);
     assert_eq!(applied.outdated_claims, ["main-broker"]);
 }
 
 async fn what_belongs_to_somebody_else_is_left_alone(client: &Client, namespace: &str) {
-    let other = wanted(namespace, "2Gi", "5b1f4f2e-0000-4000-8000-000000000002");
+    let other = wanted(namespace, "2Gi", OTHER_UID);
     let applied = apply::apply(&built(&other), &other, client).await;
     assert!(!applied.problems.is_empty());
     for problem in &applied.problems {

@@ -45,42 +45,12 @@ use super::ConfigMapping;
     derive = "Default",
     derive = "PartialEq",
     doc = "A Kafka cluster: pools of brokers, each broker with a volume, behind one set of listeners. The operator brings what is closer to `spec` and says in `status` what it waits for.",
-    printcolumn(
-        name = "Version",
-        type_ = "string",
-        json_path = ".status.version",
-        description = "The brokers' version"
-    ),
-    printcolumn(
-        name = "Ready",
-        type_ = "string",
-        json_path = ".status.readyBrokers",
-        description = "Brokers that are ready, of those that should be"
-    ),
-    printcolumn(
-        name = "Available",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Available\")].status",
-        description = "Whether clients can produce and consume"
-    ),
-    printcolumn(
-        name = "Waiting for",
-        type_ = "string",
-        json_path = ".status.rollout.waitingFor",
-        description = "What the change that goes on waits for"
-    ),
-    printcolumn(
-        name = "Bootstrap",
-        type_ = "string",
-        json_path = ".status.bootstrap.internal",
-        priority = 1,
-        description = "Where clients inside connect"
-    ),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp"
-    )
+    printcolumn = r#"{"name": "Version", "type": "string", "jsonPath": ".status.version", "description": "The brokers' version"}"#,
+    printcolumn = r#"{"name": "Ready", "type": "string", "jsonPath": ".status.readyBrokers", "description": "Brokers that are ready, of those that should be"}"#,
+    printcolumn = r#"{"name": "Available", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Available\")].status", "description": "Whether clients can produce and consume"}"#,
+    printcolumn = r#"{"name": "Waiting for", "type": "string", "jsonPath": ".status.rollout.waitingFor", "description": "What the change that goes on waits for"}"#,
+    printcolumn = r#"{"name": "Bootstrap", "type": "string", "jsonPath": ".status.bootstrap.internal", "priority": 1, "description": "Where clients inside connect"}"#,
+    printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]
 pub struct KafkaClusterSpec {

@@ -22,42 +22,12 @@ use super::{Conditions, ConfigMapping};
     derive = "Default",
     derive = "PartialEq",
     doc = "A topic of a KafkaCluster: created, grown, changed and (with `deletionPolicy: Delete`) deleted as this resource says.",
-    printcolumn(
-        name = "Cluster",
-        type_ = "string",
-        json_path = ".spec.clusterRef.name",
-        description = "The KafkaCluster"
-    ),
-    printcolumn(
-        name = "Partitions",
-        type_ = "integer",
-        json_path = ".status.partitions",
-        description = "How many partitions it has"
-    ),
-    printcolumn(
-        name = "Replicas",
-        type_ = "integer",
-        json_path = ".status.replicationFactor",
-        description = "How many replicas each has"
-    ),
-    printcolumn(
-        name = "Ready",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Ready\")].status",
-        description = "Whether it is as it should be"
-    ),
-    printcolumn(
-        name = "Reason",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
-        priority = 1,
-        description = "Why it is ready or not"
-    ),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp"
-    )
+    printcolumn = r#"{"name": "Cluster", "type": "string", "jsonPath": ".spec.clusterRef.name", "description": "The KafkaCluster"}"#,
+    printcolumn = r#"{"name": "Partitions", "type": "integer", "jsonPath": ".status.partitions", "description": "How many partitions it has"}"#,
+    printcolumn = r#"{"name": "Replicas", "type": "integer", "jsonPath": ".status.replicationFactor", "description": "How many replicas each has"}"#,
+    printcolumn = r#"{"name": "Ready", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].status", "description": "Whether it is as it should be"}"#,
+    printcolumn = r#"{"name": "Reason", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].reason", "priority": 1, "description": "Why it is ready or not"}"#,
+    printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]
 pub struct TopicSpec {

@@ -40,7 +40,7 @@ pub struct Listener {
         "pattern" = r"^([A-Za-z0-9.:-]|\{id\}|\{pod\}|\{node\}|\{nodeIp\})+$"
     ))]
     pub advertised_host_template: Option<String>,
-    /// Annotations of this listener's Services.
+    /// Annotations of this listener's Services; in values, those of brokers' Services have `{id}` and `{pod}` filled in.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 32))]
     pub annotations: BTreeMap<String, String>,
