@@ -9,6 +9,7 @@ use kube::ResourceExt;
 use super::samples::{pool, wanted};
 use super::*;
 use crate::crd::ConfigValue;
+use crate::crd::cluster::Listener;
 
 fn given() -> Given {
     Given {
@@ -106,15 +107,16 @@ fn a_stateful_set_starts_all_at_once_and_stops_none_by_itself() {
 #[test]
 fn brokers_that_are_drained_keep_their_pods_settings_and_services() {
     let wanted = wanted(|spec| {
-        let mut external = crate::crd::cluster::Listener::default();
-        external.name = "external".to_owned();
-        external.port = 9094;
-        external.kind = ListenerType::ClusterIP;
-        let mut internal = external.clone();
-        internal.name = "internal".to_owned();
-        internal.port = 9092;
-        internal.kind = ListenerType::Internal;
-        spec.listeners = vec![internal, external];
+        let listener = |name: &str, port: i32, kind: ListenerType| Listener {
+            name: name.to_owned(),
+            port,
+            kind,
+            ..Listener::default()
+        };
+        spec.listeners = vec![
+            listener("internal", 9092, ListenerType::Internal),
+            listener("external", 9094, ListenerType::ClusterIP),
+        ];
     });
     let given = Given {
         replicas: [("broker".to_owned(), 5)].into(),
