@@ -6,7 +6,7 @@
 use crate::image::{Broker, Image};
 use crate::names::{BrokerId, DirectoryId};
 use crate::policy::TopicPolicy;
-use crate::record::{Elected, PartitionRecord, Reassignment, Replica};
+use crate::record::{Elected, LastEnd, PartitionRecord, Reassignment, Replica};
 
 /// What happened to brokers, beyond the state that the image has them in now.
 #[derive(Debug, Clone, Default)]
@@ -18,11 +18,16 @@ pub(crate) struct Turn {
 }
 
 impl Turn {
-    /// Whether records of this replica may be missing: the broker's life ended badly, or its directory is gone.
-    fn loses(&self, image: &Image, replica: &Replica) -> bool {
+    /// Whether records of this replica may be missing: the broker's life ended badly, where that costs what was not
+    /// synced, or its directory is gone.
+    fn loses(&self, image: &Image, policy: TopicPolicy, replica: &Replica) -> bool {
         let Replica { broker, directory } = replica;
         let life = image.broker(*broker);
-        self.unclean.contains(broker)
+        // Of a directory that is known by its id, and there.
+        let is_synced = policy.synced
+            && *directory != DirectoryId::UNASSIGNED
+            && life.is_some_and(|life| life.last_end == LastEnd::Unclean);
+        (self.unclean.contains(broker) && !is_synced)
             || (self.restarted.contains(broker)
                 && life.is_some_and(|life| !is_online(life, *directory)))
     }
@@ -53,7 +58,7 @@ pub(crate) fn settle(
     let lost: Vec<BrokerId> = next
         .replicas
         .iter()
-        .filter(|replica| turn.loses(image, replica))
+        .filter(|replica| turn.loses(image, policy, replica))
         .map(|replica| replica.broker)
         .collect();
     next.isr.retain(|member| !lost.contains(member));

@@ -14,6 +14,8 @@ use crate::placement::{NodeSpread, RackSpread, Wish};
 pub(crate) const MIN_INSYNC_REPLICAS: &str = "min.insync.replicas";
 /// Whether a replica that may lack records leads where nobody else can.
 pub(crate) const UNCLEAN_ELECTION: &str = "unclean.leader.election.enable";
+/// Records that need not be on disk before they count.
+const FLUSH_MESSAGES: &str = "flush.messages";
 
 /// The pools whose brokers may host a topic: a list; empty for all.
 pub const PLACEMENT_POOLS: &str = "placement.pools";
@@ -33,6 +35,9 @@ pub struct TopicPolicy {
     pub min_insync_replicas: usize,
     /// `unclean.leader.election.enable`.
     pub unclean_election: bool,
+    /// The topic's own `flush.messages` is 1: what a replica counted for is on its disk, however its broker ends. A
+    /// default does not count, which brokers may have for themselves.
+    pub synced: bool,
 }
 
 impl TopicPolicy {
@@ -40,11 +45,14 @@ impl TopicPolicy {
     pub fn of(image: &Image, rules: &dyn ConfigRules, topic: &str) -> Self {
         let min = value(image, rules, topic, MIN_INSYNC_REPLICAS);
         let unclean = value(image, rules, topic, UNCLEAN_ELECTION);
+        let own = image.configs(ResourceKind::Topic, topic);
+        let flush = own.and_then(|configs| configs.get(FLUSH_MESSAGES));
         Self {
             min_insync_replicas: min
                 .and_then(|min| min.trim().parse().ok())
                 .map_or(1, |min: usize| min.max(1)),
             unclean_election: unclean.is_some_and(|flag| flag.trim().eq_ignore_ascii_case("true")),
+            synced: flush.is_some_and(|messages| messages.trim() == "1"),
         }
     }
 }

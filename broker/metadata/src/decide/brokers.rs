@@ -16,7 +16,8 @@ pub const BROKERS_MAX: usize = 1_000;
 
 /// Starts a new life, which ends the one before. Asking again in the same life is answered as the first time.
 ///
-/// After an unclean end, or on new disks, the broker leaves every ISR and ELR. Whatever the end was, it leads
+/// After an unclean end the broker leaves every ISR and ELR, but those of topics whose records are on disk before they
+/// count (`flush.messages=1`); on new disks all. Whatever the end was, it leads
 /// nothing on in the epoch of the life before.
 pub(super) fn register(
     draft: &mut Draft,

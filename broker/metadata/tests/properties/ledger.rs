@@ -258,3 +258,31 @@ fn unclean_ends_of_everybody_bring_the_last_leader_back_and_say_so() {
     assert_eq!((last.isr, last.elr), (vec![leader], vec![]));
     assert_eq!(world.lossy, 1);
 }
+
+#[test]
+fn unclean_ends_cost_nothing_where_records_are_on_disk_before_they_count() {
+    let mut world = World::new();
+    world.happen(Event::MinIsr(2));
+    let topic = ConfigResource::topic("a");
+    world.ask(asks::configure(topic, "flush.messages", Some("1")));
+    let first = world.partition();
+    let all: Vec<i32> = first.isr.iter().map(|id| id.get()).collect();
+    world.happen(Event::Fence(all.clone()));
+    for id in &all {
+        // Of the records none was there yet.
+        world.happen(Event::Restart(*id, LastEnd::Unclean, true));
+        assert_eq!(world.partition().isr, first.isr);
+    }
+    let back = *all.last().unwrap();
+    world.happen(Event::Unfence(back));
+    let last = world.partition();
+    assert_eq!(
+        (last.leader.map(|id| id.get()), last.elected),
+        (Some(back), Elected::InSync)
+    );
+    assert_eq!(world.lossy, 0);
+    // A life that does not say how the one before ended may be on another disk.
+    world.happen(Event::Fence(vec![back]));
+    world.happen(Event::Restart(back, LastEnd::None, true));
+    assert!(!world.partition().isr.contains(&broker(back)));
+}
