@@ -14,6 +14,24 @@ pub fn spawn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Jo
     tokio::spawn(async move { work() })
 }
 
+/// As [`spawn`], of work that waits for the disk to take what was written.
+#[cfg(not(feature = "simulation"))]
+pub fn spawn_syncing(work: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
+    spawn(work)
+}
+
+/// As [`spawn`], after the time that a disk takes: in a simulation its syncs take none by themselves.
+#[cfg(feature = "simulation")]
+pub fn spawn_syncing(work: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
+    /// Now and then a disk is slow.
+    const SYNC_MS: std::ops::Range<u64> = 0..20;
+    tokio::spawn(async move {
+        let takes = std::time::Duration::from_millis(rand::random_range(SYNC_MS));
+        tokio::time::sleep(takes).await;
+        work();
+    })
+}
+
 /// Runs `work` on so many threads at once, and returns when all have ended.
 #[cfg(not(feature = "simulation"))]
 pub fn on_threads(threads: usize, work: impl Fn() + Sync) {

@@ -82,6 +82,7 @@ pub struct Metrics {
     compacted_bytes: IntCounter,
     reclaimed_bytes: IntCounter,
     care_failures: IntCounterVec,
+    flushes: HistogramVec,
     recovered_segments: IntCounter,
     recovered_batches: IntCounter,
     recovery_bytes_cut: IntCounter,
@@ -189,6 +190,7 @@ impl Metrics {
             compacted_bytes: registrar.counter(&table::COMPACTED_BYTES)?,
             reclaimed_bytes: registrar.counter(&table::RECLAIMED_BYTES)?,
             care_failures: registrar.counters(&table::CARE_FAILURES)?,
+            flushes: registrar.histograms(&table::FLUSH_DURATION, LATENCY_BUCKETS)?,
             recovered_segments: registrar.counter(&table::RECOVERED_SEGMENTS)?,
             recovered_batches: registrar.counter(&table::RECOVERED_BATCHES)?,
             recovery_bytes_cut: registrar.counter(&table::RECOVERY_BYTES_CUT)?,
@@ -318,6 +320,12 @@ impl Metrics {
             Care::Compaction => "compaction",
         };
         self.care_failures.with_label_values(&[work]).inc();
+    }
+
+    /// Notes a flush of a log that began then.
+    pub fn flushed(&self, began: Instant) {
+        let flushes = self.flushes.with_label_values::<&str>(&[]);
+        flushes.observe(began.elapsed().as_secs_f64());
     }
 
     /// Counts what opening a log took.

@@ -3,6 +3,8 @@
 //! The log's writing half is behind an asynchronous lock, in whose queue a producer waits without
 //! holding a thread; what readers need goes around it: the log's reading half, and offsets as atomics.
 
+mod durability;
+pub mod flushes;
 pub mod intake;
 pub mod large;
 pub mod leadership;
@@ -18,7 +20,6 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicUsize, Ordering}
 use arc_swap::ArcSwap;
 use milena_log::{
     AppendError, BatchToAppend, Log, LogFlusher, LogReader, SequenceCheck, SequenceError, Stamp,
-    StorageError,
 };
 use milena_metadata::{TopicId, TopicName};
 use milena_protocol::ErrorCode;
@@ -27,10 +28,11 @@ use tokio::sync::{Mutex, MutexGuard, Notify};
 
 use crate::config::{BrokerConfig, TimestampType, TopicConfig};
 use crate::metrics::TopicTraffic;
+use durability::FlushState;
+use flushes::FlushQueue;
 pub use replica::Following;
 use replica::Role;
 use room::AppendRoom;
-use settings::interval;
 use waiters::Waiters;
 
 /// The epoch of a partition that was removed from this broker.
@@ -43,7 +45,7 @@ const NO_EPOCH: i32 = -2;
 pub enum Commit {
     /// The high watermark has passed it.
     Done,
-    /// Replicas still lack it.
+    /// Replicas still lack it, or their disks.
     Waiting,
     /// It is not this broker's to commit any more.
     Lost(ErrorCode),
@@ -77,6 +79,9 @@ pub struct Partition {
     flusher: LogFlusher,
     /// The data directory's room for appends.
     appends: Arc<AppendRoom>,
+    /// The data directory's flushes.
+    flushes: Arc<FlushQueue>,
+    flush_state: FlushState,
     config: ArcSwap<TopicConfig>,
     traffic: Arc<TopicTraffic>,
     role: parking_lot::Mutex<Role>,
@@ -100,12 +105,14 @@ impl Partition {
         config: Arc<TopicConfig>,
         traffic: Arc<TopicTraffic>,
         high_watermark: i64,
-        appends: Arc<AppendRoom>,
+        (appends, flushes): (Arc<AppendRoom>, Arc<FlushQueue>),
     ) -> Self {
         let reader = log.reader();
         Self {
             flusher: log.flusher(),
             appends,
+            flushes,
+            flush_state: FlushState::default(),
             topic,
             topic_id,
             index,
@@ -199,6 +206,8 @@ impl Partition {
             Commit::Lost(ErrorCode::NotLeaderOrFollower)
         } else if self.high_watermark() > last_offset {
             Commit::Done
+        } else if self.claimed_end() <= last_offset {
+            self.unstored()
         } else {
             Commit::Waiting
         }
@@ -231,7 +240,7 @@ impl Partition {
 
     /// Appends validated batches, in one write. The producers' sequences are checked under the same lock.
     pub async fn append(
-        &self,
+        self: &Arc<Self>,
         batches: Vec<BatchToAppend>,
         acks: i16,
         now_ms: i64,
@@ -269,6 +278,7 @@ impl Partition {
             room::note_woken();
         }
         drop((log, room));
+        self.flush_if_wanted(&config);
         let records = batches
             .iter()
             .map(|batch| u64::from(batch.header.record_count.unsigned_abs()))
@@ -310,7 +320,10 @@ impl Partition {
         stamp: Stamp,
     ) -> Result<milena_log::Appended, AppendError> {
         let end_before = self.reader.log_end_offset();
-        let appended = log.append(batches, stamp)?;
+        let appended = log.append(batches, stamp).inspect_err(|_| {
+            // Those before it that wait for this disk wait in vain, where it has failed.
+            self.moved.notify_waiters();
+        })?;
         let bytes = i64::try_from(appended.bytes).unwrap_or(i64::MAX);
         let moved = self.advance_by(|leadership| leadership.appending(end_before, stamp.now_ms));
         if self.high_watermark() > appended.last_offset {
@@ -322,29 +335,6 @@ impl Partition {
             }
         }
         Ok(appended)
-    }
-
-    /// Brings to disk what is due: all of it if `flush.messages` or `flush.ms` asks for it now, else the segments that
-    /// get no more batches; blocks.
-    pub fn flush_due(&self, now_ms: i64) -> Result<(), StorageError> {
-        if self.wants_flushes() {
-            let config = self.config.load();
-            let (messages, ms) = (interval(config.flush_messages), interval(config.flush_ms));
-            if self.flusher.is_due(messages, ms, now_ms) {
-                return self.flusher.flush();
-            }
-        }
-        self.flusher.flush_sealed()
-    }
-
-    /// Brings everything to disk; blocks.
-    pub fn flush(&self) -> Result<(), StorageError> {
-        self.flusher.flush()
-    }
-
-    fn wants_flushes(&self) -> bool {
-        let config = self.config.load();
-        config.flush_messages != i64::MAX || config.flush_ms != i64::MAX
     }
 
     /// Takes over what the topic's configuration says now.

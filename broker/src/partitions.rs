@@ -19,6 +19,7 @@ use crate::clock::Clock;
 use crate::config::{BrokerConfig, TopicConfig, Values};
 use crate::metrics::Metrics;
 use crate::partition::Partition;
+use crate::partition::flushes::FlushQueue;
 use crate::partition::room::AppendRoom;
 pub use hosted::HostedTopic;
 use open::Known;
@@ -49,6 +50,8 @@ pub struct DataDir {
 pub struct Partitions {
     node_id: BrokerId,
     dirs: Vec<DataDir>,
+    /// Each directory's flushes that somebody waits for.
+    flushes: Vec<Arc<FlushQueue>>,
     clock: Clock,
     metrics: Arc<Metrics>,
     topics: RwLock<Topics>,
@@ -75,8 +78,10 @@ impl Partitions {
             .flat_map(|dir| dir.known.offsets(Checkpoint::Cleaner).clone())
             .collect();
         let (topics, trash) = Default::default();
+        let flushes = || Arc::new(FlushQueue::new(metrics.clone()));
         Self {
             node_id,
+            flushes: dirs.iter().map(|_| flushes()).collect(),
             dirs,
             clock,
             metrics,

@@ -32,10 +32,6 @@ pub struct LogConfig {
     pub max_compaction_lag_ms: u64,
     /// `file.delete.delay.ms`.
     pub file_delete_delay_ms: u64,
-    /// `flush.messages`: records that may wait for a flush; `None` leaves flushing to the system.
-    pub flush_messages: Option<u64>,
-    /// `flush.ms`.
-    pub flush_ms: Option<u64>,
     /// Reserve disk blocks ahead of the head of a busy log (see `preallocation.rs`).
     pub preallocate: bool,
     /// `producer.id.expiration.ms`.
@@ -62,8 +58,6 @@ impl Default for LogConfig {
             min_compaction_lag_ms: 0,
             max_compaction_lag_ms: i64::MAX as u64,
             file_delete_delay_ms: 60_000,
-            flush_messages: None,
-            flush_ms: None,
             preallocate: true,
             producer_id_expiration_ms: DAY_MS,
         }

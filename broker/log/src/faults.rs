@@ -1,7 +1,8 @@
-//! Disk faults on demand, for tests: writes and syncs of files whose path contains a given text.
+//! Disk faults on demand, for tests: writes and syncs of files whose path contains a given text. Syncs can be counted.
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::{Condvar, Mutex};
@@ -17,44 +18,80 @@ pub enum Fault {
     StallSyncs,
     /// Syncs fail.
     FailSyncs,
+    /// Nothing: syncs are counted, see [`FaultGuard::syncs`].
+    CountSyncs,
 }
 
 static ARMED: AtomicUsize = AtomicUsize::new(0);
-static FAULTS: Mutex<Vec<(usize, String, Fault)>> = Mutex::new(Vec::new());
+static FAULTS: Mutex<Vec<Armed>> = Mutex::new(Vec::new());
 static CHANGED: Condvar = Condvar::new();
 static NEXT: AtomicUsize = AtomicUsize::new(0);
+
+#[derive(Debug)]
+struct Armed {
+    id: usize,
+    part: String,
+    fault: Fault,
+    syncs: Arc<AtomicUsize>,
+}
 
 /// The fault lasts as long as this value.
 #[derive(Debug)]
 #[must_use = "the fault ends when this is dropped"]
-pub struct FaultGuard(usize);
+pub struct FaultGuard {
+    id: usize,
+    syncs: Arc<AtomicUsize>,
+}
+
+impl FaultGuard {
+    /// How many syncs of matching files have begun meanwhile.
+    pub fn syncs(&self) -> usize {
+        self.syncs.load(Ordering::SeqCst)
+    }
+}
 
 /// Arms `fault` for every file whose path contains `part`.
 pub fn inject(part: &str, fault: Fault) -> FaultGuard {
     let id = NEXT.fetch_add(1, Ordering::Relaxed);
-    FAULTS.lock().push((id, part.to_owned(), fault));
+    let syncs = Arc::new(AtomicUsize::new(0));
+    FAULTS.lock().push(Armed {
+        id,
+        part: part.to_owned(),
+        fault,
+        syncs: syncs.clone(),
+    });
     ARMED.fetch_add(1, Ordering::Release);
-    FaultGuard(id)
+    FaultGuard { id, syncs }
 }
 
 impl Drop for FaultGuard {
     fn drop(&mut self) {
-        FAULTS.lock().retain(|(id, ..)| *id != self.0);
+        FAULTS.lock().retain(|armed| armed.id != self.id);
         ARMED.fetch_sub(1, Ordering::Release);
         CHANGED.notify_all();
     }
 }
 
-fn matching(faults: &[(usize, String, Fault)], path: &Path, syncing: bool) -> Option<Fault> {
+fn matching(faults: &[Armed], path: &Path, syncing: bool) -> Option<Fault> {
     let path = path.to_string_lossy();
-    let matches = |fault: &Fault| match fault {
+    let matches = |fault: Fault| match fault {
         Fault::StallWrites | Fault::FailWrites(_) => !syncing,
         Fault::StallSyncs | Fault::FailSyncs => syncing,
+        Fault::CountSyncs => false,
     };
     faults
         .iter()
-        .find(|(_, part, fault)| matches(fault) && path.contains(part.as_str()))
-        .map(|(_, _, fault)| *fault)
+        .find(|armed| matches(armed.fault) && path.contains(armed.part.as_str()))
+        .map(|armed| armed.fault)
+}
+
+fn count_sync(path: &Path) {
+    let path = path.to_string_lossy();
+    for armed in FAULTS.lock().iter() {
+        if path.contains(armed.part.as_str()) {
+            armed.syncs.fetch_add(1, Ordering::SeqCst);
+        }
+    }
 }
 
 fn wait_for_fault(path: &Path, syncing: bool) -> Option<Fault> {
@@ -82,6 +119,9 @@ pub(crate) fn before_write(
 }
 
 pub(crate) fn before_sync(path: &Path) -> io::Result<()> {
+    if ARMED.load(Ordering::Acquire) > 0 {
+        count_sync(path);
+    }
     match wait_for_fault(path, true) {
         Some(_) => Err(io::Error::from_raw_os_error(5)),
         None => Ok(()),

@@ -297,12 +297,16 @@ impl Segment {
             .map_err(StorageError::at("write", &path))
     }
 
+    /// Syncs batches.
+    pub fn sync_batches(&self) -> Result<(), StorageError> {
+        let path = || self.path("log");
+        let synced = self.file()?.sync_data();
+        synced.map_err(StorageError::at("sync", &path))
+    }
+
     /// Syncs batches, then indexes.
     pub fn sync(&self) -> Result<(), StorageError> {
-        let path = self.path("log");
-        self.file()?
-            .sync_data()
-            .map_err(StorageError::of("sync", &path))?;
+        self.sync_batches()?;
         let path = || self.path("index");
         self.offsets
             .sync(&path)

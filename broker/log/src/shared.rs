@@ -32,9 +32,13 @@ pub(crate) struct Shared {
     end: AtomicI64,
     tip: Mutex<Tip>,
     recovery_point: AtomicI64,
+    /// Below this all batches are on disk, maybe not yet what is beside them; never below the recovery point.
+    flushed: AtomicI64,
+    /// A sync has failed: what is not below `flushed` may be gone, whatever a later sync says.
+    sync_failed: AtomicBool,
     /// The active segment's base offset, for those who need no more.
     active_base: AtomicI64,
-    /// Counts what lowered the recovery point: a flush that began before does not raise it again.
+    /// Counts what lowered the recovery point and `flushed`: a flush that began before raises neither again.
     cuts: Mutex<u64>,
     /// Held through a flush: one that finds nothing left to sync must not overtake the one that is at it.
     pub flushing: Mutex<()>,
@@ -45,8 +49,8 @@ pub(crate) struct Shared {
     pub folder_dirty: AtomicBool,
     /// The folder itself was made since the directory that it lies in was last synced.
     pub folder_made: AtomicBool,
-    /// When the log was last flushed, ms.
-    pub flushed_ms: AtomicI64,
+    /// When nothing waited for a flush, or one was asked for, the last time that somebody looked; ms.
+    pub unflushed_since_ms: AtomicI64,
 }
 
 /// Where a log ends, as one fact: a reader that took offset and size one after the other could be handed a batch that
@@ -94,12 +98,14 @@ impl Shared {
             start: AtomicI64::new(start),
             end: AtomicI64::new(end),
             recovery_point: AtomicI64::new(0),
+            flushed: AtomicI64::new(0),
+            sync_failed: AtomicBool::new(false),
             hints: Mutex::default(),
             failed: AtomicBool::new(false),
             failure: Mutex::new(None),
             folder_dirty: AtomicBool::new(false),
             folder_made: AtomicBool::new(false),
-            flushed_ms: AtomicI64::new(0),
+            unflushed_since_ms: AtomicI64::new(0),
         }
     }
 
@@ -142,14 +148,30 @@ impl Shared {
     pub fn raise_recovery_point(&self, offset: i64, cuts: u64) {
         let now = self.cuts.lock();
         if *now == cuts {
+            self.flushed.fetch_max(offset, Ordering::AcqRel);
             self.recovery_point.fetch_max(offset, Ordering::AcqRel);
         }
     }
 
+    /// The same for the batches alone: a crash has still to look at them, for the sake of their indexes.
+    pub fn raise_flushed(&self, offset: i64, cuts: u64) {
+        let now = self.cuts.lock();
+        if *now == cuts {
+            self.flushed.fetch_max(offset, Ordering::AcqRel);
+        }
+    }
+
+    /// Below this all batches are on disk.
+    pub fn flushed(&self) -> i64 {
+        self.flushed.load(Ordering::Acquire)
+    }
+
     /// The log is being cut at `offset`: called before, for the checkpoint, and once the log ends there.
     pub fn lower_recovery_point(&self, offset: i64) {
-        *self.cuts.lock() += 1;
+        let mut cuts = self.cuts.lock();
+        *cuts += 1;
         self.recovery_point.fetch_min(offset, Ordering::AcqRel);
+        self.flushed.fetch_min(offset, Ordering::AcqRel);
     }
 
     /// Where the segment starts that takes the appends: those before it get no more.
@@ -215,10 +237,15 @@ impl Shared {
 
     /// Whether writing has failed before, and how.
     pub fn check_writable(&self) -> Result<(), StorageError> {
-        if !self.failed.load(Ordering::Acquire) {
+        if !self.has_failed() {
             return Ok(());
         }
         self.failure.lock().clone().map_or(Ok(()), Err)
+    }
+
+    /// Whether writing has failed before.
+    pub fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
     }
 
     /// Takes the log offline for writing; the first failure is the one that is told.
@@ -236,6 +263,18 @@ impl Shared {
             return error;
         }
         self.fail(error)
+    }
+
+    /// As `refuse`, of a sync.
+    pub fn fail_sync(&self, error: StorageError) -> StorageError {
+        let is_the_disks = !files::is_short_of_descriptors(&error.source);
+        self.sync_failed.fetch_or(is_the_disks, Ordering::AcqRel);
+        self.refuse(error)
+    }
+
+    /// Whether a sync has failed.
+    pub fn has_sync_failed(&self) -> bool {
+        self.sync_failed.load(Ordering::Acquire)
     }
 
     /// A known batch start: segment and position.

@@ -1,4 +1,5 @@
-//! Produce (key 0): appends, in the task that read the frame; the connection waits for the replicas.
+//! Produce (key 0): appends, in the task that read the frame; the connection waits for the replicas, and for the disk
+//! where `flush.messages` wants that.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use tokio::time::Instant;
 
 use super::RequestContext;
 use crate::broker::Broker;
-use crate::connection::pending::{PendingProduce, Wait};
+use crate::connection::pending::{Awaits, PendingProduce, Wait};
 use crate::group::OFFSETS_TOPIC;
 use crate::partition::intake::{self, Intake};
 use crate::partition::{Appended, Partition};
@@ -140,8 +141,13 @@ async fn append_partition(
     };
     match partition.append(batches, pending.acks, rules.now_ms).await {
         Ok(appended) => {
-            if pending.acks == -1 {
-                wait_for_replicas(pending, place, partition, appended);
+            let awaits = match pending.acks {
+                -1 => Some(Awaits::Replicas),
+                1 => Some(Awaits::Disk),
+                _ => None,
+            };
+            if let Some(awaits) = awaits {
+                wait_where_needed(pending, place, partition, (appended, awaits));
             }
             PartitionProduceResponse {
                 index: data.index,
@@ -158,19 +164,24 @@ async fn append_partition(
     }
 }
 
-fn wait_for_replicas(
+fn wait_where_needed(
     pending: &mut PendingProduce,
     place: (usize, usize),
     partition: &Arc<Partition>,
-    appended: Appended,
+    (appended, awaits): (Appended, Awaits),
 ) {
-    if partition.high_watermark() > appended.last_offset {
+    let reached = match awaits {
+        Awaits::Replicas => partition.high_watermark(),
+        Awaits::Disk => partition.claimed_end(),
+    };
+    if reached > appended.last_offset {
         return;
     }
     pending.waits.push_back(Wait {
         partition: partition.clone(),
         last_offset: appended.last_offset,
         leader_epoch: appended.leader_epoch,
+        awaits,
         place,
     });
 }

@@ -243,9 +243,10 @@ settings! {
 
     // Logs: what goes to disk when
 
-    /// After how many records a partition's log is synced to disk.
+    /// After how many records a partition's log is synced to disk; acknowledgements wait for the sync. With 1 whatever is
+    /// acknowledged is on disk, and acknowledgements share syncs.
     "log.flush.interval.messages" log_flush_interval_messages: i64 = MAX_LONG, AtLeast(1), High, ClusterWide;
-    /// After how many milliseconds a record is synced to disk; without it
+    /// After how many milliseconds, and up to 100 more, a record is synced to disk; nothing waits for it. Without it
     /// `log.flush.scheduler.interval.ms` counts.
     "log.flush.interval.ms" log_flush_interval_ms: Option<i64> = None, AtLeast(0), High, ClusterWide;
     /// How often, in milliseconds, logs are looked over for what must be synced.

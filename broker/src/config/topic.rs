@@ -47,10 +47,11 @@ settings! {
     /// How many milliseconds a deleted segment's files stay on disk.
     "file.delete.delay.ms" file_delete_delay_ms: i64 =
         Some("60000"), AtLeast(0), Medium, ClusterWide, from ["log.segment.delete.delay.ms" * 1];
-    /// After how many records the log is synced to disk.
+    /// After how many records the log is synced to disk; acknowledgements wait for the sync. With 1 whatever is
+    /// acknowledged is on disk, with acks=all on the disks of all in-sync replicas, and acknowledgements share syncs.
     "flush.messages" flush_messages: i64 =
         MAX_LONG, AtLeast(1), Medium, ClusterWide, from ["log.flush.interval.messages" * 1];
-    /// After how many milliseconds a record is synced to disk.
+    /// After how many milliseconds, and up to 100 more, a record is synced to disk; nothing waits for it.
     "flush.ms" flush_ms: i64 = MAX_LONG, AtLeast(0), Medium, ClusterWide,
         from ["log.flush.interval.ms" * 1, "log.flush.scheduler.interval.ms" * 1];
     /// After how many bytes of records the index gets another entry.

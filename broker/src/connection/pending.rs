@@ -1,4 +1,4 @@
-//! A Produce whose records are appended and that waits for their replicas.
+//! A Produce whose records are appended and that waits for their replicas, or for the leader's disk.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,6 +13,15 @@ use crate::broker::Broker;
 use crate::current_leader;
 use crate::partition::{Commit, Partition};
 
+/// What is to happen to appended records before they are acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Awaits {
+    /// All in-sync replicas have them, each as its `flush.messages` wants it (acks=all).
+    Replicas,
+    /// The leader has them, as its `flush.messages` wants it (acks=1).
+    Disk,
+}
+
 /// What one partition's records wait for.
 #[derive(Debug)]
 pub struct Wait {
@@ -22,6 +31,8 @@ pub struct Wait {
     pub last_offset: i64,
     /// The epoch that they were appended in.
     pub leader_epoch: i32,
+    /// What they wait for.
+    pub awaits: Awaits,
     /// Where the result stands in the response: topic, partition.
     pub place: (usize, usize),
 }
@@ -53,7 +64,7 @@ impl PendingProduce {
         self.waits.is_empty()
     }
 
-    /// Waits for the replicas or the deadline. It can be given up and called again.
+    /// Waits for the replicas, the disk or the deadline. It can be given up and called again.
     pub async fn wait(&mut self) {
         while let Some(wait) = self.waits.front() {
             let error = settle(wait, self.deadline).await;
@@ -89,13 +100,18 @@ async fn settle(wait: &Wait, deadline: Instant) -> ErrorCode {
         tokio::pin!(moved);
         // Registered before the question, so that no move is missed between question and wait.
         moved.as_mut().enable();
-        match wait.partition.commit(wait.last_offset, wait.leader_epoch) {
+        let (last_offset, leader_epoch) = (wait.last_offset, wait.leader_epoch);
+        let state = match wait.awaits {
+            Awaits::Replicas => wait.partition.commit(last_offset, leader_epoch),
+            Awaits::Disk => wait.partition.storing(last_offset, leader_epoch),
+        };
+        match state {
             Commit::Done => return ErrorCode::None,
             Commit::Lost(error) => return error,
             Commit::Waiting => {}
         }
         if timeout_at(deadline, moved).await.is_err() {
-            return match wait.partition.has_enough_in_sync() {
+            return match wait.awaits == Awaits::Disk || wait.partition.has_enough_in_sync() {
                 true => ErrorCode::RequestTimedOut,
                 false => ErrorCode::NotEnoughReplicasAfterAppend,
             };

@@ -35,6 +35,9 @@ pub(super) struct Copy {
     last_epoch: Option<i32>,
     /// Whether the next request names it.
     due: bool,
+    /// Whether a flush is waited for, with which it is due: what is asked for says what is on disk, where
+    /// `flush.messages` wants that.
+    flushing: bool,
     /// Refusals one after the other.
     refusals: u32,
     not_before: Option<Instant>,
@@ -98,6 +101,7 @@ impl Copies {
             asked,
             last_epoch: None,
             due: false,
+            flushing: known.is_some_and(|copy| copy.flushing),
             refusals: 0,
             not_before: None,
         };
@@ -130,9 +134,15 @@ impl Copies {
         self.session.0 != 0
     }
 
+    /// Whether the next request names a partition.
+    pub(super) fn has_due(&self) -> bool {
+        let is_due = |key: &Key| self.all.get(key).is_some_and(|copy| copy.due);
+        self.due.iter().any(is_due)
+    }
+
     /// Whether the next request has something to say.
     pub(super) fn has_news(&self) -> bool {
-        !self.due.is_empty() || !self.forgotten.is_empty()
+        self.has_due() || !self.forgotten.is_empty()
     }
 
     /// When the first of those that wait may be asked for again.
@@ -167,6 +177,46 @@ impl Copies {
             copy.refusals = 0;
         }
         self.call(key);
+    }
+
+    /// Of those that are due, takes out those that can't claim yet what they have. They are due again once
+    /// [`Copies::flushed`] says so; answers with those for which nobody waits yet.
+    pub(super) fn hold_unflushed(&mut self) -> Vec<(Key, Arc<Partition>)> {
+        let (mut held, all) = (Vec::new(), &mut self.all);
+        self.due.retain(|key| {
+            let Some(copy) = all.get_mut(key).filter(|copy| copy.due) else {
+                return false;
+            };
+            if copy.partition.claimed_end() >= copy.partition.reader().log_end_offset() {
+                return true;
+            }
+            copy.due = false;
+            // Else each answer would bring again what is being flushed.
+            if copy.asked.take().is_some() {
+                self.forgotten.push(*key);
+            }
+            if !std::mem::replace(&mut copy.flushing, true) {
+                held.push((*key, copy.partition.clone()));
+            }
+            false
+        });
+        held
+    }
+
+    /// What was waited for is on disk.
+    pub(super) fn flushed(&mut self, key: Key) {
+        if let Some(copy) = self.all.get_mut(&key) {
+            copy.flushing = false;
+        }
+        self.call(key);
+    }
+
+    /// The disk refuses: asked for again after a while, as if the leader had refused.
+    pub(super) fn unflushed(&mut self, key: Key, now: Instant, wait_max: Duration) {
+        if let Some(copy) = self.all.get_mut(&key) {
+            copy.flushing = false;
+        }
+        self.refused(key, now, wait_max);
     }
 
     /// The partition is left in peace for so long.
@@ -267,7 +317,7 @@ impl Copies {
             let partition = FetchPartition {
                 partition: key.1,
                 current_leader_epoch: copy.following.leader_epoch,
-                fetch_offset: reader.log_end_offset(),
+                fetch_offset: copy.partition.claimed_end(),
                 last_fetched_epoch: copy.last_epoch.unwrap_or(-1),
                 log_start_offset: reader.log_start_offset(),
                 partition_max_bytes: bytes_max,

@@ -9,6 +9,7 @@ use milena_metadata::BrokerId;
 use milena_protocol::api::fetch::{FetchRequest, FetchResponse};
 use milena_protocol::{ErrorCode, Request as _};
 use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -50,6 +51,8 @@ pub(super) struct Link {
     news: mpsc::UnboundedReceiver<Arc<Partition>>,
     copies: Copies,
     throttle: Throttle,
+    /// Flushes that are waited for: at most one for each partition that is copied, or was.
+    flushes: JoinSet<(Key, bool)>,
     /// Whether the present conversation has begun.
     connected: bool,
 }
@@ -66,6 +69,7 @@ impl Link {
             news,
             copies: Copies::of(leader),
             throttle: Throttle::new(Instant::now()),
+            flushes: JoinSet::new(),
             connected: false,
         }
     }
@@ -119,8 +123,13 @@ impl Link {
         let mut asked = VecDeque::with_capacity(IN_FLIGHT_MAX);
         loop {
             self.copies.retry(Instant::now());
+            for (key, partition) in self.copies.hold_unflushed() {
+                let claimed = async move { (key, partition.claimed_all().await) };
+                self.flushes.spawn(claimed);
+            }
             let is_due = match asked.is_empty() {
-                true => self.copies.is_asking() || self.copies.has_news(),
+                // What is to be forgotten can wait for whoever is to be asked for.
+                true => self.copies.is_asking() || self.copies.has_due(),
                 // Until the session has its id, nothing can follow.
                 false => self.copies.has_session() && self.copies.has_news(),
             };
@@ -137,6 +146,7 @@ impl Link {
                     Some(partition) => self.copies.note(&partition),
                     None => return Ok(()),
                 },
+                Some(flushed) = self.flushes.join_next() => self.note_flush(flushed),
                 () = wait_until(retry), if retry.is_some() => {}
             }
         }
@@ -224,11 +234,28 @@ impl Link {
             Taken::Cut => self.copies.advanced(key, None),
             Taken::Nothing => {}
             Taken::Refused => {
-                let wait_max = self.broker.config().replica_fetch_backoff_ms;
-                let wait_max = Duration::from_millis(wait_max.unsigned_abs().into());
+                let wait_max = self.wait_max();
                 self.copies.refused(key, now, wait_max);
             }
         }
+    }
+
+    fn note_flush(&mut self, flushed: Result<(Key, bool), JoinError>) {
+        match flushed {
+            Ok((key, true)) => self.copies.flushed(key),
+            Ok((key, false)) => {
+                let wait_max = self.wait_max();
+                self.copies.unflushed(key, Instant::now(), wait_max);
+            }
+            // It panicked, which is a bug; nobody ends it otherwise.
+            Err(error) => tracing::error!(%error, "a flush that was waited for came to nothing"),
+        }
+    }
+
+    /// `replica.fetch.backoff.ms`: what was refused is asked for again after this at the latest.
+    fn wait_max(&self) -> Duration {
+        let wait_max = self.broker.config().replica_fetch_backoff_ms;
+        Duration::from_millis(wait_max.unsigned_abs().into())
     }
 
     /// A replica that catches up, and is named by `follower.replication.throttled.replicas`, waits for its turn.

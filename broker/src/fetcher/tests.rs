@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use milena_log::faults::{Fault, inject};
 use milena_metadata::{BrokerId, Partition as State, Replica};
 use milena_protocol::api::fetch::{
     FetchEpochEndOffset, FetchPartitionResponse, FetchRequest, FetchTopic,
@@ -332,4 +333,46 @@ async fn a_replica_behind_the_leaders_start_begins_there() {
     let partition = replicas.partition(0);
     assert_eq!(partition.reader().log_start_offset(), 100);
     assert_eq!((replicas.end(0), partition.high_watermark()), (100, 100));
+}
+
+#[tokio::test]
+async fn with_flush_messages_1_a_fetch_claims_what_is_on_disk_and_others_go_on_meanwhile() {
+    let mut replicas = Replicas::of(2).await;
+    let partition = replicas.partition(0);
+    let strict = TopicConfig {
+        flush_messages: 1,
+        ..TopicConfig::clone(&partition.config())
+    };
+    let config = replicas.broker.config();
+    partition.set_config(Arc::new(strict), &config).await;
+    assert!(replicas.copies.hold_unflushed().is_empty());
+    replicas.request();
+    replicas.copies.answered(9);
+    let folder = partition.reader().folder().display().to_string();
+    let stall = inject(&folder, Fault::StallSyncs);
+    for index in [0, 1] {
+        let answer = records(&[batch(0, 5)], 0);
+        replicas.take(index, 5, answer).await;
+        let key = replicas.key(index);
+        replicas.copies.advanced(key, Some(5));
+    }
+    let held = replicas.copies.hold_unflushed();
+    assert_eq!(held.len(), 1);
+    let request = replicas.request();
+    assert_eq!(named(&request.topics), [1]);
+    // Or each answer would bring it again.
+    assert_eq!(forgotten(&request), [0]);
+    // What came by another answer meanwhile waits for the same.
+    let (key, waiting) = held[0].clone();
+    replicas.copies.advanced(key, Some(5));
+    assert!(replicas.copies.hold_unflushed().is_empty());
+    assert!(!replicas.copies.has_due());
+    let claimed = tokio::spawn(async move { waiting.claimed_all().await });
+    drop(stall);
+    assert!(claimed.await.unwrap());
+    replicas.copies.flushed(key);
+    assert!(replicas.copies.hold_unflushed().is_empty());
+    let request = replicas.request();
+    assert_eq!(named(&request.topics), [0]);
+    assert_eq!(request.topics[0].partitions[0].fetch_offset, 1);
 }

@@ -172,6 +172,8 @@ metrics! {
         "Bytes of them that were left out.";
     CARE_FAILURES Counter "milena_log_care_failures_total" ["work"]
         "Retention, flush or compaction of a log that failed; the log tells why.";
+    FLUSH_DURATION Histogram "milena_log_flush_duration_seconds" []
+        "Time that the disk took for a log's new batches: where acknowledgements wait for it (flush.messages), and by flush.ms.";
     RECOVERED_SEGMENTS Counter "milena_recovery_segments_total" []
         "Segments that were read from end to end because the last stop was not clean.";
     RECOVERED_BATCHES Counter "milena_recovery_batches_total" []

@@ -12,6 +12,7 @@ fn moved() -> String {
     metrics.answered(1, ErrorCode::OffsetOutOfRange, Instant::now());
     metrics.client_seen("librdkafka", "2.0");
     metrics.care_failed(Care::Flush);
+    metrics.flushed(Instant::now());
     let mut page = Page::after(metrics.counted().unwrap());
     quorum::write(&quorum::tests::status(), &mut page);
     page.into_text()

@@ -138,12 +138,13 @@ impl Leadership {
     }
 
     /// Where all in-sync replicas have come to, from `committed` on. A member that is proposed counts already, and one
-    /// that is to leave still does; nothing moves while the ISR is smaller than `min_isr` (KIP-966).
-    pub fn high_watermark(&self, committed: i64, log_end: i64, min_isr: usize) -> i64 {
+    /// that is to leave still does; nothing moves while the ISR is smaller than `min_isr` (KIP-966). `own_end` is where
+    /// the leader has come to itself.
+    pub fn high_watermark(&self, committed: i64, own_end: i64, min_isr: usize) -> i64 {
         if !self.may_commit(min_isr) {
             return committed;
         }
-        let ends = self.members().map(|broker| self.end_of(broker, log_end));
+        let ends = self.members().map(|broker| self.end_of(broker, own_end));
         ends.min().unwrap_or(committed).max(committed)
     }
 

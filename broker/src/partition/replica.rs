@@ -295,10 +295,11 @@ impl Partition {
             return false;
         };
         change(leadership);
-        let min_isr = usize::try_from(self.config.load().min_insync_replicas).unwrap_or(1);
+        let config = self.config.load();
+        let min_isr = usize::try_from(config.min_insync_replicas).unwrap_or(1);
         let committed = self.high_watermark.load(Ordering::Acquire);
-        let end = self.reader.log_end_offset();
-        let reached = leadership.high_watermark(committed, end, min_isr);
+        let own_end = self.claimed(&config, self.reader.log_end_offset());
+        let reached = leadership.high_watermark(committed, own_end, min_isr);
         if reached == committed {
             return false;
         }

@@ -6,7 +6,7 @@ use milena_protocol::records::{Codec, Compression};
 use crate::config::{BrokerConfig, CompressionType, TopicConfig};
 
 /// Kafka's way of saying "never" for an interval.
-const NEVER: i64 = i64::MAX;
+pub(super) const NEVER: i64 = i64::MAX;
 
 impl TopicConfig {
     /// The log's settings; `producer.id.expiration.ms` is the broker's.
@@ -26,8 +26,6 @@ impl TopicConfig {
             min_compaction_lag_ms: span(self.min_compaction_lag_ms),
             max_compaction_lag_ms: span(self.max_compaction_lag_ms),
             file_delete_delay_ms: span(self.file_delete_delay_ms),
-            flush_messages: interval(self.flush_messages),
-            flush_ms: interval(self.flush_ms),
             preallocate: self.preallocate,
             producer_id_expiration_ms: span(i64::from(broker.producer_id_expiration_ms)),
         }

@@ -13,7 +13,7 @@ use rustix::process::{Resource, getrlimit};
 
 use super::{DataDir, Partitions};
 use crate::metrics::Care;
-use crate::partition::Partition;
+use crate::partition::{Partition, flushes};
 
 /// How long the folder of a partition that the metadata does not know is kept, for a person to look at it.
 const STRAY_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -68,7 +68,8 @@ impl Partitions {
         }
     }
 
-    /// Brings to disk what `flush.messages` and `flush.ms` ask for, and every segment that gets no more batches.
+    /// Has logs flushed that `flush.messages` and `flush.ms` ask for, and brings every segment to disk that gets no
+    /// more batches.
     pub fn flush_due(&self) {
         let now_ms = self.clock.now_ms();
         for partition in self.all() {
@@ -97,8 +98,7 @@ impl Partitions {
 
     fn report_flush(&self, partition: &Partition, flushed: Result<(), StorageError>) {
         if let Err(error) = flushed {
-            self.metrics.care_failed(Care::Flush);
-            tracing::error!(topic = %partition.topic(), partition = partition.index(), %error, "flush failed");
+            flushes::report(&self.metrics, partition, &error);
         }
     }
 

@@ -189,7 +189,10 @@ impl Partitions {
                 log.config,
                 hosted.traffic.clone(),
                 log.high_watermark,
-                self.dirs[log.dir].appends.clone(),
+                (
+                    self.dirs[log.dir].appends.clone(),
+                    self.flushes[log.dir].clone(),
+                ),
             );
             if let Some(state) = topic.partition(id) {
                 partition.apply_first(self.node_id, state, now_ms);

@@ -20,21 +20,33 @@ impl LogFlusher {
         Self { shared }
     }
 
-    /// Whether `flush.messages` or `flush.ms` asks for a flush now; the caller then flushes, and asks again later.
-    /// Takes no lock, so that a log whose disk stalls keeps no other from being flushed.
-    pub fn is_due(&self, messages: Option<u64>, ms: Option<u64>, now_ms: i64) -> bool {
-        let waiting = self.shared.end() - self.shared.recovery_point();
-        if waiting <= 0 {
-            self.shared.flushed_ms.store(now_ms, Ordering::Relaxed);
+    /// Below this offset all batches are on disk, and stay there.
+    pub fn flushed(&self) -> i64 {
+        self.shared.flushed()
+    }
+
+    /// Whether a flush has failed: what was not on disk before it may be gone, though it can still be read.
+    pub fn is_distrusted(&self) -> bool {
+        self.shared.has_sync_failed()
+    }
+
+    /// Whether the log is offline for writing: no flush will bring more of it to disk.
+    pub fn has_failed(&self) -> bool {
+        self.shared.has_failed()
+    }
+
+    /// Whether batches have waited for a flush for `ms`, of a caller that asks again and again and flushes then. Of a
+    /// log that is offline nothing is due.
+    pub fn is_overdue(&self, ms: u64, now_ms: i64) -> bool {
+        let since_ms = &self.shared.unflushed_since_ms;
+        if self.shared.end() <= self.shared.flushed() || self.shared.has_failed() {
+            since_ms.store(now_ms, Ordering::Relaxed);
             return false;
         }
-        let since = now_ms.saturating_sub(self.shared.flushed_ms.load(Ordering::Relaxed));
-        let reached = |limit: Option<u64>, value: i64| {
-            limit.is_some_and(|limit| value.unsigned_abs() >= limit)
-        };
-        let due = reached(messages, waiting) || (since >= 0 && reached(ms, since));
+        let waited = now_ms.saturating_sub(since_ms.load(Ordering::Relaxed));
+        let due = waited >= 0 && waited.unsigned_abs() >= ms;
         if due {
-            self.shared.flushed_ms.store(now_ms, Ordering::Relaxed);
+            since_ms.store(now_ms, Ordering::Relaxed);
         }
         due
     }
@@ -45,9 +57,36 @@ impl LogFlusher {
         self.shared.check_writable()?;
         let _one_by_one = self.shared.flushing.lock();
         let cuts = self.shared.cuts();
-        let end = self.shared.end();
-        if end > self.shared.recovery_point() || self.shared.folder_dirty.load(Ordering::Acquire) {
-            self.sync_up_to(end, cuts)?;
+        let tip = self.shared.tip();
+        let is_dirty = self.shared.folder_dirty.load(Ordering::Acquire);
+        if tip.end > self.shared.recovery_point() || is_dirty {
+            self.sync_up_to(tip.end, cuts)?;
+        }
+        Ok(())
+    }
+
+    /// Brings every batch that was appended before the call to disk, by one sync where they all lie in the active
+    /// segment, whose folder is on disk already. Beyond that it is a [`LogFlusher::flush`]. The recovery point stays
+    /// where it was otherwise: indexes are left to the flush that the segment gets when it takes no more batches.
+    pub fn flush_batches(&self) -> Result<(), StorageError> {
+        self.shared.check_writable()?;
+        let _one_by_one = self.shared.flushing.lock();
+        let cuts = self.shared.cuts();
+        let tip = self.shared.tip();
+        let flushed = self.shared.flushed();
+        if tip.end <= flushed {
+            return Ok(());
+        }
+        // Asked for after the end, so that nothing below it lies behind this segment.
+        let active = self.shared.active();
+        if active.base_offset() > flushed || self.shared.folder_dirty.load(Ordering::Acquire) {
+            self.sync_up_to(tip.end, cuts)?;
+        } else {
+            match active.sync_batches() {
+                Err(_) if !self.shared.holds(&active) => {}
+                synced => synced.map_err(|error| self.shared.fail_sync(error))?,
+            }
+            self.shared.raise_flushed(tip.end, cuts);
         }
         Ok(())
     }
@@ -71,7 +110,7 @@ impl LogFlusher {
         self.sync(end).map_err(|error| {
             // Whatever was not synced for want of a descriptor is with the next flush, the folder too.
             self.shared.folder_dirty.store(true, Ordering::Release);
-            self.shared.refuse(error)
+            self.shared.fail_sync(error)
         })?;
         self.shared.raise_recovery_point(end, cuts);
         Ok(())

@@ -17,6 +17,7 @@ enum Step {
     DeleteRecords(u8),
     Retain(u16),
     Flush,
+    FlushBatches,
     CleanRestart,
     Crash {
         torn: u16,
@@ -36,6 +37,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<u8>().prop_map(Step::DeleteRecords),
         1 => (0..2_000u16).prop_map(Step::Retain),
         1 => Just(Step::Flush),
+        2 => Just(Step::FlushBatches),
         1 => Just(Step::CleanRestart),
         1 => (0..400u16).prop_map(|torn| Step::Crash { torn }),
         1 => (0..200usize).prop_map(|stored| Step::FailedWrite { stored }),
@@ -68,6 +70,8 @@ struct Pair {
     log: Log,
     model: Model,
     trash: Trash,
+    /// A segment, and how much of it is on disk.
+    flushed: (i64, u64),
 }
 
 /// A place between the log's start and its end.
@@ -100,6 +104,7 @@ impl Pair {
             Step::Truncate(place) => {
                 self.log.truncate_to(part(self, place), 1_000).unwrap();
                 self.model.cut(self.log.log_end_offset());
+                self.flushed = (0, 0);
             }
             Step::DeleteRecords(place) => {
                 let offset = part(self, place);
@@ -108,6 +113,7 @@ impl Pair {
             }
             Step::Retain(age) => self.retain(age),
             Step::Flush => self.log.flusher().flush().unwrap(),
+            Step::FlushBatches => self.flush_batches(),
             Step::CleanRestart => {
                 self.log.close().unwrap();
                 assert_eq!(self.reopen(true), Recovery::default());
@@ -126,6 +132,14 @@ impl Pair {
         let next = self.model.end + i64::from(records);
         self.model.batches.push((self.model.end, next, timestamp));
         self.model.end = next;
+    }
+
+    fn flush_batches(&mut self) {
+        let flusher = self.log.flusher();
+        flusher.flush_batches().unwrap();
+        assert_eq!(flusher.flushed(), self.model.end);
+        let active = *self.log.reader().segments().last().unwrap();
+        self.flushed = (active.base_offset, active.size);
     }
 
     fn retain(&mut self, age: u16) {
@@ -151,10 +165,11 @@ impl Pair {
         self.model.start = start;
     }
 
-    /// The last bytes beyond the recovery point never reached the disk.
+    /// The last bytes beyond what was flushed never reached the disk.
     fn crash(&mut self, torn: u16) {
         let active = *self.log.reader().segments().last().unwrap();
-        let safe = self.log.recovery_point();
+        let (safe, flushed) = (self.log.recovery_point(), self.log.flusher().flushed());
+        assert!(flushed >= safe);
         let path = self
             .folder
             .path()
@@ -162,18 +177,23 @@ impl Pair {
         // Nothing was ever written where there is no file.
         if active.base_offset >= safe && path.exists() {
             let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
-            file.set_len(active.size.saturating_sub(u64::from(torn)))
-                .unwrap();
+            let floor = match self.flushed {
+                (base_offset, size) if base_offset == active.base_offset => size,
+                _ => 0,
+            };
+            let left = active.size.saturating_sub(u64::from(torn));
+            file.set_len(left.max(floor)).unwrap();
         }
         self.reopen(false);
         let end = self.log.log_end_offset();
-        assert!(end >= safe.min(self.model.end) && end <= self.model.end);
+        assert!(end >= flushed.min(self.model.end) && end <= self.model.end);
         if torn == 0 {
             assert_eq!(end, self.model.end);
         }
         self.model.cut(end);
         self.model.start = self.model.start.max(self.log.log_start_offset());
         self.model.end = end;
+        self.flushed = (0, 0);
     }
 
     fn failed_write(&mut self, stored: usize) {
@@ -207,7 +227,7 @@ proptest! {
     fn a_log_stays_equal_to_its_model(steps in prop::collection::vec(step(), 1..60)) {
         let folder = tempfile::tempdir().unwrap();
         let (log, _) = open(folder.path(), CRASHED);
-        let mut pair = Pair { folder, log, model: Model::default(), trash: Trash::default() };
+        let mut pair = Pair { folder, log, model: Model::default(), trash: Trash::default(), flushed: (0, 0) };
         for step in &steps {
             pair.perform(step);
             pair.check();

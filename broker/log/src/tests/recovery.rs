@@ -290,3 +290,48 @@ fn a_log_whose_records_a_power_loss_took_has_no_epochs_either() {
         assert_eq!((log.log_end_offset(), log.last_epoch()), (0, None));
     }
 }
+
+#[test]
+fn a_flush_of_batches_is_one_sync_and_leaves_the_recovery_point() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut log = filled(folder.path(), 2);
+    let path = folder.path().to_str().unwrap();
+    let flusher = log.flusher();
+    // The first brings the files' names to disk too.
+    flusher.flush_batches().unwrap();
+    assert_eq!((flusher.flushed(), log.recovery_point()), (4, 4));
+    let count = crate::faults::inject(path, crate::faults::Fault::CountSyncs);
+    log.append(&[batch(2, 5, &[7; 90])], STAMP).unwrap();
+    log.append(&[batch(2, 5, &[7; 90])], STAMP).unwrap();
+    flusher.flush_batches().unwrap();
+    assert_eq!((flusher.flushed(), log.recovery_point()), (8, 4));
+    flusher.flush_batches().unwrap();
+    assert_eq!(count.syncs(), 1);
+    // One more than fits: the segment before gets all that it needs.
+    log.append(&[batch(2, 5, &[7; 500])], STAMP).unwrap();
+    assert_eq!(log.reader().segments().len(), 2);
+    flusher.flush_batches().unwrap();
+    assert_eq!((flusher.flushed(), log.recovery_point()), (10, 10));
+    log.truncate_to(6, 1_000).unwrap();
+    assert_eq!((flusher.flushed(), log.recovery_point()), (6, 6));
+}
+
+#[test]
+fn what_a_failed_sync_left_is_not_trusted_whatever_a_later_one_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut log = filled(folder.path(), 2);
+    log.flusher().flush_batches().unwrap();
+    log.append(&[batch(2, 5, &[7; 90])], STAMP).unwrap();
+    let path = folder.path().to_str().unwrap();
+    let fault = crate::faults::inject(path, crate::faults::Fault::FailSyncs);
+    let flusher = log.flusher();
+    assert!(!flusher.is_distrusted());
+    flusher.flush_batches().unwrap_err();
+    drop(fault);
+    assert!(flusher.is_distrusted() && flusher.has_failed());
+    flusher.flush_batches().unwrap_err();
+    flusher.flush().unwrap_err();
+    assert!(!flusher.is_overdue(0, i64::MAX));
+    assert_eq!((flusher.flushed(), log.recovery_point()), (4, 4));
+    assert!(log.append(&[batch(2, 5, &[])], STAMP).is_err());
+}

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use milena_log::BatchToAppend;
+use milena_log::faults::{Fault, inject};
 use milena_metadata::{BrokerId, DirectoryId, Partition as State, Replica};
 use milena_protocol::ErrorCode;
 use milena_protocol::api::fetch::{
@@ -40,10 +41,15 @@ fn id(number: i32) -> BrokerId {
 
 impl Led {
     async fn new() -> Self {
+        Self::with(&[]).await
+    }
+
+    async fn with(more: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().display().to_string();
         let listeners = "PLAINTEXT://127.0.0.1:9092,PEERS://127.0.0.1:9091";
         let set = [("log.dirs", path.as_str()), ("listeners", listeners)];
+        let set = [&set, more].concat();
         let broker = assemble_alone(Sources::of(&set).load().unwrap().0).await;
         create_with(&broker, "t", 1).await;
         let partition = broker.partitions().partition("t", 0).unwrap();
@@ -314,4 +320,25 @@ async fn a_followers_fetch_ends_its_wait_when_another_request_is_behind_it() {
     let answer = tokio::time::timeout(FOR_EVER / 2, waiting).await;
     let answer = answer.expect("it waits on").unwrap();
     assert_eq!(answer.error_code, ErrorCode::None);
+}
+
+#[tokio::test]
+async fn with_flush_messages_1_the_leaders_disk_counts_as_one_of_the_replicas() {
+    let led = Led::with(&[("log.flush.interval.messages", "1")]).await;
+    let folder = led.partition.reader().folder().display().to_string();
+    let stall = inject(&folder, Fault::StallSyncs);
+    let (last, epoch) = (led.append().await, led.state.leader_epoch);
+    assert!(has_records(&led.fetch_from(101, 0).await), "unflushed");
+    // The follower's disk was the quicker.
+    let answer = led.fetch_from(101, last + 1).await;
+    assert_eq!(answer.high_watermark, 0);
+    assert_eq!(led.partition.commit(last, epoch), Commit::Waiting);
+    drop(stall);
+    let committed = async {
+        while led.partition.commit(last, epoch) != Commit::Done {
+            tokio::task::yield_now().await;
+        }
+    };
+    let committed = tokio::time::timeout(FOR_EVER, committed).await;
+    committed.expect("it is on both disks");
 }
