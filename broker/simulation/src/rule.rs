@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Broken {
-    /// The high watermark counts followers that are not in the way any more: one that is fenced is taken to hold all.
+    /// Followers that were fenced count as in sync: the high watermark moves, and acks=all is answered, where their
+    /// leader is alone.
     WatermarkCountsFenced = 1,
     /// A duplicate of a batch that is not committed yet is acknowledged at once.
     DuplicateAcknowledgedEarly,
@@ -16,10 +17,12 @@ pub enum Broken {
     UncleanStaysInSync,
     /// A broker leads again after a restart, in the epoch that it led before.
     LeadsInOldEpoch,
+    /// A member that finds itself in its own log does not ask again to be let in, whether or not that was committed.
+    JoinsOnce,
 }
 
 /// All of them, by the name that a command line has for each.
-pub const ALL: [(&str, Broken); 5] = [
+pub const ALL: [(&str, Broken); 6] = [
     ("watermark-counts-fenced", Broken::WatermarkCountsFenced),
     (
         "duplicate-acknowledged-early",
@@ -28,6 +31,7 @@ pub const ALL: [(&str, Broken); 5] = [
     ("wiped-voter-votes", Broken::WipedVoterVotes),
     ("unclean-stays-in-sync", Broken::UncleanStaysInSync),
     ("leads-in-old-epoch", Broken::LeadsInOldEpoch),
+    ("joins-once", Broken::JoinsOnce),
 ];
 
 static BROKEN: AtomicU8 = AtomicU8::new(0);

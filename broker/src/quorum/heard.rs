@@ -1,4 +1,4 @@
-//! What a voter has heard of its leader.
+//! What a member has heard of its leader.
 
 use std::time::Duration;
 
@@ -13,15 +13,19 @@ pub(super) struct Heard(Mutex<State>);
 struct State {
     from: Option<NodeId>,
     at: Instant,
+    /// When a leader last spoke, or this began; nothing else moves it.
+    spoke: Instant,
     closed: bool,
     voted: Option<Instant>,
 }
 
 impl State {
     fn now(from: Option<NodeId>) -> Self {
+        let now = Instant::now();
         Self {
             from,
-            at: Instant::now(),
+            at: now,
+            spoke: now,
             closed: false,
             voted: None,
         }
@@ -34,9 +38,15 @@ impl Heard {
         Self(Mutex::new(State::now(None)))
     }
 
-    /// As at a start: a member that led, or did not vote, has heard nothing, and that says nothing.
+    /// As at a start, for whoever would call an election: a member that led, or did not vote, has heard nothing, and
+    /// that says nothing.
     pub(super) fn start_over(&self) {
-        *self.0.lock() = State::now(None);
+        let mut state = self.0.lock();
+        let spoke = state.spoke;
+        *state = State {
+            spoke,
+            ..State::now(None)
+        };
     }
 
     /// A leader spoke.
@@ -62,14 +72,37 @@ impl Heard {
         self.0.lock().voted.is_some_and(|at| at.elapsed() < within)
     }
 
-    /// For how long no leader has spoken.
+    /// For how long no leader has spoken, while this member might have called an election.
     pub(super) fn silence(&self) -> Duration {
         self.0.lock().at.elapsed()
+    }
+
+    /// For how long no leader has spoken, whatever this member was meanwhile; since the start where none ever has.
+    pub(super) fn unheard(&self) -> Duration {
+        self.0.lock().spoke.elapsed()
     }
 
     /// The leader that closed its connection and has not spoken since.
     pub(super) fn closed_by(&self) -> Option<NodeId> {
         let state = self.0.lock();
         state.from.filter(|_| state.closed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_vote_still_knows_for_how_long_no_leader_has_spoken() {
+        let (heard, long) = (Heard::new(), Duration::from_secs(5));
+        tokio::time::advance(long).await;
+        // As elections do for learners, again and again.
+        heard.start_over();
+        assert_eq!((heard.silence(), heard.unheard()), (Duration::ZERO, long));
+        heard.note(7);
+        assert_eq!(heard.unheard(), Duration::ZERO);
+        tokio::time::advance(long).await;
+        assert_eq!((heard.silence(), heard.unheard()), (long, long));
     }
 }

@@ -49,7 +49,7 @@ pub(super) async fn announce(member: Arc<Member>, known: Addresses) {
             (since, told) = (Instant::now(), String::new());
             sleep(LOOK).await;
             // Its own log may say so in an entry that was never committed, and the leader know nothing of it.
-            if !member.is_leader() && member.heard.silence() > UNHEARD {
+            if !member.is_leader() && member.heard.unheard() > UNHEARD && !joins_once() {
                 let joined = member.join(&known).await;
                 tracing::debug!(
                     ?joined,
@@ -73,6 +73,18 @@ pub(super) async fn announce(member: Arc<Member>, known: Addresses) {
         }
         sleep(JOIN_AGAIN).await;
     }
+}
+
+#[cfg(not(feature = "simulation"))]
+fn joins_once() -> bool {
+    false
+}
+
+/// With the rule broken, a member that finds itself in its own log leaves it at that.
+#[cfg(feature = "simulation")]
+fn joins_once() -> bool {
+    use milena_simulation::rule::{Broken, is_broken};
+    is_broken(Broken::JoinsOnce)
 }
 
 impl Member {
@@ -111,18 +123,26 @@ impl Member {
         }
         let request = Request::Join(joining);
         let mut problem = Unjoined::Failed("no member is known".to_owned());
+        // It may lead no more: who hears nothing goes on believing in the last leader that it heard.
         if let Some((id, node)) = self.leader().filter(|(id, _)| *id != self.id) {
             let asked = self
                 .peers
                 .call(Lane::Bulk, (id, &node), &request, ASK_WITHIN)
                 .await;
-            match asked.map_err(Unjoined::from).and_then(done) {
-                Ok(_) => return Ok(()),
+            match self.join_by(asked, &request).await {
+                Ok(()) => return Ok(()),
                 Err(why) => problem = why,
             }
         }
         for (host, port) in known {
-            match self.join_at(host, *port, &request).await {
+            let asked = self
+                .peers
+                .call_address(host, *port, &request, ASK_WITHIN)
+                .await;
+            match self
+                .join_by(asked.map(|(_, answer)| answer), &request)
+                .await
+            {
                 Ok(()) => return Ok(()),
                 Err(why) => problem = why,
             }
@@ -130,23 +150,22 @@ impl Member {
         Err(problem)
     }
 
-    async fn join_at(&self, host: &str, port: u16, request: &Request) -> Result<(), Unjoined> {
-        let (_, answer) = self
+    /// Takes a member's answer, and asks the leader that it names, where it is none itself.
+    async fn join_by(
+        &self,
+        asked: Result<Answer, CallError>,
+        request: &Request,
+    ) -> Result<(), Unjoined> {
+        let Some((id, node)) = done(asked?)? else {
+            return Ok(());
+        };
+        let asked = self
             .peers
-            .call_address(host, port, request, ASK_WITHIN)
-            .await?;
-        match done(answer)? {
+            .call(Lane::Bulk, (id, &node), request, ASK_WITHIN)
+            .await;
+        match done(asked?)? {
             None => Ok(()),
-            Some((id, node)) => {
-                let asked = self
-                    .peers
-                    .call(Lane::Bulk, (id, &node), request, ASK_WITHIN)
-                    .await;
-                match done(asked?)? {
-                    None => Ok(()),
-                    Some(_) => Err(Unjoined::Failed("the leader is changing".into())),
-                }
-            }
+            Some(_) => Err(Unjoined::Failed("the leader is changing".into())),
         }
     }
 
