@@ -6,9 +6,14 @@ use std::time::Duration;
 use milena_protocol::api::alter_partition_reassignments::{
     AlterPartitionReassignmentsRequest, ReassignablePartition, ReassignableTopic,
 };
-use milena_protocol::api::create_topics::{CreatableTopic, CreateTopicsRequest};
+use milena_protocol::api::create_topics::{
+    CreatableReplicaAssignment, CreatableTopic, CreateTopicsRequest,
+};
 use milena_protocol::api::delete_records::{
     DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic,
+};
+use milena_protocol::api::describe_quorum::{
+    DescribeQuorumRequest, DescribeQuorumRequestPartition, DescribeQuorumRequestTopic,
 };
 use milena_protocol::api::elect_leaders::ElectLeadersRequest;
 use milena_protocol::api::incremental_alter_configs::{
@@ -26,13 +31,30 @@ use super::run::Health;
 const WATCH_PERIOD: Duration = Duration::from_millis(250);
 const TOPIC_RESOURCE: i8 = 2;
 
-/// Creates a topic, however long it takes.
-pub async fn create(client: &mut Client, name: &'static str, partitions: i32) {
+/// Creates a topic, however long it takes; where `replicas` are named, they are those of every partition.
+pub async fn create(
+    client: &mut Client,
+    name: &'static str,
+    partitions: i32,
+    replicas: Option<[i32; 3]>,
+) {
+    let assigned = replicas.map(|replicas| {
+        let assign = |partition_index| CreatableReplicaAssignment {
+            partition_index,
+            broker_ids: replicas.to_vec(),
+        };
+        (0..partitions).map(assign).collect()
+    });
+    let (num_partitions, replication_factor) = match &assigned {
+        Some(_) => (-1, -1),
+        None => (partitions, 3),
+    };
     let request = CreateTopicsRequest {
         topics: vec![CreatableTopic {
             name: Str::from(name),
-            num_partitions: partitions,
-            replication_factor: 3,
+            num_partitions,
+            replication_factor,
+            assignments: assigned.unwrap_or_default(),
             ..CreatableTopic::default()
         }],
         timeout_ms: 5_000,
@@ -152,6 +174,23 @@ async fn elect(client: &mut Client) {
     };
     let broker = client.any_broker();
     let _ = client.ask(broker, &request, 2).await;
+}
+
+/// Who leads the metadata quorum, as some broker has it.
+pub async fn quorum_leader(client: &mut Client) -> Option<i32> {
+    let request = DescribeQuorumRequest {
+        topics: vec![DescribeQuorumRequestTopic {
+            topic_name: Str::from("__cluster_metadata"),
+            partitions: vec![DescribeQuorumRequestPartition::default()],
+        }],
+    };
+    let broker = client.any_broker();
+    let answer = client.ask(broker, &request, 0).await.ok()?;
+    let mut partitions = answer.topics.iter().flat_map(|topic| &topic.partitions);
+    partitions
+        .next()
+        .map(|partition| partition.leader_id)
+        .filter(|leader| *leader > 0)
 }
 
 async fn delete_records(client: &mut Client, place: Place, ledger: &Shared) {

@@ -24,6 +24,8 @@ use super::ledger::{Place, Shared};
 /// The client's patience; a broker that is cut off is left after it.
 const REQUEST_WITHIN: Duration = Duration::from_secs(4);
 const CONNECT_WITHIN: Duration = Duration::from_millis(800);
+/// How long a leader may wait for its followers before it says that it gave up.
+const TIMEOUT_MS: std::ops::Range<i32> = 300..2_500;
 const RECORDS_MAX: u32 = 4;
 const BATCH_BYTES_MAX: usize = 1 << 20;
 
@@ -231,7 +233,7 @@ async fn deliver(
     let request = ProduceRequest {
         transactional_id: None,
         acks,
-        timeout_ms: 2_000,
+        timeout_ms: client.rng.random_range(TIMEOUT_MS),
         topic_data: vec![TopicProduceData {
             name: Str::from(place.0),
             partition_data: vec![PartitionProduceData {

@@ -15,6 +15,8 @@ use tokio::sync::mpsc;
 
 pub const CLIENTS_PORT: u16 = 9092;
 const PEERS_PORT: u16 = 9091;
+/// So many brokers vote, where faults are drawn.
+pub const VOTERS: i32 = 3;
 /// A process that has ended is started again after this, as a supervisor does.
 const RESTART_MS: u64 = 500;
 /// Longer than any run.
@@ -51,9 +53,9 @@ fn root(broker: i32) -> PathBuf {
     PathBuf::from(name(broker))
 }
 
-fn settings(broker: i32, brokers: i32) -> Vec<(String, String)> {
+fn settings(broker: i32, voters: i32) -> Vec<(String, String)> {
     let voter = |id| format!("{id}@{}:{PEERS_PORT}", name(id));
-    let voters: Vec<String> = (1..=brokers.min(3)).map(voter).collect();
+    let voters: Vec<String> = (1..=voters).map(voter).collect();
     let host = name(broker);
     let set = [
         ("node.id", broker.to_string()),
@@ -87,7 +89,8 @@ fn settings(broker: i32, brokers: i32) -> Vec<(String, String)> {
 }
 
 impl Cluster {
-    pub fn new(brokers: i32, seed: u64) -> Self {
+    /// Brokers 1 to `brokers`, of which the first `voters` vote.
+    pub fn new(brokers: i32, voters: i32, seed: u64) -> Self {
         let mut sim = Builder::new()
             .rng_seed(seed)
             .enable_random_order()
@@ -95,7 +98,7 @@ impl Cluster {
             .simulation_duration(DURATION_MAX)
             .build();
         network::seed(seed);
-        let nodes = (1..=brokers).map(|broker| node(&mut sim, broker, brokers));
+        let nodes = (1..=brokers).map(|broker| node(&mut sim, broker, voters));
         Self {
             nodes: nodes.collect(),
             sim,
@@ -214,7 +217,7 @@ impl Cluster {
     }
 }
 
-fn node(sim: &mut Sim<'static>, broker: i32, brokers: i32) -> Node {
+fn node(sim: &mut Sim<'static>, broker: i32, voters: i32) -> Node {
     let machine = machine::add(&name(broker));
     let signals = Rc::new(RefCell::new(None));
     let ended = Rc::new(Cell::new(false));
@@ -226,7 +229,7 @@ fn node(sim: &mut Sim<'static>, broker: i32, brokers: i32) -> Node {
             machine::enter(machine);
             let (signal, signalled) = mpsc::unbounded_channel();
             *sender.borrow_mut() = Some(signal);
-            let settings = settings(broker, brokers);
+            let settings = settings(broker, voters);
             let settings: Vec<(&str, &str)> = settings
                 .iter()
                 .map(|(name, value)| (name.as_str(), value.as_str()))

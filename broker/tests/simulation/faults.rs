@@ -6,7 +6,7 @@ use rand::Rng;
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 
-use super::cluster::{Cluster, State};
+use super::cluster::{Cluster, State, VOTERS};
 use super::run::Health;
 
 /// Between the begin of one fault and that of the next.
@@ -15,6 +15,10 @@ const PAUSE_MS: std::ops::Range<u64> = 50..1_500;
 const LASTS_MS: std::ops::Range<u64> = 100..5_000;
 /// How long a voter is behind, and then another dead.
 const BEHIND_MS: u64 = 2_000;
+/// After this a broker that says nothing is fenced, with time for the decision.
+const FENCED_MS: u64 = 5_000;
+/// A process that ended is running again after this.
+const RESTART_MS: std::ops::Range<u64> = 1..60;
 /// An hour, which clocks are wrong by at the most.
 const SKEW_MS: i64 = 60 * 60 * 1_000;
 
@@ -23,8 +27,12 @@ enum Kind {
     CutBoth,
     CutOne,
     Isolate,
+    /// From the other brokers alone: clients still reach it.
+    Estrange,
     Slow,
     Kill,
+    /// Killed, and started again before it is missed.
+    Restart,
     KillAll,
     Stop,
     LosePower,
@@ -35,12 +43,14 @@ enum Kind {
 }
 
 /// How often each comes, in parts of the sum.
-const KINDS: [(Kind, u32); 12] = [
+const KINDS: [(Kind, u32); 14] = [
     (Kind::CutBoth, 12),
     (Kind::CutOne, 12),
-    (Kind::Isolate, 12),
+    (Kind::Isolate, 8),
+    (Kind::Estrange, 8),
     (Kind::Slow, 6),
-    (Kind::Kill, 20),
+    (Kind::Kill, 16),
+    (Kind::Restart, 6),
     (Kind::KillAll, 2),
     (Kind::Stop, 8),
     (Kind::LosePower, 16),
@@ -149,8 +159,13 @@ impl Faults {
                 }
             }
             Kind::Isolate => self.isolate(cluster, broker, now_ms + lasts_ms),
+            Kind::Estrange => self.estrange(cluster, broker, now_ms + lasts_ms),
             Kind::Slow => self.slow(cluster, broker, now_ms + lasts_ms),
             Kind::Kill if is_running => cluster.kill(broker, lasts_ms),
+            Kind::Restart if is_running => {
+                let down_ms = self.rng.random_range(RESTART_MS);
+                cluster.kill(broker, down_ms);
+            }
             Kind::KillAll => {
                 for broker in 1..=cluster.brokers() {
                     if cluster.state(broker) == State::Running {
@@ -201,6 +216,15 @@ impl Faults {
         }
     }
 
+    /// Between it and all other brokers, in both directions.
+    fn estrange(&mut self, cluster: &Cluster, broker: i32, until_ms: u64) {
+        let me = cluster.machine(broker);
+        for other in (1..=cluster.brokers()).filter(|other| *other != broker) {
+            self.cut(me, cluster.machine(other), until_ms);
+            self.cut(cluster.machine(other), me, until_ms);
+        }
+    }
+
     /// Between it and another.
     fn slow(&mut self, cluster: &Cluster, broker: i32, until_ms: u64) {
         let (one, other) = (cluster.machine(broker), self.another(cluster, broker));
@@ -233,16 +257,25 @@ impl Faults {
         self.next_at_ms = now_ms + 2 * BEHIND_MS;
     }
 
-    /// All others die, and when it alone is in sync it loses what it has not synced.
+    /// All others die, and when it alone is in sync it loses what it has not synced. Where there are brokers enough, the
+    /// quorum may live on, and fence who died.
     fn leave_alone(&mut self, cluster: &mut Cluster, broker: i32, now_ms: u64) {
         self.loser = Some(broker);
+        let mut voters: Vec<i32> = (1..=VOTERS).filter(|voter| *voter != broker).collect();
+        voters.shuffle(&mut self.rng);
+        let has_quorum = cluster.brokers() > VOTERS + 1 && self.rng.random();
+        let (alone_ms, stay) = match has_quorum {
+            true => (FENCED_MS, VOTERS / 2 + i32::from(broker > VOTERS)),
+            false => (BEHIND_MS, 0),
+        };
+        voters.truncate(usize::try_from(stay).unwrap_or(0));
         for other in (1..=cluster.brokers()).filter(|other| *other != broker) {
-            if cluster.state(other) == State::Running {
-                cluster.kill(other, 2 * BEHIND_MS);
+            if cluster.state(other) == State::Running && !voters.contains(&other) {
+                cluster.kill(other, alone_ms + BEHIND_MS);
             }
         }
-        self.undo.push((now_ms + BEHIND_MS, Undo::Falls(broker)));
-        self.next_at_ms = now_ms + 3 * BEHIND_MS;
+        self.undo.push((now_ms + alone_ms, Undo::Falls(broker)));
+        self.next_at_ms = now_ms + alone_ms + 2 * BEHIND_MS;
     }
 
     fn may_lose(&self, broker: i32, cluster: &Cluster, health: &Health) -> bool {

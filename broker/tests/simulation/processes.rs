@@ -10,11 +10,13 @@ use std::time::Duration;
 use milena_simulation::rule;
 
 use super::Asked;
+use super::run::{PANICKED, VIOLATED};
+use super::scenario::{self, Scenario};
 
 /// So many seeds run twice, and have to leave the same trace.
 const TWICE: u64 = 5;
-/// A broken rule has to be noticed within so many seeds.
-const BROKEN_SEEDS: u64 = 40;
+/// The seed of written histories: it decides delays, and what clients send.
+const SCENARIO_SEED: u64 = 1;
 /// How often running processes are looked at.
 const LOOK_PERIOD: Duration = Duration::from_millis(10);
 /// Looks after which a process counts as hanging: five minutes.
@@ -26,12 +28,14 @@ struct Run {
     seed: u64,
     /// 1 for the second run of a seed.
     again: u64,
+    scenario: Option<&'static str>,
     broken: Option<&'static str>,
 }
 
 #[derive(Debug)]
 struct Outcome {
-    clean: bool,
+    /// The process's exit code, where it ended by itself.
+    code: Option<i32>,
     /// The seed's own line.
     line: String,
     output: String,
@@ -44,11 +48,13 @@ pub fn all(asked: &Asked) -> ExitCode {
     let runs = seeds.map(|seed| Run {
         seed,
         again: 0,
+        scenario: asked.scenario.map(|scenario| scenario.name),
         broken: asked.broken,
     });
     let twice = (asked.first..asked.first + asked.seeds.min(TWICE)).map(|seed| Run {
         seed,
         again: 1,
+        scenario: asked.scenario.map(|scenario| scenario.name),
         broken: asked.broken,
     });
     let outcomes = perform(twice.chain(runs).collect(), asked.jobs, |_, outcome| {
@@ -56,7 +62,7 @@ pub fn all(asked: &Asked) -> ExitCode {
         true
     });
     for (run, outcome) in &outcomes {
-        if !outcome.clean {
+        if !outcome.is_clean() {
             wrong.push(format!("seed {}:\n{}", run.seed, outcome.output));
         }
         let first = outcomes.get(&Run { again: 0, ..*run });
@@ -68,7 +74,7 @@ pub fn all(asked: &Asked) -> ExitCode {
         }
     }
     if asked.broken.is_none() && asked.check_rules {
-        wrong.extend(unnoticed(asked));
+        wrong.extend(check_rules(asked));
     }
     println!("{} runs, {} wrong", outcomes.len(), wrong.len());
     for what in &wrong {
@@ -77,33 +83,44 @@ pub fn all(asked: &Asked) -> ExitCode {
     ExitCode::from(u8::from(!wrong.is_empty()))
 }
 
-/// The broken rules that no seed shows.
-fn unnoticed(asked: &Asked) -> Vec<String> {
-    let mut unnoticed = Vec::new();
-    for (name, _) in rule::ALL {
-        let runs = (1..=BROKEN_SEEDS).map(|seed| Run {
-            seed,
-            again: 0,
-            broken: Some(name),
-        });
-        let mut noticed = None;
-        perform(runs.collect(), asked.jobs, |run, outcome| {
-            if !outcome.clean {
-                noticed.get_or_insert((run.seed, outcome.output.clone()));
+/// Plays the written histories: whole, each has to be clean; broken, each rule that it shows has to be noticed.
+fn check_rules(asked: &Asked) -> Vec<String> {
+    let play = |scenario: &Scenario, broken| Run {
+        seed: SCENARIO_SEED,
+        again: 0,
+        scenario: Some(scenario.name),
+        broken,
+    };
+    let runs = scenario::ALL.iter().flat_map(|scenario| {
+        let broken = scenario
+            .shows
+            .iter()
+            .map(|rule| play(scenario, Some(*rule)));
+        broken.chain([play(scenario, None)])
+    });
+    let outcomes = perform(runs.collect(), asked.jobs, |_, _| true);
+    let mut wrong = Vec::new();
+    for (run, outcome) in &outcomes {
+        let scenario = run.scenario.unwrap_or_default();
+        let mut lines = outcome.output.lines();
+        let first = lines.find(|line| line.starts_with("WRONG"));
+        let first = first.unwrap_or(&outcome.line);
+        match run.broken {
+            None if outcome.is_clean() => println!("{scenario}: clean"),
+            Some(rule) if outcome.is_noticed() => {
+                println!("{scenario}: {rule}, broken, is noticed: {first}");
             }
-            noticed.is_none()
-        });
-        match noticed {
-            Some((seed, output)) => {
-                let first = output.lines().next().unwrap_or_default();
-                println!("{name}: noticed by seed {seed}: {first}");
-            }
-            None => unnoticed.push(format!(
-                "{name}: broken, and not noticed by {BROKEN_SEEDS} seeds"
+            None => wrong.push(format!("{scenario}:\n{}", outcome.output)),
+            Some(rule) => wrong.push(format!(
+                "{scenario}: {rule}, broken, is not noticed:\n{}",
+                outcome.output
             )),
         }
     }
-    unnoticed
+    let shown = |rule: &str| scenario::ALL.iter().any(|it| it.shows.contains(&rule));
+    let unshown = rule::ALL.iter().filter(|(rule, _)| !shown(rule));
+    wrong.extend(unshown.map(|(rule, _)| format!("{rule}: no scenario shows it")));
+    wrong
 }
 
 /// Runs all, a few at a time, until `see` has seen enough.
@@ -139,6 +156,18 @@ fn perform(
     }
 }
 
+impl Outcome {
+    fn is_clean(&self) -> bool {
+        self.code == Some(0)
+    }
+
+    /// By the checks, or by an assertion of a broker. A history that did not come about says nothing.
+    fn is_noticed(&self) -> bool {
+        let code = self.code.and_then(|code| u8::try_from(code).ok());
+        matches!(code, Some(VIOLATED | PANICKED))
+    }
+}
+
 struct Process {
     child: Child,
     folder: PathBuf,
@@ -148,10 +177,11 @@ struct Process {
 impl Process {
     fn start(run: &Run) -> Self {
         let folder = scratch().join(format!(
-            "milena-simulation-{}-{}-{}-{}",
+            "milena-simulation-{}-{}-{}-{}-{}",
             std::process::id(),
             run.seed,
             run.again,
+            run.scenario.unwrap_or("drawn"),
             run.broken.unwrap_or("whole")
         ));
         std::fs::create_dir_all(&folder).expect("a folder");
@@ -159,6 +189,9 @@ impl Process {
         let both = output.try_clone().expect("a file");
         let mut command = Command::new(std::env::current_exe().expect("this program"));
         command.arg("run").arg(run.seed.to_string());
+        if let Some(scenario) = run.scenario {
+            command.args(["--scenario", scenario]);
+        }
         if let Some(rule) = run.broken {
             command.args(["--break", rule]);
         }
@@ -198,7 +231,7 @@ impl Process {
         let line = output.lines().rfind(|line| line.starts_with("seed "));
         let line = line.unwrap_or("no end").to_owned();
         Some(Outcome {
-            clean: status.is_some_and(|status| status.success()),
+            code: status.and_then(|status| status.code()),
             line,
             output,
         })

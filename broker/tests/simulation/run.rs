@@ -9,10 +9,17 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::clients::{self, Client};
-use super::cluster::Cluster;
+use super::cluster::{Cluster, VOTERS};
 use super::faults::Faults;
 use super::ledger::{Ledger, Place, Shared};
+use super::scenario::Scenario;
+use super::view::{self, View};
 use super::{Asked, admin};
+
+/// Exit code of a run in which a check has failed.
+pub const VIOLATED: u8 = 1;
+/// Exit code of a run in which a broker or a client has panicked.
+pub const PANICKED: u8 = 3;
 
 const TOPIC: &str = "t";
 const PARTITIONS: i32 = 3;
@@ -24,6 +31,8 @@ const CREATED_WITHIN_MS: u64 = 30_000;
 const FAULTS_MS: std::ops::Range<u64> = 8_000..20_000;
 /// In so much time after the last fault all replicas are in sync and all clients have their answers.
 const RECOVERED_WITHIN_MS: u64 = 60_000;
+/// The same with a rule broken: a minute costs much, and written histories recover in a few seconds.
+const RECOVERED_WITHIN_BROKEN_MS: u64 = 10_000;
 
 /// Whether all brokers have lately said that all replicas are in sync.
 #[derive(Debug, Default)]
@@ -60,14 +69,15 @@ pub fn one(seed: u64, asked: &Asked) -> ExitCode {
     std::panic::set_hook(Box::new(move |panic| {
         before(panic);
         // A task's panic would go unnoticed.
-        std::process::exit(3);
+        std::process::exit(PANICKED.into());
     }));
     let running = std::thread::Builder::new()
         .stack_size(STACK_BYTES)
         .spawn(move || run(seed, &asked));
     let code = match running.map(std::thread::JoinHandle::join) {
-        Ok(Ok(violations)) => ExitCode::from(u8::from(violations > 0)),
-        _ => ExitCode::from(3),
+        Ok(Ok(0)) => ExitCode::SUCCESS,
+        Ok(Ok(_)) => ExitCode::from(VIOLATED),
+        _ => ExitCode::from(PANICKED),
     };
     drop(clocks);
     code
@@ -86,17 +96,27 @@ fn run(seed: u64, asked: &Asked) -> usize {
     {
         rule::break_it(*broken);
     }
-    let mut run = Run::new(seed);
+    let mut run = Run::new(seed, asked);
     run.found();
     run.start_clients();
-    run.go_wrong();
+    match run.scenario {
+        Some(scenario) => run.play(scenario),
+        None => run.go_wrong(),
+    }
     run.recover();
     run.check();
-    run.report(seed)
+    run.report()
 }
 
-struct Run {
-    cluster: Cluster,
+/// One run, in whose midst its scenario acts.
+pub struct Run {
+    pub cluster: Cluster,
+    /// Where a scenario is played, what the brokers say.
+    pub view: Rc<View>,
+    seed: u64,
+    scenario: Option<&'static Scenario>,
+    /// A broken rule has to be noticed, and that is all.
+    is_broken: bool,
     rng: StdRng,
     ledger: Shared,
     health: Rc<Health>,
@@ -107,11 +127,17 @@ struct Run {
 }
 
 impl Run {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, asked: &Asked) -> Self {
+        let scenario = asked.scenario;
         let mut rng = StdRng::seed_from_u64(seed);
-        let brokers = [3, 3, 4, 5][rng.random_range(0..4)];
+        let drawn = [3, 3, 4, 5][rng.random_range(0..4)];
+        let (brokers, voters) = scenario.map_or((drawn, VOTERS), |it| (it.brokers, it.voters));
         Self {
-            cluster: Cluster::new(brokers, seed),
+            cluster: Cluster::new(brokers, voters, seed),
+            view: Rc::default(),
+            seed,
+            scenario,
+            is_broken: asked.broken.is_some(),
             rng,
             ledger: Rc::new(RefCell::new(Ledger::default())),
             health: Rc::default(),
@@ -131,10 +157,28 @@ impl Run {
     fn step(&mut self) {
         self.cluster.step(self.now_ms);
         self.now_ms += 1;
+        if self.is_broken {
+            self.hear_witness();
+            if !self.ledger.borrow().violations.is_empty() {
+                self.report();
+                std::process::exit(VIOLATED.into());
+            }
+        }
+    }
+
+    fn hear_witness(&self) {
+        for wrong in witness::take_wrong() {
+            self.wrong(wrong);
+        }
+    }
+
+    /// Lets time pass.
+    pub fn pass(&mut self, ms: u64) {
+        (0..ms).for_each(|_| self.step());
     }
 
     /// Steps until it is so; whether it became so.
-    fn until(&mut self, within_ms: u64, is_so: impl Fn(&Self) -> bool) -> bool {
+    pub fn until(&mut self, within_ms: u64, is_so: impl Fn(&Self) -> bool) -> bool {
         let deadline = self.now_ms + within_ms;
         while !is_so(self) {
             if self.now_ms >= deadline {
@@ -154,8 +198,9 @@ impl Run {
         let mut client = self.client();
         let created = Rc::new(Cell::new(false));
         let done = created.clone();
+        let replicas = self.scenario.map(|scenario| scenario.replicas);
         self.cluster.client("founder", async move {
-            admin::create(&mut client, TOPIC, PARTITIONS).await;
+            admin::create(&mut client, TOPIC, PARTITIONS, replicas).await;
             done.set(true);
         });
         if !self.until(CREATED_WITHIN_MS, |_| created.get()) {
@@ -164,13 +209,7 @@ impl Run {
     }
 
     fn start_clients(&mut self) {
-        let (brokers, watcher, meddler) = (self.cluster.brokers(), self.client(), self.client());
-        let (health, over, ledger) = (self.health.clone(), self.over.clone(), self.ledger.clone());
-        self.cluster.client("operator", async move {
-            let is_over = || over.get();
-            let meddling = admin::meddle(meddler, brokers, places().collect(), ledger, is_over);
-            tokio::join!(meddling, admin::watch(watcher, brokers, TOPIC, health));
-        });
+        self.start_operator();
         for half in 0..2 {
             let producers: Vec<_> = places().map(|place| (place, self.client())).collect();
             let readers: Vec<_> = places().map(|place| (place, self.client())).collect();
@@ -201,6 +240,51 @@ impl Run {
         }
     }
 
+    /// It meddles where faults are drawn; a written history is not to be disturbed.
+    fn start_operator(&mut self) {
+        let (brokers, watcher, meddler) = (self.cluster.brokers(), self.client(), self.client());
+        let (health, over, ledger) = (self.health.clone(), self.over.clone(), self.ledger.clone());
+        let meddles = self.scenario.is_none();
+        self.cluster.client("operator", async move {
+            let is_over = || over.get() || !meddles;
+            let meddling = admin::meddle(meddler, brokers, places().collect(), ledger, is_over);
+            tokio::join!(meddling, admin::watch(watcher, brokers, TOPIC, health));
+        });
+    }
+
+    fn play(&mut self, scenario: &Scenario) {
+        let observers: Vec<_> = (1..=self.cluster.brokers())
+            .map(|broker| view::observe(self.client(), broker, TOPIC, self.view.clone()))
+            .collect();
+        self.cluster.client("observer", async move {
+            let mut tasks = tokio::task::JoinSet::new();
+            for observer in observers {
+                tasks.spawn_local(observer);
+            }
+            tasks.join_all().await;
+        });
+        (scenario.play)(self);
+        self.mend();
+    }
+
+    /// A broker's machine loses its power, and what was not synced.
+    pub fn lose_power(&mut self, broker: i32, down_ms: u64) {
+        self.cluster.lose_power(broker, down_ms, &mut self.rng);
+    }
+
+    /// Who leads the metadata quorum.
+    pub fn quorum_leader(&mut self) -> Option<i32> {
+        let (mut client, found) = (self.client(), Rc::new(Cell::new(None)));
+        let told = found.clone();
+        self.cluster.client("asker", async move {
+            while told.get().is_none() {
+                told.set(admin::quorum_leader(&mut client).await);
+            }
+        });
+        self.until(CREATED_WITHIN_MS, |_| found.get().is_some());
+        found.get()
+    }
+
     fn go_wrong(&mut self) {
         let rng = StdRng::seed_from_u64(self.rng.random());
         let mut faults = Faults::new(rng, self.now_ms + 500);
@@ -216,12 +300,20 @@ impl Run {
     /// All is well again, and clients finish.
     fn recover(&mut self) {
         self.health.forget();
-        if !self.until(RECOVERED_WITHIN_MS, |run| run.health.all_in_sync()) {
-            self.wrong("not all replicas are in sync a minute after the last fault".into());
+        let within_ms = match self.is_broken {
+            true => RECOVERED_WITHIN_BROKEN_MS,
+            false => RECOVERED_WITHIN_MS,
+        };
+        if !self.until(within_ms, |run| run.health.all_in_sync()) {
+            self.wrong(format!(
+                "not all replicas are in sync {within_ms} ms after the last fault"
+            ));
         }
         self.over.set(true);
-        if !self.until(RECOVERED_WITHIN_MS, |run| run.busy.get() == 0) {
-            self.wrong("clients have no answers a minute after the last fault".into());
+        if !self.until(within_ms, |run| run.busy.get() == 0) {
+            self.wrong(format!(
+                "clients have no answers {within_ms} ms after the last fault"
+            ));
         }
     }
 
@@ -246,18 +338,17 @@ impl Run {
                 self.wrong(format!("{place:?} can't be read in the end"));
             }
         }
-        for wrong in witness::take_wrong() {
-            self.wrong(wrong);
-        }
+        self.hear_witness();
     }
 
-    fn report(&self, seed: u64) -> usize {
+    fn report(&self) -> usize {
         let ledger = self.ledger.borrow();
         let (acked, seen) = ledger.counts();
         let (hash, events) = trace::hash();
         println!(
-            "seed {seed}: trace {hash:016x} of {events} events in {} ms; {} brokers; {} sent, {acked} acknowledged, \
+            "seed {}: trace {hash:016x} of {events} events in {} ms; {} brokers; {} sent, {acked} acknowledged, \
              {seen} read; {} wrong",
+            self.seed,
             clock::elapsed_ms(),
             self.cluster.brokers(),
             ledger.sent,
