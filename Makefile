@@ -19,7 +19,7 @@ test: test-units test-clients fuzz ## Install what the tests need, and run all o
 test-units: ## Tests that need nothing but cargo
 	$(CARGO) test --workspace --exclude e2e
 	$(CARGO) test -p e2e --test tidy
-	$(CARGO) test -p milena --features simulation --test simulation -- --seeds 50 --jobs $(TESTS_AT_ONCE)
+	$(CARGO) test -p milena --features simulation --test simulation -- --seeds 50 --rules --jobs $(TESTS_AT_ONCE)
 
 test-clients: ## Real clients and tools against a real broker
 	$(CARGO) build -p milena

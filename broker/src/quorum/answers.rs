@@ -119,6 +119,10 @@ impl Member {
     }
 
     fn would_vote(&self, candidate: &WouldVote) -> bool {
+        #[cfg(feature = "simulation")]
+        if votes_though_wiped(self) {
+            return true;
+        }
         !self.is_leader() && self.heard.silence() >= LEASE && candidate.last_log >= self.last_log()
     }
 
@@ -148,4 +152,11 @@ impl Member {
 
 fn failed(error: impl std::fmt::Display) -> Answer {
     Answer::Failed(error.to_string())
+}
+
+/// With the rule broken, a member that has forgotten who votes is one that does.
+#[cfg(feature = "simulation")]
+fn votes_though_wiped(member: &Member) -> bool {
+    use milena_simulation::rule::{Broken, is_broken};
+    is_broken(Broken::WipedVoterVotes) && member.nodes().is_empty()
 }
