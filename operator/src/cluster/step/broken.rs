@@ -30,7 +30,14 @@ pub fn next(wanted: &Wanted, observed: &Observed) -> Decision {
         waits: Vec::new(),
     };
     if observed.view.is_none() {
-        let wait = replaced_one_starts(wanted, observed);
+        let first = observed.pods.iter().find(|(id, _)| {
+            let named =
+                |step: &Step| matches!(step, Step::DeletePod { id: other, .. } if other == *id);
+            decision.steps.first().is_some_and(named)
+        });
+        // What never ran has nothing that could be lost: for it the last one need only be there again.
+        let starts = first.is_some_and(|(_, pod)| pod.started) && one_starts(wanted, observed);
+        let wait = starts || one_is_away(observed);
         decision.steps.truncate(usize::from(!wait));
     }
     decision
@@ -66,19 +73,20 @@ fn why(pod: &Pod) -> String {
     format!("it is of an old revision and does not work ({state})")
 }
 
-/// A pod that was just replaced, and may still come up, or is not even there again.
-fn replaced_one_starts(wanted: &Wanted, observed: &Observed) -> bool {
+/// A pod that was just replaced is not there again.
+fn one_is_away(observed: &Observed) -> bool {
     let missing = observed.sets.keys().any(|pool| {
         let mut ids = observed.set_ids(pool);
         ids.any(|id| !observed.pods.contains_key(&id))
     });
-    let ending = observed.pods.values().any(|pod| pod.deadline.is_some());
+    missing || observed.pods.values().any(|pod| pod.deadline.is_some())
+}
+
+/// A pod that was just replaced may still come up.
+fn one_starts(wanted: &Wanted, observed: &Observed) -> bool {
     let young = |pod: &Pod| age(observed.now, pod.created) < STARTS_WITHIN;
-    let starting = observed
-        .pods
-        .values()
-        .any(|pod| !differs(wanted, pod) && !pod.started && young(pod));
-    missing || ending || starting
+    let mut pods = observed.pods.values();
+    pods.any(|pod| !differs(wanted, pod) && !pod.started && young(pod))
 }
 
 fn age(now: Timestamp, created: Timestamp) -> Duration {

@@ -23,7 +23,7 @@ use crate::cluster::kube_words;
 use crate::cluster::observed::{Leaving, Observed};
 use crate::cluster::wanted::Wanted;
 use crate::context::{Context, Key};
-use crate::door::{At, Door, DoorError};
+use crate::door::{Door, DoorError};
 use crate::events::{Events, Kind};
 
 /// How often misplaced partitions are looked at again, where they could not be moved.
@@ -112,51 +112,20 @@ impl Performer<'_> {
                 let word = why.map_or(Value::Null, |why: Leaving| json!(why.word()));
                 self.note(claim, LEAVING, word).await
             }
-            Step::DeletePod { id, pod, why } => {
-                self.delete::<Pod>(pod, DeleteParams::default()).await?;
-                self.tell(
-                    Kind::Warning,
-                    "BrokerReplaced",
-                    &format!("Broker {id}: {why}"),
-                )
-                .await;
-                Ok(())
-            }
-            Step::ForceDeletePod { id, pod, why } => {
-                self.delete::<Pod>(pod, DeleteParams::default().grace_period(0))
-                    .await?;
-                let text = format!("Broker {id}'s pod is deleted by force: {why}");
-                self.tell(Kind::Warning, "PodForced", &text).await;
-                Ok(())
-            }
+            Step::DeletePod { id, pod, why } => self.delete_pod(*id, pod, why, false).await,
+            Step::ForceDeletePod { id, pod, why } => self.delete_pod(*id, pod, why, true).await,
             Step::Restart(pods) => self.restart(pods, outcome).await,
             Step::BringBack { id, claim, moved } => self.bring_back(*id, claim, moved).await,
             Step::HandOver(id) => self.hand_over(*id, outcome).await,
-            Step::GiveBackLease(id) => {
-                let path = format!("/v1/brokers/{id}/stop-lease");
-                let _: Value = self.door()?.delete(At::Any, &path).await?;
-                Ok(())
-            }
+            Step::GiveBackLease(id) => self.give_back_lease(*id).await,
             Step::Drain(id, on) => self.drain(*id, *on).await,
             Step::MoveAway(ids) => self.move_away(ids, outcome).await,
             Step::Repair => self.repair(outcome).await,
             Step::Unthrottle(topics) => self.throttle(topics, None).await,
             Step::AddVoter(id) => self.vote("add", *id).await,
             Step::RemoveVoter(id) => self.vote("remove", *id).await,
-            Step::Unregister(id) => {
-                let path = format!("/v1/brokers/{id}/unregister");
-                let _: Value = self.door()?.post(At::Any, &path, &json!({})).await?;
-                let text = format!("Broker {id} is gone, and forgotten");
-                self.tell(Kind::Normal, "BrokerRemoved", &text).await;
-                Ok(())
-            }
-            Step::DeleteClaim { claim, why, .. } => {
-                self.delete::<PersistentVolumeClaim>(claim, DeleteParams::default())
-                    .await?;
-                let text = format!("{}: {why}", claim.name);
-                self.tell(Kind::Normal, "ClaimDeleted", &text).await;
-                Ok(())
-            }
+            Step::Unregister(id) => self.unregister(*id).await,
+            Step::DeleteClaim { claim, why, .. } => self.delete_claim(claim, why).await,
             Step::ReplaceVolume {
                 id,
                 claim,
@@ -167,16 +136,7 @@ impl Performer<'_> {
                 self.replace(*id, which, *accept_loss, outcome).await
             }
             Step::GrowClaim { claim, size } => self.grow(claim, size, outcome).await,
-            Step::OrphanSet(set) => {
-                self.delete::<StatefulSet>(set, DeleteParams::orphan())
-                    .await?;
-                let text = format!(
-                    "{} is made anew for larger volumes; its pods stay",
-                    set.name
-                );
-                self.tell(Kind::Normal, "VolumesGrown", &text).await;
-                Ok(())
-            }
+            Step::OrphanSet(set) => self.orphan(set).await,
             Step::DeleteSet(set) => {
                 self.delete::<StatefulSet>(set, DeleteParams::background())
                     .await
@@ -185,13 +145,52 @@ impl Performer<'_> {
                 let spec = json!({ "spec": { "replicas": replicas } });
                 self.patch::<StatefulSet>(set, spec).await
             }
-            Step::ClearStopping => {
-                let body = json!({ "stopping": false });
-                let path = "/v1/cluster/stopping";
-                let _: Value = self.door()?.post(At::Any, path, &body).await?;
-                Ok(())
-            }
+            Step::ClearStopping => self.clear_stopping().await,
         }
+    }
+
+    /// Without a lease: it takes nothing away.
+    async fn delete_pod(
+        &self,
+        id: i32,
+        pod: &Named,
+        why: &str,
+        forced: bool,
+    ) -> Result<(), StepError> {
+        let params = match forced {
+            true => DeleteParams::default().grace_period(0),
+            false => DeleteParams::default(),
+        };
+        self.delete::<Pod>(pod, params).await?;
+        let (reason, text) = match forced {
+            true => (
+                "PodForced",
+                format!("Broker {id}'s pod is deleted by force: {why}"),
+            ),
+            false => (
+                "BrokerReplaced",
+                format!("Broker {id}'s pod is replaced: {why}"),
+            ),
+        };
+        self.tell(Kind::Warning, reason, &text).await;
+        Ok(())
+    }
+
+    async fn delete_claim(&self, claim: &Named, why: &str) -> Result<(), StepError> {
+        let params = DeleteParams::default();
+        self.delete::<PersistentVolumeClaim>(claim, params).await?;
+        let text = format!("{}: {why}", claim.name);
+        self.tell(Kind::Normal, "ClaimDeleted", &text).await;
+        Ok(())
+    }
+
+    async fn orphan(&self, set: &Named) -> Result<(), StepError> {
+        self.delete::<StatefulSet>(set, DeleteParams::orphan())
+            .await?;
+        let name = &set.name;
+        let text = format!("{name} is made anew for larger volumes; its pods stay");
+        self.tell(Kind::Normal, "VolumesGrown", &text).await;
+        Ok(())
     }
 
     fn door(&self) -> Result<&Door, StepError> {

@@ -99,6 +99,14 @@ impl Performer<'_> {
         Ok(())
     }
 
+    pub(super) async fn unregister(&self, id: i32) -> Result<(), StepError> {
+        let path = format!("/v1/brokers/{id}/unregister");
+        let _: Value = self.door()?.post(At::Any, &path, &json!({})).await?;
+        let text = format!("Broker {id} is gone, and forgotten");
+        self.tell(Kind::Normal, "BrokerRemoved", &text).await;
+        Ok(())
+    }
+
     pub(super) async fn replace(
         &self,
         id: i32,

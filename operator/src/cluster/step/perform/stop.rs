@@ -177,4 +177,19 @@ impl Performer<'_> {
             }
         }
     }
+
+    pub(super) async fn give_back_lease(&self, id: i32) -> Result<(), StepError> {
+        let path = format!("/v1/brokers/{id}/stop-lease");
+        let _: Value = self.door()?.delete(At::Any, &path).await?;
+        Ok(())
+    }
+
+    pub(super) async fn clear_stopping(&self) -> Result<(), StepError> {
+        let body = json!({ "stopping": false });
+        let _: Value = self
+            .door()?
+            .post(At::Any, "/v1/cluster/stopping", &body)
+            .await?;
+        Ok(())
+    }
 }
