@@ -318,7 +318,12 @@ fn words(bytes: &[u8]) -> String {
     let json: Value = serde_json::from_slice(bytes).unwrap_or_default();
     let text = match json["error"].as_str() {
         Some(error) => error.to_owned(),
-        None => String::from_utf8_lossy(bytes).trim().to_owned(),
+        // Text of several lines is help for a person who looks around.
+        None => String::from_utf8_lossy(bytes)
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .to_owned(),
     };
     text.chars().take(ERROR_CHARS_MAX).collect()
 }

@@ -98,6 +98,13 @@ pub struct Pod {
 }
 
 impl Pod {
+    /// It can't be placed, as its volume is on a node that takes no pods, or is gone. The scheduler has had several
+    /// wordings for it.
+    pub fn waits_for_its_volume(&self) -> bool {
+        let words = ["volume node affinity", "PersistentVolume's node affinity"];
+        !self.started && words.iter().any(|word| self.trouble_text.contains(word))
+    }
+
     /// It is ready, and not being deleted.
     pub fn is_ready(&self) -> bool {
         self.ready_since.is_some() && self.deadline.is_none()

@@ -36,7 +36,10 @@ pub async fn level(seen: &Seen, memory: &mut Memory) -> Option<i16> {
     if let (None, Some(door), Some(_)) = (fresh, &seen.door, &seen.observed.view) {
         match door.kafka().features().await {
             Ok(features) => {
-                let feature = features.iter().find(|feature| feature.name == FEATURE);
+                // Zero is what a broker answers that knows of no level.
+                let feature = features
+                    .iter()
+                    .find(|one| one.name == FEATURE && one.level > 0);
                 memory.level = feature.map(|feature| (feature.level, Instant::now()));
             }
             Err(error) => tracing::debug!(%error, "features are not read"),

@@ -54,7 +54,7 @@ pub fn state(observed: &Observed, id: i32, pod: Option<&Pod>) -> String {
     let word = match (&pod.trouble, known.map(|broker| broker.state)) {
         _ if pod.deadline.is_some() => "Stopping",
         // Its volume is on a node that is not there now.
-        (Some(_), _) if pod.trouble_text.contains("volume node affinity") => "WaitingForNode",
+        (Some(_), _) if pod.waits_for_its_volume() => "WaitingForNode",
         (Some(word), _) => word,
         _ if !pod.started => "Pending",
         (None, Some(State::Draining)) if pod.is_ready() => "Draining",

@@ -58,7 +58,8 @@ fn is_noted(observed: &Observed, id: i32) -> bool {
     claim.is_some_and(|claim| claim.leaving == Some(Leaving::Cordon))
 }
 
-/// Where the reason is over: the node stays, or the broker has moved, or another is evicted first.
+/// Where the reason is over: the node stays, or the broker has moved, or another is evicted first. A broker that drains
+/// gets into no ISR, so that this must not wait for it to be ready.
 fn over(wanted: &Wanted, observed: &Observed, view: &View, going: &[(i32, &Pod)]) -> Decision {
     let mut decision = Decision::default();
     let noted = observed
@@ -66,26 +67,29 @@ fn over(wanted: &Wanted, observed: &Observed, view: &View, going: &[(i32, &Pod)]
         .iter()
         .filter(|(_, claim)| claim.leaving == Some(Leaving::Cordon));
     for (id, claim) in noted {
+        let pod = observed.pods.get(id).filter(|pod| pod.deadline.is_none());
+        let node = pod.and_then(|pod| observed.node_of(pod));
+        let stays = node.is_some_and(|node| !node.leaving);
         let goes = going.iter().any(|(other, _)| other == id);
-        let on_its_way = observed.pods.get(id).is_none_or(|pod| !pod.is_ready());
         let another_ends = observed
             .pods
             .iter()
             .any(|(other, pod)| other != id && pod.deadline.is_some());
-        if (goes && !another_ends) || (!goes && on_its_way) || wanted.paused {
-            continue;
+        if !wanted.paused && (stays || (goes && another_ends)) {
+            let ready = pod.is_some_and(Pod::is_ready);
+            decision.and(take_back(view, *id, claim, ready));
         }
-        decision.and(take_back(view, *id, claim));
     }
     decision
 }
 
-fn take_back(view: &View, id: i32, claim: &Claim) -> Decision {
+/// The lease of a life that is over ends by itself, once the next one has caught up.
+fn take_back(view: &View, id: i32, claim: &Claim, ready: bool) -> Decision {
     let mut decision = Decision::default();
     let Some(broker) = view.brokers.get(&id) else {
         return decision;
     };
-    if broker.lease_expires_ms.is_some() {
+    if ready && broker.lease_expires_ms.is_some() {
         decision.steps.push(Step::GiveBackLease(id));
     }
     if broker.draining {
@@ -178,12 +182,28 @@ mod tests {
             Step::NoteLeaving(Named::claim(&observed.claims[&1]), None),
         ];
         assert_eq!(next(&wanted, &observed).steps, undone);
+    }
+
+    #[test]
+    fn a_broker_that_was_evicted_takes_replicas_again_before_it_is_ready_and_not_before_it_is_placed()
+     {
+        let (wanted, mut observed) = samples::healthy();
+        handed_over(&mut observed, 1);
         samples::unready(&mut observed, 1);
+        let undone = [
+            Step::Drain(1, false),
+            Step::NoteLeaving(Named::claim(&observed.claims[&1]), None),
+        ];
         assert_eq!(
             next(&wanted, &observed).steps,
-            [],
-            "it moves at this moment"
+            undone,
+            "else it never gets ready"
         );
+        observed.pods.get_mut(&1).unwrap().node = None;
+        assert_eq!(next(&wanted, &observed).steps, []);
+        observed.pods.get_mut(&1).unwrap().node = Some("node-1".to_owned());
+        node_of(&mut observed, 1).leaving = true;
+        assert_eq!(next(&wanted, &observed).steps, [], "its node still goes");
     }
 
     #[test]

@@ -5,6 +5,8 @@
 //! delete the claim, delete the pod. What follows is what is done for any broker: its new volume is filled, and
 //! `voters.rs` lets it vote again.
 
+use jiff::SignedDuration;
+
 use super::{Decision, Named, Step, Waiting};
 use crate::cluster::observed::Observed;
 use crate::cluster::wanted::Wanted;
@@ -72,13 +74,15 @@ fn one(observed: &Observed, replace: &Replace) -> Decision {
     })
 }
 
+/// A node that does not come back for so long may be gone for good. Only a person knows.
+const GONE_AFTER: SignedDuration = SignedDuration::from_mins(10);
+
 /// The line to paste for a broker whose volume seems to be gone for good.
 pub fn offers(observed: &Observed) -> Vec<(i32, String)> {
     let gone = observed.claims.iter().filter(|(id, claim)| {
         let node_gone = observed.pods.get(id).is_some_and(|pod| {
-            let text = &pod.trouble_text;
-            !pod.started
-                && (text.contains("volume node affinity") || text.contains("bound to a lost"))
+            let waited = observed.now.duration_since(pod.created);
+            pod.waits_for_its_volume() && waited > GONE_AFTER
         });
         claim.lost || node_gone
     });
