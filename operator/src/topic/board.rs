@@ -58,6 +58,7 @@ pub struct Board {
 
 impl TopicKey {
     /// The key of a Topic.
+    #[cfg(test)]
     pub fn of(topic: &Topic) -> Self {
         let metadata = &topic.metadata;
         Self {

@@ -151,7 +151,7 @@ impl Metrics {
         let families = self.calls.collect();
         let metrics = families.iter().flat_map(|family| family.get_metric());
         metrics
-            .map(|metric| metric.get_counter().value() as u64)
+            .map(|metric| metric.get_counter().get_value() as u64)
             .sum()
     }
 }

@@ -19,9 +19,9 @@ pub struct Moving {
     /// Rounded, as the status shows it.
     pub status: ReassignmentStatus,
     /// As the brokers say; none where one of the leaders does not.
-    bytes_left: Option<u64>,
+    pub bytes_left: Option<u64>,
     /// When that many bytes were left first, and how many then: what the pace is reckoned from.
-    first: Option<(Timestamp, u64)>,
+    pub first: Option<(Timestamp, u64)>,
 }
 
 /// What the brokers say at `now`, by topic, with the pace since they said it first.

@@ -128,6 +128,7 @@ impl Verdict {
     }
 
     /// What is said of a condition.
+    #[cfg(test)]
     pub fn said(&self, kind: Kind) -> Option<&Said> {
         let found = self.conditions.iter().find(|(known, _)| *known == kind);
         found.and_then(|(_, said)| said.as_ref())
