@@ -77,7 +77,7 @@ impl Kube {
 
     /// A command on one of the nodes, which are containers.
     pub fn on_node(&self, node: &str, arguments: &[&str]) -> Result<String> {
-        docker(&[&["exec", node], arguments].concat())
+        docker(&[&["exec", node][..], arguments].concat())
     }
 
     /// The addresses of the nodes that run pods, in the order of their names.

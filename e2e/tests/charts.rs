@@ -38,7 +38,7 @@ fn helm(arguments: &[&str]) -> Result<Option<std::process::Output>> {
 fn rendered(chart: &str, more: &[&str]) -> Result<Option<String>> {
     let Some(output) = helm(
         &[
-            &["template", "it", chart, "-n", "there"],
+            &["template", "it", chart, "-n", "there"][..],
             &KUBERNETES[..],
             more,
         ]
@@ -56,7 +56,7 @@ fn rendered(chart: &str, more: &[&str]) -> Result<Option<String>> {
 fn refused(chart: &str, values: &str) -> Result<Option<String>> {
     let Some(output) = helm(
         &[
-            &["template", "it", chart, "--set-json", values],
+            &["template", "it", chart, "--set-json", values][..],
             &KUBERNETES[..],
         ]
         .concat(),

@@ -14,11 +14,12 @@ const CLIENT_LIMIT: Duration = Duration::from_secs(90);
 pub fn inside(scene: &Scene, bootstrap: &str, topic: &str, lines: &str) -> Result<String> {
     let (pod_security, security) = manifests::restricted();
     let container = |name: &str, arguments: &[&str]| {
+        let arguments = [arguments, &["--bootstrap", bootstrap]].concat();
         json!({
             "name": name,
             "image": operator::broker_image(),
             "imagePullPolicy": "IfNotPresent",
-            "args": [arguments, &["--bootstrap", bootstrap]].concat(),
+            "args": arguments,
             "securityContext": security,
             "volumeMounts": [{"name": "lines", "mountPath": "/lines"}],
         })

@@ -19,7 +19,7 @@ pub fn keep(kube: &Kube, namespace: &str, folder: &Path) {
     };
     write("nodes.txt", kube.kubectl(&["get", "nodes", "-o", "wide"]));
     for (file, namespace) in [("", namespace), ("operator-", operator::NAMESPACE)] {
-        let get = |arguments: &[&str]| kube.kubectl(&[&["-n", namespace], arguments].concat());
+        let get = |arguments: &[&str]| kube.kubectl(&[&["-n", namespace][..], arguments].concat());
         write(
             &format!("{file}resources.yaml"),
             get(&["get", KINDS, "-o", "yaml"]),
@@ -37,7 +37,8 @@ pub fn keep(kube: &Kube, namespace: &str, folder: &Path) {
             get(&["describe", "pods"]),
         );
         for pod in pods(kube, namespace) {
-            let logs = |more: &[&str]| get(&[&["logs", &pod, "--all-containers"], more].concat());
+            let logs =
+                |more: &[&str]| get(&[&["logs", &*pod, "--all-containers"][..], more].concat());
             write(&format!("{file}{pod}.log"), logs(&[]));
             if let Ok(before) = logs(&["--previous"]) {
                 write(&format!("{file}{pod}.previous.log"), Ok(before));

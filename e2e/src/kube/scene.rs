@@ -105,13 +105,13 @@ impl Scene {
     /// `kubectl` in this namespace.
     pub fn kubectl(&self, arguments: &[&str]) -> Result<String> {
         self.kube
-            .kubectl(&[&["-n", &self.namespace], arguments].concat())
+            .kubectl(&[&["-n", &*self.namespace][..], arguments].concat())
     }
 
     /// What `kubectl get … -o json` prints.
     pub fn get(&self, arguments: &[&str]) -> Result<Value> {
         self.kube
-            .json(&[&["-n", &*self.namespace, "get"], arguments].concat())
+            .json(&[&["-n", &*self.namespace, "get"][..], arguments].concat())
     }
 
     /// Applies a manifest.
