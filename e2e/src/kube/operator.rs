@@ -48,7 +48,15 @@ pub fn install(kube: &Kube, values: &[&str]) -> Result<Duration> {
         NAMESPACE,
         "--create-namespace",
     ];
-    arguments.extend(["--wait", "--timeout", "3m", "--set", &images]);
+    // Definitions may be there from elsewhere.
+    arguments.extend([
+        "--take-ownership",
+        "--wait",
+        "--timeout",
+        "3m",
+        "--set",
+        &images,
+    ]);
     for value in values {
         arguments.extend(["--set", value]);
     }
