@@ -30,7 +30,8 @@ pub struct Reference {
 }
 
 /// Whose settings.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "lowercase")]
 pub enum Scope {
     /// A broker's.
     Broker,
@@ -54,9 +55,10 @@ pub struct Setting {
 }
 
 #[derive(Deserialize)]
-struct Rows {
-    broker: Vec<Setting>,
-    topic: Vec<Setting>,
+struct Row {
+    scope: Scope,
+    #[serde(flatten)]
+    setting: Setting,
 }
 
 impl Reference {
@@ -68,12 +70,16 @@ impl Reference {
     }
 
     fn parse(version: (u64, u64), text: &str) -> Self {
-        let rows: Rows = serde_json::from_str(text).expect("the list is the brokers' own");
-        let by_name = |rows: Vec<Setting>| rows.into_iter().map(|row| (row.name.clone(), row));
+        let rows: Vec<Row> = serde_json::from_str(text).expect("the list is the brokers' own");
+        let of = |scope: Scope| {
+            let rows = rows.iter().filter(move |row| row.scope == scope);
+            rows.map(|row| (row.setting.name.clone(), row.setting.clone()))
+                .collect()
+        };
         Self {
             version,
-            broker: by_name(rows.broker).collect(),
-            topic: by_name(rows.topic).collect(),
+            broker: of(Scope::Broker),
+            topic: of(Scope::Topic),
         }
     }
 
