@@ -133,8 +133,12 @@ fn configs(spec: &TopicSpec, problems: &mut Vec<String>) -> BTreeMap<String, Str
             problems.push(format!("extraConfig: {name} is set by spec.placement"));
         } else if all.contains_key(name) {
             problems.push(format!("extraConfig: {name} is set by spec.config too"));
+        } else if let Some(text) = value.text() {
+            all.insert(name.clone(), text);
         } else {
-            all.insert(name.clone(), value.to_string());
+            problems.push(format!(
+                "extraConfig: {name} must be a string, an integer or a boolean"
+            ));
         }
     }
     for (name, value) in &all {
@@ -293,6 +297,16 @@ mod tests {
         let wrong = Wanted::of(&topic(left)).unwrap_err();
         assert!(
             wrong.starts_with("unmanagedConfig: retention.ms"),
+            "{wrong}"
+        );
+    }
+
+    #[test]
+    fn a_value_that_is_no_word_number_or_boolean_is_refused_by_name() {
+        let list = json!({ "extraConfig": { "segment.bytes": [1] } });
+        let wrong = Wanted::of(&topic(list)).unwrap_err();
+        assert!(
+            wrong.starts_with("extraConfig: segment.bytes must be"),
             "{wrong}"
         );
     }

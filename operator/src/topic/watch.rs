@@ -290,7 +290,7 @@ mod tests {
         let declared = read(object(json!({
             "apiVersion": "milena.dev/v1alpha1", "kind": "Topic",
             "metadata": { "name": "t", "namespace": "ns", "managedFields": [{ "manager": "x" }] },
-            "spec": { "clusterRef": { "name": "main" }, "partitions": 1, "extraConfig": { "a": [1] } },
+            "spec": { "clusterRef": { "name": "main" }, "partitions": "many" },
             "status": { "topicId": "id", "conditions": [] },
         })));
         assert!(declared.unreadable.is_some());
