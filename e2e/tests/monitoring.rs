@@ -78,7 +78,7 @@ fn is_known(known: &BTreeSet<String>, name: &str) -> bool {
         name.strip_suffix(*end)
             .is_some_and(|name| known.contains(name))
     };
-    known.contains(name) || OF_HISTOGRAMS.iter().any(|end| of_histogram(&end))
+    known.contains(name) || OF_HISTOGRAMS.iter().any(of_histogram)
 }
 
 /// Values of a key anywhere in a document.
