@@ -90,7 +90,10 @@ fn outcome(
         Command::RequestLease(ask) => Outcome::RequestLease(lease::request(draft, ask, rules)?),
         Command::ReleaseLease(ask) => Outcome::ReleaseLease(lease::release(draft, ask)),
         Command::ExpireLeases(ask) => Outcome::ExpireLeases(lease::expire(draft, ask)),
-        Command::SetStopping(ask) => Outcome::SetStopping(stopping::set(draft, ask)),
+        Command::SetStopping(ask) => {
+            stopping::set(draft, ask);
+            Outcome::SetStopping(())
+        }
         Command::CreateTopics(ask) => Outcome::CreateTopics(topics::create(draft, ask, rules)?),
         Command::DeleteTopics(ask) => Outcome::DeleteTopics(topics::delete(draft, ask)),
         Command::CreatePartitions(ask) => {

@@ -133,15 +133,7 @@ impl Ask {
                 topics: names.into_iter().map(TopicReference::Name).collect(),
             }
             .into(),
-            Self::Grow(topic, count, assignments) => CreatePartitions {
-                topics: vec![NewPartitions {
-                    topic,
-                    count,
-                    assignments,
-                }],
-                validate_only: false,
-            }
-            .into(),
+            Self::Grow(topic, count, assignments) => grow(topic, count, assignments).into(),
             Self::Config(topic, key, value) => {
                 configure(ConfigResource::topic(topic), &key, value.as_deref())
             }
@@ -164,6 +156,17 @@ impl Ask {
             }
             .into(),
         }
+    }
+}
+
+fn grow(topic: String, count: i32, assignments: Option<Vec<Vec<i32>>>) -> CreatePartitions {
+    CreatePartitions {
+        topics: vec![NewPartitions {
+            topic,
+            count,
+            assignments,
+        }],
+        validate_only: false,
     }
 }
 
