@@ -72,7 +72,19 @@ async fn tell(broker: &Broker) -> bool {
             replicas: replicas.to_vec(),
         };
         match broker.quorum().request(command).await {
-            Ok(_) => note(&broker.image(), replicas),
+            Ok(answers) => {
+                let image = broker.image();
+                for (replica, answer) in replicas.iter().zip(answers) {
+                    match answer {
+                        Ok(()) => note(&image, replica),
+                        // The others have gone since it was looked.
+                        Err(refusal) => {
+                            tracing::debug!(%refusal.message, "a replica stays as it is");
+                            is_done = false;
+                        }
+                    }
+                }
+            }
             Err(error) => {
                 tracing::debug!(%error, "the quorum can't be told of the replicas' directories now");
                 is_done = false;
@@ -82,16 +94,14 @@ async fn tell(broker: &Broker) -> bool {
     is_done
 }
 
-fn note(image: &Image, replicas: &[Assignment]) {
-    for (topic, partition, directory) in replicas {
-        let name = image.topic_by_id(*topic).map(|topic| topic.name.as_str());
-        if *directory == DirectoryId::LOST {
-            tracing::error!(
-                topic = name,
-                partition = partition.get(),
-                "the replica here can't be used, and others lead on; mend the disk and start this broker again"
-            );
-        }
+fn note(image: &Image, (topic, partition, directory): &Assignment) {
+    let name = image.topic_by_id(*topic).map(|topic| topic.name.as_str());
+    if *directory == DirectoryId::LOST {
+        tracing::error!(
+            topic = name,
+            partition = partition.get(),
+            "the replica here can't be used, and others lead on; mend the disk and start this broker again"
+        );
     }
 }
 

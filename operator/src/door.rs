@@ -184,9 +184,16 @@ impl Door {
         self.call(Method::DELETE, at, path, None, WITHIN).await
     }
 
-    /// The cluster by Kafka's protocol.
+    /// The cluster by Kafka's protocol, to read.
     pub fn kafka(&self) -> &milena_client::Client {
         &self.kafka
+    }
+
+    /// The same, to change something: refused once another operator may lead.
+    pub fn kafka_to_change(&self) -> Result<&milena_client::Client, milena_client::Error> {
+        let leads = self.leadership.as_ref().map_or(Ok(()), Leadership::check);
+        leads.map_err(|over| milena_client::Error::Invalid(over.to_string()))?;
+        Ok(&self.kafka)
     }
 
     async fn call<T: DeserializeOwned>(

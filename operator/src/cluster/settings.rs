@@ -66,7 +66,7 @@ pub async fn follow(
     if memory.settings.as_ref() == Some(&revision) {
         return Ok(());
     }
-    let kafka = door.kafka();
+    let kafka = door.kafka_to_change()?;
     let described = kafka.configs(Resource::Broker, &[ALL]).await?;
     let set = described.get(ALL).map(Vec::as_slice).unwrap_or_default();
     let changes = changes(&live, set, &wanted.version);
@@ -100,7 +100,9 @@ pub async fn raise(
         return Ok(None);
     };
     let levels = [(FEATURE.to_owned(), aim)];
-    door.kafka().update_features(&levels, false, false).await?;
+    door.kafka_to_change()?
+        .update_features(&levels, false, false)
+        .await?;
     memory.level = None;
     Ok(Some(aim))
 }

@@ -119,7 +119,7 @@ pub async fn bring_back(
     }
     if !wishes.is_empty() {
         let answers = door
-            .kafka()
+            .kafka_to_change()?
             .alter_partition_reassignments(&wishes, false)
             .await?;
         for ((topic, number), answer) in answers {

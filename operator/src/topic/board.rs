@@ -274,7 +274,10 @@ mod tests {
         let (first, topic) = declared("first", "u1", 1, "1");
         assert_eq!(board.put(&first, topic).rivals, []);
         let (second, topic) = declared("second", "u2", 2, "1");
-        assert_eq!(board.put(&second, topic).rivals, [first.clone()]);
+        assert_eq!(
+            board.put(&second, topic).rivals,
+            std::slice::from_ref(&first)
+        );
         assert_eq!(board.remove(&first).rivals, [second]);
         assert_eq!(claimants(&board), ["ns/second"]);
     }

@@ -9,7 +9,7 @@ mod memory;
 mod settle;
 mod work;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use super::feed::Heard;
 use super::inbox::Inbox;
 use super::known::Known;
 use super::metrics::Metrics;
-use super::registry::Registry;
+use super::registry::{Fate, Registry};
 use super::status;
 use super::wanted;
 use crate::crd::{KafkaCluster, Topic};
@@ -42,6 +42,9 @@ const PARTITIONS_MAX: usize = 2_000;
 const REPLICATES_MAX: usize = 10;
 /// The pause of all requests after one that got no answer.
 const TROUBLE_PAUSE: Duration = Duration::from_secs(5);
+
+/// When it is asked again what becomes of a namespace, where that was not known.
+const FATE_AGAIN: Duration = Duration::from_secs(2);
 
 /// The engine of one cluster.
 pub struct Engine<R, O: Open> {
@@ -253,7 +256,11 @@ impl<R: Registry, O: Open> Engine<R, O> {
         for key in self.dirty.take(TURN_MAX) {
             self.consider(key, &mut turn, now);
         }
-        let Turn { writes, asks } = turn;
+        let Turn {
+            mut writes,
+            mut asks,
+        } = turn;
+        self.spare(&mut writes, &mut asks, now).await;
         let brokers = self.link.brokers().filter(|_| !asks.is_empty());
         let asked = async {
             match brokers {
@@ -264,6 +271,31 @@ impl<R: Registry, O: Open> Engine<R, O> {
         let (written, answers) = tokio::join!(work::write(&*self.registry, writes), asked);
         self.settle_writes(written);
         self.settle_answers(answers);
+    }
+
+    /// Takes out the deletions from namespaces that end by now, or of which that is not known: the watch of namespaces may
+    /// be behind that of Topics.
+    async fn spare(&mut self, writes: &mut Vec<(Subject, Write)>, asks: &mut Asks, now: Instant) {
+        let mut fates: BTreeMap<Arc<str>, Fate> = BTreeMap::new();
+        for (subject, id) in std::mem::take(&mut asks.deletes) {
+            let namespace = subject.key.namespace.clone();
+            let fate = match fates.get(&namespace) {
+                Some(fate) => *fate,
+                None => {
+                    let fate = self.registry.fate(&namespace).await;
+                    fates.insert(namespace, fate);
+                    fate
+                }
+            };
+            match fate {
+                Fate::Stays => asks.deletes.push((subject, id)),
+                Fate::Ends => {
+                    let write = finalizers(&subject.topic, false, None);
+                    writes.push((subject, write));
+                }
+                Fate::Unknown => self.memories.wake(&subject.key, now + FATE_AGAIN),
+            }
+        }
     }
 
     fn consider(&mut self, key: TopicKey, turn: &mut Turn, now: Instant) {

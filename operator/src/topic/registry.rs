@@ -24,6 +24,16 @@ pub enum WriteError {
     Failed(String),
 }
 
+/// What becomes of a namespace, asked afresh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    Stays,
+    /// It is being deleted, or is gone.
+    Ends,
+    /// The API server did not say.
+    Unknown,
+}
+
 /// How serious an event is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Weight {
@@ -80,6 +90,8 @@ pub trait Registry: Send + Sync + 'static {
         topic: &Topic,
         finalizers: &[String],
     ) -> impl Future<Output = Result<Declared, WriteError>> + Send;
+    /// What becomes of a namespace as of now: what is watched may be behind.
+    fn fate(&self, namespace: &str) -> impl Future<Output = Fate> + Send;
     /// Tells of something, soon and if it can be.
     fn tell(&self, topic: &Topic, note: Note);
 }

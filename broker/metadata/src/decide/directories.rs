@@ -38,6 +38,16 @@ fn assign_one(
         return Err(Refusal::new(ErrorCode::InvalidRequest, message));
     };
     replica.directory = directory;
+    // What is there can still be read, and copied by those that are behind.
+    let is_up = |id: &BrokerId| *id != broker && election::is_up(&draft.image, &before, *id);
+    let leads_alone = before.leader == Some(broker) && !before.isr.iter().any(is_up);
+    if directory == DirectoryId::LOST && leads_alone {
+        let message = format!(
+            "Nobody else could lead {}-{number}: its replica on broker {broker} stays as it is.",
+            topic.name
+        );
+        return Err(Refusal::new(ErrorCode::NotEnoughReplicas, message));
+    }
     let turn = Turn::default();
     if let Some(state) = election::settle(&draft.image, policy, &turn, &before, next) {
         draft.push(state);

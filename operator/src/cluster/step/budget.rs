@@ -5,13 +5,11 @@
 //! never lets a second broker go before the first has caught up.
 
 use super::unsafe_topics;
+use super::voters::answers;
 use crate::cluster::brokers::State;
 use crate::cluster::observed::{Observed, View};
 use crate::cluster::wanted::Wanted;
 use crate::crd::cluster::Unreplicated;
-
-/// A voter that was silent for longer may be gone.
-const SILENT_MS_MAX: u64 = 5_000;
 
 /// 0 or 1.
 pub fn max_unavailable(wanted: &Wanted, observed: &Observed) -> i32 {
@@ -56,10 +54,7 @@ fn quorum_spares_one(view: &View) -> bool {
     let Some(quorum) = &view.cluster.quorum else {
         return false;
     };
-    let there = quorum.voters.iter().filter(|voter| {
-        let heard = voter.silent_ms.is_none_or(|silent| silent <= SILENT_MS_MAX);
-        voter.broker == quorum.leader || heard
-    });
+    let there = quorum.voters.iter().filter(|voter| answers(quorum, voter));
     there.count() > quorum.voters.len() / 2 + 1
 }
 

@@ -7,8 +7,8 @@ use super::{Decision, Named, Step, Waiting, is_outdated};
 use crate::cluster::observed::{Observed, Pod, View};
 use crate::cluster::wanted::Wanted;
 
-/// So many brokers are asked for in one turn: where one is refused, another may be granted, and the one that would mend
-/// what blocks the first is among them sooner or later.
+/// So many brokers are asked for in one turn: where one is refused, another may be granted. The one that would mend what
+/// blocks the first is among them, since brokers whose replicas are behind are asked for before others.
 const ASKED_MAX: usize = 3;
 
 /// The restart, or what it waits for.
@@ -57,9 +57,11 @@ pub fn outdated<'a>(
     outdated.map(|(id, pod)| (*id, pod))
 }
 
-/// Those that are away first, the quorum's leader last.
-fn order(view: &View, id: i32, pod: &Pod) -> (bool, bool, i32) {
-    (pod.is_ready(), view.leader() == Some(id), id)
+/// Those that are away first, then those whose replicas are behind, the quorum's leader last.
+fn order(view: &View, id: i32, pod: &Pod) -> (bool, bool, bool, i32) {
+    let known = view.brokers.get(&id);
+    let is_whole = known.is_none_or(|broker| broker.out_of_sync == 0);
+    (pod.is_ready(), view.leader() == Some(id), is_whole, id)
 }
 
 /// Brokers that are not there, or not long enough, and why.
@@ -136,6 +138,16 @@ mod tests {
         updated(&mut observed, 1, 60);
         updated(&mut observed, 2, 60);
         assert_eq!(asked(&wanted, &observed), [0]);
+    }
+
+    #[test]
+    fn a_broker_that_is_behind_is_asked_for_before_those_that_it_blocks() {
+        let (mut wanted, mut observed) = (samples::wanted(6), samples::observed(6));
+        wanted.pools[0].revision = "r2".to_owned();
+        assert_eq!(asked(&wanted, &observed), [1, 2, 3]);
+        let view = observed.view.as_mut().unwrap();
+        view.brokers.get_mut(&5).unwrap().out_of_sync = 4;
+        assert_eq!(asked(&wanted, &observed), [5, 1, 2]);
     }
 
     #[test]

@@ -87,9 +87,10 @@ fn remove(quorum: &ShownQuorum, extra: &[i32]) -> Decision {
     }
 }
 
-fn answers(quorum: &ShownQuorum, voter: &ShownMember) -> bool {
-    let silent = voter.silent_ms.unwrap_or(0);
-    voter.broker == quorum.leader || silent <= SILENT_MS_MAX
+/// Whether the quorum's leader has heard of a voter lately. One that it never heard does not answer either.
+pub(super) fn answers(quorum: &ShownQuorum, voter: &ShownMember) -> bool {
+    let heard = voter.silent_ms.is_some_and(|ms| ms <= SILENT_MS_MAX);
+    voter.broker == quorum.leader || heard
 }
 
 #[cfg(test)]

@@ -73,6 +73,14 @@ struct NotMoved {
     reason: String,
 }
 
+impl Real {
+    /// The way of what changes something.
+    fn kafka(&self) -> Result<&milena_client::Client, Trouble> {
+        let kafka = self.door.kafka_to_change();
+        kafka.map_err(|error| Trouble(error.to_string()))
+    }
+}
+
 impl Brokers for Real {
     async fn changes(&self, since: Option<i64>) -> Result<Changes, Trouble> {
         let path = match since {
@@ -98,7 +106,7 @@ impl Brokers for Real {
                 configs: topic.configs.clone().into_iter().collect(),
             })
             .collect();
-        each(self.door.kafka().create_topics(&topics).await, |id| {
+        each(self.kafka()?.create_topics(&topics).await, |id| {
             id.to_string()
         })
     }
@@ -108,11 +116,11 @@ impl Brokers for Real {
             .iter()
             .map(|(name, changes)| (name.clone(), changes.clone().into_iter().collect()))
             .collect();
-        each(self.door.kafka().alter_topics(&topics).await, |()| ())
+        each(self.kafka()?.alter_topics(&topics).await, |()| ())
     }
 
     async fn grow(&self, topics: &[(String, i32)]) -> Each<()> {
-        each(self.door.kafka().grow_topics(topics).await, |()| ())
+        each(self.kafka()?.grow_topics(topics).await, |()| ())
     }
 
     async fn delete(&self, ids: &[String]) -> Each<()> {
@@ -121,7 +129,7 @@ impl Brokers for Real {
             .iter()
             .map(|id| Uuid::parse(id).unwrap_or(Uuid::ZERO))
             .collect();
-        each(self.door.kafka().delete_topics_by_id(&ids).await, |()| ())
+        each(self.kafka()?.delete_topics_by_id(&ids).await, |()| ())
     }
 
     async fn replicate(&self, topic: &str, factor: i32) -> Result<Result<(), Refusal>, Trouble> {

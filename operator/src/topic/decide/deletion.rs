@@ -11,7 +11,7 @@ pub fn next(case: &Case<'_>) -> Plan {
     if !case.held() {
         return Plan::only(Step::Rest);
     }
-    let Some(id) = case.own_id() else {
+    let Some(id) = case.own_id().or(case.made) else {
         return let_go();
     };
     // With its cluster or namespace gone nobody waits for the topic: it must not hold up their end.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::super::brokers::{Misplaced, Refusal};
+use super::super::registry::Fate;
 use super::super::status::Kind;
 use super::link::DOWN_AFTER;
 use world::{World, cluster};
@@ -162,6 +163,31 @@ async fn a_deleted_resource_takes_its_topic_along_by_id_and_a_retained_one_leave
     assert!(world.kafka.topic("kept").is_some());
     assert_eq!(world.api.reasons("gone"), ["Created", "Deleted"]);
     assert_eq!(world.kafka.calls("delete"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_stays_where_its_namespace_ends_or_that_is_not_known_though_no_watch_has_said_so() {
+    let world = World::new();
+    for name in ["ends", "unknown"] {
+        world.api.apply(name, json!({}));
+        world.until_says(name, Kind::Ready, "True", "Ready").await;
+    }
+    world.api.set_fate(Fate::Ends);
+    world.api.delete("ends");
+    world
+        .until("it is let go", |world| !world.api.exists("ends"))
+        .await;
+    assert!(world.kafka.topic("ends").is_some());
+    world.api.set_fate(Fate::Unknown);
+    world.api.delete("unknown");
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(world.api.exists("unknown") && world.kafka.topic("unknown").is_some());
+    assert_eq!(world.kafka.calls("delete"), 0);
+    world.api.set_fate(Fate::Stays);
+    world
+        .until("it is deleted", |world| !world.api.exists("unknown"))
+        .await;
+    assert_eq!(world.kafka.topic("unknown"), None);
 }
 
 #[tokio::test(start_paused = true)]

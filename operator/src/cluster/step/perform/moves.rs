@@ -77,7 +77,7 @@ impl Performer<'_> {
     ) -> Result<(), StepError> {
         let change = [(THROTTLED.to_owned(), replicas.map(str::to_owned))];
         for topic in topics {
-            let kafka = self.door()?.kafka();
+            let kafka = self.door()?.kafka_to_change()?;
             kafka
                 .alter_configs(Resource::Topic, topic, &change, false)
                 .await?;

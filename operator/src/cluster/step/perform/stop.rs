@@ -115,7 +115,7 @@ impl Performer<'_> {
             let topics: Vec<String> = topics.into_iter().collect();
             self.throttle(&topics, Some(ALL_REPLICAS)).await?;
         }
-        let kafka = self.door()?.kafka();
+        let kafka = self.door()?.kafka_to_change()?;
         kafka
             .alter_partition_reassignments(&plan.wishes, false)
             .await?;
