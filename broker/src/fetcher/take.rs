@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use milena_log::BatchToAppend;
-use milena_protocol::api::fetch::FetchPartitionResponse;
+use milena_protocol::api::fetch::{FetchEpochEndOffset, FetchPartitionResponse};
 use milena_protocol::records::{BatchProblem, batches};
 use milena_protocol::{ErrorCode, Records};
 
@@ -30,7 +30,11 @@ pub(super) async fn take(
 ) -> Taken {
     let taken = match answer.error_code {
         ErrorCode::None if answer.diverging_epoch.end_offset >= 0 => {
-            cut(partition, epoch, answer.diverging_epoch.end_offset, now_ms).await
+            let FetchEpochEndOffset {
+                epoch: common,
+                end_offset,
+            } = answer.diverging_epoch;
+            cut(partition, epoch, (common, end_offset), now_ms).await
         }
         ErrorCode::None => append(partition, epoch, answer, now_ms).await,
         ErrorCode::OffsetOutOfRange if answer.log_start_offset >= 0 => {
@@ -138,13 +142,13 @@ fn whole_batches(bytes: &Bytes, end: i64) -> Result<Vec<BatchToAppend>, Refused>
 async fn cut(
     partition: &Partition,
     epoch: i32,
-    offset: i64,
+    common: (i32, i64),
     now_ms: i64,
 ) -> Result<Taken, Refused> {
     let end = partition.reader().log_end_offset();
-    partition.truncate_following(offset, epoch, now_ms).await?;
+    let from = partition.truncate_following(common, epoch, now_ms).await?;
     tracing::info!(
-        topic = %partition.topic(), partition = partition.index(), epoch, from = offset, end,
+        topic = %partition.topic(), partition = partition.index(), epoch, from, end,
         "records that the leader does not have were cut off"
     );
     Ok(Taken::Cut)

@@ -321,6 +321,23 @@ async fn records_that_the_leader_does_not_have_are_cut_off() {
 }
 
 #[tokio::test]
+async fn records_of_an_epoch_that_the_leader_does_not_have_are_cut_off_though_its_log_is_longer() {
+    let replicas = Replicas::of(1).await;
+    let three = [batch(0, 3), batch(1, 4), batch(2, 4)];
+    replicas.take(0, 5, records(&three, 1)).await;
+    let diverging = FetchPartitionResponse {
+        diverging_epoch: FetchEpochEndOffset {
+            epoch: 3,
+            end_offset: 10,
+        },
+        ..records(&[], 1)
+    };
+    assert_eq!(replicas.take(0, 5, diverging).await, Taken::Cut);
+    assert_eq!(replicas.end(0), 1);
+    assert_eq!(replicas.partition(0).last_epoch().await, 3);
+}
+
+#[tokio::test]
 async fn a_replica_behind_the_leaders_start_begins_there() {
     let replicas = Replicas::of(1).await;
     replicas.take(0, 5, records(&[batch(0, 4)], 1)).await;

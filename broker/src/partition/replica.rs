@@ -231,20 +231,24 @@ impl Partition {
         Ok(appended)
     }
 
-    /// Cuts what the leader of `leader_epoch` does not have.
+    /// Cuts what the leader of `leader_epoch` does not have, which says up to which epoch both may be the same, and where
+    /// that ends in its log. What was written here in epochs after that one goes too, although it may lie before that
+    /// end. Answers with where the log was to end; it is below its end by at least a record (KIP-595).
     pub async fn truncate_following(
         &self,
-        offset: i64,
+        (common, leader_end): (i32, i64),
         leader_epoch: i32,
         now_ms: i64,
-    ) -> Result<(), Refused> {
+    ) -> Result<i64, Refused> {
         let mut log = self.log.lock().await;
         self.check_following(leader_epoch)?;
+        let end_here = log.end_offset_for(common).map(|(_, end)| end);
+        let offset = end_here.map_or(leader_end, |end| end.min(leader_end));
         let truncated = log.truncate_to(offset, now_ms);
         truncated.map_err(|error| self.broken(&error))?;
         self.high_watermark
             .fetch_min(self.reader.log_end_offset(), Ordering::SeqCst);
-        Ok(())
+        Ok(offset)
     }
 
     /// Gives up all that this replica has, because the leader of `leader_epoch` starts at `offset` only, or knows

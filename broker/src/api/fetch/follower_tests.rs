@@ -270,12 +270,13 @@ async fn a_follower_takes_what_its_leader_has_and_nothing_of_another_epoch() {
     let old = partition.append_fetched(&batches, epoch - 1, (3, 0), 1);
     let refused = old.await.unwrap_err().code();
     assert_eq!(refused, ErrorCode::FencedLeaderEpoch);
-    partition.truncate_following(1, epoch, 1).await.unwrap();
+    let cut = partition.truncate_following((epoch, 1), epoch, 1).await;
+    assert_eq!(cut.unwrap(), 1);
     let end = partition.reader().log_end_offset();
     assert_eq!((end, partition.high_watermark()), (1, 1));
     assert!(
         led.partition
-            .truncate_following(0, epoch - 1, 1)
+            .truncate_following((epoch, 0), epoch - 1, 1)
             .await
             .is_err()
     );
