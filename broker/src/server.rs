@@ -49,6 +49,8 @@ const WORKERS_MIN: usize = 4;
 const BLOCKING_THREADS_MAX: usize = 32;
 /// How often flush.messages, flush.ms and sealed segments are looked at.
 const FLUSH_PERIOD: Duration = Duration::from_millis(100);
+/// Deleted files go so soon after `file.delete.delay.ms`.
+const TRASH_PERIOD: Duration = Duration::from_secs(1);
 /// A stop gives this part of its time to requests in hand, and the rest to the disk: a client that does not take
 /// its answer must not cost the mark of a clean stop.
 const REQUESTS_PART: u32 = 2;
@@ -392,6 +394,7 @@ fn keep_house(broker: &Arc<Broker>, stopping: &CancellationToken, tasks: &TaskTr
         |partitions, _| partitions.enforce_retention(),
     );
     every(|_| FLUSH_PERIOD, |partitions, _| partitions.flush_due());
+    every(|_| TRASH_PERIOD, |partitions, _| partitions.empty_trash());
     every(
         |_| DESCRIPTORS_PERIOD,
         |partitions, _| partitions.close_idle(),

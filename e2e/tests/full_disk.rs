@@ -19,9 +19,9 @@ const SMALL: i32 = 2;
 const DISK_MIB: u32 = 64;
 /// Room enough for what was missed.
 const LARGER_DISK_MIB: u32 = 512;
-const VALUE_BYTES: usize = 100_000;
+const VALUE_BYTES: usize = 60_000;
 /// Together more than what is preallocated of each log's last segment.
-const RECORDS_A_ROUND: usize = 150;
+const RECORDS_A_ROUND: usize = 250;
 const ROUNDS_MAX: usize = 20;
 /// Until others lead; far more than it takes.
 const HANDED_LIMIT: Duration = Duration::from_secs(30);

@@ -244,12 +244,14 @@ fn a_stop_waits_for_its_lease_and_for_nobody_when_the_whole_cluster_stops() -> R
 
     let second = format!("127.0.0.1:{}", local.base + 1 + 312);
     let hook = format!("cluster lease --self --http {second} {with_token}");
-    let over = milena.prints(&format!("{hook} --wait 1s"))?;
-    ensure!(
-        over.contains("the time for waiting is over") && over.contains("may stop already: 1"),
-        "{over}"
-    );
     let words: Vec<&str> = hook.split(' ').collect();
+    let over = milena.run(&[&words[..], &["--wait", "1s"]].concat())?;
+    ensure!(
+        over.status == Some(0)
+            && over.stdout.contains("the time for waiting is over")
+            && over.stderr.contains("may stop already: 1"),
+        "{over:#?}"
+    );
     let waiting = milena.start(&words)?;
     milena.prints(&format!("cluster lease 1 --release {with_token}"))?;
     let ended = waiting.wait_with_output()?;

@@ -28,7 +28,6 @@ impl Partitions {
                 tracing::error!(topic = %partition.topic(), partition = partition.index(), %error, "retention failed");
             }
         }
-        self.empty_trash(now_ms);
     }
 
     fn enforce_on(&self, partition: &Partition, now_ms: i64) -> Result<(), LogError> {
@@ -49,8 +48,8 @@ impl Partitions {
     }
 
     /// Removes deleted files whose delay is over.
-    pub fn empty_trash(&self, now_ms: i64) {
-        let due = self.trash.lock().take_due(now_ms);
+    pub fn empty_trash(&self) {
+        let due = self.trash.lock().take_due(self.clock.now_ms());
         for path in due {
             if let Err(error) = trash::remove(&path) {
                 tracing::warn!(%error, "a deleted file could not be removed");
