@@ -1,5 +1,5 @@
-//! One broker's disk is full, the quorum's files on it too: others lead, nothing acknowledged is lost, and once there is
-//! room again a start brings the broker back. Mounts a file system in memory, which needs root.
+//! The disk of one broker's logs is full, and the quorum's files are on another: others lead, and once there is room again a
+//! start brings the broker back. Mounts a file system in memory, which needs root.
 
 use std::fs;
 use std::io::Write;
@@ -101,6 +101,9 @@ fn a_broker_whose_disk_is_full_is_replaced_and_comes_back_when_there_is_room() -
     }
     let mut cluster = Cluster::prepare("full-disk", &Plan::of(3))?;
     let disk = SmallDisk::mount(&cluster.node(SMALL).data())?;
+    let metadata = cluster.folder().join("metadata");
+    let setting = format!("metadata.log.dir={}", metadata.display());
+    cluster.node(SMALL).set(&setting);
     cluster.start_all()?;
     cluster.until_ready()?;
     cluster.create_topic(TOPIC, PARTITIONS, 3)?;
@@ -127,5 +130,7 @@ fn a_broker_whose_disk_is_full_is_replaced_and_comes_back_when_there_is_room() -
     }
     cluster.start(SMALL)?;
     cluster.until_in_sync()?;
+    cluster.node(SMALL).kill9()?;
+    drop(disk);
     cluster.remove()
 }
