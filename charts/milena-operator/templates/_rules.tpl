@@ -23,7 +23,8 @@
 - apiGroups: [""]
   resources: [services, configmaps, serviceaccounts]
   verbs: [get, list, watch, create, patch, delete]
-# The admin token, by its name: no list, no watch.
+# The admin token, which is read by its name. The names are not known before there are clusters, so this is every Secret of
+# the namespaces that are watched (watchNamespaces): no list, no watch.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get, create, patch]
