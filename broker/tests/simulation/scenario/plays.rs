@@ -85,6 +85,7 @@ pub fn wiped_voter_joins_in_vain(run: &mut Run) {
     for others in (1..=5).filter(|other| ![led, wiped].contains(other)) {
         run.cut_off(others, [led, wiped].into_iter());
     }
-    // For two seconds it asks who is there, and for five whether it may join; then it believes its own log.
-    run.pass(9 * WHILE_MS);
+    // For two seconds it asks who is there, and for five whether it may join. Then it believes its own log, at the latest
+    // when it has asked each of the others in vain, six seconds each: a question on its way would be answered on mending.
+    run.pass(36 * WHILE_MS);
 }
