@@ -93,6 +93,11 @@ async fn look(
     if cluster.metadata.deletion_timestamp.is_some() {
         return deleted(cluster, &seen, context).await;
     }
+    if seen.observed.namespace_is_going {
+        // Nothing can be made in it, and no broker comes back.
+        deletion::see_stopping(&seen).await;
+        return Ok(again("ok", AGAIN_BUSY));
+    }
     let paused = cluster.spec.paused;
     if !paused && deletion::keep_finalizer(cluster, context).await? {
         // The resource has another version now.
@@ -242,7 +247,8 @@ fn found(cluster: &KafkaCluster, observed: &Observed, level: Option<i16>) -> Fou
     }
 }
 
-/// 22 letters of URL-safe base64, none of them a dash at the beginning, as Kafka's tools make them.
+/// 22 letters of URL-safe base64, as Kafka's tools make them. The first and the last are letters or digits: it is a label's
+/// value, too.
 fn fresh_id() -> String {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     loop {
@@ -256,10 +262,14 @@ fn fresh_id() -> String {
             char::from(LETTERS[(index & 0b11_1111) as usize])
         };
         let id: String = (0..22).map(letter).collect();
-        if !id.starts_with('-') {
+        if id.starts_with(is_plain) && id.ends_with(is_plain) {
             return id;
         }
     }
+}
+
+fn is_plain(letter: char) -> bool {
+    letter.is_ascii_alphanumeric()
 }
 
 /// What the builders have to know besides.
@@ -432,14 +442,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fresh_cluster_id_is_22_letters_and_another_each_time() {
-        let ids: BTreeSet<String> = (0..100).map(|_| fresh_id()).collect();
-        assert_eq!(ids.len(), 100);
+    fn a_fresh_cluster_id_is_22_letters_a_label_and_another_each_time() {
+        let ids: BTreeSet<String> = (0..1000).map(|_| fresh_id()).collect();
+        assert_eq!(ids.len(), 1000);
         for id in ids {
             let letter = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+            assert!(id.len() == 22 && id.bytes().all(letter), "{id}");
             assert!(
-                id.len() == 22 && id.bytes().all(letter) && !id.starts_with('-'),
-                "{id}"
+                !id.starts_with(['-', '_']) && !id.ends_with(['-', '_']),
+                "{id} is no value of a label"
             );
         }
     }

@@ -180,6 +180,15 @@ impl Doors {
         door
     }
 
+    /// All of them.
+    pub fn all(&self) -> Vec<(Key, Arc<Door>)> {
+        let kept = self.lock();
+        let doors = kept.iter();
+        doors
+            .map(|(key, kept)| (key.clone(), kept.door.clone()))
+            .collect()
+    }
+
     /// The last door of a cluster that is gone.
     pub fn take(&self, key: &Key) -> Option<Arc<Door>> {
         self.lock().remove(key).map(|kept| kept.door)

@@ -19,6 +19,8 @@ const TOPIC_LIMIT: Duration = Duration::from_secs(60);
 const SETTLED_LIMIT: Duration = Duration::from_secs(300);
 /// A namespace's end, with the operator alive or gone.
 const NAMESPACE_LIMIT: Duration = Duration::from_secs(120);
+/// The end of all of a cluster's pods.
+const STOPPED_LIMIT: Duration = Duration::from_secs(90);
 /// One question to a broker.
 const ASK_LIMIT: Duration = Duration::from_secs(5);
 /// Until all replicas are in sync.
@@ -87,9 +89,20 @@ impl Scene {
     fn remove(&self) -> Result<()> {
         let begun = Instant::now();
         let limit = format!("--timeout={}s", NAMESPACE_LIMIT.as_secs());
-        let deleted = self
-            .kube
-            .kubectl(&["delete", "namespace", &self.namespace, &limit]);
+        // Clusters first: Kubernetes looks again at a namespace with pods in it only after half their grace period.
+        let clusters = self.kubectl(&["delete", "kafkaclusters", "--all", &limit]);
+        let stopped = clusters.and_then(|_| {
+            until("the brokers have stopped", STOPPED_LIMIT, || {
+                let pods = self.get(&["pods"])?;
+                let left = list(&pods["items"]).len();
+                ensure!(left == 0, "{left} pods");
+                Ok(())
+            })
+        });
+        let deleted = stopped.and_then(|()| {
+            self.kube
+                .kubectl(&["delete", "namespace", &self.namespace, &limit])
+        });
         if deleted.is_err() {
             evidence::keep(&self.kube, &self.namespace, &self.folder);
         }

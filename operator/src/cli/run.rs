@@ -8,8 +8,8 @@ use anyhow::Context as _;
 use clap::Args;
 use kube::Client;
 use kube::runtime::events::{Recorder, Reporter};
-use milena_operator::cluster::fetch;
 use milena_operator::cluster::validate::{Operator, Version};
+use milena_operator::cluster::{deletion, fetch};
 use milena_operator::context::{BrokerAddressBy, Context, Doors, Memories, Options};
 use milena_operator::controller::{self, Namespaces};
 use milena_operator::leader::Election;
@@ -122,7 +122,8 @@ async fn work(
     let context = context(run, &client, election, metrics.clone())?;
     let namespaces = Namespaces(run.namespaces.clone());
     let topics = topics(run, context.clone())?;
-    let mut controllers = tokio::spawn(controller::run(context, namespaces, stop.clone()));
+    let running = controller::run(context.clone(), namespaces, stop.clone());
+    let mut controllers = tokio::spawn(running);
     let mut topics = tokio::spawn(topics);
     tokio::select! {
         lost = election.keep(lease) => {
@@ -134,7 +135,8 @@ async fn work(
         ended = &mut topics => ended.context("the topics' controller ended"),
         () = stop.cancelled() => {
             tracing::info!("stopping");
-            if tokio::time::timeout(STOP_WITHIN, controllers).await.is_err() {
+            let leaving = async { tokio::join!(controllers, deletion::leave(&context)) };
+            if tokio::time::timeout(STOP_WITHIN, leaving).await.is_err() {
                 tracing::warn!("what was in hand is left as it is");
             }
             election.release().await;

@@ -1,6 +1,6 @@
 //! A cluster that is deleted. With `Retain` nothing is to be done: what is owned goes with it, and claims are not owned.
 //! With `Delete` a finalizer keeps it until its claims are deleted. Either way the brokers are told first that they all
-//! stop, so that none waits for a lease that nobody will grant.
+//! stop, so that none waits for a lease that nobody will grant. So are those whose namespace is being deleted.
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
@@ -8,7 +8,7 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
-use super::fetch::{CLUSTER_LABEL, Seen};
+use super::fetch::{self, CLUSTER_LABEL, Seen};
 use crate::context::{Context, Key};
 use crate::crd::KafkaCluster;
 use crate::crd::cluster::ClusterDeletionPolicy;
@@ -77,17 +77,36 @@ pub async fn tell_stopping(door: &Door) {
     }
 }
 
+/// Tells them, where they do not know it yet.
+pub async fn see_stopping(seen: &Seen) {
+    let view = seen.observed.view.as_ref();
+    let stopping = view.is_some_and(|view| view.cluster.stopping);
+    if let Some(door) = seen.door.as_ref().filter(|_| !stopping) {
+        tell_stopping(door).await;
+    }
+}
+
+/// The operator stops. Where it goes with a namespace, nobody is left to tell the clusters of that namespace.
+pub async fn leave(context: &Context) {
+    let told = context
+        .doors
+        .all()
+        .into_iter()
+        .map(|(key, door)| async move {
+            if fetch::is_going(&key.namespace, context).await {
+                tell_stopping(&door).await;
+            }
+        });
+    futures::future::join_all(told).await;
+}
+
 /// One look at a cluster that is being deleted and has our finalizer, or had.
 pub async fn go_on(
     cluster: &KafkaCluster,
     seen: &Seen,
     context: &Context,
 ) -> Result<Deletion, kube::Error> {
-    let view = seen.observed.view.as_ref();
-    let stopping = view.is_some_and(|view| view.cluster.stopping);
-    if let Some(door) = seen.door.as_ref().filter(|_| !stopping) {
-        tell_stopping(door).await;
-    }
+    see_stopping(seen).await;
     if !has_finalizer(cluster) {
         return Ok(Deletion::Done);
     }

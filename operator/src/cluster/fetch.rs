@@ -5,6 +5,7 @@
 
 mod address;
 mod claims;
+mod namespace;
 mod not_made;
 mod pods;
 mod surroundings;
@@ -25,6 +26,7 @@ use serde_json::Value;
 
 pub use address::open;
 pub use claims::{FOUNDED, LEAVING};
+pub use namespace::is_going;
 pub use topics::Topics;
 
 pub use super::build::{CLUSTER_ID_LABEL, CLUSTER_LABEL, POOL_LABEL};
@@ -54,6 +56,8 @@ pub async fn observe(
     let mut observed = objects(&key, context).await?;
     observed.nodes = context.nodes.of(observed.pods.values());
     observed.not_made = not_made::of(&key, &observed, context).await;
+    let stops = observed.pods.values().any(|pod| pod.deadline.is_some());
+    observed.namespace_is_going = stops && is_going(&key.namespace, context).await;
     if leads_outside(cluster) {
         observed.surroundings = surroundings::of(&key, &observed, context).await?;
     }

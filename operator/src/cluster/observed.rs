@@ -25,6 +25,8 @@ pub struct Observed {
     pub not_made: BTreeMap<String, String>,
     /// The nodes of these pods, by name. Absent where the operator may not read nodes.
     pub nodes: Option<BTreeMap<String, Node>>,
+    /// Pods stop because their namespace is being deleted.
+    pub namespace_is_going: bool,
     /// The PodDisruptionBudget, where it is there.
     pub budget: Option<Budget>,
     /// What listeners that lead outside depend on.
