@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use e2e::kube::manifests::{MAIN, cluster, topic};
-use e2e::kube::{Scene, condition, scene, text, until};
+use e2e::kube::{Scene, condition, list, scene, text, until};
 use e2e::witness::Witnesses;
 use serde_json::{Value, json};
 
@@ -21,12 +21,17 @@ fn with_tag(tag: &str) -> Value {
     manifest
 }
 
-/// Waits until some condition's message has this word.
+/// Waits until the message of some condition has this word.
 fn until_named(scene: &Scene, word: &str) -> Result<()> {
     let what = format!("the status names {word}");
     let named = scene.until_cluster(&what, MAIN, NAMED_LIMIT, |cluster| {
-        let status = cluster["status"].to_string();
-        ensure!(status.contains(word), "{status}");
+        let conditions = list(&cluster["status"]["conditions"]).iter();
+        let mut messages = conditions.map(|condition| text(&condition["message"]));
+        ensure!(
+            messages.any(|message| message.contains(word)),
+            "{}",
+            cluster["status"]
+        );
         Ok(())
     })?;
     let kinds = ["Available", "Progressing", "Degraded"];
@@ -82,18 +87,18 @@ fn has_image(pod: &Value, tag: &str) -> bool {
 }
 
 #[test]
-fn a_config_that_ends_the_broker_stops_the_roll_at_one_and_heals() -> Result<()> {
-    scene("wrong-config", |scene| {
+fn memory_that_no_broker_can_start_with_stops_the_roll_at_one_and_heals() -> Result<()> {
+    scene("wrong-memory", |scene| {
         scene.apply(&cluster(3))?;
         scene.apply(&topic("ledger", PARTITIONS, 3))?;
         scene.until_available(MAIN)?;
         scene.until_topic("ledger")?;
         let target = scene.target(MAIN, "ledger", PARTITIONS)?;
         let witnesses = Witnesses::begin(&target, scene.folder())?;
-        // A variable that the broker takes for a setting and can't read: no schema can know of it.
+        // Memory that no broker can start with: no schema can know of it.
         let mut broken = cluster(3);
-        broken["spec"]["pools"][0]["podTemplate"] =
-            json!({"env": [{"name": "MILENA_NUM_PARTITIONS", "value": "many"}]});
+        broken["spec"]["pools"][0]["resources"] =
+            json!({"requests": {"memory": "4Mi"}, "limits": {"memory": "4Mi"}});
         scene.apply(&broken)?;
         until("one broker does not come up", NAMED_LIMIT, || {
             let down = scene
@@ -107,7 +112,7 @@ fn a_config_that_ends_the_broker_stops_the_roll_at_one_and_heals() -> Result<()>
         scene.apply(&cluster(3))?;
         scene.until_settled(MAIN)?;
         scene.until_in_sync(&target)?;
-        witnesses.end("a setting that ends the broker")
+        witnesses.end("memory that no broker can start with")
     })
 }
 

@@ -5,7 +5,6 @@ pub mod brokers;
 pub mod build;
 pub mod deletion;
 pub mod fetch;
-pub mod losses;
 pub mod observed;
 pub mod settings;
 pub mod status;

@@ -244,8 +244,10 @@ impl Scene {
 /// Available, and nothing under way.
 fn settled(resource: &Value) -> Result<()> {
     is_true(resource, "Available")?;
-    let progressing = watch::condition(resource, "Progressing");
-    let is_at_rest = progressing.is_none_or(|condition| text(&condition["status"]) == "False");
+    let is_at_rest = ["Progressing", "Rebalancing"].iter().all(|kind| {
+        let condition = watch::condition(resource, kind);
+        condition.is_none_or(|condition| text(&condition["status"]) == "False")
+    });
     ensure!(is_at_rest, "still at work: {}", watch::told(resource));
     Ok(())
 }

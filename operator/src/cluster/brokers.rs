@@ -31,6 +31,29 @@ pub struct ShownQuorum {
     pub learners: Vec<ShownMember>,
 }
 
+/// A voter that was silent for longer does not count as there.
+const SILENT_MS_MAX: u64 = 5_000;
+
+impl ShownQuorum {
+    /// Whether its leader has heard of a member lately. One that it never heard does not answer either.
+    pub fn answers(&self, member: &ShownMember) -> bool {
+        let heard = member.silent_ms.is_some_and(|ms| ms <= SILENT_MS_MAX);
+        member.broker == self.leader || heard
+    }
+
+    /// How many voters answer, and how many there are.
+    pub fn heard(&self) -> (usize, usize) {
+        let answering = self.voters.iter().filter(|voter| self.answers(voter));
+        (answering.count(), self.voters.len())
+    }
+
+    /// Whether most voters answer. One that leads without them may have been followed by another.
+    pub fn hears_majority(&self) -> bool {
+        let (answering, all) = self.heard();
+        answering > all / 2
+    }
+}
+
 /// A member of the quorum.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
 pub struct ShownMember {
@@ -91,6 +114,11 @@ pub struct ShownBroker {
     /// Its replicas that are not in sync.
     #[serde(default)]
     pub out_of_sync: usize,
+    /// Its replicas beside which none is in sync; absent where the broker that answers does not tell.
+    pub sole: Option<usize>,
+    /// The first of those.
+    #[serde(default)]
+    pub sole_first: Vec<String>,
     /// Milliseconds since 1970 at which its lease ends, where it holds one.
     pub lease_expires_ms: Option<i64>,
     /// Its machine.

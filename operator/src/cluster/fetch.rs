@@ -159,18 +159,8 @@ fn ordinal(name: &str) -> Option<i32> {
 
 /// What the brokers say, or why it does not count.
 async fn view(door: &Door, observed: &Observed, topics: &mut Topics) -> Result<View, String> {
-    let cluster: ShownCluster = told(door.get(At::Any, "/v1/cluster").await)?;
-    let (bound, answered) = (observed.cluster_ids(), cluster.cluster_id.as_str());
-    if !bound.is_empty() && !bound.contains(answered) {
-        return Err(format!(
-            "broker {} is of the cluster {answered:?}, and the volumes are of another: {bound:?}",
-            cluster.answered_by
-        ));
-    }
-    let Some(quorum) = &cluster.quorum else {
-        return Err("the metadata quorum has no leader".to_owned());
-    };
-    let at_leader = At::Broker(quorum.leader);
+    let (cluster, leader) = led(door, observed).await?;
+    let at_leader = At::Broker(leader);
     let brokers: Vec<ShownBroker> = told(door.get(at_leader, "/v1/brokers").await)?;
     if brokers.is_empty() {
         return Err("the quorum knows of no broker yet".to_owned());
@@ -184,6 +174,49 @@ async fn view(door: &Door, observed: &Observed, topics: &mut Topics) -> Result<V
             .collect(),
         topics: topics.facts(),
     })
+}
+
+/// The cluster and its quorum's leader, as the first broker has them that knows of a majority.
+async fn led(door: &Door, observed: &Observed) -> Result<(ShownCluster, i32), String> {
+    let first: ShownCluster = told(door.get(At::Any, "/v1/cluster").await)?;
+    let answered_by = first.answered_by;
+    let mut why = match counts(&first, &observed.cluster_ids()) {
+        Ok(leader) => return Ok((first, leader)),
+        Err(why) => why,
+    };
+    // One that is cut off goes on answering.
+    let started = observed.pods.iter().filter(|(_, pod)| pod.started);
+    for (id, _) in started.filter(|(id, _)| **id != answered_by) {
+        let answer = door.get::<ShownCluster>(At::Broker(*id), "/v1/cluster");
+        let Ok(cluster) = answer.await else { continue };
+        match counts(&cluster, &observed.cluster_ids()) {
+            Ok(leader) => return Ok((cluster, leader)),
+            Err(other) => why = other,
+        }
+    }
+    Err(why)
+}
+
+/// The quorum's leader, or why this answer does not count.
+fn counts(cluster: &ShownCluster, bound: &BTreeSet<&str>) -> Result<i32, String> {
+    let answered = cluster.cluster_id.as_str();
+    if !bound.is_empty() && !bound.contains(answered) {
+        return Err(format!(
+            "broker {} is of the cluster {answered:?}, and the volumes are of another: {bound:?}",
+            cluster.answered_by
+        ));
+    }
+    let Some(quorum) = &cluster.quorum else {
+        return Err("the metadata quorum has no leader".to_owned());
+    };
+    if !quorum.hears_majority() {
+        let (heard, all) = quorum.heard();
+        return Err(format!(
+            "broker {} leads the metadata quorum, and hears from {heard} of {all} voters only",
+            quorum.leader
+        ));
+    }
+    Ok(quorum.leader)
 }
 
 fn told<T>(answer: Result<T, DoorError>) -> Result<T, String> {
@@ -211,4 +244,39 @@ async fn live(door: &Door, observed: &Observed) -> BTreeSet<i32> {
         .filter(|(_, live)| *live)
         .map(|(id, _)| id)
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::brokers::{ShownMember, ShownQuorum};
+
+    fn led_by(leader: i32, silent_ms: [Option<u64>; 3]) -> ShownCluster {
+        let voter = |(broker, silent_ms)| ShownMember {
+            broker,
+            lag: Some(0),
+            silent_ms,
+        };
+        ShownCluster {
+            cluster_id: "id".to_owned(),
+            quorum: Some(ShownQuorum {
+                leader,
+                voters: (0..).zip(silent_ms).map(voter).collect(),
+                learners: Vec::new(),
+            }),
+            ..ShownCluster::default()
+        }
+    }
+
+    #[test]
+    fn a_leader_without_a_majority_does_not_count_nor_does_another_cluster() {
+        let bound = BTreeSet::from(["id"]);
+        let well = led_by(0, [None, Some(10), Some(60_000)]);
+        assert_eq!(counts(&well, &bound), Ok(0));
+        let deposed = led_by(0, [None, Some(60_000), None]);
+        let why = counts(&deposed, &bound).unwrap_err();
+        assert!(why.contains("hears from 1 of 3 voters"), "{why}");
+        assert!(counts(&ShownCluster::default(), &BTreeSet::new()).is_err());
+        assert!(counts(&well, &BTreeSet::from(["other"])).is_err());
+    }
 }

@@ -119,8 +119,8 @@ pub enum Step {
         claim: Option<Named>,
         /// The pod, where it is there.
         pod: Option<Named>,
-        /// Records that only this broker has may be lost.
-        accept_loss: bool,
+        /// The broker lives, and has to get its stop lease first.
+        leased: bool,
     },
     /// Asks for a larger volume.
     GrowClaim {

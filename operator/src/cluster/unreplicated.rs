@@ -14,6 +14,9 @@ pub const MOVED: &str = "milena.dev/moved";
 /// An annotation has 256 KiB at most, with all others: so many partitions are moved at a time.
 const PARTITIONS_MAX: usize = 1_000;
 
+/// Of partitions, so many are named.
+const NAMED_MAX: usize = 5;
+
 /// A partition and the brokers that it had, the preferred leader first.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub struct Moved(pub String, pub i32, pub Vec<i32>);
@@ -40,6 +43,19 @@ pub struct Plan {
     pub wishes: ReplicaWishes,
     /// Partitions for which there is no other broker.
     pub stuck: Vec<String>,
+}
+
+/// The first of these partitions, and a count.
+pub fn in_words(partitions: &[String]) -> String {
+    let named: Vec<&str> = partitions
+        .iter()
+        .take(NAMED_MAX)
+        .map(String::as_str)
+        .collect();
+    match partitions.len() - named.len() {
+        0 => named.join(", "),
+        more => format!("{} and {more} more", named.join(", ")),
+    }
 }
 
 /// Replaces `id` in each of these partitions by the broker that has least to do, one that was restarted already first.

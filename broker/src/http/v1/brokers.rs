@@ -58,6 +58,12 @@ pub struct ShownBroker {
     pub under_replicated: usize,
     /// Its own replicas that are not in sync.
     pub out_of_sync: usize,
+    /// Its own replicas beside which none is in sync: what would be lost with its disk.
+    #[serde(default)]
+    pub sole: usize,
+    /// The first of those, as `topic-partition`.
+    #[serde(default)]
+    pub sole_first: Vec<String>,
     /// When its stop lease ends, in milliseconds since 1970, where it has one.
     pub lease_expires_ms: Option<i64>,
     /// The machine it runs on.
@@ -81,6 +87,9 @@ pub async fn list(Serving(broker): Serving) -> Result<Json<Vec<ShownBroker>>, Fa
     Ok(Json(look(&broker, shown).await?))
 }
 
+/// So many of a broker's sole replicas are named.
+const SOLE_NAMED_MAX: usize = 5;
+
 /// What a broker carries now.
 #[derive(Default)]
 struct Carried {
@@ -88,12 +97,14 @@ struct Carried {
     replicas: usize,
     under_replicated: usize,
     out_of_sync: usize,
+    sole: usize,
+    sole_first: Vec<String>,
 }
 
 fn shown(broker: &Broker) -> Vec<ShownBroker> {
     let (image, config) = (broker.image(), broker.config());
     let mut carried: BTreeMap<BrokerId, Carried> = BTreeMap::new();
-    for (_, _, partition, condition) in image.conditions(&*config, Scope::Cluster) {
+    for (topic, number, partition, condition) in image.conditions(&*config, Scope::Cluster) {
         let Condition {
             under_replicated, ..
         } = condition;
@@ -107,17 +118,24 @@ fn shown(broker: &Broker) -> Vec<ShownBroker> {
             let at = carried.entry(id).or_default();
             at.replicas += 1;
             at.out_of_sync += usize::from(!partition.isr.contains(&id));
+            // Where nobody is in sync, any replica may have what was acknowledged.
+            if partition.isr.iter().all(|other| *other == id) {
+                at.sole += 1;
+                if at.sole_first.len() < SOLE_NAMED_MAX {
+                    at.sole_first.push(format!("{}-{number}", topic.name));
+                }
+            }
         }
     }
     let show = |registered: &Registration| {
         let carried = carried.remove(&registered.id).unwrap_or_default();
         let lease = image.lease(registered.id);
-        show(registered, &carried, lease.map(|lease| lease.expires_ms))
+        show(registered, carried, lease.map(|lease| lease.expires_ms))
     };
     image.brokers().map(|broker| &**broker).map(show).collect()
 }
 
-fn show(broker: &Registration, carried: &Carried, lease_expires_ms: Option<i64>) -> ShownBroker {
+fn show(broker: &Registration, carried: Carried, lease_expires_ms: Option<i64>) -> ShownBroker {
     let text = |text: &Option<std::sync::Arc<str>>| text.as_deref().map(str::to_owned);
     let endpoints = broker.endpoints.iter().map(|endpoint| {
         let address = match endpoint.host.contains(':') {
@@ -135,6 +153,8 @@ fn show(broker: &Registration, carried: &Carried, lease_expires_ms: Option<i64>)
         replicas: carried.replicas,
         under_replicated: carried.under_replicated,
         out_of_sync: carried.out_of_sync,
+        sole: carried.sole,
+        sole_first: carried.sole_first,
         lease_expires_ms,
         node: text(&broker.node),
         rack: text(&broker.rack),

@@ -5,7 +5,6 @@
 //! never lets a second broker go before the first has caught up.
 
 use super::unsafe_topics;
-use super::voters::answers;
 use crate::cluster::brokers::State;
 use crate::cluster::observed::{Observed, View};
 use crate::cluster::wanted::Wanted;
@@ -54,8 +53,8 @@ fn quorum_spares_one(view: &View) -> bool {
     let Some(quorum) = &view.cluster.quorum else {
         return false;
     };
-    let there = quorum.voters.iter().filter(|voter| answers(quorum, voter));
-    there.count() > quorum.voters.len() / 2 + 1
+    let (there, all) = quorum.heard();
+    there > all / 2 + 1
 }
 
 /// Its eviction is to be admitted at once. Another one that is evicted instead waits in its preStop hook.

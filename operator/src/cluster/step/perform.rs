@@ -130,10 +130,10 @@ impl Performer<'_> {
                 id,
                 claim,
                 pod,
-                accept_loss,
+                leased,
             } => {
                 let which = (claim.as_ref(), pod.as_ref());
-                self.replace(*id, which, *accept_loss, outcome).await
+                self.replace(*id, which, *leased, outcome).await
             }
             Step::GrowClaim { claim, size } => self.grow(claim, size, outcome).await,
             Step::OrphanSet(set) => self.orphan(set).await,

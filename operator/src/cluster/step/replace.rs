@@ -2,12 +2,14 @@
 //! very claim. Once that claim is gone the word does nothing, so it may stay in the manifest.
 //!
 //! Order: see that every partition has an in-sync replica elsewhere (or that its loss is accepted), remove the vote,
-//! delete the claim, delete the pod. What follows is what is done for any broker: its new volume is filled, and
+//! delete the claim, delete the pod; a broker that still lives has to get its stop lease first. What is seen is seen again
+//! before each of them: the data is there until the pod has gone. What follows is what is done for any broker: its new volume is filled, and
 //! `voters.rs` lets it vote again.
 
 use jiff::SignedDuration;
 
-use super::{Decision, Named, Step, Waiting};
+use super::{Decision, Named, Step, Waiting, voters};
+use crate::cluster::brokers::ShownBroker;
 use crate::cluster::observed::Observed;
 use crate::cluster::wanted::Wanted;
 use crate::crd::cluster::Replace;
@@ -57,8 +59,15 @@ fn one(observed: &Observed, replace: &Replace) -> Decision {
         let text = format!("the brokers' word before broker {id} is replaced: {why}");
         return Decision::wait(Waiting::Replace, text);
     };
-    if view.voters().contains(&id) && view.voters().len() > 1 {
-        return Decision::of(Step::RemoveVoter(id));
+    let known = view.brokers.get(&id);
+    if let Some(loss) = known.and_then(loss).filter(|_| !replace.accept_loss) {
+        return Decision::wait(Waiting::Replace, loss);
+    }
+    if let Some(quorum) = &view.cluster.quorum
+        && view.voters().contains(&id)
+        && view.voters().len() > 1
+    {
+        return voters::remove(quorum, &[id]);
     }
     let pod = pod.filter(|pod| pod.deadline.is_none()).map(Named::pod);
     let claim = claim.filter(|claim| !claim.terminating).map(Named::claim);
@@ -70,8 +79,29 @@ fn one(observed: &Observed, replace: &Replace) -> Decision {
         id,
         claim,
         pod,
-        accept_loss: replace.accept_loss,
+        leased: !view.is_fenced(id) && !replace.accept_loss,
     })
+}
+
+/// What would be lost with the broker's volume, in words.
+fn loss(broker: &ShownBroker) -> Option<String> {
+    let id = broker.id;
+    match broker.sole {
+        Some(0) => None,
+        Some(sole) => {
+            let named = broker.sole_first.join(", ");
+            let more = match sole - broker.sole_first.len().min(sole) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            Some(format!(
+                "acceptLoss: true, or their other replicas: broker {id} alone has {named}{more}"
+            ))
+        }
+        None => Some(format!(
+            "acceptLoss: true, or a newer version of the brokers, which tells what only broker {id} has"
+        )),
+    }
 }
 
 /// A node that does not come back for so long may be gone for good. Only a person knows.
@@ -115,22 +145,14 @@ mod tests {
     fn the_vote_goes_first_then_claim_and_pod_and_then_nothing_more() {
         let (wanted, mut observed) = replacing("claim-1");
         assert_eq!(next(&wanted, &observed), Decision::of(Step::RemoveVoter(1)));
-        let quorum = observed
-            .view
-            .as_mut()
-            .unwrap()
-            .cluster
-            .quorum
-            .as_mut()
-            .unwrap();
-        quorum.voters.remove(1);
+        samples::quorum_of(&mut observed).voters.remove(1);
         let steps = next(&wanted, &observed).steps;
         let [
             Step::ReplaceVolume {
                 id: 1,
                 claim: Some(claim),
                 pod: Some(pod),
-                accept_loss: false,
+                leased: true,
             },
         ] = &steps[..]
         else {
@@ -154,6 +176,38 @@ mod tests {
         let claim = observed.claims.get_mut(&1).unwrap();
         (claim.uid, claim.terminating) = ("claim-9".to_owned(), false);
         assert_eq!(next(&wanted, &observed), Decision::default());
+    }
+
+    #[test]
+    fn nothing_goes_while_only_this_broker_has_some_partition() {
+        let (mut wanted, mut observed) = replacing("claim-1");
+        let broker = samples::broker_of(&mut observed, 1);
+        broker.sole = Some(2);
+        broker.sole_first = vec!["a-0".to_owned()];
+        let waits = next(&wanted, &observed);
+        assert_eq!(waits.steps, [], "the vote stays, too");
+        assert!(
+            waits.waits[0]
+                .1
+                .contains("broker 1 alone has a-0 and 1 more"),
+            "{waits:?}"
+        );
+        // Also once the claim is on its way: the data goes with the pod.
+        samples::quorum_of(&mut observed).voters.remove(1);
+        observed.claims.get_mut(&1).unwrap().terminating = true;
+        assert_eq!(next(&wanted, &observed).steps, []);
+        wanted.replace[0].accept_loss = true;
+        assert_eq!(next(&wanted, &observed).steps.len(), 1);
+        samples::broker_of(&mut observed, 1).sole = None;
+        wanted.replace[0].accept_loss = false;
+        assert_eq!(next(&wanted, &observed).steps, [], "nobody tells");
+    }
+
+    #[test]
+    fn the_vote_is_taken_only_while_most_others_answer() {
+        let (wanted, mut observed) = replacing("claim-1");
+        samples::quorum_of(&mut observed).voters[2].silent_ms = None;
+        assert_eq!(next(&wanted, &observed).steps, []);
     }
 
     #[test]

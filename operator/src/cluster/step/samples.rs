@@ -196,6 +196,7 @@ fn broker(id: i32) -> ShownBroker {
         id,
         state: State::Serving,
         replicas: 10,
+        sole: Some(0),
         ..ShownBroker::default()
     }
 }
@@ -215,6 +216,12 @@ pub fn unready(observed: &mut Observed, id: i32) {
 pub fn broker_of(observed: &mut Observed, id: i32) -> &mut ShownBroker {
     let view = observed.view.as_mut().unwrap();
     view.brokers.get_mut(&id).unwrap()
+}
+
+/// The quorum, as its leader has it.
+pub fn quorum_of(observed: &mut Observed) -> &mut ShownQuorum {
+    let view = observed.view.as_mut().unwrap();
+    view.cluster.quorum.as_mut().unwrap()
 }
 
 /// The pod's node.

@@ -2,12 +2,10 @@
 //! in a turn, and only while all the others answer.
 
 use super::{Decision, Step, Waiting, replace};
-use crate::cluster::brokers::{ShownMember, ShownQuorum, State};
+use crate::cluster::brokers::{ShownQuorum, State};
 use crate::cluster::observed::{Observed, View};
 use crate::cluster::wanted::Wanted;
 
-/// A voter that was silent for longer does not count as there.
-const SILENT_MS_MAX: u64 = 5_000;
 /// A learner that lacks more entries than this is still copying.
 const LAG_MAX: i64 = 1_000;
 
@@ -46,11 +44,11 @@ pub fn next(wanted: &Wanted, observed: &Observed) -> Decision {
 
 /// A voter that is not heard while its broker is: it votes with a metadata directory that is no more.
 fn lost_disk(quorum: &ShownQuorum) -> Option<i32> {
-    let silent = quorum.voters.iter().filter(|voter| !answers(quorum, voter));
+    let silent = quorum.voters.iter().filter(|voter| !quorum.answers(voter));
     let mut ids = silent.map(|voter| voter.broker);
     ids.find(|id| {
         let mut learners = quorum.learners.iter();
-        learners.any(|one| one.broker == *id && answers(quorum, one))
+        learners.any(|one| one.broker == *id && quorum.answers(one))
     })
 }
 
@@ -69,9 +67,9 @@ fn add(view: &View, quorum: &ShownQuorum, id: i32) -> Decision {
 }
 
 /// One that is down goes first, the leader last.
-fn remove(quorum: &ShownQuorum, extra: &[i32]) -> Decision {
+pub(super) fn remove(quorum: &ShownQuorum, extra: &[i32]) -> Decision {
     let of = |id: i32| quorum.voters.iter().find(|voter| voter.broker == id);
-    let there = |id: i32| of(id).is_some_and(|voter| answers(quorum, voter));
+    let there = |id: i32| of(id).is_some_and(|voter| quorum.answers(voter));
     let mut order: Vec<i32> = extra.to_vec();
     order.sort_by_key(|id| (*id == quorum.leader, there(*id), -id));
     let first = order[0];
@@ -79,18 +77,12 @@ fn remove(quorum: &ShownQuorum, extra: &[i32]) -> Decision {
     let (mut all, mut answering) = (0, 0);
     for voter in others {
         all += 1;
-        answering += usize::from(answers(quorum, voter));
+        answering += usize::from(quorum.answers(voter));
     }
     match answering > all / 2 {
         true => Decision::of(Step::RemoveVoter(first)),
         false => Decision::wait(Waiting::Voters, "a majority of the other voters to answer"),
     }
-}
-
-/// Whether the quorum's leader has heard of a voter lately. One that it never heard does not answer either.
-pub(super) fn answers(quorum: &ShownQuorum, voter: &ShownMember) -> bool {
-    let heard = voter.silent_ms.is_some_and(|ms| ms <= SILENT_MS_MAX);
-    voter.broker == quorum.leader || heard
 }
 
 #[cfg(test)]
@@ -103,14 +95,7 @@ mod tests {
         let (mut wanted, mut observed) = (samples::wanted(4), samples::observed(4));
         wanted.voters = vec![0, 1, 3];
         assert_eq!(next(&wanted, &observed), Decision::of(Step::AddVoter(3)));
-        let quorum = observed
-            .view
-            .as_mut()
-            .unwrap()
-            .cluster
-            .quorum
-            .as_mut()
-            .unwrap();
+        let quorum = samples::quorum_of(&mut observed);
         let learner = quorum.learners.remove(0);
         quorum.voters.push(learner);
         assert_eq!(next(&wanted, &observed), Decision::of(Step::RemoveVoter(2)));
@@ -123,14 +108,7 @@ mod tests {
         samples::fence(&mut observed, 3);
         assert_eq!(next(&wanted, &observed).steps, []);
         let mut observed = samples::observed(4);
-        let quorum = observed
-            .view
-            .as_mut()
-            .unwrap()
-            .cluster
-            .quorum
-            .as_mut()
-            .unwrap();
+        let quorum = samples::quorum_of(&mut observed);
         quorum.learners[0].lag = None;
         assert_eq!(next(&wanted, &observed).steps, []);
     }
@@ -138,14 +116,7 @@ mod tests {
     #[test]
     fn the_vote_of_a_lost_disk_is_taken_so_that_the_broker_can_vote_anew() {
         let (wanted, mut observed) = samples::healthy();
-        let quorum = observed
-            .view
-            .as_mut()
-            .unwrap()
-            .cluster
-            .quorum
-            .as_mut()
-            .unwrap();
+        let quorum = samples::quorum_of(&mut observed);
         let learner = quorum.voters[2].clone();
         quorum.voters[2].silent_ms = Some(60_000);
         assert_eq!(
@@ -153,14 +124,7 @@ mod tests {
             Decision::default(),
             "it may come back"
         );
-        let quorum = observed
-            .view
-            .as_mut()
-            .unwrap()
-            .cluster
-            .quorum
-            .as_mut()
-            .unwrap();
+        let quorum = samples::quorum_of(&mut observed);
         quorum.learners.push(learner);
         assert_eq!(next(&wanted, &observed), Decision::of(Step::RemoveVoter(2)));
     }
@@ -169,28 +133,14 @@ mod tests {
     fn no_voter_is_removed_where_the_rest_has_no_majority() {
         let (mut wanted, mut observed) = samples::healthy();
         wanted.voters = vec![0];
-        let quorum = observed
-            .view
-            .as_mut()
-            .unwrap()
-            .cluster
-            .quorum
-            .as_mut()
-            .unwrap();
+        let quorum = samples::quorum_of(&mut observed);
         quorum.voters[1].silent_ms = Some(60_000);
         assert_eq!(
             next(&wanted, &observed),
             Decision::of(Step::RemoveVoter(1)),
             "the dead one"
         );
-        let quorum = observed
-            .view
-            .as_mut()
-            .unwrap()
-            .cluster
-            .quorum
-            .as_mut()
-            .unwrap();
+        let quorum = samples::quorum_of(&mut observed);
         quorum.voters[2].silent_ms = Some(60_000);
         assert_eq!(next(&wanted, &observed).steps, [], "one of two answers");
     }

@@ -191,6 +191,8 @@ mod tests {
             replicas: 0,
             under_replicated: 0,
             out_of_sync: 0,
+            sole: 0,
+            sole_first: Vec::new(),
             lease_expires_ms,
             node: None,
             rack: None,

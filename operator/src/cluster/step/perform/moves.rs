@@ -8,8 +8,7 @@ use milena_client::admin::Resource;
 use serde_json::{Value, json};
 
 use super::{Outcome, Performer, StepError};
-use crate::cluster::brokers::{NotMoved, ShownPlan};
-use crate::cluster::losses;
+use crate::cluster::brokers::{LeaseAnswer, NotMoved, ShownPlan};
 use crate::cluster::settings::{ALL_REPLICAS, THROTTLED};
 use crate::cluster::step::{Named, Waiting};
 use crate::door::At;
@@ -111,19 +110,16 @@ impl Performer<'_> {
         &self,
         id: i32,
         (claim, pod): (Option<&Named>, Option<&Named>),
-        accept_loss: bool,
+        leased: bool,
         outcome: &mut Outcome,
     ) -> Result<(), StepError> {
-        if claim.is_some() {
-            let lost = losses::only_at(self.door()?, id).await?;
-            if !lost.is_empty() && !accept_loss {
-                let text = format!(
-                    "acceptLoss: true, or their other replicas: broker {id} alone has {}",
-                    losses::in_words(&lost)
-                );
-                outcome.waits.push((Waiting::Replace, text));
-                return Ok(());
-            }
+        if leased && let LeaseAnswer::Refused(refused) = self.lease(id).await? {
+            let sentences = refused.sentences();
+            let first = sentences.first().cloned().unwrap_or_default();
+            let text = format!("broker {id} can't stop for a new volume yet: {first}");
+            outcome.waits.push((Waiting::Replace, text));
+            outcome.blocked.insert(id, sentences);
+            return Ok(());
         }
         if let Some(claim) = claim {
             self.delete::<PersistentVolumeClaim>(claim, DeleteParams::default())

@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 
 use super::{Outcome, Performer, StepError};
 use crate::cluster::brokers::{LeaseAnswer, ShownBroker, State};
-use crate::cluster::losses;
 use crate::cluster::observed::View;
 use crate::cluster::settings::ALL_REPLICAS;
 use crate::cluster::step::{Named, Waiting, is_outdated, is_unsafe, never_safe};
@@ -93,7 +92,7 @@ impl Performer<'_> {
             let text = format!(
                 "broker {id} can't restart: {} can't be moved, there is no other broker for it; add brokers, or set \
                  rollout.unreplicated: Allow",
-                losses::in_words(&plan.stuck)
+                unreplicated::in_words(&plan.stuck)
             );
             outcome.waits.push((Waiting::Refused, text));
         }
