@@ -49,13 +49,7 @@ impl Nodes {
             return None;
         }
         let names = pods.filter_map(|pod| pod.node.as_ref());
-        let node = |name: &String| {
-            let gone = || Node {
-                gone: true,
-                ..Node::default()
-            };
-            (name.clone(), known.get(name).cloned().unwrap_or_else(gone))
-        };
+        let node = |name: &String| (name.clone(), known.get(name).cloned().unwrap_or_else(gone));
         Some(names.map(node).collect())
     }
 
@@ -121,6 +115,20 @@ impl Nodes {
                 changed();
             }
         }
+    }
+}
+
+/// One node as it is now, whatever a watch has told; one that is not there is gone.
+pub async fn read(name: &str, client: &Client) -> Result<Node, kube::Error> {
+    let nodes: Api<NodeObject> = Api::all(client.clone());
+    let found = nodes.get_opt(name).await?;
+    Ok(found.map_or_else(gone, |object| reduced(&object).1))
+}
+
+fn gone() -> Node {
+    Node {
+        gone: true,
+        ..Node::default()
     }
 }
 

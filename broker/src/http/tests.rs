@@ -86,15 +86,37 @@ async fn an_unknown_path_is_told_the_known_ones() {
     assert!(head.starts_with("HTTP/1.1 200") && body.contains("/metrics"));
 }
 
+/// A request that is never finished, from one of the loopback addresses.
+async fn half_asked(http: &Http, from: usize) -> TcpStream {
+    let from = std::net::Ipv4Addr::new(127, 0, 1, u8::try_from(from).unwrap());
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind((from, 0).into()).unwrap();
+    let mut stream = socket.connect(http.address.unwrap()).await.unwrap();
+    stream.write_all(b"GET /healthz").await.unwrap();
+    stream
+}
+
+#[tokio::test]
+async fn one_address_does_not_keep_others_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let http = started(&config(dir.path()));
+    let mut silent = Vec::new();
+    for _ in 0..2 * connections::CONNECTIONS_MAX {
+        silent.push(half_asked(&http, 1).await);
+    }
+    assert!(is_ok(&http, "/healthz/live").await);
+    let mut rest = Vec::new();
+    let closed = silent.pop().unwrap().read_to_end(&mut rest).await;
+    assert!(closed.is_err() || rest.is_empty(), "more than it may have");
+}
+
 #[tokio::test]
 async fn silent_connections_are_bounded_in_number_and_in_time() {
     let dir = tempfile::tempdir().unwrap();
     let http = started(&config(dir.path()));
     let mut silent = Vec::new();
-    for _ in 0..connections::CONNECTIONS_MAX {
-        let mut stream = TcpStream::connect(http.address.unwrap()).await.unwrap();
-        stream.write_all(b"GET /healthz").await.unwrap();
-        silent.push(stream);
+    for number in 0..connections::CONNECTIONS_MAX {
+        silent.push(half_asked(&http, number / connections::OF_ADDRESS_MAX).await);
     }
     // All places are taken: the next waits until the others' time is over, which is virtual from here on.
     tokio::time::pause();

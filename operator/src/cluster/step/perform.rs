@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use thiserror::Error;
 
-use super::{Named, Step, Waiting};
+use super::{Named, Step, Waiting, stuck};
 use crate::cluster::fetch::{FOUNDED, LEAVING};
 use crate::cluster::kube_words;
 use crate::cluster::observed::{Leaving, Observed};
@@ -25,6 +25,7 @@ use crate::cluster::wanted::Wanted;
 use crate::context::{Context, Key};
 use crate::door::{Door, DoorError};
 use crate::events::{Events, Kind};
+use crate::nodes;
 
 /// How often misplaced partitions are looked at again, where they could not be moved.
 pub const REPAIR_EVERY: Duration = Duration::from_secs(60);
@@ -113,7 +114,13 @@ impl Performer<'_> {
                 self.note(claim, LEAVING, word).await
             }
             Step::DeletePod { id, pod, why } => self.delete_pod(*id, pod, why, false).await,
-            Step::ForceDeletePod { id, pod, why } => self.delete_pod(*id, pod, why, true).await,
+            Step::ForceDeletePod { id, pod, why } => {
+                match self.is_ended_by_nobody(*id).await? {
+                    true => self.delete_pod(*id, pod, why, true).await,
+                    // The watch of nodes was behind.
+                    false => Ok(()),
+                }
+            }
             Step::Restart(pods) => self.restart(pods, outcome).await,
             Step::BringBack { id, claim, moved } => self.bring_back(*id, claim, moved).await,
             Step::HandOver(id) => self.hand_over(*id, outcome).await,
@@ -174,6 +181,18 @@ impl Performer<'_> {
         };
         self.tell(Kind::Warning, reason, &text).await;
         Ok(())
+    }
+
+    /// As its node is at this moment.
+    async fn is_ended_by_nobody(&self, id: i32) -> Result<bool, StepError> {
+        let Some(pod) = self.observed.pods.get(&id) else {
+            return Ok(false);
+        };
+        let Some(name) = &pod.node else {
+            return Ok(false);
+        };
+        let node = nodes::read(name, &self.context.client).await?;
+        Ok(stuck::can_not_end(self.observed.now, pod, &node).is_some())
     }
 
     async fn delete_claim(&self, claim: &Named, why: &str) -> Result<(), StepError> {

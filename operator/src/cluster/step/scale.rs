@@ -121,8 +121,10 @@ fn may_go(wanted: &Wanted, observed: &Observed, id: i32) -> bool {
 pub fn next(wanted: &Wanted, observed: &Observed) -> Decision {
     let mut decision = cancelled(wanted, observed);
     let leaving: Vec<i32> = leaving(wanted, observed).collect();
-    if !leaving.is_empty() {
-        decision.and(drain(observed, &leaving));
+    match too_few_would_stay(wanted, observed) {
+        Some(why) if !leaving.is_empty() => decision.and(Decision::wait(Waiting::Refused, why)),
+        None if !leaving.is_empty() => decision.and(drain(observed, &leaving)),
+        _ => {}
     }
     for (pool, set) in unwanted_sets(wanted, observed) {
         let there = there(observed, pool, set.start);
@@ -136,6 +138,25 @@ pub fn next(wanted: &Wanted, observed: &Observed) -> Decision {
     }
     decision.and(forget(wanted, observed));
     decision
+}
+
+/// Topics of which a replica would have no broker, in words.
+fn too_few_would_stay(wanted: &Wanted, observed: &Observed) -> Option<String> {
+    let staying = wanted.ids().count();
+    let topics = observed.view.iter().flat_map(|view| view.topics.iter());
+    let mut large = topics.filter(|(_, facts)| {
+        usize::try_from(facts.replication_factor).is_ok_and(|replicas| replicas > staying)
+    });
+    let (name, facts) = large.next()?;
+    let more = match large.count() {
+        0 => String::new(),
+        more => format!(" ({more} more topics have too many, too)"),
+    };
+    Some(format!(
+        "can't scale down to {staying}: topic {name} has {} replicas of each partition{more}; lower that first, or keep \
+         more brokers",
+        facts.replication_factor
+    ))
 }
 
 /// Brokers that are there and that the spec does not want.

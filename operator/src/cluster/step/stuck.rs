@@ -2,6 +2,8 @@
 //! made anew elsewhere. Only where the broker is fenced, and the node itself can't run it any more as far as anybody
 //! can know.
 
+use jiff::Timestamp;
+
 use super::{Decision, Named, Step};
 use crate::cluster::observed::{Node, Observed, Pod};
 use crate::cluster::wanted::Wanted;
@@ -26,8 +28,12 @@ pub fn next(_: &Wanted, observed: &Observed) -> Decision {
 }
 
 fn why(observed: &Observed, pod: &Pod) -> Option<String> {
+    can_not_end(observed.now, pod, observed.node_of(pod)?)
+}
+
+/// Why nobody will end this pod, as far as its node says.
+pub(super) fn can_not_end(now: Timestamp, pod: &Pod, node: &Node) -> Option<String> {
     let deadline = pod.deadline?;
-    let node = observed.node_of(pod)?;
     let name = pod.node.as_deref().unwrap_or_default();
     match node {
         Node { gone: true, .. } => Some(format!("node {name} is gone")),
@@ -35,7 +41,7 @@ fn why(observed: &Observed, pod: &Pod) -> Option<String> {
             out_of_service: true,
             ..
         } => Some(format!("node {name} is out of service")),
-        Node { ready: false, .. } if observed.now > deadline => Some(format!(
+        Node { ready: false, .. } if now > deadline => Some(format!(
             "node {name} is not ready, and the pod's time to stop is over"
         )),
         _ => None,

@@ -13,7 +13,7 @@ pub fn next(wanted: &Wanted, observed: &Observed) -> Decision {
     for (id, claim) in observed
         .claims
         .iter()
-        .filter(|(_, claim)| !claim.moved.is_empty())
+        .filter(|(_, claim)| !claim.moved.is_empty() && claim.leaving.is_none())
     {
         let pod = observed
             .pods
@@ -41,6 +41,7 @@ pub fn next(wanted: &Wanted, observed: &Observed) -> Decision {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::observed::Leaving;
     use crate::cluster::step::samples;
     use crate::cluster::unreplicated::Moved;
 
@@ -60,6 +61,13 @@ mod tests {
             "it is still to be restarted"
         );
         observed.pods.get_mut(&1).unwrap().revision = "r2".to_owned();
+        observed.claims.get_mut(&1).unwrap().leaving = Some(Leaving::Cordon);
+        assert_eq!(
+            next(&wanted, &observed),
+            Decision::default(),
+            "it is to leave its node"
+        );
+        observed.claims.get_mut(&1).unwrap().leaving = None;
         samples::unready(&mut observed, 1);
         assert_eq!(
             next(&wanted, &observed),

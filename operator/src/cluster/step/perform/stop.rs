@@ -66,7 +66,7 @@ impl Performer<'_> {
                     outcome.blocked.insert(*id, sentences);
                     let moves = self.wanted.rollout.unreplicated == Unreplicated::Move;
                     if moves && refused.only_never_safe() {
-                        return self.move_first(*id, outcome).await;
+                        return self.move_first(*id, Waiting::Roll, outcome).await;
                     }
                     outcome.waits.push((Waiting::Roll, first));
                 }
@@ -76,13 +76,18 @@ impl Performer<'_> {
     }
 
     /// Moves away what can't stay online without the broker; the next look asks for its lease again.
-    pub(super) async fn move_first(&self, id: i32, outcome: &mut Outcome) -> Result<(), StepError> {
+    async fn move_first(
+        &self,
+        id: i32,
+        waiting: Waiting,
+        outcome: &mut Outcome,
+    ) -> Result<(), StepError> {
         let (Some(view), Some(claim)) = (&self.observed.view, self.observed.claims.get(&id)) else {
             return Ok(());
         };
         if view.cluster.partitions.reassigning > 0 {
-            let text = format!("partitions to leave broker {id} for its restart");
-            outcome.waits.push((Waiting::Roll, text));
+            let text = format!("partitions to leave broker {id} before it stops");
+            outcome.waits.push((waiting, text));
             return Ok(());
         }
         let is_unsafe = |topic: &str, count| is_unsafe(self.wanted, self.observed, topic, count);
@@ -90,7 +95,7 @@ impl Performer<'_> {
         let plan = unreplicated::plan(id, hosted, &self.hosts(view));
         if !plan.stuck.is_empty() {
             let text = format!(
-                "broker {id} can't restart: {} can't be moved, there is no other broker for it; add brokers, or set \
+                "broker {id} can't stop: {} can't be moved, there is no other broker for it; add brokers, or set \
                  rollout.unreplicated: Allow",
                 unreplicated::in_words(&plan.stuck)
             );
@@ -119,11 +124,11 @@ impl Performer<'_> {
             .alter_partition_reassignments(&plan.wishes, false)
             .await?;
         let text = format!(
-            "{} partitions to leave broker {id} for its restart",
+            "{} partitions to leave broker {id} before it stops",
             plan.moved.len()
         );
         self.tell(Kind::Normal, "PartitionsMove", &text).await;
-        outcome.waits.push((Waiting::Roll, text));
+        outcome.waits.push((waiting, text));
         Ok(())
     }
 
@@ -169,9 +174,13 @@ impl Performer<'_> {
             LeaseAnswer::Refused(refused) => {
                 let sentences = refused.sentences();
                 let first = sentences.first().cloned().unwrap_or_default();
+                outcome.blocked.insert(id, sentences);
+                let moves = self.wanted.rollout.unreplicated == Unreplicated::Move;
+                if moves && refused.only_never_safe() {
+                    return self.move_first(id, Waiting::Cordon, outcome).await;
+                }
                 let text = format!("broker {id} can't leave its node yet: {first}");
                 outcome.waits.push((Waiting::Cordon, text));
-                outcome.blocked.insert(id, sentences);
                 Ok(())
             }
         }

@@ -205,3 +205,19 @@ fn what_was_let_go_does_not_come_back_while_nobody_answers() {
         "it reads its settings until it is gone"
     );
 }
+
+#[test]
+fn a_scale_down_below_a_topics_replicas_is_refused_before_anything_is_drained() {
+    let (wanted, mut observed) = shrinking();
+    samples::topic(&mut observed, "wide", 4);
+    samples::topic(&mut observed, "usual", 3);
+    let decision = next(&wanted, &observed);
+    assert_eq!(decision.steps, []);
+    let (kind, text) = &decision.waits[0];
+    assert_eq!(*kind, Waiting::Refused);
+    assert!(
+        text.contains("can't scale down to 3: topic wide has 4 replicas"),
+        "{text}"
+    );
+    assert_eq!(built(&wanted, &observed), 4, "its pod stays");
+}
