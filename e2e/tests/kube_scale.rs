@@ -117,6 +117,11 @@ fn a_scale_down_that_is_cancelled_stops_no_broker() -> Result<()> {
         let rebalances = |cluster: &Value| is_true(cluster, "Rebalancing");
         scene.until_cluster("broker 3 is emptied", MAIN, BEGUN_LIMIT, rebalances)?;
         scale(scene, 4)?;
+        // What moves goes on. Clients write as fast as it may, so that the bound has to go for it to end.
+        scene.patch(
+            &format!("kafkacluster/{MAIN}"),
+            &json!({"spec": {"drain": null}}),
+        )?;
         scene.until_settled(MAIN)?;
         let uids = |pods: &[Value]| -> Vec<Value> {
             pods.iter()

@@ -17,8 +17,8 @@ const AVAILABLE_LIMIT: Duration = Duration::from_secs(180);
 const TOPIC_LIMIT: Duration = Duration::from_secs(60);
 /// A rolling restart of three brokers, with their soak times.
 const SETTLED_LIMIT: Duration = Duration::from_secs(300);
-/// A namespace's end, with the operator alive or gone.
-const NAMESPACE_LIMIT: Duration = Duration::from_secs(120);
+/// A namespace's end: of thousands of Topics each one is let go by the operator.
+const NAMESPACE_LIMIT: Duration = Duration::from_secs(300);
 /// The end of all of a cluster's pods.
 const STOPPED_LIMIT: Duration = Duration::from_secs(90);
 /// One question to a broker.
