@@ -136,8 +136,20 @@ pub fn next(wanted: &Wanted, observed: &Observed) -> Decision {
             decision.steps.push(Step::DeleteSet(Named::set(set)));
         }
     }
+    let ending: Vec<i32> = ending(wanted, observed).collect();
+    if !ending.is_empty() {
+        let text = format!("{} to stop", brokers(&ending));
+        decision.and(Decision::wait(Waiting::ScaleDown, text));
+    }
     decision.and(forget(wanted, observed));
     decision
+}
+
+/// Brokers that nothing wants any more, and whose pods still end.
+fn ending<'a>(wanted: &'a Wanted, observed: &'a Observed) -> impl Iterator<Item = i32> + 'a {
+    let wants = |id: i32| wanted.ids().any(|wanted| wanted == id);
+    let pods = observed.pods.keys().copied();
+    pods.filter(move |id| !wants(*id) && is_gone(observed, *id))
 }
 
 /// Topics of which a replica would have no broker, in words.

@@ -221,3 +221,18 @@ fn a_scale_down_below_a_topics_replicas_is_refused_before_anything_is_drained() 
     );
     assert_eq!(built(&wanted, &observed), 4, "its pod stays");
 }
+
+#[test]
+fn a_broker_that_was_let_go_is_awaited_until_its_pod_has_ended() {
+    let (wanted, mut observed) = shrinking();
+    drained(&mut observed, 3);
+    observed.sets.get_mut("broker").unwrap().replicas = 3;
+    observed.pods.get_mut(&3).unwrap().deadline = Some(observed.now);
+    let decision = next(&wanted, &observed);
+    assert_eq!(
+        decision.waits,
+        [(Waiting::ScaleDown, "broker 3 to stop".to_owned())]
+    );
+    observed.pods.remove(&3);
+    assert_eq!(next(&wanted, &observed).waits, []);
+}
