@@ -21,7 +21,7 @@
 //! `http.admin.token.file`, where that is set: `v1/admin_token.rs`. `docs/http.md` describes all of it for users.
 
 pub mod admin_token;
-mod answering;
+pub mod answering;
 pub mod brokers;
 pub mod changes;
 pub mod cluster;

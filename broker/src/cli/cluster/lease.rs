@@ -27,7 +27,8 @@ const STOP_NEEDS: Duration = Duration::from_secs(60);
 #[command(after_help = "\
 With --self it is what Kubernetes runs before it stops a container (preStop): it waits until the broker may stop, and ends
 with 0 whatever comes. It waits no longer where the cluster is being stopped as a whole, most voters may stop or are
-stopping, or the metadata quorum can't be asked for 30 s. Partitions that no stop is safe for then pause.")]
+stopping, the metadata quorum can't be asked for 30 s, or the broker's name has been none for so long, the cluster having
+been deleted. Partitions that no stop is safe for then pause.")]
 pub(super) struct Lease {
     /// The broker's number
     #[arg(value_name = "ID", required_unless_present = "itself", value_parser = clap::value_parser!(i32).range(0..))]

@@ -6,6 +6,7 @@
 //! - the cluster is being stopped as a whole,
 //! - most voters of the metadata quorum may stop or are stopping, so that the quorum will go anyway,
 //! - the quorum could not be asked for 30 s,
+//! - the broker's name among its peers has been no name for 30 s: the cluster's Service was deleted, and so was the cluster,
 //! - what is left of the grace period is for the stop itself.
 //!
 //! It never fails: the container is stopped whatever it says.
@@ -20,6 +21,7 @@ use super::{CONFLICT, granted_in_words, refused_in_words};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::http::Http;
 use crate::cli::output::{self, Format};
+use crate::http::v1::answering::ShownSelf;
 use crate::http::v1::brokers::ShownBroker;
 use crate::http::v1::cluster::{ShownCluster, ShownQuorum};
 
@@ -29,6 +31,12 @@ const ASK_EVERY: Duration = Duration::from_secs(1);
 const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 /// An election takes less than a second, a voter's restart a few.
 const UNASKED_MAX: Duration = Duration::from_secs(30);
+/// A name comes and goes with its pod, which is there as long as this runs.
+const NAMELESS_MAX: Duration = Duration::from_secs(30);
+/// The listener that brokers have for each other on Kubernetes.
+const PEERS: &str = "PEERS";
+/// What glibc says of a name that is none, other than of a resolver that does not answer (`EAI_NONAME`); there is no code.
+const NO_SUCH_NAME: &str = "Name or service not known";
 /// What blocks is told again where it has changed, so often at most.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
@@ -39,6 +47,7 @@ enum End {
     ClusterStopping,
     MostVotersStop { stopping: Vec<i32>, voters: usize },
     Unasked(Failure),
+    Nameless { address: String },
     TimeOver { after: Duration, blocked: String },
 }
 
@@ -63,12 +72,20 @@ pub(super) async fn run(
 async fn until_end(http: &Http, path: &str, wait: Duration) -> End {
     let begun = Instant::now();
     let mut asked_last = begun;
+    let mut named_last = begun;
     let mut teller = Teller::default();
     loop {
         let blocked = match ask(http, path).await {
             Ok(Answer::Ends(end)) => return end,
-            Ok(Answer::Blocked(why)) => {
+            Ok(Answer::Blocked { why, nameless }) => {
                 asked_last = Instant::now();
+                match nameless {
+                    Some(address) if named_last.elapsed() >= NAMELESS_MAX => {
+                        return End::Nameless { address };
+                    }
+                    Some(_) => {}
+                    None => named_last = Instant::now(),
+                }
                 why
             }
             Err(failure) if asked_last.elapsed() >= UNASKED_MAX => return End::Unasked(failure),
@@ -85,7 +102,11 @@ async fn until_end(http: &Http, path: &str, wait: Duration) -> End {
 
 enum Answer {
     Ends(End),
-    Blocked(String),
+    Blocked {
+        why: String,
+        /// The broker's address among its peers, where its name is none.
+        nameless: Option<String>,
+    },
 }
 
 async fn ask(http: &Http, path: &str) -> Result<Answer, Failure> {
@@ -109,10 +130,24 @@ async fn ask(http: &Http, path: &str) -> Result<Answer, Failure> {
         LeaseAnswer::Refused(refusal) => refusal,
     };
     let brokers: Vec<ShownBroker> = http.get("/v1/brokers").await?;
-    Ok(match most_stop(&quorum, &brokers) {
-        Some(end) => Answer::Ends(end),
-        None => Answer::Blocked(refused_in_words(&refusal)),
+    if let Some(end) = most_stop(&quorum, &brokers) {
+        return Ok(Answer::Ends(end));
+    }
+    let itself: ShownSelf = http.get("/v1/brokers/self").await?;
+    let own = brokers.into_iter().find(|broker| broker.id == itself.id);
+    let address = own.and_then(|mut own| own.endpoints.remove(PEERS));
+    Ok(Answer::Blocked {
+        why: refused_in_words(&refusal),
+        nameless: nameless(address).await,
     })
+}
+
+/// The address, where its name is known not to be one.
+async fn nameless(address: Option<String>) -> Option<String> {
+    let address = address?;
+    let found = tokio::net::lookup_host(&address).await.map(drop);
+    let is_none = found.is_err_and(|error| error.to_string().contains(NO_SUCH_NAME));
+    is_none.then_some(address)
 }
 
 /// Whether more voters than the quorum can do without hold a lease, or are stopping or have stopped in order.
@@ -147,6 +182,10 @@ impl End {
                 "the broker stops without a lease: the metadata quorum could not be asked for {} s: {}",
                 UNASKED_MAX.as_secs(),
                 failure.text()
+            ),
+            Self::Nameless { address } => format!(
+                "the broker stops without a lease: {address} has been no name for {} s, the cluster was deleted",
+                NAMELESS_MAX.as_secs()
             ),
             Self::TimeOver { after, blocked } => format!(
                 "the broker stops without a lease: the time for waiting is over, after {} s: {blocked}",
@@ -244,6 +283,14 @@ mod tests {
             "three of five"
         );
         assert!(most_stop(&quorum(0..7), &brokers).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_name_that_is_none_is_told_from_one_that_is() {
+        let address = |text: &str| Some(text.to_owned());
+        assert_eq!(nameless(None).await, None);
+        assert_eq!(nameless(address("127.0.0.1:9091")).await, None);
+        assert_eq!(nameless(address("localhost:9091")).await, None);
     }
 
     #[tokio::test]
