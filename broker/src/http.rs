@@ -23,6 +23,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::broker::Broker;
 use crate::config::BrokerConfig;
 use crate::identity::{Identity, Known};
+use crate::quorum::StartWait;
 use crate::readiness::Readiness;
 use crate::server::StartError;
 use v1::admin_token::AdminToken;
@@ -45,6 +46,7 @@ struct Stage {
     /// There once partitions are open.
     broker: OnceLock<Arc<Broker>>,
     readiness: Arc<Readiness>,
+    start_wait: StartWait,
     stopping: CancellationToken,
     /// One scrape at a time: a disk that does not answer must not gather threads.
     scraping: Arc<Mutex<()>>,
@@ -57,10 +59,14 @@ struct Stage {
 impl Stage {
     /// What the broker waits for before it is ready; none once it is.
     fn awaits(&self) -> Option<String> {
-        match self.stopping.is_cancelled() {
-            true => Some("stopping".to_owned()),
-            false => self.readiness.awaits().map(|awaits| awaits.to_string()),
+        if self.stopping.is_cancelled() {
+            return Some("stopping".to_owned());
         }
+        let awaits = self.readiness.awaits()?;
+        Some(match self.start_wait.why() {
+            Some(why) => format!("waits for the metadata quorum: {why}"),
+            None => awaits.to_string(),
+        })
     }
 }
 
@@ -89,6 +95,11 @@ impl Http {
         });
         // A second broker in one process does not happen; the first stays.
         let _ = self.stage.broker.set(broker);
+    }
+
+    /// What `/healthz/ready` says while the start waits for the quorum.
+    pub fn start_wait(&self) -> &StartWait {
+        &self.stage.start_wait
     }
 
     /// What `/healthz/ready` answers until the broker stops.
@@ -170,19 +181,24 @@ fn bind(address: &str) -> Result<std::net::TcpListener, StartError> {
 
 async fn readiness(State(stage): State<Arc<Stage>>) -> impl IntoResponse {
     match stage.awaits() {
-        None => plain(StatusCode::OK, "ready\n".to_owned()),
-        Some(awaits) => plain(
-            StatusCode::SERVICE_UNAVAILABLE,
-            format!("not ready: {awaits}\n"),
-        ),
+        None => plain(StatusCode::OK, "ready\n".to_owned()).into_response(),
+        awaits => not_ready(awaits).into_response(),
     }
 }
 
-const STARTING: &str = "not ready: starting, the data is still being opened\n";
+fn not_ready(awaits: Option<String>) -> impl IntoResponse + use<> {
+    let text = format!("{}\n", in_words(awaits));
+    plain(StatusCode::SERVICE_UNAVAILABLE, text)
+}
+
+/// Without a reason the broker has only just become ready.
+fn in_words(awaits: Option<String>) -> String {
+    format!("not ready: {}", awaits.as_deref().unwrap_or("starting"))
+}
 
 async fn metrics(State(stage): State<Arc<Stage>>) -> impl IntoResponse {
     let Some(broker) = stage.broker.get().cloned() else {
-        return plain(StatusCode::SERVICE_UNAVAILABLE, STARTING).into_response();
+        return not_ready(stage.awaits()).into_response();
     };
     let turn = stage.scraping.clone().lock_owned().await;
     let groups = broker.groups().snapshot().await;

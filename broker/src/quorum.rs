@@ -13,6 +13,7 @@
 //! | `quorum/members.rs` | learners join, voters are made and unmade |
 //! | `quorum/start.rs` | how all of this is put together |
 //! | `quorum/first_start.rs` | who founds a cluster, and who must not |
+//! | `quorum/start_wait.rs` | what a start waits for |
 //! | `quorum/answers.rs`, `receive.rs` | what a member answers its peers |
 //! | `quorum/rescue.rs` | going on alone when the majority is lost for good |
 //! | `quorum/status.rs` | what it tells of itself |
@@ -40,6 +41,7 @@ mod receive;
 pub mod rescue;
 mod snapshot;
 mod start;
+mod start_wait;
 mod status;
 mod store;
 pub mod types;
@@ -59,6 +61,7 @@ use tokio_util::sync::CancellationToken;
 pub use first_start::Told;
 pub use liveness::FenceReason;
 pub use progress::{MemberProgress, QuorumProgress};
+pub use start_wait::StartWait;
 pub use status::{MemberStatus, QuorumStatus};
 pub use store::StoreError;
 
@@ -76,8 +79,8 @@ const REQUEST_WITHIN: Duration = Duration::from_secs(10);
 const SESSION_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often a start looks why the cluster has no name yet.
 const LOOK: Duration = Duration::from_secs(1);
-/// How often the log says so.
-const TELL: Duration = Duration::from_secs(10);
+/// Pause before a start asks again whether the quorum has a leader.
+const LED_AGAIN: Duration = Duration::from_millis(20);
 
 /// Why the quorum gave no outcome.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -119,6 +122,11 @@ impl QuorumError {
             Self::Failed(_) => ErrorCode::KafkaStorageError,
             Self::Stopped => ErrorCode::BrokerNotAvailable,
         }
+    }
+
+    /// Whether the same may be done once more voters are there.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::NoLeader { .. } | Self::LostMajority { .. })
     }
 }
 
@@ -169,6 +177,8 @@ pub struct QuorumOptions {
     pub request_within: Duration,
     /// What this member does by itself while it leads.
     pub leading: Leading,
+    /// Is told what the start waits for.
+    pub start_wait: StartWait,
 }
 
 /// What the quorum's leader does by itself.
@@ -216,6 +226,7 @@ impl QuorumOptions {
             entries_kept: ENTRIES_KEPT,
             request_within: REQUEST_WITHIN,
             leading: Leading::default(),
+            start_wait: StartWait::default(),
         }
     }
 }
@@ -256,7 +267,7 @@ impl Quorum {
         let (quorum, has_import) = started
             .await
             .map_err(|error| OpenError::Failed(error.to_string()))??;
-        first_start::settle(&quorum.member, &options.told, has_import)
+        first_start::settle(&quorum.member, &options, has_import)
             .await
             .map_err(OpenError::Failed)?;
         quorum.run(members::announce(
@@ -264,6 +275,7 @@ impl Quorum {
             options.known.clone(),
         ));
         quorum.named(&options).await?;
+        options.start_wait.over();
         if let Err(error) = import::remove(&options.dir) {
             tracing::warn!(%error, "what an older store left behind can't be removed");
         }
@@ -350,7 +362,6 @@ impl Quorum {
     /// Waits until the cluster has a name, and checks that it is the one that was expected.
     async fn named(&self, options: &QuorumOptions) -> Result<(), OpenError> {
         let mut images = self.watch();
-        let mut told = Instant::now();
         loop {
             let named = images.wait_for(|image| image.cluster_id().is_some());
             if tokio::time::timeout(LOOK, named).await.is_ok() {
@@ -359,13 +370,13 @@ impl Quorum {
             if let Some(why) = self.member.number_is_taken() {
                 return Err(OpenError::Failed(why));
             }
-            if told.elapsed() > TELL {
-                told = Instant::now();
-                tracing::info!(
-                    leader = ?self.status().leader.map(|(_, node)| node.to_string()),
-                    "waiting for the metadata quorum: this member has not caught up with a leader yet"
-                );
-            }
+            options.start_wait.tell(match self.status().leader {
+                // One that led before goes on leading, and nobody hears it.
+                Some((id, node)) if id != self.member.id => {
+                    format!("this member has not caught up with its leader, {node}")
+                }
+                _ => self.lacks_majority(1),
+            });
         }
         let image = self.image();
         let found = image
@@ -379,6 +390,37 @@ impl Quorum {
                 expected: expected.clone(),
             }),
             _ => Ok(()),
+        }
+    }
+
+    /// Waits until there is a leader that a majority answers: the others may come later, as after a loss of all power.
+    pub async fn led(&self, start_wait: &StartWait) {
+        let begun = Instant::now();
+        loop {
+            let there = match self.progress(LOOK).await {
+                Ok(progress) if progress.has_majority() => break,
+                Ok(progress) => progress.voters_there(),
+                // Nobody leads, or who led is gone.
+                Err(_) => 1,
+            };
+            // A leader that has just begun has heard of nobody yet.
+            if begun.elapsed() >= LOOK {
+                start_wait.tell(self.lacks_majority(there));
+            }
+            tokio::time::sleep(LED_AGAIN).await;
+        }
+        start_wait.over();
+    }
+
+    fn lacks_majority(&self, there: usize) -> String {
+        let voters = self.member.voters().into_iter();
+        let voters: Vec<String> = voters.map(|(_, node)| node.to_string()).collect();
+        match voters.len() {
+            0 => "no leader has been found yet".to_owned(),
+            count => format!(
+                "of its {count} voters ({}) {there} answers, and a majority has to",
+                voters.join(", ")
+            ),
         }
     }
 

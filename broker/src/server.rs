@@ -54,6 +54,8 @@ const TRASH_PERIOD: Duration = Duration::from_secs(1);
 /// A stop gives this part of its time to requests in hand, and the rest to the disk: a client that does not take
 /// its answer must not cost the mark of a clean stop.
 const REQUESTS_PART: u32 = 2;
+/// Who is fenced leads nothing, unless it is unfenced just now, and the quorum may not be there to be told.
+const HAND_OVER_FENCED_MAX: Duration = Duration::from_secs(1);
 /// How often open files are counted; in that time appends open no more than some thousands.
 const DESCRIPTORS_PERIOD: Duration = Duration::from_millis(100);
 
@@ -168,8 +170,9 @@ async fn serve(
         config: &config,
         control: control.clone(),
         peers: peers.as_ref().map(|peers| (peers, others.clone())),
+        start_wait: http.start_wait().clone(),
     };
-    // A cluster's first voters wait for each other, which may take for ever.
+    // A cluster's voters wait for each other, which may take for ever.
     let broker = tokio::select! {
         broker = assemble(quorum, data, endpoints, pod.rack()) => broker?,
         () = signals.stop_asked() => return Ok(()),
@@ -183,15 +186,14 @@ async fn serve(
     let pod = pod::follow(pod, running.broker.clone(), http.known().clone());
     let mut pod = AbortOnDropHandle::new(control.spawn(pod));
     running.accept_all(listeners, http.readiness().clone());
-    tokio::select! {
-        () = running.unfenced() => {}
-        Ok(copied) = &mut pod => return Err(copied.into()),
-        () = signals.stop_asked() => return Ok(()),
-    }
     let ended = tokio::select! {
         () = signals.stop_asked() => Ok(()),
         over = running.over() => over,
-        Ok(copied) = &mut pod => Err(copied.into()),
+        // A copy that has not served stays as it was found.
+        Ok(copied) = &mut pod => match running.is_fenced() {
+            true => return Err(copied.into()),
+            false => Err(copied.into()),
+        },
     };
     ending.cancel();
     tracing::info!("stopping: finishing what is in hand; a second signal exits at once");
@@ -248,12 +250,9 @@ impl Running {
             .spawn(async move { readiness::watch(&broker, &readiness, &stopping).await });
     }
 
-    /// Until it serves, or its life is over, which the next wait finds.
-    async fn unfenced(&mut self) {
-        let _ = self
-            .life
-            .wait_for(|standing| *standing != Standing::Fenced)
-            .await;
+    /// Whether the quorum has it serve nobody.
+    fn is_fenced(&self) -> bool {
+        *self.life.borrow() == Standing::Fenced
     }
 
     /// Until its life is over: an error, where another has its number.
@@ -308,7 +307,7 @@ async fn assemble(
     endpoints: Vec<Endpoint>,
     rack: Option<&str>,
 ) -> Result<Arc<Broker>, StartError> {
-    let config = opening.config;
+    let (config, start_wait) = (opening.config, opening.start_wait.clone());
     let quorum = Arc::new(opening.open(&data).await?);
     // Data beside metadata that was just made is somebody's to look at, not ours to set aside.
     let is_new = quorum.image().brokers().next().is_none();
@@ -334,14 +333,14 @@ async fn assemble(
         Clock,
         metrics.clone(),
     ));
-    let mut registered = registrant.register(&quorum, config).await?;
+    let mut registered = registrant.register(&quorum, config, &start_wait).await?;
     partitions.open(&quorum.image(), config).await;
     if registrant.last_end != LastEnd::Unclean && partitions.were_cut() {
         tracing::warn!(
             "records may be missing here, and this broker leaves the in-sync replicas until it has them"
         );
         registrant.last_end = LastEnd::Unclean;
-        registered = registrant.register(&quorum, config).await?;
+        registered = registrant.register(&quorum, config, &start_wait).await?;
     }
     let broker = Broker::new(Parts {
         node_id,
@@ -374,6 +373,7 @@ pub(crate) async fn assemble_alone(config: BrokerConfig) -> Arc<Broker> {
         config: &config,
         control: Handle::current(),
         peers: None,
+        start_wait: crate::quorum::StartWait::default(),
     };
     let rack = config.broker_rack.as_deref();
     assemble(opening, data, Vec::new(), rack).await.unwrap()
@@ -444,6 +444,10 @@ impl Running {
     /// Hands over what others can lead, answers what is in hand, each within `part_max` together, and marks the data
     /// clean.
     async fn perform(self, part_max: Duration) {
+        let hand_over_max = match self.is_fenced() {
+            true => HAND_OVER_FENCED_MAX,
+            false => part_max / REQUESTS_PART,
+        };
         let Self {
             broker,
             living,
@@ -454,7 +458,7 @@ impl Running {
         let deadline = Instant::now() + part_max;
         // From here on it does not ask to be unfenced.
         living.cancel();
-        life::hand_over(&broker, part_max / REQUESTS_PART).await;
+        life::hand_over(&broker, hand_over_max).await;
         stopping.cancel();
         broker.waits_ended().cancel();
         // Members that wait for a rebalance are answered, so that their connections can end.

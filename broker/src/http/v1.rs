@@ -45,7 +45,7 @@ use axum::{Json, Router};
 use milena_metadata::{BrokerId, Refusal};
 use milena_protocol::ErrorCode;
 
-use super::{STARTING, Stage};
+use super::{Stage, in_words};
 use crate::broker::Broker;
 
 pub(super) fn router(stage: &Arc<Stage>) -> Router<Arc<Stage>> {
@@ -78,7 +78,7 @@ impl FromRequestParts<Arc<Stage>> for Serving {
         let broker = stage.broker.get().cloned();
         broker.map(Self).ok_or_else(|| Failure {
             status: StatusCode::SERVICE_UNAVAILABLE,
-            error: STARTING.trim_end().to_owned(),
+            error: in_words(stage.awaits()),
         })
     }
 }

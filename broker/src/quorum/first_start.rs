@@ -11,8 +11,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
+use super::QuorumOptions;
 use super::member::Member;
 use super::types::{Node, NodeId};
 use crate::config::Voter;
@@ -22,8 +23,6 @@ use crate::peer::{Answer, Probed, Request};
 const PROBE_WITHIN: Duration = Duration::from_secs(2);
 /// Pause before all are asked again.
 const PROBE_AGAIN: Duration = Duration::from_millis(100);
-/// How often the log says what is waited for.
-const TELL: Duration = Duration::from_secs(10);
 
 /// What a member was told of its cluster.
 #[derive(Debug, Clone)]
@@ -51,12 +50,11 @@ enum Step {
 /// Returns when this member is part of a cluster, or is to join one.
 pub(super) async fn settle(
     member: &Arc<Member>,
-    told: &Told,
+    options: &QuorumOptions,
     has_import: bool,
 ) -> Result<(), String> {
-    let mut said: Option<(String, Instant)> = None;
     while member.is_empty() {
-        let step = match told {
+        let step = match &options.told {
             Told::Others => return Ok(()),
             Told::Alone => Step::Found(alone(member)),
             // It holds a cluster's metadata, kept by older software.
@@ -70,13 +68,7 @@ pub(super) async fn settle(
             Step::Join => return Ok(()),
             Step::Found(nodes) => return found(member, nodes).await,
             Step::Wait(why) => {
-                if said
-                    .as_ref()
-                    .is_none_or(|(last, at)| *last != why || at.elapsed() > TELL)
-                {
-                    tracing::info!("waiting for the metadata quorum: {why}");
-                    said = Some((why, Instant::now()));
-                }
+                options.start_wait.tell(why);
                 sleep(PROBE_AGAIN).await;
             }
         }
@@ -119,7 +111,10 @@ async fn probe_all(member: &Arc<Member>, voters: &[Voter]) -> Vec<(Voter, Probe)
             (voter, probe)
         });
     }
-    asked.join_all().await
+    let mut answers = asked.join_all().await;
+    // The same is named first each time.
+    answers.sort_by_key(|(voter, _)| voter.broker);
+    answers
 }
 
 fn next(me: &Probed, voters: &[Voter], is_new: bool, answers: &[(Voter, Probe)]) -> Step {

@@ -14,6 +14,8 @@ use super::types::{Node, NodeId};
 use crate::peer::server::Answers;
 use crate::peer::{Answer, Door, Lane, Request, Watched};
 
+/// A voter that has been silent for longer is not counted on.
+const THERE_SILENT_MAX: Duration = Duration::from_secs(1);
 /// Pause before whoever leads by now is asked.
 const AGAIN: Duration = Duration::from_millis(20);
 
@@ -46,6 +48,20 @@ pub struct MemberProgress {
     pub matched_index: Option<i64>,
     /// How long ago it last answered; zero for the leader.
     pub silent: Option<Duration>,
+}
+
+impl QuorumProgress {
+    /// Whether so many voters answer the leader that changes are decided.
+    pub fn has_majority(&self) -> bool {
+        self.voters_there() > self.voters.len() / 2
+    }
+
+    /// How many voters answer, the leader being one.
+    pub fn voters_there(&self) -> usize {
+        let is_there = |silent: Duration| silent <= THERE_SILENT_MAX;
+        let there = |voter: &&MemberProgress| voter.silent.is_some_and(is_there);
+        self.voters.iter().filter(there).count()
+    }
 }
 
 impl From<QuorumStatus> for QuorumProgress {

@@ -15,10 +15,13 @@ use super::StartError;
 use super::listen::BoundListener;
 use crate::broker::Broker;
 use crate::config::BrokerConfig;
-use crate::quorum::{Quorum, QuorumError};
+use crate::quorum::{Quorum, QuorumError, StartWait};
 
 /// What the quorum would not do is asked for again after this.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
+
+/// What takes longer is told to whoever asks what the broker waits for.
+const REGISTRATION_TOLD_AFTER: Duration = Duration::from_secs(1);
 
 /// Who registers, beside its configuration.
 pub struct Registrant {
@@ -35,17 +38,42 @@ pub struct Registrant {
 }
 
 impl Registrant {
-    /// Begins a life. In a cluster it stays fenced until it has opened its logs and caught up with the metadata.
+    /// Begins a life, once the quorum answers. In a cluster it stays fenced until it has opened its logs and caught up
+    /// with the metadata.
     pub async fn register(
         &self,
         quorum: &Quorum,
         config: &BrokerConfig,
+        start_wait: &StartWait,
     ) -> Result<Registered, StartError> {
+        // The same each time: of one life that is registered twice the second is none.
+        let command = self.registration(config);
+        loop {
+            let mut asked = std::pin::pin!(quorum.request(command.clone()));
+            let answer = match timeout(REGISTRATION_TOLD_AFTER, asked.as_mut()).await {
+                Ok(answer) => answer,
+                Err(_) => {
+                    start_wait.tell("the registration of this broker is not decided yet");
+                    asked.await
+                }
+            };
+            match answer {
+                Ok(registered) => {
+                    start_wait.over();
+                    return Ok(registered);
+                }
+                Err(error) if error.may_pass() => start_wait.tell(error.to_string()),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn registration(&self, config: &BrokerConfig) -> RegisterBroker {
         let text = |setting: &Option<String>| setting.as_deref().map(Into::into);
         let (last_end, fenced) = (self.last_end, config.is_in_a_cluster());
         #[cfg(feature = "simulation")]
         let (last_end, fenced) = with_rules_broken(last_end, fenced);
-        let command = RegisterBroker {
+        RegisterBroker {
             id: self.id,
             incarnation: IncarnationId::random(),
             endpoints: self.endpoints.clone(),
@@ -56,8 +84,7 @@ impl Registrant {
             software: crate::SOFTWARE.into(),
             last_end,
             fenced,
-        };
-        Ok(quorum.request(command).await?)
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use super::listen::BoundListener;
 use crate::config::{BrokerConfig, QuorumConfig};
 use crate::group::OFFSETS_TOPIC;
 use crate::peer::server::Others;
-use crate::quorum::{Leading, PeersListener, Quorum, QuorumOptions, Rebalance, Told};
+use crate::quorum::{Leading, PeersListener, Quorum, QuorumOptions, Rebalance, StartWait, Told};
 
 /// What the quorum is opened with.
 pub struct Opening<'a> {
@@ -21,10 +21,12 @@ pub struct Opening<'a> {
     pub control: Handle,
     /// The peers' listener, and who takes what is not for the quorum.
     pub peers: Option<(&'a BoundListener, Others)>,
+    /// Is told what is waited for.
+    pub start_wait: StartWait,
 }
 
 impl Opening<'_> {
-    /// Returns when this broker's cluster is known, and its metadata is here.
+    /// Returns when this broker's cluster is known, its metadata is here, and the quorum has a leader.
     pub async fn open(&self, data: &LockedData) -> Result<Quorum, StartError> {
         let (config, dir) = (self.config, self.config.metadata_dir());
         let (listener, address) = match &self.peers {
@@ -44,9 +46,13 @@ impl Opening<'_> {
             known: config.quorum.known.clone(),
             told: told(&config.quorum, config.node_id),
             leading: leading(config),
+            start_wait: self.start_wait.clone(),
             ..QuorumOptions::alone(dir.join("quorum"), config.node_id)
         };
-        Ok(Quorum::open(options, config.clone(), listener, self.control.clone()).await?)
+        let quorum = Quorum::open(options, config.clone(), listener, self.control.clone()).await?;
+        // Before anything of the data is touched: who is stopped meanwhile leaves it as it was.
+        quorum.led(&self.start_wait).await;
+        Ok(quorum)
     }
 }
 

@@ -62,6 +62,7 @@ impl Running {
             let http = http::start(&config, control.handle(), &stopping).unwrap();
             let locked = LockedData::lock(&config).unwrap();
             let opening = Opening {
+                start_wait: crate::quorum::StartWait::default(),
                 config: &config,
                 control: control.handle().clone(),
                 peers: None,

@@ -92,6 +92,39 @@ async fn a_killed_leader_is_replaced_and_nothing_answered_is_lost() {
 }
 
 #[tokio::test]
+async fn a_voter_that_starts_alone_waits_for_the_others_and_says_so() {
+    let places = Places::new(3);
+    let all = places.found().await;
+    let killed: Vec<_> = all.into_iter().map(Process::kill).collect();
+    let start_wait = StartWait::default();
+    let options = QuorumOptions {
+        start_wait: start_wait.clone(),
+        ..places.options(&killed[0], places.told(false))
+    };
+    let (starting, waits) = (
+        Process::start(killed[0].clone(), options),
+        start_wait.clone(),
+    );
+    let alone = tokio::spawn(async move {
+        let alone = starting.await.unwrap().unwrap();
+        alone.quorum.led(&waits).await;
+        alone
+    });
+    until("it says what it waits for", || {
+        let why = start_wait.why();
+        why.is_some_and(|why| why.contains("majority") && why.contains("broker 2"))
+    })
+    .await;
+    let options = places.options(&killed[1], places.told(false));
+    let _other = Process::start(killed[1].clone(), options)
+        .await
+        .unwrap()
+        .unwrap();
+    until("it is led", || alone.is_finished()).await;
+    assert_eq!(start_wait.why(), None);
+}
+
+#[tokio::test]
 async fn a_lost_majority_is_named_and_the_image_can_still_be_read() {
     let places = Places::new(3);
     let mut all = places.found().await;
