@@ -336,6 +336,16 @@ impl Metrics {
         self.recovery_bytes_cut.inc_by(recovery.bytes_cut);
     }
 
+    /// What opening logs took, all together.
+    pub fn recovery(&self) -> Recovery {
+        Recovery {
+            segments_scanned: self.recovered_segments.get() as usize,
+            batches_checked: self.recovered_batches.get(),
+            bytes_cut: self.recovery_bytes_cut.get(),
+            cut_at_offset: None,
+        }
+    }
+
     /// The counters of a topic, looked up once when the topic is opened.
     pub fn topic(&self, topic: &str) -> TopicTraffic {
         let mut seen = self.topics_seen.lock();

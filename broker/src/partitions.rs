@@ -10,7 +10,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 
-use milena_log::{Checkpoint, DataDirectory, Log, LogError, Offsets, StorageError, Trash};
+use milena_log::{
+    Checkpoint, DataDirectory, Log, LogError, Offsets, Recovery, StorageError, Trash,
+};
 use milena_metadata::{BrokerId, DirectoryId, Image, ResourceKind, TopicName};
 use milena_protocol::{ErrorCode, Uuid};
 use parking_lot::{Mutex, RwLock};
@@ -135,6 +137,11 @@ impl Partitions {
     /// Whether records were missing at a log's end when it was opened.
     pub fn were_cut(&self) -> bool {
         self.were_cut.load(Ordering::Relaxed)
+    }
+
+    /// What was looked at and cut when logs were opened, in all.
+    pub fn recovery(&self) -> Recovery {
+        self.metrics.recovery()
     }
 
     /// How many appends are under way.

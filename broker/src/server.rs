@@ -333,8 +333,13 @@ async fn assemble(
         Clock,
         metrics.clone(),
     ));
+    let lived_before = quorum.image().broker(node_id).is_some();
     let mut registered = registrant.register(&quorum, config, &start_wait).await?;
+    let begun = Instant::now();
     partitions.open(&quorum.image(), config).await;
+    if lived_before {
+        last_end::tell(registrant.last_end, &partitions, begun.elapsed());
+    }
     if registrant.last_end != LastEnd::Unclean && partitions.were_cut() {
         tracing::warn!(
             "records may be missing here, and this broker leaves the in-sync replicas until it has them"

@@ -11,10 +11,11 @@
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::Duration;
 
 use milena_metadata::LastEnd;
 
-use crate::partitions::DataDir;
+use crate::partitions::{DataDir, Partitions};
 
 const BOOT_MARK: &str = ".milena-boot";
 #[cfg(not(feature = "simulation"))]
@@ -32,6 +33,33 @@ pub fn take(dirs: &[DataDir]) -> LastEnd {
         (true, _) => LastEnd::Clean,
         (false, true) => LastEnd::Killed,
         (false, false) => LastEnd::Unclean,
+    }
+}
+
+/// Says in the log what an end that was not clean has cost; `took` is how long opening the logs did.
+pub fn tell(last_end: LastEnd, partitions: &Partitions, took: Duration) {
+    let checked = partitions.recovery();
+    let (count, segments) = (partitions.all().len(), checked.segments_scanned);
+    let (batches, bytes_cut) = (checked.batches_checked, checked.bytes_cut);
+    match last_end {
+        LastEnd::Clean | LastEnd::None => {}
+        LastEnd::Killed => tracing::info!(
+            partitions = count,
+            segments_checked = segments,
+            batches_checked = batches,
+            bytes_cut,
+            ?took,
+            "the last stop was not clean: the process was killed; the ends of its logs have been checked"
+        ),
+        LastEnd::Unclean => tracing::warn!(
+            partitions = count,
+            segments_checked = segments,
+            batches_checked = batches,
+            bytes_cut,
+            ?took,
+            "the last stop was not clean, and the machine may have lost what was not on disk; the ends of the logs \
+             have been checked"
+        ),
     }
 }
 
