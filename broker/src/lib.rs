@@ -27,6 +27,7 @@ mod peer;
 mod producer_ids;
 pub mod quorum;
 mod readiness;
+mod repeated_signal;
 mod replica_directories;
 pub mod server;
 mod suspects;

@@ -14,7 +14,7 @@ use crate::{logging, server};
 #[command(after_help = "\
 Settings count in this order, the last one winning: defaults, --config, the environment (MILENA_NUM_PARTITIONS sets
 num.partitions), flags. `milena config reference` lists them all. SIGTERM or Ctrl-C stops the broker cleanly, a
-second one at once.
+second one half a second later or more at once. SIGHUP is ignored.
 
 Exit codes:
   0  stopped as asked

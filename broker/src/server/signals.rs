@@ -1,12 +1,15 @@
-//! SIGTERM and SIGINT.
+//! SIGTERM and SIGINT, which ask the broker to stop, and SIGHUP, which is ignored, as Kafka does under nohup.
 
 use super::StartError;
+#[cfg(not(feature = "simulation"))]
+use crate::repeated_signal::FirstSignal;
 
 /// The signals that ask the broker to stop.
 #[cfg(not(feature = "simulation"))]
 pub struct Signals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
+    first: FirstSignal,
 }
 
 #[cfg(not(feature = "simulation"))]
@@ -15,17 +18,29 @@ impl Signals {
     pub fn listen() -> Result<Self, StartError> {
         use tokio::signal::unix::{SignalKind, signal};
         let take = |kind| signal(kind).map_err(StartError::System);
+        let mut hangup = take(SignalKind::hangup())?;
+        tokio::spawn(async move {
+            while hangup.recv().await.is_some() {
+                tracing::info!("SIGHUP is ignored; SIGTERM stops the broker");
+            }
+        });
         Ok(Self {
             terminate: take(SignalKind::terminate())?,
             interrupt: take(SignalKind::interrupt())?,
+            first: FirstSignal::default(),
         })
     }
 
-    /// Waits for the next of them.
+    /// Waits for the next of them that is not the first once more.
     pub async fn stop_asked(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => {}
+                _ = self.interrupt.recv() => {}
+            }
+            if !self.first.is_repeated(tokio::time::Instant::now()) {
+                return;
+            }
         }
     }
 }
