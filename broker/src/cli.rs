@@ -13,6 +13,7 @@ mod log;
 mod output;
 mod produce;
 mod serve;
+mod stop_asked;
 mod target;
 mod topic;
 

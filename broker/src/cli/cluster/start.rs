@@ -6,12 +6,12 @@ mod process;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::sleep;
 
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::http::Http;
 use crate::cli::output;
+use crate::cli::stop_asked::StopAsked;
 use layout::{BROKERS_MAX, Layout};
 use process::Process;
 
@@ -35,9 +35,9 @@ pub(super) struct Start {
     /// Where the brokers' data is
     #[arg(long, value_name = "DIR", default_value = "./milena-cluster")]
     data: std::path::PathBuf,
-    /// The first broker's port for clients
-    #[arg(long, value_name = "PORT", default_value_t = 9092, value_parser = clap::value_parser!(u16).range(1..=65_000))]
-    port_base: u16,
+    /// The first broker's port for clients [default: the one DIR was begun with, or 9092]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..=65_000))]
+    port_base: Option<u16>,
     /// A setting for all of them; may be given several times
     #[arg(short, long, value_name = "NAME=VALUE")]
     set: Vec<String>,
@@ -47,6 +47,10 @@ impl Start {
     pub(super) async fn run(&self) -> Result<(), Failure> {
         let mut stop = StopAsked::listen()?;
         let layout = Layout::of(&self.data, self.brokers, self.port_base, &self.set)?;
+        layout.check()?;
+        if layout.is_new() {
+            layout.remember()?;
+        }
         let mut brokers = Vec::new();
         for number in layout.numbers() {
             brokers.push(Process::start(number, &layout)?);
@@ -66,6 +70,8 @@ impl Start {
     /// Returns when the cluster has failed.
     async fn serve(&self, layout: &Layout, brokers: &mut [Process]) -> Result<(), Failure> {
         until_ready(layout, brokers).await?;
+        // Of a cluster begun by older software it is known only now.
+        layout.remember()?;
         output::line(&layout.in_words())?;
         loop {
             sleep(LOOK).await;
@@ -91,10 +97,14 @@ async fn until_ready(layout: &Layout, brokers: &mut [Process]) -> Result<(), Fai
         let http = Http::new(vec![layout.http(number)], ANSWER_WITHIN);
         while !http.is_ready().await {
             if let Some(ended) = brokers.iter_mut().position(|broker| !broker.runs()) {
-                let number = brokers[ended].number();
-                let text = format!("broker {number} ended before it was ready");
-                return Err(Failure::new(Exit::Failed, text)
-                    .hint("its last lines above say why; --port-base takes other ports"));
+                let broker = &mut brokers[ended];
+                let text = format!("broker {} ended before it was ready", broker.number());
+                // What it says of its settings it says of ours.
+                let exit = match broker.ended_just_now().and_then(|status| status.code()) {
+                    Some(code) if code == Exit::Usage as i32 => Exit::Usage,
+                    _ => Exit::Failed,
+                };
+                return Err(Failure::new(exit, text).hint("its last lines above say why"));
             }
             if Instant::now() > deadline {
                 let text = format!("broker {number} is not ready after {READY_WITHIN:?}");
@@ -113,28 +123,6 @@ async fn stop_in_order(brokers: &mut [Process]) {
         let deadline = Instant::now() + STOP_WITHIN;
         while broker.runs() && Instant::now() < deadline {
             sleep(LOOK).await;
-        }
-    }
-}
-
-/// Ctrl-C and SIGTERM.
-struct StopAsked {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl StopAsked {
-    fn listen() -> Result<Self, Failure> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-        })
-    }
-
-    async fn asked(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
         }
     }
 }

@@ -1,10 +1,12 @@
 //! Which broker of a local cluster is where, and how it is configured.
 
+use std::net::TcpListener;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::http::PORT_ABOVE_CLIENTS;
+use crate::config::Sources;
 
 /// Brokers of one machine: enough to try things, and few enough for ports side by side.
 pub(super) const BROKERS_MAX: u16 = 50;
@@ -18,9 +20,13 @@ const VOTERS_MAX: u16 = 3;
 pub(super) const SHUTDOWN_MS: u64 = 8_000;
 /// In a data directory once its cluster has a name.
 const IDENTITY: &str = "meta.properties";
+/// Beside the brokers' directories: the port base that the cluster was begun with.
+const PORT_BASE: &str = "port-base";
+/// Kafka's port.
+const PORT_BASE_DEFAULT: u16 = 9092;
 
 /// A local cluster.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Layout {
     dir: PathBuf,
     brokers: u16,
@@ -35,7 +41,7 @@ impl Layout {
     pub(super) fn of(
         dir: &Path,
         brokers: Option<u16>,
-        port_base: u16,
+        port_base: Option<u16>,
         set: &[String],
     ) -> Result<Self, Failure> {
         let here = |number: &u16| dir.join(number.to_string()).is_dir();
@@ -52,13 +58,69 @@ impl Layout {
             return Err(Failure::new(Exit::Usage, text));
         }
         let is_named = |number| dir.join(format!("{number}")).join(IDENTITY).exists();
+        let is_new = !(1..=brokers).any(is_named);
+        let begun_with = port_base_of(dir).filter(|_| !is_new);
+        if let (Some(begun), Some(given)) = (begun_with, port_base)
+            && begun != given
+        {
+            let text = format!(
+                "the brokers of {} know each other by their ports from {begun} on",
+                dir.display()
+            );
+            let hint = "leave --port-base out to go on there; --data with another directory begins another cluster";
+            return Err(Failure::new(Exit::Usage, text).hint(hint));
+        }
         Ok(Self {
             dir: dir.to_owned(),
             brokers,
-            port_base,
-            is_new: !(1..=brokers).any(is_named),
+            port_base: port_base.or(begun_with).unwrap_or(PORT_BASE_DEFAULT),
+            is_new,
             set: set.to_vec(),
         })
+    }
+
+    /// Refuses, before anything runs, settings that the brokers would refuse, and ports that others have: whoever
+    /// answers there would be taken for this cluster.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        for number in self.numbers() {
+            let settings = self.settings(number).into_iter();
+            let flag = |(name, value): (String, String)| ("--set".to_owned(), name, value);
+            let sources = Sources {
+                flags: settings.map(flag).collect(),
+                ..Sources::here()
+            };
+            let checked = sources.load();
+            checked.map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
+            for port in [
+                self.port(number),
+                self.peers_port(number),
+                self.http_port(number),
+            ] {
+                if let Err(error) = TcpListener::bind(("127.0.0.1", port)) {
+                    let text = format!("broker {number} can't have the port {port}: {error}");
+                    let hint = match self.is_new {
+                        true => "--port-base takes other ports",
+                        false => {
+                            "stop who has it: the cluster's brokers know each other by their ports"
+                        }
+                    };
+                    return Err(Failure::new(Exit::Failed, text).hint(hint));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The next start takes the same ports.
+    pub(super) fn remember(&self) -> Result<(), Failure> {
+        std::fs::create_dir_all(&self.dir)?;
+        std::fs::write(self.dir.join(PORT_BASE), format!("{}\n", self.port_base))?;
+        Ok(())
+    }
+
+    /// Whether no broker has been part of a cluster yet.
+    pub(super) fn is_new(&self) -> bool {
+        self.is_new
     }
 
     /// The brokers.
@@ -68,7 +130,11 @@ impl Layout {
 
     /// Where a broker's HTTP is.
     pub(super) fn http(&self, number: u16) -> String {
-        format!("127.0.0.1:{}", self.port(number) + PORT_ABOVE_CLIENTS)
+        format!("127.0.0.1:{}", self.http_port(number))
+    }
+
+    fn http_port(&self, number: u16) -> u16 {
+        self.port(number) + PORT_ABOVE_CLIENTS
     }
 
     fn port(&self, number: u16) -> u16 {
@@ -90,8 +156,8 @@ impl Layout {
         voters.join(",")
     }
 
-    /// The arguments of `milena` for a broker.
-    pub(super) fn arguments(&self, number: u16) -> Vec<String> {
+    /// A broker's settings, those of the command line last.
+    fn settings(&self, number: u16) -> Vec<(String, String)> {
         let replicas = self.brokers.min(VOTERS_MAX);
         let (clients, peers) = (self.port(number), self.peers_port(number));
         let settings = [
@@ -104,18 +170,32 @@ impl Layout {
             format!("offsets.topic.replication.factor={replicas}"),
             format!("shutdown.timeout.ms={SHUTDOWN_MS}"),
         ];
+        let all = settings.iter().chain(&self.set);
+        all.filter_map(|setting| {
+            let (name, value) = setting.split_once('=')?;
+            Some((name.to_owned(), value.to_owned()))
+        })
+        .collect()
+    }
+
+    /// The arguments of `milena` for a broker.
+    pub(super) fn arguments(&self, number: u16) -> Vec<String> {
         let data = self.dir.join(number.to_string());
         let mut arguments = vec!["serve".to_owned(), "--data".to_owned()];
         arguments.push(data.display().to_string());
-        for setting in settings.iter().chain(&self.set) {
-            arguments.extend(["--set".to_owned(), setting.clone()]);
+        for (name, value) in self.settings(number) {
+            arguments.extend(["--set".to_owned(), format!("{name}={value}")]);
         }
         arguments
     }
 
-    /// How a person starts a broker.
+    /// How a person starts a broker again, of a cluster that there is by then.
     pub(super) fn command(&self, number: u16) -> String {
-        format!("milena {}", self.arguments(number).join(" "))
+        let begun = Self {
+            is_new: false,
+            ..self.clone()
+        };
+        format!("milena {}", begun.arguments(number).join(" "))
     }
 
     /// What a person is told once all are ready.
@@ -137,6 +217,11 @@ impl Layout {
     }
 }
 
+fn port_base_of(dir: &Path) -> Option<u16> {
+    let written = std::fs::read_to_string(dir.join(PORT_BASE)).ok()?;
+    written.trim().parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -150,7 +235,13 @@ mod tests {
     #[test]
     fn three_brokers_vote_and_more_follow() {
         let dir = tempfile::tempdir().unwrap();
-        let layout = Layout::of(dir.path(), Some(5), 9092, &["num.partitions=7".into()]).unwrap();
+        let layout = Layout::of(
+            dir.path(),
+            Some(5),
+            Some(9092),
+            &["num.partitions=7".into()],
+        )
+        .unwrap();
         let fifth = layout.arguments(5);
         let voters = "1@127.0.0.1:9192,2@127.0.0.1:9193,3@127.0.0.1:9194";
         assert_eq!(set(&fifth, "controller.quorum.voters"), voters);
@@ -161,6 +252,8 @@ mod tests {
         assert_eq!(set(&fifth, "http.listener"), "127.0.0.1:9408");
         assert_eq!(set(&fifth, "cluster.found"), "true");
         assert_eq!(set(&fifth, "num.partitions"), "7");
+        let again = layout.command(5);
+        assert!(again.contains("cluster.found=false"), "{again}");
         assert_eq!(set(&fifth, "default.replication.factor"), "3");
     }
 
@@ -170,16 +263,35 @@ mod tests {
         for number in 1..=4 {
             std::fs::create_dir(dir.path().join(number.to_string())).unwrap();
         }
-        let begun = Layout::of(dir.path(), None, 9092, &[]).unwrap();
+        let begun = Layout::of(dir.path(), None, Some(9092), &[]).unwrap();
         assert_eq!(
             (begun.brokers, begun.is_new),
             (4, true),
             "none got so far as to have a name"
         );
         std::fs::write(dir.path().join("2").join(IDENTITY), "").unwrap();
-        assert!(!Layout::of(dir.path(), None, 9092, &[]).unwrap().is_new);
-        assert!(!Layout::of(dir.path(), Some(5), 9092, &[]).unwrap().is_new);
-        let fewer = Layout::of(dir.path(), Some(3), 9092, &[]).unwrap_err();
+        assert!(
+            !Layout::of(dir.path(), None, Some(9092), &[])
+                .unwrap()
+                .is_new
+        );
+        assert!(
+            !Layout::of(dir.path(), Some(5), Some(9092), &[])
+                .unwrap()
+                .is_new
+        );
+        begun.remember().unwrap();
+        assert_eq!(
+            Layout::of(dir.path(), None, None, &[]).unwrap().port_base,
+            9092
+        );
+        let moved = Layout::of(dir.path(), None, Some(9192), &[]).unwrap_err();
+        assert_eq!(
+            moved.exit,
+            Exit::Usage,
+            "its brokers would not find each other"
+        );
+        let fewer = Layout::of(dir.path(), Some(3), Some(9092), &[]).unwrap_err();
         assert_eq!(fewer.exit, Exit::Usage);
     }
 }
