@@ -202,6 +202,29 @@ impl Client {
         self.refresh(&topics).await.map(drop)
     }
 
+    /// An error that names the first topic of these partitions that is not there any more.
+    pub(crate) async fn still_has_topics_of(
+        &self,
+        partitions: &[(String, i32)],
+    ) -> Result<(), Error> {
+        let mut topics: Vec<&str> = partitions.iter().map(|(topic, _)| &**topic).collect();
+        topics.dedup();
+        self.still_has(&topics).await
+    }
+
+    /// Asks anew for these topics; an error that names the first that is not there any more.
+    pub(crate) async fn still_has(&self, topics: &[&str]) -> Result<(), Error> {
+        let refused = &self.refresh(topics).await?.refused;
+        let is_gone =
+            |topic: &&&str| refused.get(**topic) == Some(&ErrorCode::UnknownTopicOrPartition);
+        match topics.iter().find(is_gone) {
+            None => Ok(()),
+            Some(gone) => Err(Error::UnknownTopic {
+                topic: (*gone).to_owned(),
+            }),
+        }
+    }
+
     async fn ask(&self, topics: Option<&[&str]>) -> Result<Arc<Cluster>, Error> {
         let named = |name: &&str| MetadataRequestTopic {
             name: Some((*name).into()),

@@ -2,6 +2,7 @@
 
 mod session;
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -181,6 +182,36 @@ impl Consumer {
         Ok(())
     }
 
+    /// Consumes partitions from their start that have been added to its topics, as far as a broker tells of them now.
+    pub async fn add_new_partitions(&mut self) {
+        let topics: BTreeSet<String> = self
+            .positions
+            .keys()
+            .map(|(topic, _)| topic.clone())
+            .collect();
+        let mut added = false;
+        for topic in topics {
+            // Who does not answer now is heard of by the next fetch.
+            self.client.stale(&topic, Instant::now()).await.ok();
+            let known = self.client.cluster();
+            for partition in known
+                .topics
+                .get(&topic)
+                .into_iter()
+                .flat_map(|topic| &topic.partitions)
+            {
+                let key = (topic.clone(), partition.index);
+                if let Entry::Vacant(place) = self.positions.entry(key) {
+                    place.insert(0);
+                    added = true;
+                }
+            }
+        }
+        if added {
+            self.divide_anew();
+        }
+    }
+
     /// The next offset of each partition.
     pub fn positions(&self) -> &BTreeMap<(String, i32), i64> {
         &self.positions
@@ -312,6 +343,11 @@ impl Consumer {
                     }
                 }
                 Ok(())
+            }
+            // A broker that has not heard of the topic yet says so too.
+            (Some(ErrorCode::UnknownTopicOrPartition), _) => {
+                self.client.still_has_topics_of(&partitions).await?;
+                self.pause(&error).await
             }
             _ if error.is_retriable() => {
                 self.pause(&error).await?;

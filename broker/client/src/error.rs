@@ -144,6 +144,15 @@ impl Error {
         }
     }
 
+    /// Whether no broker was reached, to the last attempt.
+    pub fn is_unreachable(&self) -> bool {
+        match self {
+            Self::Connection(_) | Self::NoBroker { .. } => true,
+            Self::Deadline { last, .. } => last.is_unreachable(),
+            _ => false,
+        }
+    }
+
     /// Whether another attempt, perhaps with new metadata, may succeed.
     pub fn is_retriable(&self) -> bool {
         match self {

@@ -4,7 +4,7 @@
 //! A member joins, gets its partitions by SyncGroup, and is alive by heartbeats; when one says that the
 //! group rebalances, it commits and joins again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use milena_protocol::api::heartbeat::HeartbeatRequest;
@@ -28,6 +28,9 @@ use crate::{Client, Error};
 /// Kafka's name for groups of consumers, and for the assignor.
 const CONSUMER: Str = Str::from_static("consumer");
 const RANGE: Str = Str::from_static("range");
+
+/// So late the group's leader sees partitions that were added to a topic, or that it is gone.
+const PARTITIONS_AGE_MAX: Duration = Duration::from_secs(5);
 
 /// How a member behaves in its group; the times are Kafka's defaults.
 #[derive(Debug, Clone)]
@@ -87,6 +90,9 @@ pub struct GroupConsumer {
     heartbeat: Option<AbortHandle>,
     committed_at: Instant,
     committed: BTreeMap<(String, i32), i64>,
+    /// As the group's leader: how many partitions of each topic it has shared out.
+    shared_out: Option<BTreeMap<String, i32>>,
+    looked_at: Instant,
 }
 
 impl GroupConsumer {
@@ -109,6 +115,8 @@ impl GroupConsumer {
             heartbeat: None,
             committed_at: Instant::now(),
             committed: BTreeMap::new(),
+            shared_out: None,
+            looked_at: Instant::now(),
         }
     }
 
@@ -135,6 +143,9 @@ impl GroupConsumer {
         if self.committed_at.elapsed() >= self.options.commit_interval {
             self.commit_or_rejoin().await?;
         }
+        if self.looked_at.elapsed() >= PARTITIONS_AGE_MAX {
+            self.look_for_partitions().await?;
+        }
         tokio::select! {
             biased;
             code = beat_failed(&mut self.pulse) => {
@@ -142,6 +153,30 @@ impl GroupConsumer {
                 Ok(Vec::new())
             }
             fetched = self.consumer.poll() => fetched,
+        }
+    }
+
+    /// The group's leader has the partitions shared out anew where their number is another.
+    async fn look_for_partitions(&mut self) -> Result<(), Error> {
+        self.looked_at = Instant::now();
+        let Some(shared) = &self.shared_out else {
+            return Ok(());
+        };
+        let topics: Vec<&str> = shared.keys().map(String::as_str).collect();
+        match self.client.still_has(&topics).await {
+            Err(error @ Error::UnknownTopic { .. }) => return Err(error),
+            // Who does not answer now is heard of by the next fetch.
+            Err(_) => return Ok(()),
+            Ok(()) => {}
+        }
+        let cluster = self.client.cluster();
+        let is_other = |(topic, count): (&String, &i32)| {
+            let known = cluster.topics.get(topic);
+            known.is_some_and(|topic| topic.partitions.len() as i32 != *count)
+        };
+        match shared.iter().any(is_other) {
+            true => self.rejoin(ErrorCode::RebalanceInProgress).await,
+            false => Ok(()),
         }
     }
 
@@ -290,6 +325,7 @@ impl GroupConsumer {
             self.member_id = joined.member_id.to_string();
         }
         Error::check(subject.as_str(), joined.error_code)?;
+        self.shared_out = None;
         let assignments = match joined.leader == joined.member_id && !joined.skip_assignment {
             true => self.share_out(&joined).await?,
             false => Vec::new(),
@@ -318,7 +354,7 @@ impl GroupConsumer {
 
     /// The leader's work: every member's subscription, and what each is to consume.
     async fn share_out(
-        &self,
+        &mut self,
         joined: &JoinGroupResponse,
     ) -> Result<Vec<SyncGroupRequestAssignment>, Error> {
         let mut subscriptions = BTreeMap::new();
@@ -331,13 +367,21 @@ impl GroupConsumer {
             })?;
             subscriptions.insert(member.member_id.to_string(), topics);
         }
+        let topics: BTreeSet<&str> = subscriptions
+            .values()
+            .flatten()
+            .map(String::as_str)
+            .collect();
+        let topics: Vec<&str> = topics.into_iter().collect();
+        let cluster = self.client.refresh(&topics).await?;
         let mut counts = BTreeMap::new();
-        for topic in subscriptions.values().flatten() {
+        for topic in topics {
             // One that is not there (yet) has no partitions to share out.
-            if let Ok(found) = self.client.topic(topic).await {
-                counts.insert(topic.clone(), found.partitions.len() as i32);
+            if let Some(found) = cluster.topics.get(topic) {
+                counts.insert(topic.to_owned(), found.partitions.len() as i32);
             }
         }
+        self.shared_out = Some(counts.clone());
         let shared = assignment::range(&subscriptions, &counts).into_iter();
         Ok(shared
             .map(|(member, partitions)| SyncGroupRequestAssignment {

@@ -3,17 +3,25 @@
 mod format;
 
 use std::io::{self, Write};
+use std::time::Duration;
 
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 use milena_client::admin::{Offsets, When};
 use milena_client::group::{GroupConsumer, GroupOptions};
 use milena_client::{Client, Consumer, ConsumerOptions, Error, Fetched, StartAt};
+use tokio::time::{Instant, timeout};
 
 use super::failure::{Exit, Failure, Stop};
 use super::output;
+use super::stop_asked::StopAsked;
 use super::target::{ClusterArgs, timestamp_ms};
 use format::RecordFormat;
+
+/// So late partitions that were added to the topic are seen.
+const PARTITIONS_AGE_MAX: Duration = Duration::from_secs(5);
+/// A command that is asked to end leaves its group in this time, or leaves it to the session's end.
+const LEAVE_WITHIN: Duration = Duration::from_secs(5);
 
 /// Read records and print them.
 #[derive(Debug, Args)]
@@ -131,8 +139,8 @@ async fn by_assignment(client: &Client, args: &ConsumeArgs) -> Result<(), Stop> 
         false => None,
     };
     let mut printer = Printer::new(args);
-    let interrupted = tokio::signal::ctrl_c();
-    tokio::pin!(interrupted);
+    let mut stop = StopAsked::listen()?;
+    let mut looked_at = Instant::now();
     loop {
         let at_end = ends.as_ref().is_some_and(|ends| {
             let positions = consumer.positions();
@@ -142,9 +150,13 @@ async fn by_assignment(client: &Client, args: &ConsumeArgs) -> Result<(), Stop> 
         if at_end || printer.is_done() {
             return Ok(());
         }
+        if args.partitions.is_empty() && !args.exit && looked_at.elapsed() >= PARTITIONS_AGE_MAX {
+            consumer.add_new_partitions().await;
+            looked_at = Instant::now();
+        }
         let fetched = tokio::select! {
-            fetched = consumer.poll() => fetched?,
-            _ = &mut interrupted => return Ok(()),
+            fetched = consumer.poll() => fetched.map_err(gone)?,
+            () = stop.asked() => return Ok(()),
         };
         printer.print(&fetched, ends.as_ref())?;
     }
@@ -171,8 +183,7 @@ async fn by_group(client: &Client, args: &ConsumeArgs, group: &str) -> Result<()
         false => None,
     };
     let mut printer = Printer::new(args);
-    let interrupted = tokio::signal::ctrl_c();
-    tokio::pin!(interrupted);
+    let mut stop = StopAsked::listen()?;
     let ended = loop {
         let at_end = !member.positions().is_empty()
             && ends.as_ref().is_some_and(|ends| {
@@ -184,9 +195,9 @@ async fn by_group(client: &Client, args: &ConsumeArgs, group: &str) -> Result<()
         }
         let fetched = tokio::select! {
             fetched = member.poll() => fetched,
-            _ = &mut interrupted => break Ok(()),
+            () = stop.asked() => break Ok(()),
         };
-        match fetched.map_err(Stop::from).and_then(|fetched| {
+        match fetched.map_err(gone).and_then(|fetched| {
             let behind = printer.print(&fetched, None)?;
             Ok(behind)
         }) {
@@ -197,9 +208,24 @@ async fn by_group(client: &Client, args: &ConsumeArgs, group: &str) -> Result<()
             Err(stop) => break Err(stop),
         }
     };
-    let closed = member.close().await;
+    let closed = timeout(LEAVE_WITHIN, member.close()).await;
     ended?;
-    Ok(closed?)
+    let late = || {
+        let text = format!("the group {group:?} could not be left within {LEAVE_WITHIN:?}");
+        Failure::new(Exit::TimedOut, text).hint("its session ends by itself after 45s")
+    };
+    Ok(closed.map_err(|_| late())??)
+}
+
+/// A topic that was there when the command began, and is not now.
+fn gone(error: Error) -> Stop {
+    match error {
+        Error::UnknownTopic { topic } => {
+            let text = format!("the topic {topic:?} has been deleted");
+            Failure::new(Exit::NotFound, text).into()
+        }
+        error => error.into(),
+    }
 }
 
 /// Prints records until enough are printed.

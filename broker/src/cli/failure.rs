@@ -66,6 +66,11 @@ impl Failure {
         &self.text
     }
 
+    /// Exits with another code.
+    pub fn exiting(self, exit: Exit) -> Self {
+        Self { exit, ..self }
+    }
+
     /// Says first what came of it.
     pub fn before(self, text: &str) -> Self {
         Self {
@@ -79,6 +84,14 @@ impl Failure {
         Self {
             hint: Some(hint.into()),
             ..self
+        }
+    }
+
+    /// Says what to do next, where that is not said yet.
+    pub fn hint_if_none(self, hint: impl Into<String>) -> Self {
+        match self.hint {
+            Some(_) => self,
+            None => self.hint(hint),
         }
     }
 
@@ -206,6 +219,7 @@ impl From<Error> for Failure {
         let exit = match &error {
             Error::Connection(_) | Error::NoBroker { .. } => Exit::Unreachable,
             Error::UnknownTopic { .. } | Error::UnknownPartition { .. } => Exit::NotFound,
+            Error::Deadline { last, .. } if last.is_unreachable() => Exit::Unreachable,
             Error::Deadline { .. } => Exit::TimedOut,
             Error::Invalid(_) => Exit::Usage,
             Error::Refused {
@@ -225,7 +239,7 @@ impl From<Error> for Failure {
 /// What a person can do about it, where that is not plain.
 fn next_step(error: &Error) -> Option<&'static str> {
     use ErrorCode as E;
-    if matches!(error, Error::NoBroker { .. } | Error::Connection(_)) {
+    if error.is_unreachable() {
         return Some("is the broker running? --bootstrap names another");
     }
     Some(match error.code()? {
