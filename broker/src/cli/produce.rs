@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 
 use super::failure::{Exit, Failure};
 use super::output::{self, Format};
+use super::stop_asked::StopAsked;
 use super::target::{ClusterArgs, duration};
 use input::{Input, Lines};
 
@@ -136,9 +137,10 @@ pub async fn run(args: ProduceArgs) -> Result<(), Failure> {
     }
     let tally = Arc::new(Tally::default());
     let producer = Producer::start(client, options(&args, &tally)).await?;
-    send_all(&args, &producer).await?;
+    let sent = send_all(&args, &producer).await;
+    // What was sent before a line that can't be is stored all the same, and counted.
     producer.flush().await;
-    tally.report(&args)
+    tally.report(&args, sent)
 }
 
 /// What became of the records.
@@ -163,7 +165,8 @@ impl Tally {
         first.get_or_insert_with(|| error.clone());
     }
 
-    fn report(&self, args: &ProduceArgs) -> Result<(), Failure> {
+    /// `sent` is how the sending ended.
+    fn report(&self, args: &ProduceArgs, sent: Result<(), Failure>) -> Result<(), Failure> {
         let stored = self.stored.load(Ordering::Relaxed);
         let failed = self.failed.load(Ordering::Relaxed);
         if args.cluster.output == Format::Json {
@@ -175,16 +178,22 @@ impl Tally {
             .lock()
             .unwrap_or_else(|poison| poison.into_inner())
             .take();
-        match first {
-            None => Ok(()),
-            Some(error) => {
-                let failure = Failure::from(error);
-                Err(failure.before(&format!(
-                    "{failed} of {} records were not stored",
-                    stored + failed
-                )))
-            }
-        }
+        let failure = match (first, sent) {
+            (None, Ok(())) => return Ok(()),
+            (None, Err(failure)) if stored == 0 => return Err(failure),
+            (None, Err(failure)) if stored == 1 => failure.before("1 record was stored, then"),
+            (None, Err(failure)) => failure.before(&format!("{stored} records were stored, then")),
+            (Some(error), _) => Failure::from(error).before(&format!(
+                "{failed} of {} records were not stored",
+                stored + failed
+            )),
+        };
+        // That code says that nothing was done.
+        let exit = match failure.exit {
+            Exit::Usage if stored > 0 => Exit::Failed,
+            exit => exit,
+        };
+        Err(failure.exiting(exit))
     }
 }
 
@@ -216,12 +225,11 @@ async fn send_all(args: &ProduceArgs, producer: &Producer) -> Result<(), Failure
     };
     let mut source = open(args)?;
     let mut number = 0;
-    let interrupted = tokio::signal::ctrl_c();
-    tokio::pin!(interrupted);
+    let mut stop = StopAsked::listen()?;
     loop {
         let line = tokio::select! {
             line = source.recv() => line,
-            _ = &mut interrupted => None,
+            () = stop.asked() => None,
         };
         let Some(line) = line else { return Ok(()) };
         number += 1;
