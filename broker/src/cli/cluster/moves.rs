@@ -22,14 +22,62 @@ pub(super) async fn drain(
 ) -> Result<(), Failure> {
     let ids: Vec<String> = brokers.iter().map(i32::to_string).collect();
     let plan = format!("drain?brokers={}", ids.join(","));
-    if !moving.dry_run {
-        set_draining(http, brokers, true).await?;
+    let marked = match moving.dry_run {
+        true => Vec::new(),
+        false => mark(http, brokers).await?,
+    };
+    let plan = match make(http, &plan, moving).await {
+        Ok(plan) => plan,
+        Err(failure) => return Err(unmark(http, &marked, failure).await),
+    };
+    show(&plan, format)?;
+    let begun = plan.moves.len() > plan.refused.len();
+    if let (false, Err(failure)) = (begun, blame(&plan)) {
+        return Err(unmark(http, &marked, failure).await);
     }
-    perform(http, &plan, moving, format).await?;
+    finish(http, &plan, moving)
+        .await
+        .map_err(|failure| match moving.dry_run {
+            true => failure,
+            false => failure.hint_if_none(stays_marked(brokers)),
+        })?;
     match moving.wait {
         Some(_) => check_empty(http, brokers).await,
         None => Ok(()),
     }
+}
+
+/// Marks those that are not marked yet, and returns them.
+async fn mark(http: &Http, brokers: &[i32]) -> Result<Vec<i32>, Failure> {
+    let all: Vec<ShownBroker> = http.get("/v1/brokers").await?;
+    let is_marked = |id: i32| all.iter().any(|broker| broker.id == id && broker.draining);
+    let mut marked = Vec::new();
+    for &id in brokers.iter().filter(|&&id| !is_marked(id)) {
+        if let Err(failure) = set_draining(http, &[id], true).await {
+            return Err(unmark(http, &marked, failure).await);
+        }
+        marked.push(id);
+    }
+    Ok(marked)
+}
+
+/// Takes the marks back, and says so with what went wrong.
+async fn unmark(http: &Http, marked: &[i32], failure: Failure) -> Failure {
+    if marked.is_empty() {
+        return failure;
+    }
+    match set_draining(http, marked, false).await {
+        Ok(()) => {
+            failure.hint("the brokers are not marked as draining, and take replicas as before")
+        }
+        Err(_) => failure.hint(stays_marked(marked)),
+    }
+}
+
+fn stays_marked(brokers: &[i32]) -> String {
+    let ids: Vec<String> = brokers.iter().map(i32::to_string).collect();
+    let ids = ids.join(" ");
+    format!("marked as draining: {ids}; `milena cluster drain --cancel {ids}` takes that back")
 }
 
 /// The brokers take replicas again.
@@ -76,14 +124,23 @@ pub(super) async fn perform(
     moving: &Moving,
     format: Format,
 ) -> Result<(), Failure> {
+    let plan = make(http, plan, moving).await?;
+    show(&plan, format)?;
+    finish(http, &plan, moving).await
+}
+
+async fn make(http: &Http, plan: &str, moving: &Moving) -> Result<ShownPlan, Failure> {
     let query = if plan.contains('?') { '&' } else { '?' };
     let path = format!("/v1/plans/{plan}{query}apply={}", !moving.dry_run);
-    let plan: ShownPlan = http.post(&path, "").await?.read()?;
-    show(&plan, format)?;
+    http.post(&path, "").await?.read()
+}
+
+/// Waits, where that is wanted, and says what could not be moved.
+async fn finish(http: &Http, plan: &ShownPlan, moving: &Moving) -> Result<(), Failure> {
     if let Some(within) = moving.wait {
-        wait(http, &plan, within).await?;
+        wait(http, plan, within).await?;
     }
-    blame(&plan)
+    blame(plan)
 }
 
 fn show(plan: &ShownPlan, format: Format) -> Result<(), Failure> {
