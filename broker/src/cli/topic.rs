@@ -61,6 +61,9 @@ enum TopicCommand {
         /// A topic that is not there is no error
         #[arg(long)]
         if_exists: bool,
+        /// Kafka's own topics too: with __consumer_offsets goes what all groups have committed
+        #[arg(long)]
+        internal: bool,
     },
 }
 
@@ -127,9 +130,11 @@ pub async fn run(args: TopicArgs) -> Result<(), Failure> {
         TopicCommand::Move(wanted) => wanted.run(&client, format).await,
         TopicCommand::Moves => moves::list(&client, format).await,
         TopicCommand::Alter(alter) => alter_topic(&client, alter, format).await,
-        TopicCommand::Delete { topics, if_exists } => {
-            delete(&client, &topics, if_exists, format).await
-        }
+        TopicCommand::Delete {
+            topics,
+            if_exists,
+            internal,
+        } => delete(&client, &topics, (if_exists, internal), format).await,
     };
     match done {
         Err(stop) => Err(stop.explained(&client).await),
@@ -308,9 +313,12 @@ async fn check_known(client: &Client, topic: &str, names: &[String]) -> Result<(
 async fn delete(
     client: &Client,
     topics: &[String],
-    if_exists: bool,
+    (if_exists, internal): (bool, bool),
     format: Format,
 ) -> Result<(), Stop> {
+    if !internal {
+        refuse_internal(client, topics).await?;
+    }
     for topic in topics {
         let said = match client.delete_topic(topic).await {
             Ok(()) => "deleted",
@@ -322,6 +330,23 @@ async fn delete(
         done(topic, said, format)?;
     }
     Ok(())
+}
+
+/// Before the first is deleted.
+async fn refuse_internal(client: &Client, topics: &[String]) -> Result<(), Stop> {
+    let cluster = client.refresh_all().await?;
+    let is_internal = |name: &&String| {
+        cluster
+            .topics
+            .get(*name)
+            .is_some_and(|topic| topic.internal)
+    };
+    let Some(name) = topics.iter().find(is_internal) else {
+        return Ok(());
+    };
+    let text = format!("{name} is Kafka's own topic; nothing was deleted");
+    let hint = "--internal deletes it; with __consumer_offsets goes what all groups have committed";
+    Err(Failure::new(Exit::Usage, text).hint(hint).into())
 }
 
 fn ids(ids: &[i32]) -> String {
