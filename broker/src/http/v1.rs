@@ -36,8 +36,8 @@ use std::sync::Arc;
 
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{FromRequestParts, Path};
-use axum::http::StatusCode;
 use axum::http::request::Parts;
+use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -66,6 +66,11 @@ pub(super) fn router(stage: &Arc<Stage>) -> Router<Arc<Stage>> {
         .route("/misplaced", get(misplaced::list))
         .route("/plans/{kind}", post(plans::make))
         .layer(from_fn_with_state(stage.clone(), admin_token::guard))
+        // Behind the guard: what changes nothing needs no token.
+        .fallback(async |uri: Uri| Failure::unknown_path(uri.path()))
+        .method_not_allowed_fallback(async |method: Method, uri: Uri| {
+            Failure::unknown_method(&method, uri.path())
+        })
 }
 
 /// The broker behind the door; a request that comes before it is there is answered 503.
@@ -125,6 +130,21 @@ impl Failure {
         Self {
             status: StatusCode::SERVICE_UNAVAILABLE,
             error: format!("the metadata quorum does not answer: {why}"),
+        }
+    }
+
+    /// `path` is the part below `/v1`.
+    fn unknown_path(path: &str) -> Self {
+        Self {
+            status: StatusCode::NOT_FOUND,
+            error: format!("/v1{path} is not served here: docs/http.md lists the paths below /v1."),
+        }
+    }
+
+    fn unknown_method(method: &Method, path: &str) -> Self {
+        Self {
+            status: StatusCode::METHOD_NOT_ALLOWED,
+            error: format!("/v1{path} takes no {method}."),
         }
     }
 

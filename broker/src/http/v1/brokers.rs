@@ -168,6 +168,7 @@ fn show(broker: &Registration, carried: Carried, lease_expires_ms: Option<i64>) 
 
 /// Whether a broker is to take replicas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Draining {
     /// It is not.
     pub draining: bool,

@@ -117,6 +117,7 @@ pub async fn show(Serving(broker): Serving) -> Result<Json<ShownCluster>, Failur
 
 /// Whether the cluster is being stopped as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct WholeStop {
     /// It is.
     pub stopping: bool,

@@ -55,6 +55,45 @@ impl Served {
     }
 }
 
+#[tokio::test]
+async fn a_key_that_is_not_known_is_refused_by_its_name() {
+    let served = Served::new().await;
+    for (path, body) in [
+        (
+            "brokers/self/drain",
+            json!({ "draining": true, "drainig": 1 }),
+        ),
+        (
+            "cluster/stopping",
+            json!({ "stopping": true, "drainig": 1 }),
+        ),
+        ("quorum/voters", json!({ "add": 1, "drainig": 1 })),
+    ] {
+        let request = format!("POST /v1/{path}");
+        let (status, answer) = served.ask(&request, &body.to_string()).await;
+        let told = answer["error"].as_str().unwrap();
+        assert_eq!(status, 400, "{path}: {told}");
+        assert!(told.contains("drainig"), "{path}: {told}");
+    }
+    let (_, shown) = served.ask("GET /v1/brokers/self", "").await;
+    assert_eq!(shown["state"], "serving", "nothing was done");
+}
+
+#[tokio::test]
+async fn what_is_not_served_is_told_as_json_too() {
+    let served = Served::new().await;
+    for (request, status) in [
+        ("GET /v1/broker", 404),
+        ("GET /v1", 404),
+        ("PUT /v1/brokers", 405),
+    ] {
+        let (answered, answer) = served.ask(request, "").await;
+        assert_eq!(answered, status, "{request}");
+        let told = answer["error"].as_str().unwrap();
+        assert!(told.contains("/v1"), "{request}: {told}");
+    }
+}
+
 async fn ask(http: &Http, request: &str, body: &str) -> (u16, Value) {
     let mut stream = TcpStream::connect(http.address.unwrap()).await.unwrap();
     let request = format!(

@@ -16,12 +16,32 @@ use crate::quorum::{MemberProgress, QuorumProgress};
 
 /// A wanted change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(try_from = "Body")]
 pub enum Wanted {
     /// The broker of that number is to vote.
     Add(i32),
     /// It is to vote no more.
     Remove(i32),
+}
+
+/// It has one of the two.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Body {
+    add: Option<i32>,
+    remove: Option<i32>,
+}
+
+impl TryFrom<Body> for Wanted {
+    type Error = &'static str;
+
+    fn try_from(body: Body) -> Result<Self, Self::Error> {
+        match (body.add, body.remove) {
+            (Some(id), None) => Ok(Self::Add(id)),
+            (None, Some(id)) => Ok(Self::Remove(id)),
+            _ => Err("give either `add` or `remove`, with a broker's number"),
+        }
+    }
 }
 
 /// How it is.
