@@ -1,7 +1,7 @@
 //! `milena cluster voter`: who votes in the metadata quorum (KIP-853).
 
 use clap::{Args, Subcommand};
-use milena_client::admin::QuorumMember;
+use milena_client::admin::{QuorumDescription, QuorumMember};
 use serde_json::json;
 
 use crate::cli::failure::{Exit, Failure};
@@ -36,24 +36,22 @@ pub(super) async fn run(voter: &Voter, cluster: &ClusterArgs) -> Result<(), Fail
         Change::Add(whose) => (whose.broker, true),
         Change::Remove(whose) => (whose.broker, false),
     };
-    let (from, role) = match votes {
-        true => (&quorum.observers, "follows the metadata without a vote"),
-        false => (&quorum.voters, "votes"),
+    let (from, others) = match votes {
+        true => (&quorum.observers, &quorum.voters),
+        false => (&quorum.voters, &quorum.observers),
     };
-    let missing = || {
-        let ids = |members: &[QuorumMember]| -> Vec<i32> { members.iter().map(|m| m.id).collect() };
-        let text = format!("no broker {broker} {role}");
-        Failure::new(Exit::NotFound, text).hint(format!(
-            "voters are {:?}, others are {:?}",
-            ids(&quorum.voters),
-            ids(&quorum.observers)
-        ))
+    let find = |members: &[QuorumMember]| -> Option<QuorumMember> {
+        let mut members = members.iter();
+        members.find(|member| member.id == broker).cloned()
     };
-    let member = from.iter().find(|member| member.id == broker);
-    let directory = member.ok_or_else(missing)?.directory;
-    match votes {
-        true => client.add_raft_voter(broker, directory, &[]).await?,
-        false => client.remove_raft_voter(broker, directory).await?,
+    match (find(from), find(others)) {
+        (Some(member), _) if votes => {
+            client.add_raft_voter(broker, member.directory, &[]).await?;
+        }
+        (Some(member), _) => client.remove_raft_voter(broker, member.directory).await?,
+        // It is so already.
+        (None, Some(_)) => {}
+        (None, None) => return Err(no_member(broker, &quorum)),
     }
     match cluster.output {
         Format::Json => output::json(&json!({ "broker": broker, "votes": votes })),
@@ -62,4 +60,14 @@ pub(super) async fn run(voter: &Voter, cluster: &ClusterArgs) -> Result<(), Fail
             false => format!("broker {broker}: votes no more"),
         }),
     }
+}
+
+fn no_member(broker: i32, quorum: &QuorumDescription) -> Failure {
+    let ids = |members: &[QuorumMember]| -> Vec<i32> { members.iter().map(|m| m.id).collect() };
+    let text = format!("broker {broker} is no member of the metadata quorum");
+    Failure::new(Exit::NotFound, text).hint(format!(
+        "start it, and it joins; voters are {:?}, others are {:?}",
+        ids(&quorum.voters),
+        ids(&quorum.observers)
+    ))
 }
