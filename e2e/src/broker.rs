@@ -107,6 +107,16 @@ impl Broker {
         kill_process(Pid::from_child(&self.child), Signal::TERM).context("SIGTERM to the broker")
     }
 
+    /// SIGINT, as Ctrl-C sends it.
+    pub fn interrupt(&self) -> Result<()> {
+        kill_process(Pid::from_child(&self.child), Signal::INT).context("SIGINT to the broker")
+    }
+
+    /// SIGHUP, as a terminal sends it that is closed.
+    pub fn hang_up(&self) -> Result<()> {
+        kill_process(Pid::from_child(&self.child), Signal::HUP).context("SIGHUP to the broker")
+    }
+
     /// How the process ended; `None` where it still runs after `limit`.
     pub fn ended(&mut self, limit: Duration) -> Option<ExitStatus> {
         process::wait(&mut self.child, limit)

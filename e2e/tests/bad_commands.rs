@@ -2,12 +2,15 @@
 //! status that programs can tell apart, and nothing changed.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use e2e::broker::Broker;
 use e2e::command::{CommandLine, Done};
 use e2e::load::{batch, create_topic, fetch_one, produce_one};
+use e2e::process;
 use e2e::wire::Wire;
 use milena_protocol::ErrorCode;
 use milena_protocol::records::Compression;
@@ -17,6 +20,8 @@ const FAILED: i32 = 1;
 const USAGE: i32 = 2;
 const UNREACHABLE: i32 = 3;
 const NOT_FOUND: i32 = 4;
+/// For a consumer that looks for its topic at times.
+const GONE_LIMIT: Duration = Duration::from_secs(30);
 
 /// A command, its exit status, and words of its message.
 type Case<'a> = (&'a [&'a str], i32, &'a [&'a str]);
@@ -132,6 +137,90 @@ fn bad_records_offsets_and_groups_are_told_in_a_sentence() -> Result<()> {
         (&["log", "dump", "/etc/passwd"], USAGE, &["no file of a log", "hint: "]),
     ];
     check(&command_line, cases)
+}
+
+#[test]
+fn what_was_stored_before_a_bad_line_is_told() -> Result<()> {
+    let broker = Broker::start(&[])?;
+    create_topic(&broker.bootstrap(), "orders", 1, &[])?;
+    let milena = CommandLine::new(&broker.bootstrap());
+    let lines = "{\"value\":\"first\"}\nno record\n";
+    let done = milena.run_with(lines, &["produce", "orders", "-f", "json"])?;
+    done.failed(FAILED, &["1 record was stored", "line 2: "])?;
+    let stored = milena.prints("consume orders --from beginning -e")?;
+    ensure!(stored == "first\n", "{stored}");
+    Ok(())
+}
+
+#[test]
+fn kafkas_own_topics_are_deleted_only_where_that_is_said() -> Result<()> {
+    let broker = Broker::start(&[])?;
+    create_topic(&broker.bootstrap(), "orders", 1, &[])?;
+    let milena = CommandLine::new(&broker.bootstrap());
+    milena.takes("a record\n", "produce orders")?;
+    milena.prints("consume orders -g g --from beginning -n 1")?;
+    let both = ["topic", "delete", "orders", "__consumer_offsets"];
+    milena.run(&both)?.failed(
+        USAGE,
+        &[
+            "__consumer_offsets",
+            "nothing was deleted",
+            "hint: --internal",
+        ],
+    )?;
+    milena.prints("topic describe orders")?;
+    let deleted = milena.prints("topic delete --internal orders __consumer_offsets")?;
+    ensure!(deleted.lines().count() == 2, "{deleted}");
+    Ok(())
+}
+
+#[test]
+fn a_consumer_is_told_that_its_topic_was_deleted() -> Result<()> {
+    let broker = Broker::start(&[])?;
+    let milena = CommandLine::new(&broker.bootstrap());
+    for group in [&[][..], &["-g", "g"]] {
+        create_topic(&broker.bootstrap(), "short", 1, &[])?;
+        milena.takes("a record\n", "produce short")?;
+        let begin = ["consume", "short", "--from", "beginning"];
+        let mut consumer = milena.start(&[&begin, group].concat())?;
+        let mut printed = BufReader::new(consumer.stdout.take().context("no stdout")?);
+        printed.read_line(&mut String::new())?;
+        milena.prints("topic delete short")?;
+        let ended = process::wait(&mut consumer, GONE_LIMIT);
+        let status = ended.context("it goes on without its topic")?.code();
+        let mut told = String::new();
+        consumer
+            .stderr
+            .take()
+            .context("no stderr")?
+            .read_to_string(&mut told)?;
+        ensure!(status == Some(NOT_FOUND), "{status:?}: {told}");
+        ensure!(told.contains("\"short\" has been deleted"), "{told}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_bad_setting_of_a_local_cluster_starts_nothing() -> Result<()> {
+    let folder = tempdir()?;
+    let data = folder.path().join("data");
+    let data = data.to_string_lossy();
+    let start = [
+        "cluster",
+        "start",
+        "--data",
+        &data,
+        "--set",
+        "num.partition=3",
+    ];
+    CommandLine::new("127.0.0.1:1")
+        .run(&start)?
+        .failed(USAGE, &["num.partition", "did you mean num.partitions?"])?;
+    ensure!(
+        fs::read_dir(folder.path())?.next().is_none(),
+        "it left something"
+    );
+    Ok(())
 }
 
 #[test]

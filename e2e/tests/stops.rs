@@ -93,8 +93,37 @@ fn a_second_signal_ends_the_stop_at_once() -> Result<()> {
     broker.terminate()?;
     let stopping = || broker.log_tail().contains("a second signal").then_some(());
     poll(LIMIT, stopping).context("the broker does not say that it stops")?;
-    broker.terminate()?;
-    let status = broker.ended(LIMIT).context("it still runs")?;
+    // One right after the first is the same wish.
+    let ended = || {
+        broker.terminate().ok()?;
+        broker.ended(Duration::ZERO)
+    };
+    let status = poll(LIMIT, ended).context("it still runs")?;
     ensure!(status.code() == Some(1), "it ended with {status}");
     Ok(())
+}
+
+#[test]
+fn two_signals_in_one_moment_cost_no_clean_stop() -> Result<()> {
+    let mut broker = Broker::start(&[])?;
+    broker.interrupt()?;
+    broker.terminate()?;
+    let status = broker.ended(LIMIT).context("it still runs")?;
+    ensure!(status.success(), "it ended with {status}");
+    ensure!(broker.log_tail().contains("everything is on disk"));
+    Ok(())
+}
+
+#[test]
+fn a_terminal_that_is_closed_stops_no_broker() -> Result<()> {
+    let mut broker = Broker::start(&[])?;
+    broker.hang_up()?;
+    let ignored = || {
+        broker
+            .log_tail()
+            .contains("SIGHUP is ignored")
+            .then_some(())
+    };
+    poll(LIMIT, ignored).context("nothing is told of the signal")?;
+    broker.stop()
 }
