@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::Child;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use e2e::broker::Broker;
@@ -61,24 +61,52 @@ fn ends_quietly(mut child: Child) -> Result<()> {
 }
 
 #[test]
-fn ctrl_c_ends_consuming_and_the_member_leaves_its_group() -> Result<()> {
+fn ctrl_c_and_sigterm_end_consuming_and_the_member_leaves_its_group() -> Result<()> {
     let (_broker, milena) = start()?;
     milena.prints("topic create t -p 1")?;
     milena.takes("a line\n", "produce t")?;
-    for arguments in [&["consume", "t"][..], &["consume", "t", "-g", "g"]] {
+    for (signal, arguments) in [
+        (Signal::INT, &["consume", "t"][..]),
+        (Signal::TERM, &["consume", "t"]),
+        (Signal::INT, &["consume", "t", "-g", "by-int"]),
+        (Signal::TERM, &["consume", "t", "-g", "by-term"]),
+    ] {
         let mut child = milena.start(&[arguments, &["--from", "beginning"]].concat())?;
         let mut line = String::new();
         BufReader::new(child.stdout.take().context("no stdout")?).read_line(&mut line)?;
         assert_eq!(line, "a line\n");
-        kill_process(Pid::from_child(&child), Signal::INT)?;
+        kill_process(Pid::from_child(&child), signal)?;
         ends_quietly(child).with_context(|| format!("milena {arguments:?}"))?;
     }
-    let described = milena.prints_json("group describe g")?;
-    assert_eq!(
-        (&described["state"], &described["members"]),
-        (&json!("Empty"), &json!(0))
-    );
-    assert_eq!(described["partitions"][0]["committed"], 1);
+    for group in ["by-int", "by-term"] {
+        let described = milena.prints_json(&format!("group describe {group}"))?;
+        assert_eq!(
+            (&described["state"], &described["members"]),
+            (&json!("Empty"), &json!(0))
+        );
+        assert_eq!(described["partitions"][0]["committed"], 1);
+    }
+    Ok(())
+}
+
+#[test]
+fn partitions_that_are_added_are_consumed_soon() -> Result<()> {
+    let (_broker, milena) = start()?;
+    for (topic, group) in [("alone", &[][..]), ("shared", &["-g", "g"])] {
+        milena.prints(&format!("topic create {topic} -p 1"))?;
+        milena.takes("first\n", &format!("produce {topic}"))?;
+        let begin = ["consume", topic, "--from", "beginning"];
+        let mut child = milena.start(&[&begin, group].concat())?;
+        let mut printed = BufReader::new(child.stdout.take().context("no stdout")?).lines();
+        assert_eq!(printed.next().context("nothing")??, "first");
+        milena.prints(&format!("topic alter {topic} -p 2"))?;
+        milena.takes("second\n", &format!("produce {topic} -p 1"))?;
+        let begun = Instant::now();
+        assert_eq!(printed.next().context("nothing more")??, "second");
+        ensure!(begun.elapsed() < LIMIT, "only after {:?}", begun.elapsed());
+        kill_process(Pid::from_child(&child), Signal::TERM)?;
+        ends_quietly(child)?;
+    }
     Ok(())
 }
 
