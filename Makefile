@@ -2,7 +2,7 @@
 CARGO ?= cargo
 TESTS_AT_ONCE ?= 2
 
-.PHONY: help run build test test-units test-clients chaos-sim chaos fuzz lint fmt bench image e2e e2e-smoke docs clean
+.PHONY: help run build test test-units test-clients chaos-sim chaos fuzz lint fmt bench image image-test e2e e2e-smoke docs clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1\t/' | expand -t 22
@@ -50,6 +50,9 @@ bench: ## Compare with Apache Kafka and a floor; writes docs/benchmarks.md
 
 image: ## Build the container images milena:dev and milena-operator:dev
 	./image.sh
+
+image-test: image ## Build the images, and use the broker's as people do: docker run, clients outside and inside
+	./e2e/image/run.sh
 
 e2e: ## Every promise on Kubernetes: a cluster of kind, both images, the tests, and all of it gone again
 	./e2e/clients/install.sh ledger-librdkafka

@@ -77,7 +77,8 @@ system() {
   packages "$command is missing" "$@" && command -v "$command" > /dev/null
 }
 
-# packages REASON PACKAGE...: installs them, or says why not; the status tells which.
+# packages REASON PACKAGE...: installs them, or says why that is not for us to do; the status tells which. Where it is, and
+# fails, that is an error.
 packages() {
   local reason=$1
   shift
@@ -86,9 +87,14 @@ packages() {
   (
     flock 9
     export DEBIAN_FRONTEND=noninteractive
-    apt-get install -y --no-install-recommends "$@" ||
-      { apt-get update && apt-get install -y --no-install-recommends "$@"; }
-  ) 9> "$dir/locks/apt" >> "$dir/logs/apt" 2>&1
+    # Somebody else may install something just now.
+    apt=(apt-get -o DPkg::Lock::Timeout=600)
+    "${apt[@]}" install -y --no-install-recommends "$@" ||
+      { "${apt[@]}" update && "${apt[@]}" install -y --no-install-recommends "$@"; }
+  ) 9> "$dir/locks/apt" >> "$dir/logs/apt" 2>&1 && return
+  echo "install.sh: $* could not be installed; the end of $dir/logs/apt:" >&2
+  tail -n 20 "$dir/logs/apt" >&2
+  exit 1
 }
 
 python3_is_there() {

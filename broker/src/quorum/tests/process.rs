@@ -9,6 +9,9 @@ use tokio::runtime::{Builder, Runtime};
 use super::*;
 use crate::config::Voter;
 
+/// A runtime that ends in the background closes its sockets in far less.
+const BOUND_WITHIN: Duration = Duration::from_secs(5);
+
 /// As long as a busy machine may take; nothing waits for it that goes well.
 pub(super) const BOUND: Duration = Duration::from_secs(20);
 
@@ -104,6 +107,18 @@ impl Places {
     }
 }
 
+/// The socket of a life that was killed closes a moment later.
+fn bound(port: u16) -> TcpListener {
+    let begun = std::time::Instant::now();
+    loop {
+        match TcpListener::bind(("127.0.0.1", port)) {
+            Ok(socket) => return socket,
+            Err(error) if begun.elapsed() > BOUND_WITHIN => panic!("port {port}: {error}"),
+            Err(_) => std::thread::sleep(Duration::from_millis(10)),
+        }
+    }
+}
+
 pub(super) type Starting = tokio::task::JoinHandle<Result<Process, OpenError>>;
 
 impl Process {
@@ -115,7 +130,7 @@ impl Process {
             .build()
             .unwrap();
         let control = runtime.handle().clone();
-        let socket = TcpListener::bind(("127.0.0.1", place.port)).unwrap();
+        let socket = bound(place.port);
         socket.set_nonblocking(true).unwrap();
         let listener = PeersListener {
             socket,

@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# Usage: e2e/image/run.sh [TAG]        tests the image milena:TAG (dev), which `make image` has built
+#
+# The image as people use it: a broker of `docker run` for clients on this host and in other containers, which find it by
+# its name, and which keeps what it has when it is made anew. Needs docker and kcat. What it starts is gone at its end.
+set -euo pipefail
+
+image=milena:${1:-dev}
+docker=${DOCKER:-docker}
+name=milena-image-test-$$
+port=${PORT:-39092}
+
+say() { printf '%s image: %s\n' "$(date +%T)" "$*"; }
+
+clean_up() {
+  local status=$?
+  [ "$status" -eq 0 ] || "$docker" logs "$name" 2>&1 | tail -n 30 >&2 || true
+  "$docker" rm -f "$name" > /dev/null 2>&1 || true
+  "$docker" volume rm "$name" > /dev/null 2>&1 || true
+  "$docker" network rm "$name" > /dev/null 2>&1 || true
+  exit "$status"
+}
+
+# The arguments are those of compose.yaml.
+start() {
+  "$docker" run -d --name "$name" --network "$name" --network-alias milena -p "127.0.0.1:$port:9092" -v "$name:/data" \
+    --read-only --cap-drop ALL "$image" serve --data=/data \
+    --listeners=PLAINTEXT://:9092,INSIDE://:19092 \
+    --advertised-listeners="PLAINTEXT://localhost:$port,INSIDE://milena:19092" \
+    --set=listener.security.protocol.map=PLAINTEXT:PLAINTEXT,INSIDE:PLAINTEXT > /dev/null
+}
+
+inside() {
+  "$docker" run --rm -i --network "$name" "$image" "$@"
+}
+
+until_it_serves() {
+  local tries
+  for tries in $(seq 100); do
+    kcat -b "localhost:$port" -L -m 2 > /dev/null 2>&1 && return
+    sleep 0.1
+  done
+  echo "e2e/image/run.sh: no broker answers at localhost:$port after $tries tries" >&2
+  return 1
+}
+
+expect() { # WANTED FOUND WHAT
+  [ "$1" = "$2" ] || { echo "e2e/image/run.sh: $3: wanted '$1', found '$2'" >&2; exit 1; }
+}
+
+trap clean_up EXIT
+"$docker" image inspect "$image" > /dev/null || { echo "e2e/image/run.sh: no image $image: run make image" >&2; exit 1; }
+"$docker" network create "$name" > /dev/null
+
+say "a broker of $image"
+start
+until_it_serves
+say 'clients on this host'
+echo 'from the host' | kcat -b "localhost:$port" -P -t notes -p 0
+expect 'from the host' "$(kcat -b "localhost:$port" -C -t notes -p 0 -o beginning -e -q)" 'kcat reads what it wrote'
+say 'clients in another container, by name'
+echo 'from inside' | inside produce notes -b milena:19092
+expect $'from the host\nfrom inside' "$(inside consume notes -b milena:19092 --from beginning --exit | sort)" 'both records'
+say 'the container is made anew on the same volume'
+"$docker" stop -t 30 "$name" > /dev/null
+expect 0 "$("$docker" inspect -f '{{.State.ExitCode}}' "$name")" 'a stop in order'
+"$docker" rm "$name" > /dev/null
+start
+until_it_serves
+expect 2 "$(kcat -b "localhost:$port" -C -t notes -o beginning -e -q | wc -l)" 'the records are there'
+say 'ok'
