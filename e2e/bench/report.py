@@ -28,11 +28,13 @@ often the limit themselves: then the ratio comes near 1 whatever the broker does
 user and kernel, for each GiB that the client wrote or read. A latency is from when a record was due to be sent until a
 consumer has it (`milena bench latency`). A start is from the process's begin to a first record acknowledged with
 acks=1; the topic of the fresh start is made meanwhile.
+"""
 
-Cases 8 and 9 have clusters of three brokers of one kind at a time, each of Kafka's broker and controller in one;
-`min.insync.replicas=2`. Case 8: librdkafka, idempotent, sends 1,000 records a second to six partitions, and the leader
-of one is killed and started again, over and over; a gap is the longest time around a kill in which some partition
-acknowledged nothing, the worst is that of all kills in all rounds. Case 9's CPU is that of the three brokers together.
+CLUSTERS = """Cases 8 and 9 have clusters of three brokers of one kind at a time, each of Kafka's broker and controller
+in one; `min.insync.replicas=2`. Case 8: librdkafka, idempotent, sends 1,000 records a second to six partitions, and
+the leader of one is killed and started again, over and over; a gap is the longest time around a kill in which some
+partition acknowledged nothing, the worst is that of all kills in all rounds. Case 9's CPU is that of the three brokers
+together.
 """
 
 
@@ -40,20 +42,36 @@ def write(results, folder):
     """benchmarks.md in `folder`, plots beside it in benchmarks/."""
     pictures = folder / "benchmarks"
     pictures.mkdir(parents=True, exist_ok=True)
-    parts = [HEAD, machine_table(results), "## Cases 1 to 9\n", *pictures_of(results, pictures), table(results), missed(results),
-             growth_part(results, pictures), commands(), notes()]
+    clusters = any(row in rows.cluster_rows() for row, _ in measured(results)) and CLUSTERS
+    parts = [HEAD, clusters, machine_table(results), heading(results), *pictures_of(results, pictures), table(results),
+             missed(results), growth_part(results, pictures), commands(), notes()]
     (folder / "benchmarks.md").write_text("\n".join(part for part in parts if part).rstrip() + "\n")
 
 
 # ---------------------------------------------------------------- tables
 
+def measured(results):
+    """Rows that have a figure, with their figures."""
+    found = [(row, figures_of(results, row.metric)) for row in rows.compared_rows()]
+    return [(row, figures) for row, figures in found if "milena" in figures or "kafka" in figures]
+
+
+def heading(results):
+    """Which cases the table has, and which it lacks."""
+    cases = sorted({int(row.case) for row in rows.compared_rows()})
+    found = {int(row.case) for row, _ in measured(results)}
+    if not found:
+        return ""
+    lacking = [str(case) for case in cases if case not in found]
+    absent = f"\nNot measured: case{'s' if len(lacking) > 1 else ''} {', '.join(lacking)}.\n" if lacking else ""
+    first, last = min(found), max(found)
+    return f"## {f'Cases {first} to {last}' if first < last else f'Case {first}'}\n{absent}"
+
+
 def table(results):
     lines = ["| # | case | Apache Kafka | Milena | ratio | floor | target | met |",
              "| --- | --- | --- | --- | --- | --- | --- | --- |"]
-    for row in rows.compared_rows():
-        figures = figures_of(results, row.metric)
-        if "milena" not in figures and "kafka" not in figures:
-            continue
+    for row, figures in measured(results):
         ours, kafka, floor = (figures.get(name) for name in ("milena", "kafka", "floor"))
         ratio = f"{ours / kafka:.2f}x" if ours and kafka else "-"
         target = ", ".join(target.text(row.write) for target in row.targets) or "-"
@@ -107,7 +125,16 @@ def missed(results):
                 base = {"value": None, "ratio": figures.get("kafka"), "floor": figures.get("floor")}[target.of]
                 is_now = row.write(figures["milena"]) if base is None else f"{figures['milena'] / base:.2f}x"
                 lines.append(f"- {full_label(row)}: {is_now}, the target is {target.text(row.write)}")
+    lines += growth_missed(results)
     return "## Targets that are missed\n\n" + "\n".join(lines) + "\n" if lines else ""
+
+
+def growth_missed(results):
+    for kind, counts in growth.KINDS:
+        share = far_share(results, kind, counts)
+        if share is not None and share < growth.SHARE_MIN:
+            is_now = f"{share:.2f}x" if share else "not reached"
+            yield f"- growth, {counts[-1]:,} {kind} by the best: {is_now}, the target is ≥ {growth.SHARE_MIN:g}x"
 
 
 def full_label(row):
@@ -157,7 +184,7 @@ def picture(folder, name, title, groups, write_figure):
 
 def growth_part(results, folder):
     parts = []
-    for kind, counts in (("partitions", growth.PARTITIONS), ("connections", growth.CONNECTIONS)):
+    for kind, counts in growth.KINDS:
         for measure, title, write_figure, log_y in (
                 ("records_s", "Throughput", rows.rate, False), ("p99_ms", "p99 end to end", rows.milliseconds, True)):
             curves = {name: curve(results, kind, counts, measure, name) for name in ("kafka", "milena")}
@@ -201,16 +228,23 @@ def growth_table(results, kind, counts):
         cells += [" / ".join(one(results, f"{metric}/{q}_ms", name, rows.milliseconds) for q in ("p50", "p99"))
                   for name in ("kafka", "milena")]
         lines.append("| " + " | ".join(cells) + " |")
-    ours = curve(results, kind, counts, "records_s", "milena")
-    if not ours:
+    share = far_share(results, kind, counts)
+    if share is None:
         return ""
-    best, far = max(figure for _, figure in ours), dict(ours).get(counts[-1])
-    if far is None:  # it failed, or was not measured
+    if not share:
         lines.append(f"\nThe far end of {kind} was not reached: the target is **missed**.")
     else:
-        met = "met" if far >= best / 2 else "**missed**"
-        lines.append(f"\nFar end by best, Milena: {far / best:.2f}; the target of 0.5 is {met}.")
+        met = "met" if share >= growth.SHARE_MIN else "**missed**"
+        lines.append(f"\nFar end by best, Milena: {share:.2f}; the target of {growth.SHARE_MIN:g} is {met}.")
     return "\n".join(lines) + "\n"
+
+
+def far_share(results, kind, counts):
+    """What the far end has of Milena's best; 0 where it failed or was not measured, None where nothing was."""
+    ours = curve(results, kind, counts, "records_s", "milena")
+    if not ours:
+        return None
+    return dict(ours).get(counts[-1], 0) / max(figure for _, figure in ours)
 
 
 # ---------------------------------------------------------------- circumstances

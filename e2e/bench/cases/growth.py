@@ -8,6 +8,8 @@ from session import connections, measured
 
 PARTITIONS = [1, 10, 100, 1000, 10_000]
 CONNECTIONS = [1, 10, 100, 1000, 5000]
+KINDS = (("partitions", PARTITIONS), ("connections", CONNECTIONS))
+SHARE_MIN = 0.5  # what the far end is to have of the best throughput
 WORK = load.Load(500_000, 1000, 16 << 10)
 RATE = 1000
 SECONDS = 4
