@@ -14,10 +14,14 @@ use milena_protocol::ErrorCode;
 use milena_protocol::api::api_versions::ApiVersionsRequest;
 use milena_protocol::api::fetch::FetchRequest;
 use milena_protocol::api::find_coordinator::FindCoordinatorRequest;
+use milena_protocol::api::heartbeat::HeartbeatRequest;
 use milena_protocol::api::list_offsets::{
     ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
 };
 use milena_protocol::api::metadata::{MetadataRequest, MetadataRequestTopic};
+use milena_protocol::api::offset_commit::{
+    OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
 use milena_protocol::api::produce::ProduceRequest;
 use milena_protocol::header::decode_response;
 use milena_protocol::records::Compression;
@@ -25,6 +29,8 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 const TOPIC: &str = "ordered";
+/// Every record of it is on disk before it is acknowledged or shown, so that each Produce waits.
+const SYNCED: &str = "synced";
 /// Nobody writes to it: a fetch of it waits its whole time.
 const SILENT: &str = "silent";
 /// A waiting fetch's time.
@@ -37,6 +43,11 @@ const REQUESTS: usize = 150;
 const LIST_OFFSETS_VERSION: i16 = 6;
 const METADATA_VERSION: i16 = 9;
 const FIND_COORDINATOR_VERSION: i16 = 3;
+const COMMIT_VERSION: i16 = 7;
+const HEARTBEAT_VERSION: i16 = 3;
+const GROUP: &str = "a group";
+/// For how long the group's coordinator may load.
+const LOAD_TIME: Duration = Duration::from_secs(20);
 
 /// What an answer must be, in the order of the requests.
 #[derive(Debug, Clone, Copy)]
@@ -44,21 +55,48 @@ enum Expected {
     /// The base offset.
     Produced(i64),
     Refused,
-    /// Records up to this offset were there when the fetch began.
-    Fetched(i64),
+    /// What was to be seen when the fetch began.
+    Fetched(Seen),
     FetchedNothing,
-    /// The log's end.
-    End(i64),
+    /// The end that clients see.
+    End(Seen),
     Metadata,
     Coordinator,
+    Committed,
+    /// Nobody has joined the group.
+    NoMember,
     Versions,
+}
+
+/// Where the log ends for clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Seen {
+    /// At least here.
+    from: i64,
+    /// Behind all records that were sent; records that nobody waits for may be on their way to the disk.
+    to: i64,
+}
+
+impl Seen {
+    fn all(end: i64) -> Self {
+        Self { from: end, to: end }
+    }
+
+    fn check(self, end: i64) -> Result<()> {
+        ensure!(
+            (self.from..=self.to).contains(&end),
+            "clients see records up to {end}"
+        );
+        Ok(())
+    }
 }
 
 /// One connection's requests, what they do to the log, and what is still to be answered.
 struct Mix {
     wire: Wire,
     random: StdRng,
-    end: i64,
+    topic: &'static str,
+    seen: Seen,
     next_id: i32,
     expected: VecDeque<(i32, Expected)>,
 }
@@ -83,7 +121,9 @@ impl Mix {
             }
             73..83 => Some(self.list_offsets(id)?),
             83..92 => Some(self.metadata(id)?),
-            92..96 => Some(self.find_coordinator(id)?),
+            92..94 => Some(self.find_coordinator(id)?),
+            94..96 => Some(self.commit(id)?),
+            96..98 => Some(self.heartbeat(id)?),
             _ => {
                 self.wire.send(&ApiVersionsRequest::default(), 0, id)?;
                 Some(Expected::Versions)
@@ -97,10 +137,15 @@ impl Mix {
     fn produce(&mut self, acks: i16, id: i32) -> Result<Expected> {
         let count = self.random.random_range(1..5);
         let values = vec![Some(&b"value"[..]); count];
-        let request = produce(TOPIC, 0, acks, batch(&values, Compression::None));
+        let request = produce(self.topic, 0, acks, batch(&values, Compression::None));
         self.wire.send(&request, PRODUCE_VERSION, id)?;
-        self.end += count as i64;
-        Ok(Expected::Produced(self.end - count as i64))
+        let base_offset = self.seen.to;
+        self.seen.to += count as i64;
+        // Only with acks=all has its acknowledgement waited until it is shown.
+        if self.topic == TOPIC || acks == -1 {
+            self.seen.from = self.seen.to;
+        }
+        Ok(Expected::Produced(base_offset))
     }
 
     fn produce_to_no_topic(&mut self, id: i32) -> Result<Expected> {
@@ -111,17 +156,17 @@ impl Mix {
     }
 
     fn fetch(&mut self, id: i32) -> Result<Expected> {
-        let offset = (self.end - 3).max(0);
+        let offset = (self.seen.from - 3).max(0);
         self.wire
-            .send(&fetch(TOPIC, 0, offset, 10), FETCH_VERSION, id)?;
-        Ok(Expected::Fetched(self.end))
+            .send(&fetch(self.topic, 0, offset, 10), FETCH_VERSION, id)?;
+        Ok(Expected::Fetched(self.seen))
     }
 
     fn list_offsets(&mut self, id: i32) -> Result<Expected> {
         let request = ListOffsetsRequest {
             replica_id: -1,
             topics: vec![ListOffsetsTopic {
-                name: TOPIC.into(),
+                name: self.topic.into(),
                 partitions: vec![ListOffsetsPartition {
                     timestamp: -1,
                     ..Default::default()
@@ -130,7 +175,7 @@ impl Mix {
             ..Default::default()
         };
         self.wire.send(&request, LIST_OFFSETS_VERSION, id)?;
-        Ok(Expected::End(self.end))
+        Ok(Expected::End(self.seen))
     }
 
     fn metadata(&mut self, id: i32) -> Result<Expected> {
@@ -147,11 +192,28 @@ impl Mix {
 
     fn find_coordinator(&mut self, id: i32) -> Result<Expected> {
         let request = FindCoordinatorRequest {
-            key: "a group".into(),
+            key: GROUP.into(),
             ..Default::default()
         };
         self.wire.send(&request, FIND_COORDINATOR_VERSION, id)?;
         Ok(Expected::Coordinator)
+    }
+
+    fn commit(&mut self, id: i32) -> Result<Expected> {
+        let request = commit(self.topic, self.seen.from);
+        self.wire.send(&request, COMMIT_VERSION, id)?;
+        Ok(Expected::Committed)
+    }
+
+    fn heartbeat(&mut self, id: i32) -> Result<Expected> {
+        let request = HeartbeatRequest {
+            group_id: GROUP.into(),
+            generation_id: 1,
+            member_id: "nobody".into(),
+            ..Default::default()
+        };
+        self.wire.send(&request, HEARTBEAT_VERSION, id)?;
+        Ok(Expected::NoMember)
     }
 
     /// Reads the oldest outstanding answer.
@@ -164,6 +226,42 @@ impl Mix {
             "answer {answered} came in the place of {id}"
         );
         check(expected, frame).with_context(|| format!("answer {id}: {expected:?}"))
+    }
+}
+
+/// Commits an offset without being a member.
+fn commit(topic: &str, offset: i64) -> OffsetCommitRequest {
+    OffsetCommitRequest {
+        group_id: GROUP.into(),
+        topics: vec![OffsetCommitRequestTopic {
+            name: topic.into(),
+            partitions: vec![OffsetCommitRequestPartition {
+                committed_offset: offset,
+                ..Default::default()
+            }],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+/// Waits until the group has a coordinator that takes commits.
+fn until_coordinated(bootstrap: &str) -> Result<()> {
+    let mut wire = Wire::connect(bootstrap)?;
+    let begun = Instant::now();
+    loop {
+        let find = FindCoordinatorRequest {
+            key: GROUP.into(),
+            ..Default::default()
+        };
+        wire.ask(&find, FIND_COORDINATOR_VERSION)?;
+        let answer = wire.ask(&commit(TOPIC, 0), COMMIT_VERSION)?;
+        let code = answer.topics[0].partitions[0].error_code;
+        if code.is_none() {
+            return Ok(());
+        }
+        ensure!(begun.elapsed() < LOAD_TIME, "commits get {code}");
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 
@@ -184,17 +282,26 @@ fn check(expected: Expected, frame: Bytes) -> Result<()> {
             let code = answer.responses[0].partition_responses[0].error_code;
             ensure!(code == ErrorCode::UnknownTopicOrPartition, "{code}");
         }
-        Expected::Fetched(end) => check_fetch(frame, end)?,
-        Expected::FetchedNothing => check_fetch(frame, 0)?,
-        Expected::End(end) => {
+        Expected::Fetched(seen) => check_fetch(frame, seen)?,
+        Expected::FetchedNothing => check_fetch(frame, Seen::all(0))?,
+        Expected::End(seen) => {
             let (_, answer) = decode_response::<ListOffsetsRequest>(frame, LIST_OFFSETS_VERSION)?;
             let found = &answer.topics[0].partitions[0];
             found.error_code.ok()?;
-            ensure!(found.offset == end, "the log ends at {}", found.offset);
+            seen.check(found.offset)?;
         }
         Expected::Metadata => {
             let (_, answer) = decode_response::<MetadataRequest>(frame, METADATA_VERSION)?;
             ensure!(answer.topics[0].name.as_deref() == Some(TOPIC));
+        }
+        Expected::Committed => {
+            let (_, answer) = decode_response::<OffsetCommitRequest>(frame, COMMIT_VERSION)?;
+            answer.topics[0].partitions[0].error_code.ok()?;
+        }
+        Expected::NoMember => {
+            let (_, answer) = decode_response::<HeartbeatRequest>(frame, HEARTBEAT_VERSION)?;
+            let code = answer.error_code;
+            ensure!(code == ErrorCode::UnknownMemberId, "{code}");
         }
         Expected::Coordinator => {
             let version = FIND_COORDINATOR_VERSION;
@@ -209,34 +316,33 @@ fn check(expected: Expected, frame: Bytes) -> Result<()> {
 }
 
 /// All before the fetch is in its answer, and nothing behind it is: what came later had not begun.
-fn check_fetch(frame: Bytes, end: i64) -> Result<()> {
+fn check_fetch(frame: Bytes, seen: Seen) -> Result<()> {
     let (_, answer) = decode_response::<FetchRequest>(frame, FETCH_VERSION)?;
     let result = &answer.responses[0].partitions[0];
     result.error_code.ok()?;
-    ensure!(
-        result.high_watermark == end,
-        "the high watermark is {} instead of {end}",
-        result.high_watermark
-    );
-    Ok(())
+    seen.check(result.high_watermark)
 }
 
 #[test]
 fn answers_come_in_the_order_of_the_requests_under_every_mix() -> Result<()> {
     let broker = Broker::start(&["--set", "auto.create.topics.enable=false"])?;
     create_topic(&broker.bootstrap(), TOPIC, 1, &[])?;
+    create_topic(&broker.bootstrap(), SYNCED, 1, &[("flush.messages", "1")])?;
     create_topic(&broker.bootstrap(), SILENT, 1, &[])?;
+    until_coordinated(&broker.bootstrap())?;
     let seed: u64 = match std::env::var("SEED") {
         Ok(seed) => seed.parse()?,
         Err(_) => rand::rng().random(),
     };
     println!("SEED={seed}");
-    let mut end = 0;
+    let mut seen = [Seen::all(0); 2];
     for round in 0..ROUNDS {
+        let is_synced = round % 2;
         let mut mix = Mix {
             wire: Wire::connect(&broker.bootstrap())?,
             random: StdRng::seed_from_u64(seed.wrapping_add(round as u64)),
-            end,
+            topic: [TOPIC, SYNCED][is_synced],
+            seen: seen[is_synced],
             next_id: 0,
             expected: VecDeque::new(),
         };
@@ -249,7 +355,7 @@ fn answers_come_in_the_order_of_the_requests_under_every_mix() -> Result<()> {
         while !mix.expected.is_empty() {
             mix.receive().with_context(|| format!("round {round}"))?;
         }
-        end = mix.end;
+        seen[is_synced] = mix.seen;
     }
     Ok(())
 }
@@ -264,7 +370,7 @@ fn nothing_starts_behind_a_waiting_fetch() -> Result<()> {
     let begun = Instant::now();
     wire.send(&fetch(TOPIC, 0, 0, 500), FETCH_VERSION, 1)?;
     wire.send(&produce(TOPIC, 0, -1, records), PRODUCE_VERSION, 2)?;
-    check_fetch(wire.receive()?.context("closed")?, 0)?;
+    check_fetch(wire.receive()?.context("closed")?, Seen::all(0))?;
     ensure!(
         begun.elapsed() >= Duration::from_millis(450),
         "it did not wait"
@@ -280,7 +386,7 @@ fn nothing_starts_behind_a_waiting_fetch() -> Result<()> {
         0,
         batch(&[Some(b"now")], Compression::None),
     )??;
-    check_fetch(wire.receive()?.context("closed")?, 2)?;
+    check_fetch(wire.receive()?.context("closed")?, Seen::all(2))?;
     ensure!(begun.elapsed() < Duration::from_secs(10), "nothing woke it");
     Ok(())
 }
