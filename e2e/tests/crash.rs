@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use e2e::broker::{Broker, binary};
 use e2e::load::{block_on, create_topic};
+use e2e::suite::Suite;
 use milena_client::admin::{Committed, When};
 use milena_client::{
     Client, ClientOptions, Consumer, ConsumerOptions, Producer, ProducerOptions, Record, StartAt,
@@ -222,6 +223,9 @@ fn fifty_kills_lose_no_acknowledged_record_and_repeat_none() -> Result<()> {
     ensure!(committed.metadata == "kept" && told.committed > 0);
     broker.stop()?;
     let files = check_files(&broker)?;
+    if let Some(dump_log) = Suite::installed("dump-log")? {
+        dump_log.run(&[&broker.data().to_string_lossy()])?;
+    }
     println!(
         "{KILLS} kills in {:?}: {} records acknowledged, {} commits, {files} files valid",
         begun.elapsed(),
