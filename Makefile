@@ -52,6 +52,7 @@ image: ## Build the container images milena:dev and milena-operator:dev
 	./image.sh
 
 image-test: image ## Build the images, and use the broker's as people do: docker run, clients outside and inside
+	./e2e/clients/install.sh kcat
 	./e2e/image/run.sh
 
 e2e: ## Every promise on Kubernetes: a cluster of kind, both images, the tests, and all of it gone again

@@ -60,7 +60,7 @@ echo 'from the host' | kcat -b "localhost:$port" -P -t notes -p 0
 expect 'from the host' "$(kcat -b "localhost:$port" -C -t notes -p 0 -o beginning -e -q)" 'kcat reads what it wrote'
 say 'clients in another container, by name'
 echo 'from inside' | inside produce notes -b milena:19092
-expect $'from the host\nfrom inside' "$(inside consume notes -b milena:19092 --from beginning --exit | sort)" 'both records'
+expect $'from inside\nfrom the host' "$(inside consume notes -b milena:19092 --from beginning --exit | sort)" 'both records'
 say 'the container is made anew on the same volume'
 "$docker" stop -t 30 "$name" > /dev/null
 expect 0 "$("$docker" inspect -f '{{.State.ExitCode}}' "$name")" 'a stop in order'
