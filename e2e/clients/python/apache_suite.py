@@ -18,6 +18,7 @@ def before(plan):
     broker_api_versions(plan)
     topics(plan)
     configs(plan)
+    broker_configs(plan)
     for codec in CODECS:
         produce(plan, codec, "-1")
     produce(plan, "lz4", "1")
@@ -94,9 +95,19 @@ def configs(plan):
                     "retention.ms=soon")
     ensure(wrong.returncode != 0 and "retention.ms" in wrong.stderr + wrong.stdout,
            f"a retention.ms of `soon`: exit status {wrong.returncode}: {wrong.stdout} {wrong.stderr}")
-    text = tool(plan, "kafka-configs", "--describe", "--all", "--entity-type", "brokers", "--entity-name",
-                broker_id(plan))
+
+
+def broker_configs(plan):
+    """Those of one broker: all, and one that may be altered while it runs."""
+    entity = ("--entity-type", "brokers", "--entity-name", broker_id(plan))
+    text = tool(plan, "kafka-configs", "--describe", "--all", *entity)
     ensure("log.retention.ms" in text or "log.retention.hours" in text, f"the broker's configuration is {text!r}")
+    setting = "log.cleaner.backoff.ms=14000"
+    ensure(setting not in text, f"{setting} holds already")
+    tool(plan, "kafka-configs", "--alter", *entity, "--add-config", setting)
+    until(f"{setting} is described", lambda: setting in tool(plan, "kafka-configs", "--describe", *entity))
+    tool(plan, "kafka-configs", "--alter", *entity, "--delete-config", "log.cleaner.backoff.ms")
+    until(f"{setting} is gone", lambda: setting not in tool(plan, "kafka-configs", "--describe", *entity))
 
 
 def broker_id(plan):
