@@ -30,7 +30,7 @@ pub struct BenchArgs {
 enum BenchCommand {
     /// Write records as fast as the broker takes them, or at a given rate
     Produce(produce::Produce),
-    /// Read records as fast as the broker gives them
+    /// Read records as fast as the broker gives them; that has no latencies
     Consume(consume::Consume),
     /// Write at a fixed rate and measure each record's way from producer to consumer
     Latency(latency::Latency),
@@ -54,7 +54,7 @@ struct TopicChoice {
 #[derive(Debug, Clone, Copy, Args)]
 #[group(multiple = false)]
 struct Until {
-    /// Stop after so many records [default: 1000000]
+    /// Stop after so many records [default: 1000000; those that are there where they are read]
     #[arg(short = 'n', long)]
     records: Option<u64>,
     /// Stop after so long
