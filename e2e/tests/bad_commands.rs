@@ -149,6 +149,22 @@ fn what_was_stored_before_a_bad_line_is_told() -> Result<()> {
     done.failed(FAILED, &["1 record was stored", "line 2: "])?;
     let stored = milena.prints("consume orders --from beginning -e")?;
     ensure!(stored == "first\n", "{stored}");
+
+    let too_long = tempfile::NamedTempFile::new()?;
+    let line = vec![b'x'; (32 << 20) + 1];
+    fs::write(
+        too_long.path(),
+        [b"second\n", &line[..], b"\nthird\n"].concat(),
+    )?;
+    let done = milena.run(&["produce", "orders", &too_long.path().to_string_lossy()])?;
+    let words = &[
+        "1 record was stored",
+        "line 2: ",
+        "longer than 33554432 bytes",
+    ];
+    done.failed(FAILED, words)?;
+    let stored = milena.prints("consume orders --from beginning -e")?;
+    ensure!(stored == "first\nsecond\n", "{stored}");
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 mod input;
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, IsTerminal, stdin};
+use std::io::{self, BufRead, BufReader, IsTerminal, Read, stdin};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -13,7 +13,8 @@ use std::time::Duration;
 use clap::Args;
 use milena_client::{Acks, Client, Error, Producer, ProducerOptions};
 use milena_protocol::records::{Compression, Header};
-use tokio::sync::mpsc;
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::failure::{Exit, Failure};
 use super::output::{self, Format};
@@ -23,6 +24,11 @@ use input::{Input, Lines};
 
 /// Lines read ahead of the producer.
 const LINES_AHEAD: usize = 1024;
+/// What they take together at the most: the longest of them, with its end.
+const BYTES_AHEAD: usize = LINE_BYTES_MAX + 2;
+/// The longest line: the producer's whole buffer, as Kafka's own takes no record beyond `buffer.memory`. What a topic
+/// takes is usually far less (1 MiB), but that is the broker's to say, and counts what is left after compression.
+const LINE_BYTES_MAX: usize = 32 << 20;
 
 /// Write records, one a line.
 #[derive(Debug, Args)]
@@ -233,22 +239,49 @@ async fn send_all(args: &ProduceArgs, producer: &Producer) -> Result<(), Failure
         };
         let Some(line) = line else { return Ok(()) };
         number += 1;
-        let record = lines
-            .record(line?)
+        let record = line?
+            .within_bound()
+            .and_then(|line| lines.record(line))
             .map_err(|problem| Failure::new(Exit::Usage, format!("line {number}: {problem}")))?;
         producer.send(record).await?;
     }
 }
 
+/// A line, or the beginning of one that is too long.
+struct Line {
+    bytes: Vec<u8>,
+    _room: OwnedSemaphorePermit,
+}
+
+impl Line {
+    fn within_bound(self) -> Result<Vec<u8>, String> {
+        match self.bytes.len() {
+            ..=LINE_BYTES_MAX => Ok(self.bytes),
+            _ => Err(format!(
+                "it is longer than {LINE_BYTES_MAX} bytes, which is the most that a record may have"
+            )),
+        }
+    }
+}
+
+/// The next line without its end, as far as it is within the bound; `None` where there is none.
+fn next_line(reader: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
+    let mut line = Vec::new();
+    let read = reader
+        .take(BYTES_AHEAD as u64)
+        .read_until(b'\n', &mut line)?;
+    Ok((read > 0).then(|| input::without_newline(line)))
+}
+
 /// The lines, read on a thread of their own: reading standard input can't be given up.
-fn open(args: &ProduceArgs) -> Result<mpsc::Receiver<std::io::Result<Vec<u8>>>, Failure> {
+fn open(args: &ProduceArgs) -> Result<mpsc::Receiver<io::Result<Line>>, Failure> {
     let (sender, receiver) = mpsc::channel(LINES_AHEAD);
     let mut reader: Box<dyn BufRead + Send> = match &args.file {
         Some(path) => {
             let failed =
                 |error| Failure::from(error).before(&format!("{} can't be read", path.display()));
             if path.is_dir() {
-                return Err(failed(std::io::ErrorKind::IsADirectory.into()));
+                return Err(failed(io::ErrorKind::IsADirectory.into()));
             }
             Box::new(BufReader::new(File::open(path).map_err(failed)?))
         }
@@ -259,19 +292,29 @@ fn open(args: &ProduceArgs) -> Result<mpsc::Receiver<std::io::Result<Vec<u8>>>, 
             Box::new(BufReader::new(stdin()))
         }
     };
+    let (room, runtime) = (Arc::new(Semaphore::new(BYTES_AHEAD)), Handle::current());
     std::thread::spawn(move || {
-        loop {
-            let mut line = Vec::new();
-            let read = match reader.read_until(b'\n', &mut line) {
-                Ok(0) => return,
-                Ok(_) => Ok(input::without_newline(line)),
-                Err(error) => Err(error),
-            };
-            let ended = read.is_err();
-            if sender.blocking_send(read).is_err() || ended {
+        while let Some(read) = next_line(&mut reader).transpose() {
+            let line = read.map(|bytes| Line {
+                _room: take(&runtime, &room, bytes.len()),
+                bytes,
+            });
+            let ended = line.is_err();
+            if sender.blocking_send(line).is_err() || ended {
                 return;
             }
         }
     });
     Ok(receiver)
 }
+
+/// Waits until what was read before leaves room for so many bytes.
+fn take(runtime: &Handle, room: &Arc<Semaphore>, bytes: usize) -> OwnedSemaphorePermit {
+    let taken = room.clone().acquire_many_owned(bytes as u32);
+    runtime
+        .block_on(taken)
+        .expect("the semaphore is never closed")
+}
+
+#[cfg(test)]
+mod tests;
