@@ -4,15 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use milena_log::faults::{Fault, inject};
 use milena_metadata::{BrokerId, DirectoryId, Partition as State, Replica};
-use milena_protocol::Str;
 use milena_protocol::api::join_group::{
     JoinGroupRequest, JoinGroupRequestProtocol, JoinGroupResponse,
 };
-use milena_protocol::api::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
+use milena_protocol::api::produce::{
+    PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData,
+};
 use milena_protocol::api::sync_group::SyncGroupRequest;
-use milena_protocol::header::encode_request;
+use milena_protocol::header::{decode_response, encode_request};
 use milena_protocol::records::{BatchBuilder, BatchOptions};
+use milena_protocol::{ErrorCode, Str};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -20,7 +23,9 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::api::join_group;
 use crate::broker::tests::{broker, context, create_with};
+use crate::config::Sources;
 use crate::group::host::GroupHost;
+use crate::server::assemble_alone;
 
 /// What the requests here may wait for others ...
 const WAIT_MS: i32 = 60_000;
@@ -64,6 +69,14 @@ impl Conversation {
     async fn send<R: milena_protocol::Request>(&mut self, request: &R, version: i16) {
         let frame = encode_request(request, version, 7, None).to_vec();
         self.client.write_all(&frame).await.unwrap();
+    }
+
+    /// The next answer to a Produce, with its correlation id.
+    async fn receive(&mut self) -> (i32, ProduceResponse) {
+        let length = self.client.read_u32().await.unwrap();
+        let mut frame = vec![0; length as usize];
+        self.client.read_exact(&mut frame).await.unwrap();
+        decode_response::<ProduceRequest>(frame.into(), PRODUCE_VERSION).unwrap()
     }
 
     /// Closes the client's end; how the broker's has ended.
@@ -161,6 +174,42 @@ async fn who_says_that_it_sends_no_more_still_gets_its_answers() {
         count += 1;
     }
     assert_eq!(count, 3);
+    conversation.leave().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_connection_takes_no_more_than_its_bound_while_they_wait_and_answers_all_in_order() {
+    const REQUESTS: i32 = PENDING_MAX as i32 + 20;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().display().to_string();
+    let set = [
+        ("log.dirs", path.as_str()),
+        ("log.flush.interval.messages", "1"),
+    ];
+    let broker = assemble_alone(Sources::of(&set).load().unwrap().0).await;
+    create_with(&broker, "t", 1).await;
+    let segment = dir.path().join("t-0/00000000000000000000.log");
+    let stall = inject(&segment.display().to_string(), Fault::StallSyncs);
+    let mut conversation = Conversation::begin(&broker).await;
+    for id in 0..REQUESTS {
+        let frame = encode_request(&produce(), PRODUCE_VERSION, id, None).to_vec();
+        conversation.client.write_all(&frame).await.unwrap();
+    }
+    stored(&broker, PENDING_MAX as i64).await;
+    // Had it a place for one more, nothing would keep it from taking that.
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+    let partition = broker.partitions().partition("t", 0).unwrap();
+    assert_eq!(partition.reader().log_end_offset(), PENDING_MAX as i64);
+    drop(stall);
+    for id in 0..REQUESTS {
+        let answer = tokio::time::timeout(SOON, conversation.receive());
+        let (answered, response) = answer.await.expect("an answer");
+        let result = &response.responses[0].partition_responses[0];
+        let found = (answered, result.error_code, result.base_offset);
+        assert_eq!(found, (id, ErrorCode::None, i64::from(id)));
+    }
     conversation.leave().await.unwrap();
 }
 
