@@ -1,12 +1,13 @@
 //! The way to a cluster: connections kept, metadata kept, and each request sent to whom it belongs.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use milena_protocol::api::find_coordinator::FindCoordinatorRequest;
 use milena_protocol::api::metadata::{MetadataRequest, MetadataRequestTopic};
 use milena_protocol::{ErrorCode, Request};
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::Error;
@@ -69,10 +70,6 @@ struct Shared {
     cluster: Mutex<Arc<Cluster>>,
     /// Held while metadata is asked for, so that many who miss it ask once.
     refreshing: tokio::sync::Mutex<()>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The newest version of an API that this client speaks, where that is not the schema's newest.
@@ -143,7 +140,7 @@ impl Client {
 
     /// What is known of the cluster now, without asking.
     pub fn cluster(&self) -> Arc<Cluster> {
-        lock(&self.shared.cluster).clone()
+        self.shared.cluster.lock().clone()
     }
 
     /// Asks for the brokers and every topic.
@@ -237,7 +234,7 @@ impl Client {
         };
         let connection = self.any().await?;
         let response = call(&connection, &request).await?;
-        let mut cluster = lock(&self.shared.cluster);
+        let mut cluster = self.shared.cluster.lock();
         *cluster = Arc::new(cluster.learn(&response));
         Ok(cluster.clone())
     }
@@ -246,7 +243,7 @@ impl Client {
     /// and then of the bootstrap list.
     pub async fn any(&self) -> Result<Connection, Error> {
         let open = |connection: &&Connection| !connection.is_closed();
-        if let Some(connection) = lock(&self.shared.connections).values().find(open) {
+        if let Some(connection) = self.shared.connections.lock().values().find(open) {
             return Ok(connection.clone());
         }
         let cluster = self.cluster();
@@ -278,12 +275,15 @@ impl Client {
         if let Some(open) = self.open_connection(address) {
             return Ok(open);
         }
-        lock(&self.shared.connections).insert(address.to_owned(), connection.clone());
+        self.shared
+            .connections
+            .lock()
+            .insert(address.to_owned(), connection.clone());
         Ok(connection)
     }
 
     fn open_connection(&self, address: &str) -> Option<Connection> {
-        let connections = lock(&self.shared.connections);
+        let connections = self.shared.connections.lock();
         let known = connections.get(address);
         known.filter(|connection| !connection.is_closed()).cloned()
     }

@@ -8,12 +8,13 @@ mod batch;
 mod lane;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use milena_protocol::records::{Compression, Header};
+use parking_lot::Mutex;
 use rand::Rng;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -274,13 +275,9 @@ impl Producer {
         Ok(())
     }
 
-    fn lanes(&self) -> MutexGuard<'_, Lanes> {
-        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The record's lane, if it is open.
     fn lane(&self, record: &Record, size: usize) -> Option<Arc<Lane>> {
-        let mut lanes = self.lanes();
+        let mut lanes = self.lanes.lock();
         let topic = lanes.topics.get_mut(&record.topic)?;
         let partition = topic.choose(record, size, self.shared.options.batch_bytes);
         topic
@@ -291,7 +288,7 @@ impl Producer {
 
     async fn open_lane(&self, record: &Record, size: usize) -> Result<Arc<Lane>, Error> {
         let described = self.shared.client.topic(&record.topic).await?;
-        let mut lanes = self.lanes();
+        let mut lanes = self.lanes.lock();
         let Lanes { topics, tasks } = &mut *lanes;
         let topic = topics
             .entry(record.topic.clone())
@@ -329,7 +326,7 @@ impl Producer {
     /// Lets no batch linger while the returned value lives.
     fn hurry(&self) -> Hurry<'_> {
         self.shared.flushing.fetch_add(1, Ordering::Relaxed);
-        for topic in self.lanes().topics.values() {
+        for topic in self.lanes.lock().topics.values() {
             topic
                 .partitions
                 .iter()

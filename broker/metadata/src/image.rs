@@ -200,11 +200,6 @@ impl Image {
             .map(|(_, topic)| topic)
     }
 
-    /// How many topics there are.
-    pub fn topic_count(&self) -> usize {
-        self.topics.len()
-    }
-
     /// How many partitions all topics have.
     pub fn partition_count(&self) -> usize {
         self.partition_count

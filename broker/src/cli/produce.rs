@@ -6,13 +6,13 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, IsTerminal, Read, stdin};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use clap::Args;
 use milena_client::{Acks, Client, Error, Producer, ProducerOptions};
 use milena_protocol::records::{Compression, Header};
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
@@ -164,10 +164,7 @@ impl Tally {
             return;
         };
         self.failed.fetch_add(records as u64, Ordering::Relaxed);
-        let mut first = self
-            .first_error
-            .lock()
-            .unwrap_or_else(|poison| poison.into_inner());
+        let mut first = self.first_error.lock();
         first.get_or_insert_with(|| error.clone());
     }
 
@@ -179,11 +176,7 @@ impl Tally {
             let counts = serde_json::json!({ "stored": stored, "failed": failed });
             output::json(&counts)?;
         }
-        let first = self
-            .first_error
-            .lock()
-            .unwrap_or_else(|poison| poison.into_inner())
-            .take();
+        let first = self.first_error.lock().take();
         let failure = match (first, sent) {
             (None, Ok(())) => return Ok(()),
             (None, Err(failure)) if stored == 0 => return Err(failure),

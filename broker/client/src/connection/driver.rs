@@ -2,10 +2,11 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use bytes::{Buf, Bytes, BytesMut};
 use milena_protocol::{Chunk, Frame};
+use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
 
@@ -55,10 +56,6 @@ impl End {
 /// Requests sent and not yet answered, in order. Its two users run in one task, so the lock is free.
 type Pending = Mutex<VecDeque<Waiting>>;
 
-fn lock(pending: &Pending) -> std::sync::MutexGuard<'_, VecDeque<Waiting>> {
-    pending.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// Runs until the handles are gone, the peer closes, or an error.
 pub(super) async fn run(
     stream: Stream,
@@ -90,7 +87,7 @@ async fn write_requests(
     while let Some(first) = queue.recv().await {
         let more = std::iter::from_fn(|| queue.try_recv().ok());
         for Outgoing { frame, waiting } in std::iter::once(first).chain(more) {
-            lock(pending).extend(waiting);
+            pending.lock().extend(waiting);
             unsent.extend(frame.into_chunks().into_iter().filter_map(bytes_of));
         }
         while !unsent.is_empty() {
@@ -165,7 +162,7 @@ fn next_frame(buffer: &mut BytesMut, bytes_max: usize) -> io::Result<Option<Byte
 
 fn deliver(frame: Bytes, pending: &Pending) -> io::Result<()> {
     let correlation_id = frame.first_chunk().copied().map(i32::from_be_bytes);
-    let waiting = lock(pending).pop_front();
+    let waiting = pending.lock().pop_front();
     match waiting {
         Some(waiting) if Some(waiting.correlation_id) == correlation_id => {
             // A caller that stopped waiting has dropped its end.

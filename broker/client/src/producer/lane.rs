@@ -10,14 +10,15 @@
 //! | refused for good | its records fail, and those behind it go on with a new producer id |
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use milena_protocol::ErrorCode;
 use milena_protocol::api::produce::{
     PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData,
 };
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::batch::{self, Fate, Identity, OpenBatch, Outcome, SealedBatch};
@@ -63,7 +64,7 @@ impl Lane {
         charge: usize,
         options: &ProducerOptions,
     ) -> Result<Delivery, Error> {
-        let mut waiting = self.waiting();
+        let mut waiting = self.waiting.lock();
         let full = waiting
             .open
             .take_if(|open| open.is_full_for(size, options.batch_bytes));
@@ -78,13 +79,9 @@ impl Lane {
         delivery
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The next batch to send: a full one, or the open one if it has lingered. Otherwise how long it will.
     fn take(&self, linger: Duration) -> Result<OpenBatch, Option<Duration>> {
-        let mut waiting = self.waiting();
+        let mut waiting = self.waiting.lock();
         if let Some(full) = waiting.full.pop_front() {
             return Ok(full);
         }

@@ -2,11 +2,11 @@
 
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use parking_lot::Mutex;
 use serde::Serialize;
 
 use crate::cli::failure::Failure;
@@ -81,21 +81,18 @@ impl Meter {
     /// How long so many records took.
     pub fn took(&self, latency: Duration, records: u64) {
         let micros = latency.as_micros().min(u128::from(LATENCY_US_MAX)) as u64;
-        self.latencies().saturating_record_n(micros, records);
+        self.latencies_us
+            .lock()
+            .saturating_record_n(micros, records);
     }
 
     /// How long each of these records took, until now.
     pub fn took_since(&self, sent_at: &[Instant]) {
         let now = Instant::now();
-        let mut latencies = self.latencies();
+        let mut latencies = self.latencies_us.lock();
         for &sent_at in sent_at {
             latencies.saturating_record(now.duration_since(sent_at).as_micros() as u64);
         }
-    }
-
-    fn latencies(&self) -> MutexGuard<'_, Histogram<u64>> {
-        let latencies = self.latencies_us.lock();
-        latencies.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The result; `name` says what was measured.
@@ -103,7 +100,7 @@ impl Meter {
         let seconds = self.begun.elapsed().as_secs_f64();
         self.bar.finish_and_clear();
         let (records, bytes) = (self.records(), self.bytes.load(Ordering::Relaxed));
-        let latencies = self.latencies();
+        let latencies = self.latencies_us.lock();
         let quantile = |quantile: f64| latencies.value_at_quantile(quantile) as f64 / 1000.0;
         Report {
             benchmark: name.to_owned(),

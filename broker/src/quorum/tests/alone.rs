@@ -33,7 +33,7 @@ async fn what_was_answered_is_in_the_image_and_there_after_a_reopen() {
         [false, false, true]
     );
     assert!(changes.has_changed().unwrap());
-    assert_eq!(changes.borrow_and_update().topic_count(), 1);
+    assert_eq!(changes.borrow_and_update().topics().count(), 1);
     let (image, status) = (quorum.image(), quorum.status());
     assert_eq!(image.topic("b").unwrap().partition_count(), 3);
     quorum.stop().await;
@@ -147,7 +147,7 @@ async fn an_entry_decided_on_another_image_is_skipped_and_its_proposer_told() {
     assert!(matches!(written.data, Applied::Skipped(why) if why.contains("decided at offset")));
     assert_eq!(*quorum.image(), *before);
     quorum.request(topics(["after".into()], 1)).await.unwrap();
-    assert_eq!(quorum.image().topic_count(), 1);
+    assert_eq!(quorum.image().topics().count(), 1);
 }
 
 #[tokio::test]

@@ -31,7 +31,7 @@ async fn three_empty_voters_found_one_cluster_and_each_has_commands_decided() {
     }
     until("all have all", || {
         all.iter()
-            .all(|member| member.quorum.image().topic_count() == 3)
+            .all(|member| member.quorum.image().topics().count() == 3)
     })
     .await;
     assert_eq!(*all[0].quorum.image(), *all[1].quorum.image());
@@ -277,7 +277,7 @@ async fn a_lone_brokers_metadata_starts_a_cluster_that_others_join() {
         .request(topics(["more".into()], 1))
         .await
         .unwrap();
-    until("it has all", || second.quorum.image().topic_count() == 2).await;
+    until("it has all", || second.quorum.image().topics().count() == 2).await;
     assert_eq!(second.quorum.image().topic("orders").unwrap().id, orders);
 }
 

@@ -82,7 +82,7 @@ async fn a_learner_joins_by_itself_and_votes_when_it_is_told_to() {
         .request(topics(["from-a-learner".into()], 1))
         .await
         .unwrap();
-    assert_eq!(learner.quorum.image().topic_count(), 1);
+    assert_eq!(learner.quorum.image().topics().count(), 1);
     until("it is caught up", || {
         let leader = all.iter().find(|member| member.leads());
         let status = leader.map(|leader| leader.quorum.status());
