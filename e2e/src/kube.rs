@@ -3,10 +3,12 @@
 //! The tests `kube_*` run on the context `E2E_CONTEXT`, a cluster of kind; without it they say that they are skipped.
 //! `e2e/kube/run.sh` makes such a cluster, and brings the images there.
 
+mod begin;
 pub mod broker;
 mod clients;
 mod evidence;
 pub mod manifests;
+mod node;
 pub mod operator;
 pub mod prometheus;
 mod scene;
@@ -22,7 +24,9 @@ use serde_json::Value;
 use tempfile::tempfile;
 
 use crate::process;
+pub use begin::{LEDGER, PARTITIONS, uids};
 pub use clients::inside;
+pub use node::Cordoned;
 pub use scene::{Scene, scene};
 pub use watch::{condition, is_true, until};
 

@@ -2,58 +2,17 @@
 //! partition's writes away. The volumes of kind are local, so a drained broker comes back with its node.
 
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use e2e::kube::manifests::{MAIN, cluster, topic};
-use e2e::kube::{Scene, broker, scene, text, until};
+use e2e::kube::{Cordoned, Scene, scene, text, until};
 use e2e::ledger::Target;
 use e2e::witness::Witnesses;
 use serde_json::Value;
 
 const PARTITIONS: i32 = 6;
-/// What `kubectl drain` waits for a broker's lease and its stop.
-const DRAIN_LIMIT: &str = "--timeout=180s";
 const BACK_LIMIT: Duration = Duration::from_secs(120);
-
-/// A node without new pods, until this is dropped.
-struct Cordoned<'a> {
-    scene: &'a Scene,
-    node: String,
-}
-
-impl<'a> Cordoned<'a> {
-    /// Cordons the node of a pod and evicts it from there.
-    fn drain(scene: &'a Scene, pod: &Value) -> Result<Self> {
-        let node = broker::node(pod)?.to_owned();
-        let cordoned = Self { scene, node };
-        // Other tests' and the operator's pods stay.
-        let selector = format!("--pod-selector=milena.dev/cluster={MAIN}");
-        let drain = [
-            "drain",
-            &cordoned.node,
-            &selector,
-            "--ignore-daemonsets",
-            DRAIN_LIMIT,
-        ];
-        let begun = Instant::now();
-        scene.kube.kubectl(&drain)?;
-        println!("{} was drained in {:.1?}", cordoned.node, begun.elapsed());
-        Ok(cordoned)
-    }
-
-    fn uncordon(self) -> Result<()> {
-        self.scene.kube.kubectl(&["uncordon", &self.node]).map(drop)
-    }
-}
-
-impl Drop for Cordoned<'_> {
-    fn drop(&mut self) {
-        if let Err(error) = self.scene.kube.kubectl(&["uncordon", &self.node]) {
-            eprintln!("{} stays cordoned: {error:#}", self.node);
-        }
-    }
-}
 
 fn three_brokers(scene: &Scene) -> Result<Target> {
     scene.apply(&cluster(3))?;

@@ -16,11 +16,16 @@ pub fn kill9(kube: &Kube, pod: &Value) -> Result<()> {
 
 /// Sends the broker in this pod a signal, on its node.
 pub fn signal(kube: &Kube, pod: &Value, signal: &str) -> Result<()> {
+    signal_program(kube, pod, PROGRAM, signal)
+}
+
+/// The same with another program's pod; its name as the kernel shows it, so at most 15 letters.
+pub fn signal_program(kube: &Kube, pod: &Value, program: &str, signal: &str) -> Result<()> {
     let (node, uid) = (node(pod)?, text(&pod["metadata"]["uid"]));
     // Control groups are named after the pod, with - or _ as the container runtime is set.
     let find = format!(
         "for p in /proc/[0-9]*; do \
-           [ \"$(cat $p/comm 2>/dev/null)\" = {PROGRAM} ] || continue; \
+           [ \"$(cat $p/comm 2>/dev/null)\" = {program} ] || continue; \
            tr _ - < $p/cgroup | grep -q 'pod{uid}' && kill -s {signal} ${{p#/proc/}} && echo ${{p#/proc/}}; \
          done; true"
     );

@@ -3,14 +3,19 @@
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 
-use super::{Kube, repository};
+use super::{Kube, broker, repository, text, until};
 
 /// Where it is installed.
 pub const NAMESPACE: &str = "milena-e2e-operator";
 /// The release, and what it makes.
 pub const RELEASE: &str = "milena-operator";
+/// The name of its program as the kernel shows it.
+const PROGRAM: &str = "milena-operator";
+/// Until its pods have gone.
+const AWAY_LIMIT: Duration = Duration::from_secs(60);
 /// The images' tag: the version of these sources, as the charts have it.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -62,6 +67,81 @@ pub fn install(kube: &Kube, values: &[&str]) -> Result<Duration> {
     }
     kube.helm(&arguments)?;
     Ok(begun.elapsed())
+}
+
+/// The operator scaled to nothing, until this is dropped: others need it.
+pub struct Away<'a>(&'a Kube);
+
+impl<'a> Away<'a> {
+    /// Takes all its pods away.
+    pub fn take(kube: &'a Kube) -> Result<Self> {
+        let away = Self(kube);
+        away.scale(0)?;
+        until("no operator is there", AWAY_LIMIT, || {
+            let pods = kube.json(&["-n", NAMESPACE, "get", "pods"])?;
+            ensure!(pods["items"] == serde_json::json!([]), "one is");
+            Ok(())
+        })?;
+        Ok(away)
+    }
+
+    fn scale(&self, replicas: u32) -> Result<()> {
+        let (name, replicas) = (
+            format!("deployment/{RELEASE}"),
+            format!("--replicas={replicas}"),
+        );
+        let scale = ["-n", NAMESPACE, "scale", &name, &replicas];
+        self.0.kubectl(&scale).map(drop)
+    }
+}
+
+impl Drop for Away<'_> {
+    fn drop(&mut self) {
+        // As many as the chart's values say.
+        if let Err(error) = self.scale(2) {
+            eprintln!("the operator stays away: {error:#}");
+        }
+    }
+}
+
+/// The leader's process stopped (SIGSTOP), until this is dropped.
+pub struct Stopped<'a> {
+    kube: &'a Kube,
+    /// The pod that led.
+    pub leader: Value,
+}
+
+impl<'a> Stopped<'a> {
+    /// Stops whoever leads.
+    pub fn stop(kube: &'a Kube) -> Result<Self> {
+        let name = leader(kube)?;
+        let leader = kube.json(&["-n", NAMESPACE, "get", "pod", &name])?;
+        let stopped = Self { kube, leader };
+        stopped.signal("STOP")?;
+        Ok(stopped)
+    }
+
+    fn signal(&self, signal: &str) -> Result<()> {
+        broker::signal_program(self.kube, &self.leader, PROGRAM, signal)
+    }
+}
+
+impl Drop for Stopped<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = self.signal("CONT") {
+            eprintln!("the operator stays stopped: {error:#}");
+        }
+    }
+}
+
+/// The name of the pod that leads.
+pub fn leader(kube: &Kube) -> Result<String> {
+    let lease = kube.json(&["-n", NAMESPACE, "get", "lease", RELEASE])?;
+    let holder = text(&lease["spec"]["holderIdentity"]);
+    let (pod, _) = holder
+        .split_once('_')
+        .with_context(|| format!("nobody leads: {lease}"))?;
+    Ok(pod.to_owned())
 }
 
 /// The brokers' image.

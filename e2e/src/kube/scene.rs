@@ -140,6 +140,14 @@ impl Scene {
         Ok(())
     }
 
+    /// The same of its status, for whoever plays the controller that writes it.
+    pub fn patch_status(&self, resource: &str, change: &Value) -> Result<()> {
+        let change = json!({"status": change}).to_string();
+        let patch = ["patch", resource, "--subresource=status", "--type=merge"];
+        self.kubectl(&[&patch[..], &["-p", &change]].concat())?;
+        Ok(())
+    }
+
     /// Waits until a cluster serves as its newest spec says, with nothing left to do; the resource as it is then.
     pub fn until_available(&self, cluster: &str) -> Result<Value> {
         self.until_cluster("the cluster serves", cluster, AVAILABLE_LIMIT, settled)
