@@ -1,0 +1,117 @@
+//! Brokers that all crash, or most of them, so that nobody is left to give a lease: the next manifest heals them.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use e2e::kube::manifests::{MAIN, cluster, topic};
+use e2e::kube::{LEDGER, PARTITIONS, Scene, condition, list, scene, text, until};
+use e2e::ledger::Stored;
+use e2e::witness::Witnesses;
+use milena_client::{Client, ClientOptions};
+use serde_json::{Value, json};
+
+/// Containers end at once, and are started again.
+const CRASH_LIMIT: Duration = Duration::from_secs(90);
+/// The operator looks every few seconds.
+const NAMED_LIMIT: Duration = Duration::from_secs(30);
+
+/// A manifest with memory that no broker can start with: no schema can know of it.
+fn too_small() -> Value {
+    let mut manifest = cluster(3);
+    manifest["spec"]["pools"][0]["resources"] =
+        json!({"requests": {"memory": "4Mi"}, "limits": {"memory": "4Mi"}});
+    manifest
+}
+
+fn is_crashing(pod: &Value) -> bool {
+    let container = &pod["status"]["containerStatuses"][0];
+    container["restartCount"].as_u64() >= Some(1) && container["ready"] == false
+}
+
+fn is_small(pod: &Value) -> bool {
+    text(&pod["spec"]["containers"][0]["resources"]["limits"]["memory"]) == "4Mi"
+}
+
+/// Waits until exactly so many brokers crash.
+fn until_crashing(scene: &Scene, brokers: usize) -> Result<()> {
+    until("brokers crash", CRASH_LIMIT, || {
+        let pods = scene.pods(MAIN)?;
+        let crashing = pods.iter().filter(|pod| is_crashing(pod)).count();
+        ensure!(crashing == brokers, "{crashing} crash");
+        Ok(())
+    })
+}
+
+#[test]
+fn brokers_that_all_crash_at_the_first_install_heal_by_the_next_manifest() -> Result<()> {
+    scene("crash-first", |scene| {
+        scene.apply(&too_small())?;
+        scene.apply(&topic(LEDGER, PARTITIONS, 3))?;
+        until_crashing(scene, 3)?;
+        scene.until_said(&["broker 0 is", "broker 1 is", "broker 2 is"], NAMED_LIMIT)?;
+        scene.apply(&cluster(3))?;
+        scene.until_healed("three brokers that had never started")?;
+        scene.until_topic(LEDGER)?;
+        let target = scene.target(MAIN, LEDGER, PARTITIONS)?;
+        Witnesses::begin(&target, scene.folder())?.end("a first install mended")
+    })
+}
+
+#[test]
+fn two_of_three_brokers_that_crash_heal_by_the_next_manifest() -> Result<()> {
+    crashing_after_the_install("crash-two", 2)
+}
+
+#[test]
+fn brokers_that_all_crash_after_a_roll_gone_wrong_heal_by_the_next_manifest() -> Result<()> {
+    crashing_after_the_install("crash-all", 3)
+}
+
+/// The roll to a broken manifest stops at the first broker; something else restarts others while it is broken.
+fn crashing_after_the_install(name: &str, brokers: usize) -> Result<()> {
+    scene(name, |scene| {
+        let target = scene.three_brokers()?;
+        Witnesses::begin(&target, scene.folder())?.end("before")?;
+        let stored = Stored::read(Client::new(ClientOptions::new(&target.bootstrap)), &target)?;
+        scene.apply(&too_small())?;
+        until_crashing(scene, 1)?;
+        let healthy: Vec<Value> = scene
+            .pods(MAIN)?
+            .into_iter()
+            .filter(|pod| !is_small(pod))
+            .collect();
+        ensure!(healthy.len() == 2, "the roll went on");
+        for pod in &healthy[..brokers - 1] {
+            let name = text(&pod["metadata"]["name"]);
+            scene.kubectl(&["delete", "pod", name, "--grace-period=0", "--force"])?;
+        }
+        until_crashing(scene, brokers)?;
+        let cluster_now =
+            scene.until_cluster("it is not available", MAIN, NAMED_LIMIT, |cluster| {
+                let available = condition(cluster, "Available").context("no such condition")?;
+                ensure!(available["status"] == "False", "{available}");
+                Ok(())
+            })?;
+        println!(
+            "{brokers} crash: {}",
+            conditions(&cluster_now["status"]["conditions"])
+        );
+        scene.apply(&cluster(3))?;
+        scene.until_healed(&format!("{brokers} of three brokers"))?;
+        scene.until_in_sync(&target)?;
+        let after = Stored::read(Client::new(ClientOptions::new(&target.bootstrap)), &target)?;
+        ensure!(after == stored, "other records");
+        Ok(())
+    })
+}
+
+/// In a line each, those that say something.
+fn conditions(all: &Value) -> String {
+    let said = list(all).iter().filter(|one| one["message"] != "");
+    let lines = said.map(|one| {
+        let [kind, status, reason, message] =
+            ["type", "status", "reason", "message"].map(|key| text(&one[key]));
+        format!("{kind}={status} {reason}: {message}")
+    });
+    lines.collect::<Vec<_>>().join("; ")
+}
