@@ -11,6 +11,8 @@ use milena_protocol::api::list_offsets::{
     ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
 };
 use milena_protocol::header::decode_response;
+use milena_protocol::records::compression::{Lz4Header, compress};
+use milena_protocol::records::legacy::{Magic, NewMessage};
 use milena_protocol::records::{BATCH_HEADER_SIZE, Compression, crc32c};
 use milena_protocol::{ErrorCode, Request};
 
@@ -20,21 +22,40 @@ const MEMORY_MAX: u64 = 100 << 20;
 const FRAMES_MIN: usize = 100;
 /// A bomb's size when it is opened: more than the broker may hold.
 const BOMB_SIZE: usize = 256 << 20;
+/// Snappy makes no less than a twenty-first of anything: its bomb needs a topic that takes larger batches than usual, so
+/// that it is not its size that it is refused for.
+const BOMB_BATCH_MAX: &str = "16777216";
+/// So often may the broker hold such a frame itself: where it is read, where that buffer grew, and for each worker.
+const FRAME_COPIES_MAX: u64 = 5;
+/// Lz4 comes in blocks of up to 4 MiB, of which the allocator keeps some for each worker: up to 25 MiB were measured.
+const BLOCKS_KEPT_MAX: u64 = 40 << 20;
+/// What a bomb's refusal tells of it.
+const BOMB_REFUSAL: &str = "when decompressed";
+/// The newest version that carries magic 1.
+const MAGIC_1_VERSION: i16 = 2;
 /// Takes records as they come.
 const PLAIN: &str = "plain";
 /// Has a codec of its own, so that the broker opens what others compressed.
 const OPENED: &str = "opened";
+/// The same with another codec: what has the topic's own is kept as it came.
+const OPENED_LZ4: &str = "opened-lz4";
 
 /// Bytes to send, and what the broker may do.
 struct Attack {
     name: String,
     bytes: Vec<u8>,
+    /// A part of what an answer must say.
+    refusal: &'static str,
+    /// What the broker may hold until then.
+    memory_max: u64,
 }
 
 fn attack(name: impl Into<String>, bytes: Vec<u8>) -> Attack {
     Attack {
         name: name.into(),
         bytes,
+        refusal: "",
+        memory_max: MEMORY_MAX,
     }
 }
 
@@ -195,17 +216,59 @@ fn record_batches() -> Vec<Attack> {
         OPENED,
         changed(&good, 22, &[4]),
     ));
+    attacks
+}
+
+/// Small, and larger than the broker may be once they are opened.
+fn bombs() -> Result<Vec<Attack>> {
+    use Compression::{Gzip, Lz4, Snappy, Zstd};
     let zeros = vec![0; BOMB_SIZE];
-    for compression in [Compression::Gzip, Compression::Zstd] {
+    let mut attacks = Vec::new();
+    let wrapper = produce(PLAIN, 0, -1, Bytes::from(wrapper(&zeros)?));
+    attacks.push(attack(
+        "a wrapper of magic 1 with a bomb",
+        framed(&wrapper, MAGIC_1_VERSION, 7),
+    ));
+    // Memory is looked at by its peak: who takes most is the last.
+    for compression in [Gzip, Zstd, Lz4, Snappy] {
         let bomb = batch(&[Some(&zeros)], compression);
-        let name = format!("a bomb by {compression:?}");
-        // Several at once, so that every worker opens some.
+        let frame_bytes = FRAME_COPIES_MAX * bomb.len() as u64;
+        let (topic, memory_max) = match compression {
+            Lz4 => (OPENED_LZ4, MEMORY_MAX + BLOCKS_KEPT_MAX),
+            Snappy => (OPENED, MEMORY_MAX + BLOCKS_KEPT_MAX + frame_bytes),
+            _ => (OPENED, MEMORY_MAX),
+        };
+        // Several, so that every worker opens some.
         for copy in 0..4 {
-            let name = format!("{name}, {copy}");
-            attacks.push(produced(&name, OPENED, bomb.to_vec()));
+            let name = format!("a bomb by {compression:?}, {copy}");
+            attacks.push(Attack {
+                refusal: BOMB_REFUSAL,
+                memory_max,
+                ..produced(&name, topic, bomb.to_vec())
+            });
         }
     }
-    attacks
+    Ok(attacks)
+}
+
+/// A message of magic 1 that holds another with this value, by gzip.
+fn wrapper(value: &[u8]) -> Result<Vec<u8>> {
+    let message = |compression, value| NewMessage {
+        offset: 0,
+        compression,
+        is_log_append_time: false,
+        timestamp: 1,
+        key: None,
+        value: Some(value),
+    };
+    let mut inside = Vec::new();
+    message(Compression::None, value).put(Magic::V1, &mut inside)?;
+    let mut compressed = Vec::new();
+    let codec = Compression::Gzip.into();
+    compress(codec, Lz4Header::Standard, &inside, &mut compressed)?;
+    let mut set = Vec::new();
+    message(Compression::Gzip, &compressed).put(Magic::V1, &mut set)?;
+    Ok(set)
 }
 
 /// An answer, a closed connection, or no answer to what is not whole; for what would be stored an error, never a
@@ -220,12 +283,15 @@ fn suffer(address: &str, attack: &Attack) -> Result<()> {
     let Some(answer) = wire.receive()? else {
         return Ok(());
     };
-    let key = i16::from_be_bytes([attack.bytes[4], attack.bytes[5]]);
+    let field = |at| i16::from_be_bytes([attack.bytes[at], attack.bytes[at + 1]]);
+    let (key, version) = (field(4), field(6));
     if key == 0 {
         use milena_protocol::api::produce::ProduceRequest;
-        let (_, answer) = decode_response::<ProduceRequest>(answer, PRODUCE_VERSION)?;
+        let (_, answer) = decode_response::<ProduceRequest>(answer, version)?;
         let result = &answer.responses[0].partition_responses[0];
         ensure!(!result.error_code.is_none(), "it was stored");
+        let text = result.error_message.as_deref().unwrap_or_default();
+        ensure!(text.contains(attack.refusal), "the answer is {text:?}");
     }
     Ok(())
 }
@@ -235,10 +301,22 @@ fn hostile_frames_get_an_error_or_a_closed_connection_and_others_go_on() -> Resu
     let broker = Broker::start(&[])?;
     let address = broker.bootstrap();
     create_topic(&address, PLAIN, 1, &[])?;
-    create_topic(&address, OPENED, 1, &[("compression.type", "lz4")])?;
+    for (topic, codec) in [(OPENED, "lz4"), (OPENED_LZ4, "zstd")] {
+        let configs = [
+            ("compression.type", codec),
+            ("max.message.bytes", BOMB_BATCH_MAX),
+        ];
+        create_topic(&address, topic, 1, &configs)?;
+    }
     create_topic(&address, "bystander", 1, &[])?;
     let served = Wire::connect(&address)?.ask(&ApiVersionsRequest::default(), 0)?;
-    let attacks = [lengths(), strangers(), bodies(&served), record_batches()];
+    let attacks = [
+        lengths(),
+        strangers(),
+        bodies(&served),
+        record_batches(),
+        bombs()?,
+    ];
     let attacks: Vec<Attack> = attacks.into_iter().flatten().collect();
     ensure!(attacks.len() >= FRAMES_MIN, "only {} frames", attacks.len());
 
@@ -250,7 +328,7 @@ fn hostile_frames_get_an_error_or_a_closed_connection_and_others_go_on() -> Resu
         suffer(&address, attack).with_context(|| attack.name.clone())?;
         let memory = broker.memory_bytes("VmHWM")?;
         ensure!(
-            memory < MEMORY_MAX,
+            memory < attack.memory_max,
             "after {} the broker's memory has reached {} MiB",
             attack.name,
             memory >> 20
