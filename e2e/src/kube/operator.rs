@@ -97,8 +97,18 @@ impl<'a> Away<'a> {
 
 impl Drop for Away<'_> {
     fn drop(&mut self) {
+        let deployment = format!("deployment/{RELEASE}");
+        let there = [
+            "-n",
+            NAMESPACE,
+            "rollout",
+            "status",
+            &deployment,
+            "--timeout=2m",
+        ];
         // As many as the chart's values say.
-        if let Err(error) = self.scale(2) {
+        let back = self.scale(2).and_then(|()| self.0.kubectl(&there));
+        if let Err(error) = back {
             eprintln!("the operator stays away: {error:#}");
         }
     }
