@@ -1,0 +1,165 @@
+//! What a cluster consists of is put back as it was when somebody else takes it away or edits it, and no broker is
+//! restarted for it.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use e2e::kube::manifests::MAIN;
+use e2e::kube::{LEDGER, Scene, scene, text, uids, until};
+use e2e::witness::Witnesses;
+use serde_json::{Value, json};
+
+const SET: &str = "statefulset/main-broker";
+/// A child is watched: its change is seen at once.
+const BACK_LIMIT: Duration = Duration::from_secs(30);
+/// Brokers that were all told to go stop one after the other, each when the others can do without it.
+const ALL_ANEW_LIMIT: Duration = Duration::from_secs(300);
+
+/// Waits until a resource is there again, as another object than before.
+fn until_another(scene: &Scene, resource: &str, before: &Value) -> Result<Value> {
+    let begun = Instant::now();
+    let found = until("it is there again", BACK_LIMIT, || {
+        let found = scene.get(&[resource])?;
+        ensure!(
+            found["metadata"]["uid"] != before["metadata"]["uid"],
+            "the same one"
+        );
+        Ok(found)
+    })?;
+    println!("{resource} is there again after {:.1?}", begun.elapsed());
+    Ok(found)
+}
+
+#[test]
+fn a_deleted_stateful_set_comes_back_and_takes_over_the_same_pods() -> Result<()> {
+    scene("set-orphaned", |scene| {
+        let target = scene.three_brokers()?;
+        let (pods, set) = (scene.pods(MAIN)?, scene.get(&[SET])?);
+        let witnesses = Witnesses::begin(&target, scene.folder())?;
+        scene.kubectl(&["delete", SET, "--cascade=orphan"])?;
+        let set = until_another(scene, SET, &set)?;
+        until("the pods are its own", BACK_LIMIT, || {
+            let owned = scene
+                .pods(MAIN)?
+                .iter()
+                .all(|pod| pod["metadata"]["ownerReferences"][0]["uid"] == set["metadata"]["uid"]);
+            ensure!(owned, "not all are");
+            Ok(())
+        })?;
+        scene.until_healed("a StatefulSet deleted without its pods")?;
+        scene.are_the_same_pods(&pods)?;
+        witnesses.end("a StatefulSet deleted without its pods")
+    })
+}
+
+#[test]
+#[ignore = "the new StatefulSet makes no pod while pod 0 of the old one waits for its lease: up to nine minutes"]
+fn a_stateful_set_deleted_with_its_pods_costs_no_record() -> Result<()> {
+    scene("set-deleted", |scene| {
+        let target = scene.three_brokers()?;
+        let before = uids(&scene.pods(MAIN)?);
+        let (set, claims) = (scene.get(&[SET])?, uids(&scene.claims(MAIN)?));
+        let witnesses = Witnesses::begin(&target, scene.folder())?;
+        scene.kubectl(&["delete", SET, "--wait=false"])?;
+        until_another(scene, SET, &set)?;
+        let begun = Instant::now();
+        until("every pod is another one", ALL_ANEW_LIMIT, || {
+            let pods = scene.pods(MAIN)?;
+            let ready = |pod: &Value| pod["status"]["containerStatuses"][0]["ready"] == true;
+            let anew = uids(&pods).iter().all(|uid| !before.contains(uid));
+            ensure!(
+                pods.len() == 3 && anew && pods.iter().all(ready),
+                "{} pods, all others: {anew}",
+                pods.len()
+            );
+            Ok(())
+        })?;
+        println!("all pods are others after {:.1?}", begun.elapsed());
+        scene.until_healed("a StatefulSet deleted with its pods")?;
+        ensure!(
+            uids(&scene.claims(MAIN)?) == claims,
+            "a claim was made anew"
+        );
+        scene.until_in_sync(&target)?;
+        witnesses.end("a StatefulSet deleted with its pods")
+    })
+}
+
+#[test]
+fn edited_and_deleted_children_are_put_back() -> Result<()> {
+    scene("edited", |scene| {
+        scene.three_brokers()?;
+        let pods = scene.pods(MAIN)?;
+        let service = scene.get(&["service/main-bootstrap"])?;
+        let map = scene.get(&["configmap/main-config"])?;
+        let selector = json!({"app.kubernetes.io/component": "nobody", "added": "by-hand"});
+        scene.patch(
+            "service/main-bootstrap",
+            &json!({"spec": {"selector": selector}}),
+        )?;
+        until_as(scene, "service/main-bootstrap", "/spec/selector", &service)?;
+        let data = json!({"broker.properties": "cluster.id=another"});
+        scene.patch("configmap/main-config", &json!({"data": data}))?;
+        until_as(scene, "configmap/main-config", "/data", &map)?;
+        scene.kubectl(&["delete", "service/main-peers"])?;
+        until_there(scene, "service/main-peers")?;
+        scene.until_healed("edited and deleted children")?;
+        scene.until_topic(LEDGER)?;
+        scene.are_the_same_pods(&pods)
+    })
+}
+
+#[test]
+fn a_key_that_somebody_added_is_taken_out() -> Result<()> {
+    scene("added-key", |scene| {
+        scene.three_brokers()?;
+        let map = scene.get(&["configmap/main-config"])?;
+        let data = json!({"added": "by hand"});
+        scene.patch("configmap/main-config", &json!({"data": data}))?;
+        until_as(scene, "configmap/main-config", "/data", &map)?;
+        scene.until_healed("an added key").map(drop)
+    })
+}
+
+#[test]
+#[ignore = "the operator applies its port beside the edited one, which the API server refuses: two of one name"]
+fn a_port_that_somebody_edited_is_put_back() -> Result<()> {
+    scene("edited-port", |scene| {
+        scene.three_brokers()?;
+        for name in ["service/main-bootstrap", "service/main-external-0"] {
+            let service = scene.get(&[name])?;
+            let mut port = service["spec"]["ports"][0].clone();
+            (port["port"], port["targetPort"]) = (json!(1234), json!(4321));
+            scene.patch(name, &json!({"spec": {"ports": [port]}}))?;
+            // With the same port on the nodes: clients outside know it.
+            until_as(scene, name, "/spec/ports", &service)?;
+        }
+        scene.until_healed("edited ports")?;
+        Ok(())
+    })
+}
+
+/// Waits until this part of a resource is as it was.
+fn until_as(scene: &Scene, resource: &str, part: &str, before: &Value) -> Result<()> {
+    let begun = Instant::now();
+    until("it is put back", BACK_LIMIT, || {
+        let now = scene.get(&[resource])?;
+        ensure!(
+            now.pointer(part) == before.pointer(part),
+            "{:?} instead of {:?}",
+            now.pointer(part),
+            before.pointer(part)
+        );
+        Ok(())
+    })?;
+    println!("{resource} is put back after {:.1?}", begun.elapsed());
+    Ok(())
+}
+
+fn until_there(scene: &Scene, resource: &str) -> Result<()> {
+    let begun = Instant::now();
+    let found = until("it is there again", BACK_LIMIT, || scene.get(&[resource]))?;
+    let name = text(&found["metadata"]["name"]);
+    println!("{name} is there again after {:.1?}", begun.elapsed());
+    Ok(())
+}
