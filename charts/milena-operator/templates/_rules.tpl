@@ -10,9 +10,10 @@
 - apiGroups: [milena.dev]
   resources: [kafkaclusters/finalizers, topics/finalizers]
   verbs: [update]
+# What is applied is patched; what others have added to it is taken out by an update.
 - apiGroups: [apps]
   resources: [statefulsets]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [get, list, watch, create, update, patch, delete]
 # Brokers' pods are made by their StatefulSets; here they are given annotations, and deleted one by one.
 - apiGroups: [""]
   resources: [pods]
@@ -21,7 +22,10 @@
   resources: [persistentvolumeclaims]
   verbs: [get, list, watch, patch, delete]
 - apiGroups: [""]
-  resources: [services, configmaps, serviceaccounts]
+  resources: [services, configmaps]
+  verbs: [get, list, watch, create, update, patch, delete]
+- apiGroups: [""]
+  resources: [serviceaccounts]
   verbs: [get, list, watch, create, patch, delete]
 # The admin token, which is read by its name. The names are not known before there are clusters, so this is every Secret of
 # the namespaces that are watched (watchNamespaces): no list, no watch.
@@ -30,13 +34,13 @@
   verbs: [get, create, patch]
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [get, list, watch, create, update, patch, delete]
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [get, list, watch, create, update, patch, delete]
 - apiGroups: [monitoring.coreos.com]
   resources: [podmonitors]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [get, list, watch, create, update, patch, delete]
 # Its own only: whether it is being deleted, so that its brokers need not wait for each other.
 - apiGroups: [""]
   resources: [namespaces]
