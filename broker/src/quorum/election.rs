@@ -6,7 +6,8 @@
 //! - the silence has lasted for another election timeout;
 //!
 //! and when a majority say that they would vote, having heard of no leader for a lease either. So one bad link
-//! calls no election: it would cost a leader that all others hear. Whether votes are given is openraft's to say.
+//! calls no election: it would cost a leader that all others hear. Whether votes are given is openraft's to say. Who has
+//! just founded the cluster goes on calling elections until it has led once: the others know of no cluster yet.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -148,7 +149,7 @@ pub(super) async fn run(member: Arc<Member>) {
         member.reached.set(reached);
         let voters = others.len() + 1;
         let majority = voters / 2 + 1;
-        if willing >= majority {
+        if willing >= majority || has_only_founded(&member) {
             // It may have given its vote meanwhile: another election would undo that one.
             if member.vote() == before {
                 elect(&member).await;
@@ -165,6 +166,12 @@ pub(super) async fn run(member: Arc<Member>) {
             );
         }
     }
+}
+
+/// Whether it has founded a cluster and never led it: then nobody else knows of the cluster, so that nothing of it can be
+/// lost, and nobody says that it would vote. What openraft asked for at the founding may have been answered too late.
+fn has_only_founded(member: &Member) -> bool {
+    member.last_log().is_some_and(|last| last.index == 0)
 }
 
 /// This voter's place among those that may follow the leader.
