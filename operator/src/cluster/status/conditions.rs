@@ -154,16 +154,9 @@ fn degraded(facts: &Facts) -> Finding {
     if !facts.failures.is_empty() {
         return yes("StepFailed", facts.failures.join("; "));
     }
-    let mut troubles: Vec<String> = wanted.ids().filter_map(|id| trouble(facts, id)).collect();
+    let troubles: Vec<String> = wanted.ids().filter_map(|id| trouble(facts, id)).collect();
     if !troubles.is_empty() {
-        let more = troubles.len().saturating_sub(NAMES_MAX);
-        troubles.truncate(NAMES_MAX);
-        let more = if more > 0 {
-            format!("; and {more} more")
-        } else {
-            String::new()
-        };
-        return yes("BrokersDown", format!("{}{more}", troubles.join("; ")));
+        return yes("BrokersDown", listed(&troubles));
     }
     let refused = facts
         .waits
@@ -171,6 +164,10 @@ fn degraded(facts: &Facts) -> Finding {
         .find(|(kind, _)| *kind == Waiting::Refused);
     if let Some((_, text)) = refused {
         return yes("Refused", text.clone());
+    }
+    let going: Vec<String> = wanted.ids().filter_map(|id| going(facts, id)).collect();
+    if !going.is_empty() {
+        return yes("ClaimDeleted", listed(&going));
     }
     let health = facts
         .observed
@@ -224,6 +221,27 @@ fn trouble(facts: &Facts, id: i32) -> Option<String> {
     Some(match known.unwrap_or_default() {
         "" => format!("broker {id} is {word}{claim}"),
         text => format!("broker {id} is {word}: {text}{claim}"),
+    })
+}
+
+/// The first of these sentences, and how many others there are.
+fn listed(sentences: &[String]) -> String {
+    let first = sentences[..sentences.len().min(NAMES_MAX)].join("; ");
+    match sentences.len().saturating_sub(NAMES_MAX) {
+        0 => first,
+        more => format!("{first}; and {more} more"),
+    }
+}
+
+/// A claim that somebody has deleted: Kubernetes keeps it for as long as its pod runs.
+fn going(facts: &Facts, id: i32) -> Option<String> {
+    let claim = facts.observed.claims.get(&id)?;
+    claim.terminating.then(|| {
+        format!(
+            "claim {} was deleted: its volume goes when broker {id} stops, and the broker is then rebuilt from other \
+             replicas",
+            claim.name
+        )
     })
 }
 

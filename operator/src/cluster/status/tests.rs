@@ -145,3 +145,18 @@ fn topics_that_can_not_be_rolled_safely_are_named() {
         status.conditions[4]
     );
 }
+
+#[test]
+fn a_deleted_claim_is_named_while_its_broker_runs() {
+    let (wanted, mut observed) = samples::healthy();
+    let claim = observed.claims.get_mut(&1).unwrap();
+    claim.terminating = true;
+    let name = claim.name.clone();
+    let (cluster, none) = (KafkaCluster::default(), Default::default());
+    let status = of(&facts(&cluster, &wanted, &observed, &[], &none));
+    let found = [("Available", "Serving"), ("Degraded", "ClaimDeleted")];
+    assert_eq!(true_conditions(&status), found);
+    let degraded = status.conditions.iter().find(|one| one.type_ == "Degraded");
+    assert!(degraded.unwrap().message.contains(&name));
+    assert!(status.brokers[1].replace_with.is_some());
+}

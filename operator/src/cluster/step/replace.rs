@@ -114,7 +114,7 @@ pub fn offers(observed: &Observed) -> Vec<(i32, String)> {
             let waited = observed.now.duration_since(pod.created);
             pod.waits_for_its_volume() && waited > GONE_AFTER
         });
-        claim.lost || node_gone
+        claim.lost || claim.terminating || node_gone
     });
     gone.map(|(id, claim)| {
         let uid = &claim.uid;
@@ -225,6 +225,9 @@ mod tests {
         assert!(offers(&observed).is_empty());
         observed.claims.get_mut(&2).unwrap().lost = true;
         let line = "replace: [{brokerId: 2, claimUid: claim-2}]".to_owned();
-        assert_eq!(offers(&observed), [(2, line)]);
+        assert_eq!(offers(&observed), [(2, line.clone())]);
+        let claim = observed.claims.get_mut(&2).unwrap();
+        (claim.lost, claim.terminating) = (false, true);
+        assert_eq!(offers(&observed), [(2, line)], "it goes with its pod");
     }
 }
