@@ -30,6 +30,8 @@ pub const MANAGER: &str = "milena-operator";
 const PRUNER: &str = "milena-operator-prune";
 /// On what is applied: the hash of what was built, so that what is not built any more is noticed.
 const APPLIED: &str = "milena.dev/applied";
+/// Unprocessable Entity: what the API server says of an object that its rules forbid.
+const INVALID: u16 = 422;
 /// Of a message of the API server that is put into a condition, in letters.
 const MESSAGE_MAX: usize = 500;
 
@@ -189,15 +191,24 @@ impl Applying<'_> {
             }
         }
         let forced = PatchParams::apply(MANAGER).force();
-        let applied = api.patch(&name, &forced, &Patch::Apply(&built.value)).await;
+        let patch = Patch::Apply(&built.value);
+        let applied = match (api.patch(&name, &forced, &patch).await, &live) {
+            // What stands in the place of ours can't stand beside it, as two ports of one name.
+            (Err(kube::Error::Api(status)), Some(live))
+                if status.code == INVALID && foreign::has_additions(live, strict) =>
+            {
+                prune(&api, live, &built.value, strict)
+                    .await
+                    .map_err(failed)?;
+                api.patch(&name, &forced, &patch).await
+            }
+            (applied, _) => applied,
+        };
         let applied = applied.map_err(failed)?;
         if foreign::has_additions(&applied, strict) {
-            let pruned = foreign::pruned(&applied, &built.value, strict);
-            let params = PostParams {
-                field_manager: Some(PRUNER.to_owned()),
-                ..PostParams::default()
-            };
-            api.replace(&name, &params, &pruned).await.map_err(failed)?;
+            prune(&api, &applied, &built.value, strict)
+                .await
+                .map_err(failed)?;
         }
         let version = |object: &DynamicObject| object.resource_version();
         Ok(live.as_ref().and_then(version) != version(&applied))
@@ -310,6 +321,22 @@ impl Applying<'_> {
             }
         }
     }
+}
+
+/// Takes out what others have added in the strict places of an object as it was seen.
+async fn prune(
+    api: &Api<DynamicObject>,
+    seen: &DynamicObject,
+    built: &Value,
+    strict: &[&str],
+) -> Result<(), kube::Error> {
+    let pruned = foreign::pruned(seen, built, strict);
+    let params = PostParams {
+        field_manager: Some(PRUNER.to_owned()),
+        ..PostParams::default()
+    };
+    let replaced = api.replace(&seen.name_any(), &params, &pruned).await;
+    replaced.map(drop)
 }
 
 /// Notes on the object the hash of what was built; a version that it is decided on is no part of that.

@@ -89,8 +89,9 @@ fn keep_node_ports(ports: &mut Value, before: &Value) {
         return;
     };
     for port in ports {
-        let number = port["port"].clone();
-        let chosen = before.iter().find(|before| before["port"] == number);
+        let same = |before: &Value, key: &str| !port[key].is_null() && before[key] == port[key];
+        let as_before = |key: &str| before.iter().find(|before| same(before, key));
+        let chosen = as_before("port").or_else(|| as_before("name"));
         let chosen = chosen
             .map(|before| before["nodePort"].clone())
             .filter(|it| !it.is_null());
@@ -163,5 +164,11 @@ mod tests {
             pruned.data["spec"]["ports"],
             json!([{"port": 9094, "nodePort": 31000}])
         );
+        // Its number was edited: it is the one of that name.
+        let named = json!({"spec": {"ports": [{"name": "kafka", "port": 9094}]}});
+        let mut edited = live.clone();
+        edited.data["spec"]["ports"] = json!([{"name": "kafka", "port": 1234, "nodePort": 31000}]);
+        let pruned = super::pruned(&edited, &named, &["spec.ports"]);
+        assert_eq!(pruned.data["spec"]["ports"][0]["nodePort"], json!(31000));
     }
 }
