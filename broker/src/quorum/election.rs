@@ -149,7 +149,8 @@ pub(super) async fn run(member: Arc<Member>) {
         member.reached.set(reached);
         let voters = others.len() + 1;
         let majority = voters / 2 + 1;
-        if willing >= majority || has_only_founded(&member) {
+        let is_willed = willing >= majority;
+        if is_willed || (reached >= majority && has_only_founded(&member)) {
             // It may have given its vote meanwhile: another election would undo that one.
             if member.vote() == before {
                 elect(&member).await;

@@ -166,7 +166,7 @@ mod tests {
         );
         // Its number was edited: it is the one of that name.
         let named = json!({"spec": {"ports": [{"name": "kafka", "port": 9094}]}});
-        let mut edited = live.clone();
+        let mut edited = live;
         edited.data["spec"]["ports"] = json!([{"name": "kafka", "port": 1234, "nodePort": 31000}]);
         let pruned = super::pruned(&edited, &named, &["spec.ports"]);
         assert_eq!(pruned.data["spec"]["ports"][0]["nodePort"], json!(31000));
