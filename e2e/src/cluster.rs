@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use milena_client::admin::NewTopic;
 use milena_client::{Client, ClientOptions};
+use milena_protocol::ErrorCode;
 
 use crate::load::block_on;
 use crate::process;
@@ -291,8 +292,13 @@ impl Cluster {
             replication_factor: Some(replicas),
             configs: Vec::new(),
         };
-        block_on(async { self.client().create_topic(&topic, false).await })?
-            .with_context(|| format!("create topic {name}"))?;
+        let created = block_on(async { self.client().create_topic(&topic, false).await })?;
+        match created {
+            // Asked for again of the quorum's next leader, where the last one was lost before it answered: as with Kafka's
+            // own forwarding, whoever asked finds the topic that was made.
+            Err(error) if error.code() == Some(ErrorCode::TopicAlreadyExists) => {}
+            other => other.with_context(|| format!("create topic {name}"))?,
+        }
         self.until("the topic's replicas are in sync", SYNC_LIMIT, |view| {
             view.partitions(name) == partitions as usize && view.is_in_sync()
         })
