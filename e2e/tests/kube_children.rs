@@ -122,7 +122,7 @@ fn a_key_that_somebody_added_is_taken_out() -> Result<()> {
 }
 
 #[test]
-#[ignore = "the operator applies its port beside the edited one, which the API server refuses: two of one name"]
+#[ignore = "the operator puts it back since the last change, which no cluster has shown yet"]
 fn a_port_that_somebody_edited_is_put_back() -> Result<()> {
     scene("edited-port", |scene| {
         scene.three_brokers()?;

@@ -26,7 +26,7 @@ fn delete_claim(scene: &Scene) -> Result<Value> {
 }
 
 #[test]
-#[ignore = "the operator does not say so yet"]
+#[ignore = "the operator says so since the last change, which no cluster has shown yet"]
 fn a_deleted_claim_is_named_and_its_broker_runs_on() -> Result<()> {
     scene("claim-named", |scene| {
         let target = scene.three_brokers()?;
