@@ -10,6 +10,7 @@ pub mod door;
 pub mod events;
 pub mod leader;
 pub mod metrics;
+pub mod namespace;
 pub mod nodes;
 pub mod queue;
 pub mod reference;

@@ -41,10 +41,6 @@
 - apiGroups: [monitoring.coreos.com]
   resources: [podmonitors]
   verbs: [get, list, watch, create, update, patch, delete]
-# Its own only: whether it is being deleted, so that its brokers need not wait for each other.
-- apiGroups: [""]
-  resources: [namespaces]
-  verbs: [get]
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]

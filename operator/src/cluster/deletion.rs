@@ -8,11 +8,12 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
-use super::fetch::{self, CLUSTER_LABEL, Seen};
+use super::fetch::{CLUSTER_LABEL, Seen};
 use crate::context::{Context, Key};
 use crate::crd::KafkaCluster;
 use crate::crd::cluster::ClusterDeletionPolicy;
 use crate::door::{At, Door};
+use crate::namespace::{self, Fate};
 
 /// On clusters whose volumes go with them.
 pub const FINALIZER: &str = "milena.dev/volumes";
@@ -93,7 +94,7 @@ pub async fn leave(context: &Context) {
         .all()
         .into_iter()
         .map(|(key, door)| async move {
-            if fetch::is_going(&key.namespace, context).await {
+            if namespace::fate(&key.namespace, &context.client).await == Fate::Ends {
                 tell_stopping(&door).await;
             }
         });

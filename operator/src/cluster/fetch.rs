@@ -5,7 +5,6 @@
 
 mod address;
 mod claims;
-mod namespace;
 mod not_made;
 mod pods;
 mod surroundings;
@@ -26,7 +25,6 @@ use serde_json::Value;
 
 pub use address::open;
 pub use claims::{FOUNDED, LEAVING};
-pub use namespace::is_going;
 pub use topics::Topics;
 
 pub use super::build::{CLUSTER_ID_LABEL, CLUSTER_LABEL, POOL_LABEL};
@@ -37,6 +35,7 @@ use crate::context::{Context, Key, Memory};
 use crate::crd::KafkaCluster;
 use crate::crd::cluster::ListenerType;
 use crate::door::{At, Door, DoorError};
+use crate::namespace::{self, Fate};
 
 /// A cluster as it is, and the way to its brokers.
 pub struct Seen {
@@ -57,7 +56,8 @@ pub async fn observe(
     observed.nodes = context.nodes.of(observed.pods.values());
     observed.not_made = not_made::of(&key, &observed, context).await;
     let stops = observed.pods.values().any(|pod| pod.deadline.is_some());
-    observed.namespace_is_going = stops && is_going(&key.namespace, context).await;
+    observed.namespace_is_going =
+        stops && namespace::fate(&key.namespace, &context.client).await == Fate::Ends;
     if leads_outside(cluster) {
         observed.surroundings = surroundings::of(&key, &observed, context).await?;
     }

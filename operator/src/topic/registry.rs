@@ -9,6 +9,7 @@ pub use kubernetes::Kubernetes;
 use super::board::Declared;
 use crate::crd::Topic;
 use crate::crd::topic::TopicStatus;
+use crate::namespace::Fate;
 
 /// Why a write was not done.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -22,16 +23,6 @@ pub enum WriteError {
     /// Anything else.
     #[error("{0}")]
     Failed(String),
-}
-
-/// What becomes of a namespace, asked afresh.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
-    Stays,
-    /// It is being deleted, or is gone.
-    Ends,
-    /// The API server did not say.
-    Unknown,
 }
 
 /// How serious an event is.

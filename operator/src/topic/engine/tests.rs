@@ -7,9 +7,9 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::super::brokers::{Misplaced, Refusal};
-use super::super::registry::Fate;
 use super::super::status::Kind;
 use super::link::DOWN_AFTER;
+use crate::namespace::Fate;
 use world::{World, cluster};
 
 #[tokio::test(start_paused = true)]

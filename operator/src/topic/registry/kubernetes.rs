@@ -14,9 +14,10 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::{Fate, Note, Registry, WriteError};
+use super::{Note, Registry, WriteError};
 use crate::crd::Topic;
 use crate::crd::topic::TopicStatus;
+use crate::namespace::{self, Fate};
 use crate::topic::board::Declared;
 use crate::topic::metrics::Metrics;
 use crate::topic::status;
@@ -101,54 +102,14 @@ impl Registry for Kubernetes {
         bounded(api.patch(name, &params, &patch)).await
     }
 
-    /// A namespace that ends takes nothing new: that is asked with an event that is never kept, since events may be
-    /// written where namespaces may not be read.
     async fn fate(&self, namespace: &str) -> Fate {
-        let probe = Event {
-            metadata: ObjectMeta {
-                name: Some("milena-operator-asks".into()),
-                namespace: Some(namespace.to_owned()),
-                ..Default::default()
-            },
-            event_time: Some(MicroTime(Timestamp::now())),
-            action: Some("Ask".into()),
-            reason: Some("Ask".into()),
-            type_: Some("Normal".into()),
-            regarding: Some(ObjectReference {
-                namespace: Some(namespace.to_owned()),
-                ..Default::default()
-            }),
-            reporting_controller: Some(MANAGER.into()),
-            reporting_instance: Some(MANAGER.into()),
-            ..Default::default()
-        };
-        let api: Api<Event> = Api::namespaced(self.client.clone(), namespace);
-        let params = PostParams {
-            dry_run: true,
-            ..PostParams::default()
-        };
-        match timeout(WITHIN, api.create(&params, &probe)).await {
-            Ok(Ok(_)) => Fate::Stays,
-            Ok(Err(kube::Error::Api(refused))) => fate_by(&refused),
-            Ok(Err(_)) | Err(_) => Fate::Unknown,
-        }
+        namespace::fate(namespace, &self.client).await
     }
 
     fn tell(&self, topic: &Topic, note: Note) {
         if self.events.try_send(event(topic, &note)).is_err() {
             self.metrics.write("event_dropped");
         }
-    }
-}
-
-fn fate_by(refused: &kube::core::Status) -> Fate {
-    let causes = refused.details.iter().flat_map(|details| &details.causes);
-    let ends = causes
-        .map(|cause| cause.reason.as_str())
-        .any(|reason| reason == "NamespaceTerminating");
-    match ends || refused.code == 404 {
-        true => Fate::Ends,
-        false => Fate::Unknown,
     }
 }
 

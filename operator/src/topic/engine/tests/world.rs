@@ -18,11 +18,12 @@ use super::super::super::brokers::{
 use super::super::super::inbox::Inbox;
 use super::super::super::known::{Changes, GoneTopic, KnownTopic};
 use super::super::super::metrics::Metrics;
-use super::super::super::registry::{Fate, Note, Registry, WriteError};
+use super::super::super::registry::{Note, Registry, WriteError};
 use super::super::super::status::{self, Kind};
 use super::super::Engine;
 use crate::crd::topic::TopicStatus;
 use crate::crd::{KafkaCluster, Topic};
+use crate::namespace::Fate;
 
 /// How long a broker holds a request for changes.
 const HELD: Duration = Duration::from_secs(15);
