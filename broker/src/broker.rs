@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::fetch::session::FetchSessions;
 use crate::clock::Clock;
 use crate::config::{BrokerConfig, Values};
-use crate::fetcher::Fetchers;
+use crate::fetcher::News;
 use crate::group::classic::Limits;
 use crate::group::host::GroupHost;
 use crate::group::storage::PartitionLog;
@@ -57,7 +57,7 @@ pub struct Broker {
     producer_ids: ProducerIds,
     connections: Arc<Connections>,
     in_flight: Arc<Semaphore>,
-    fetchers: Fetchers,
+    changed_replicas: News,
     suspects: Suspects,
     isr: IsrWatch,
     /// The metadata that was taken over last; none before the first time.
@@ -105,7 +105,7 @@ impl Broker {
             connections: Arc::default(),
             in_flight: Arc::new(Semaphore::new(in_flight_max as usize)),
             in_flight_max,
-            fetchers: Fetchers::default(),
+            changed_replicas: News::default(),
             suspects: Suspects::default(),
             isr: IsrWatch::default(),
             taking_over: tokio::sync::Mutex::default(),
@@ -154,9 +154,9 @@ impl Broker {
         &self.partitions
     }
 
-    /// What is copied from other brokers.
-    pub fn fetchers(&self) -> &Fetchers {
-        &self.fetchers
+    /// What the fetchers are to look at.
+    pub fn changed_replicas(&self) -> &News {
+        &self.changed_replicas
     }
 
     /// Brokers that may be dead.
@@ -238,7 +238,7 @@ impl Broker {
         {
             self.isr.look_at_all();
         }
-        self.fetchers
+        self.changed_replicas
             .changed(synced.changed.into_iter().chain(synced.left));
         *taken = Some(image);
     }

@@ -80,6 +80,13 @@ impl Copies {
         }
     }
 
+    /// As `note`, of each.
+    pub(super) fn note_all(&mut self, partitions: &[Arc<Partition>]) {
+        for partition in partitions {
+            self.note(partition);
+        }
+    }
+
     /// Takes a partition that the metadata has changed, or lets go of it.
     pub(super) fn note(&mut self, partition: &Arc<Partition>) {
         let key = (partition.topic_id().0, partition.index());

@@ -1,6 +1,7 @@
 //! One broker that is copied from: a task, a connection, a session.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,16 +9,15 @@ use milena_client::{Answer, Connection, ConnectionError, ConnectionOptions};
 use milena_metadata::BrokerId;
 use milena_protocol::api::fetch::{FetchRequest, FetchResponse};
 use milena_protocol::{ErrorCode, Request as _};
-use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::copies::{Bounds, Copies, Key};
+use super::news::News;
 use super::take::{Taken, take};
 use super::throttle::Throttle;
 use crate::broker::Broker;
-use crate::partition::Partition;
 
 /// One request waits for records at the leader; another may follow it, with partitions that have joined meanwhile,
 /// and ends its wait.
@@ -48,7 +48,7 @@ enum LinkError {
 pub(super) struct Link {
     broker: Arc<Broker>,
     leader: BrokerId,
-    news: mpsc::UnboundedReceiver<Arc<Partition>>,
+    news: Arc<News>,
     copies: Copies,
     throttle: Throttle,
     /// Flushes that are waited for: at most one for each partition that is copied, or was.
@@ -58,11 +58,7 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(
-        broker: Arc<Broker>,
-        leader: BrokerId,
-        news: mpsc::UnboundedReceiver<Arc<Partition>>,
-    ) -> Self {
+    pub(super) fn new(broker: Arc<Broker>, leader: BrokerId, news: Arc<News>) -> Self {
         Self {
             broker,
             leader,
@@ -85,14 +81,10 @@ impl Link {
         let mut told = false;
         loop {
             while self.copies.is_empty() {
-                match self.news.recv().await {
-                    Some(partition) => self.copies.note(&partition),
-                    None => return,
-                }
+                let changed = self.news.next().await;
+                self.copies.note_all(&changed);
             }
-            let Err(error) = self.converse().await else {
-                return;
-            };
+            let Err(error) = self.converse().await;
             if std::mem::take(&mut self.connected) {
                 self.broker.suspects().lost(self.leader);
             }
@@ -103,14 +95,12 @@ impl Link {
                 tracing::debug!(leader = self.leader.get(), %error, "copying is interrupted");
             }
             sleep(CONNECT_AGAIN).await;
-            while let Ok(partition) = self.news.try_recv() {
-                self.copies.note(&partition);
-            }
+            self.copies.note_all(&self.news.take());
         }
     }
 
-    /// Fetches until the connection ends; `Ok` where the broker stops.
-    async fn converse(&mut self) -> Result<(), LinkError> {
+    /// Fetches until the connection ends.
+    async fn converse(&mut self) -> Result<Infallible, LinkError> {
         let connection = self.connect().await?;
         tracing::debug!(
             leader = self.leader.get(),
@@ -142,10 +132,7 @@ impl Link {
                     asked.pop_front();
                     self.take(answer?).await?;
                 }
-                news = self.news.recv() => match news {
-                    Some(partition) => self.copies.note(&partition),
-                    None => return Ok(()),
-                },
+                changed = self.news.next() => self.copies.note_all(&changed),
                 Some(flushed) = self.flushes.join_next() => self.note_flush(flushed),
                 () = wait_until(retry), if retry.is_some() => {}
             }
