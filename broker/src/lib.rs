@@ -1,5 +1,6 @@
 //! The broker and its command line. `main.rs` only parses and calls.
 
+pub mod allocator;
 mod annotations;
 pub mod api;
 mod blocking;

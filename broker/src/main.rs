@@ -3,5 +3,6 @@
 use clap::Parser as _;
 
 fn main() -> std::process::ExitCode {
+    milena::allocator::return_large_blocks();
     milena::cli::Cli::parse().run()
 }

@@ -10,16 +10,14 @@ use milena_protocol::records::convert::{ConvertProblem, recompress, up};
 use milena_protocol::records::validate::{
     Refusal as BatchRefusal, RefusedRecord, Rules, magic, produced,
 };
-use milena_protocol::records::{BatchHeader, CompressionProblem, RecordsProblem};
+use milena_protocol::records::{BatchHeader, CompressionProblem, DECOMPRESSED_SIZE_MAX, RecordsProblem};
 use milena_protocol::{ErrorCode, Str};
 
 use super::large;
 use crate::config::{TimestampType, TopicConfig};
 
-/// A compressed batch is opened to at most this much, however large it claims to be: room for 1 MiB that was
-/// compressed 1:48. One at a time is opened so far; a broker that holds one stays below 100 MiB.
-const DECOMPRESSED_SIZE_MAX: usize = 48 * 1024 * 1024;
-/// What a compressed batch is opened to without asking: every worker may hold as much at once.
+/// What a compressed batch is opened to without asking: every worker may hold as much at once. Beyond it, one batch at
+/// a time is opened, to [`DECOMPRESSED_SIZE_MAX`].
 const DECOMPRESSED_SIZE_USUAL: usize = 4 * 1024 * 1024;
 /// Versions below this may carry magic 0 and 1, in any number of messages (KIP-98).
 const MAGIC_2_ONLY_FROM: i16 = 3;

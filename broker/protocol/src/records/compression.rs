@@ -21,9 +21,9 @@ mod zstd;
 
 pub use recode::recode;
 
-/// A limit for decompression where a caller has no better one: well above what a producer with the
-/// default `max.request.size` of 1 MiB and text that compresses 1:48 sends, and small beside memory.
-pub const DECOMPRESSED_SIZE_MAX: usize = 48 * 1024 * 1024;
+/// What a compressed batch is opened to at most, however large it claims to be: room for the default
+/// `max.request.size` of 1 MiB, compressed 1:40. A broker that holds one stays below 100 MiB.
+pub const DECOMPRESSED_SIZE_MAX: usize = 40 * 1024 * 1024;
 
 /// Why compressed bytes can't be opened, or bytes not compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
