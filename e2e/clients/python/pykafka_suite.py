@@ -1,7 +1,8 @@
 """pykafka 2.8.0 (2018): the oldest versions of every API it uses, message formats 0 and 1, no ApiVersions.
 
 It has no admin client: topics appear by asking for their metadata. It knows no headers, and its commits carry a JSON
-of its own as metadata.
+of its own as metadata. Told that the broker is older than 0.10, it writes and wants lz4 frames with the wrong header
+checksum that clients of message format 0 agreed on.
 """
 import datetime
 import time
@@ -11,7 +12,7 @@ from pykafka.common import CompressionType, OffsetType
 from pykafka.exceptions import UnknownTopicOrPartition
 from plan import LIMIT_S, PARTITIONS, ROUND, Plan, Seen, ensure, equal, halves, run, until
 
-CODECS = [CompressionType.NONE, CompressionType.GZIP, CompressionType.SNAPPY]
+CODECS = [CompressionType.NONE, CompressionType.GZIP, CompressionType.SNAPPY, CompressionType.LZ4]
 ACKS = [1, -1, 0]  # 0 last: a broker closes the connection of such a client if a new topic has no leader yet
 HALF = 20
 
@@ -25,11 +26,13 @@ def before(plan):
             produce(plan, topic, required_acks=acks, compression=codec)
             landed(plan, topic)
     old = KafkaClient(hosts=plan.bootstrap, broker_version="0.9.0")  # kept: a topic refers to it weakly
+    old_topic = old.topics[plan.topic.encode()]
     for codec in CODECS:
-        produce(plan, old.topics[plan.topic.encode()], required_acks=1, compression=codec)
+        produce(plan, old_topic, required_acks=1, compression=codec)
     produce_sync(plan, topic)
     landed(plan, topic)
     read_without_group(plan, topic)
+    read_without_group(plan, old_topic)
     reset_offsets(plan, topic)
     commit_half(plan, topic)
     pair(plan, topic)
