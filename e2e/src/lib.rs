@@ -1,5 +1,6 @@
 //! What the end-to-end tests share: a broker process or a cluster of them, and the real clients that run against it.
 
+pub mod answer;
 pub mod broker;
 pub mod cluster;
 pub mod command;

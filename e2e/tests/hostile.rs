@@ -3,6 +3,7 @@
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
+use e2e::answer::Answer;
 use e2e::broker::Broker;
 use e2e::load::{Bystander, PRODUCE_VERSION, batch, create_topic, fetch, produce, produce_one};
 use e2e::wire::{Wire, framed, is_closed};
@@ -35,6 +36,30 @@ const PLAIN: &str = "plain";
 const OPENED: &str = "opened";
 /// The same with another codec: what has the topic's own is kept as it came.
 const OPENED_LZ4: &str = "opened-lz4";
+
+/// Bodies that are requests after all, with what they are read as: bytes behind a request's last field are ignored.
+const VALID_BY_ACCIDENT: [(&str, &str); 5] = [
+    (
+        "huge sizes in API 16 version 0",
+        "ListGroups 0 has no fields",
+    ),
+    (
+        "negative sizes in API 16 version 0",
+        "ListGroups 0 has no fields",
+    ),
+    (
+        "huge sizes in API 18 version 0",
+        "ApiVersions 0 has no fields",
+    ),
+    (
+        "negative sizes in API 18 version 0",
+        "ApiVersions 0 has no fields",
+    ),
+    (
+        "negative sizes in API 22 version 0",
+        "InitProducerId 0 without a transactional id (length -1), whose timeout says nothing then",
+    ),
+];
 
 /// Bytes to send, and what the broker may do.
 struct Attack {
@@ -260,28 +285,35 @@ fn wrapper(value: &[u8]) -> Result<Vec<u8>> {
     Ok(set)
 }
 
-/// An answer, a closed connection, or no answer to what is not whole; for what would be stored an error, never a
-/// success.
+/// An error or a closed connection, and no answer to what is not whole; never a success, unless it is listed.
 fn suffer(address: &str, attack: &Attack) -> Result<()> {
+    let is_valid = VALID_BY_ACCIDENT
+        .iter()
+        .any(|(name, _)| *name == attack.name);
     let mut wire = Wire::connect(address)?;
     match wire.send_bytes(&attack.bytes) {
         Err(error) if is_closed(&error) => return Ok(()),
         sent => sent?,
     }
     wire.end()?;
-    let Some(answer) = wire.receive()? else {
+    let Some(frame) = wire.receive()? else {
+        ensure!(!is_valid, "it is valid, and the connection was closed");
         return Ok(());
     };
-    let field = |at| i16::from_be_bytes([attack.bytes[at], attack.bytes[at + 1]]);
-    let (key, version) = (field(4), field(6));
-    if key == 0 {
-        use milena_protocol::api::produce::ProduceRequest;
-        let (_, answer) = decode_response::<ProduceRequest>(answer, version)?;
-        let result = &answer.responses[0].partition_responses[0];
-        ensure!(!result.error_code.is_none(), "it was stored");
-        let text = result.error_message.as_deref().unwrap_or_default();
-        ensure!(text.contains(attack.refusal), "the answer is {text:?}");
-    }
+    let header = attack.bytes.get(4..8).context("half a header's answer")?;
+    let field = |at: usize| i16::from_be_bytes([header[at], header[at + 1]]);
+    let answer = Answer::read(field(0), field(2), &frame)?;
+    ensure!(
+        is_valid == answer.errors().is_empty(),
+        "the answer is {}",
+        answer.text
+    );
+    let refusal = attack.refusal;
+    ensure!(
+        answer.text.contains(refusal),
+        "{refusal:?} is not in {}",
+        answer.text
+    );
     Ok(())
 }
 
@@ -307,6 +339,10 @@ fn hostile_frames_get_an_error_or_a_closed_connection_and_others_go_on() -> Resu
         bombs()?,
     ];
     let attacks: Vec<Attack> = attacks.into_iter().flatten().collect();
+    for (name, _) in VALID_BY_ACCIDENT {
+        let is_sent = attacks.iter().any(|attack| attack.name == name);
+        ensure!(is_sent, "no attack is called {name:?}");
+    }
     ensure!(attacks.len() >= FRAMES_MIN, "only {} frames", attacks.len());
 
     let bystander = Bystander::start(&address, "bystander")?;
