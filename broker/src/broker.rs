@@ -51,7 +51,7 @@ pub struct Broker {
     config: ArcSwap<BrokerConfig>,
     quorum: Arc<Quorum>,
     partitions: Arc<Partitions>,
-    groups: Groups,
+    groups: Arc<Groups>,
     fetch_sessions: FetchSessions,
     waits_ended: CancellationToken,
     producer_ids: ProducerIds,
@@ -89,7 +89,7 @@ impl Broker {
         let slots =
             usize::try_from(parts.config.max_incremental_fetch_session_cache_slots).unwrap_or(0);
         let in_flight_max = in_flight_max(&parts.config);
-        let groups = groups(&parts);
+        let groups = Arc::new(groups(&parts));
         Arc::new(Self {
             node_id: parts.node_id,
             broker_epoch: parts.broker_epoch,
@@ -224,12 +224,6 @@ impl Broker {
         }
         let config = self.reconfigure(&image, taken.as_deref());
         let synced = self.partitions.sync(&image, &config).await;
-        for topic in &synced.gone {
-            if topic.as_str() == OFFSETS_TOPIC {
-                self.groups.lost();
-            }
-            self.groups.topic_deleted(topic.as_str()).await;
-        }
         self.hand_over_groups(&image, &synced);
         self.suspects.seen(&image);
         if taken
@@ -258,8 +252,19 @@ impl Broker {
         config
     }
 
-    /// Loads the groups whose partitions are led here from now on, and gives up the others.
+    /// Loads the groups whose partitions are led here from now on, gives up the others, and has those that stay forget
+    /// topics that are gone.
     fn hand_over_groups(&self, image: &Image, synced: &Synced) {
+        let gone = synced.gone.clone();
+        if gone.iter().any(|topic| topic.as_str() == OFFSETS_TOPIC) {
+            self.groups.lost();
+        }
+        if !gone.is_empty() {
+            let groups = self.groups.clone();
+            // Beside this: a group that waits for its append to be committed may wait for the very change of the ISR
+            // that would come next here.
+            tokio::spawn(async move { groups.topics_deleted(&gone).await });
+        }
         let is_groups = |partition: &&Arc<Partition>| partition.topic().as_str() == OFFSETS_TOPIC;
         for partition in synced.changed.iter().filter(is_groups) {
             let (index, epoch) = (partition.index(), partition.leader_epoch());

@@ -8,6 +8,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
+use milena_metadata::TopicName;
 use milena_protocol::ErrorCode;
 use milena_protocol::api::describe_groups::DescribedGroup;
 use milena_protocol::api::join_group::JoinGroupResponse;
@@ -292,12 +293,21 @@ impl Groups {
         self.coordinator.loading_count()
     }
 
-    /// A topic is deleted: forgets what was committed for it, in all groups here.
-    pub async fn topic_deleted(&self, topic: &str) {
-        for shard in self.coordinator.loaded_shards() {
-            let topic = topic.to_owned();
-            let asked = self.ask(shard, |reply| Request::TopicDeleted { topic, reply });
-            if let Err(error) = asked.await {
+    /// Topics are deleted: forgets what was committed for them, in all groups here.
+    pub async fn topics_deleted(&self, topics: &[TopicName]) {
+        let mut answers = Vec::new();
+        // All are told before one is waited for, so that none hears of it after a commit for the topic's namesake.
+        for topic in topics {
+            for shard in self.coordinator.loaded_shards() {
+                let (reply, answer) = oneshot::channel();
+                let topic = topic.to_string();
+                let request = Request::TopicDeleted { topic, reply };
+                self.coordinator.send(shard, request).await;
+                answers.push((shard, answer));
+            }
+        }
+        for (shard, answer) in answers {
+            if let Ok(Err(error)) = answer.await {
                 tracing::warn!(shard, %error, "offsets of a deleted topic could not be deleted; they will expire");
             }
         }

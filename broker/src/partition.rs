@@ -16,10 +16,11 @@ pub mod waiters;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use milena_log::{
-    AppendError, BatchToAppend, Log, LogFlusher, LogReader, SequenceCheck, SequenceError, Stamp,
+    AppendError, BatchToAppend, Log, LogConfig, LogFlusher, LogReader, SequenceCheck, SequenceError, Stamp,
 };
 use milena_metadata::{TopicId, TopicName};
 use milena_protocol::ErrorCode;
@@ -83,6 +84,8 @@ pub struct Partition {
     flushes: Arc<FlushQueue>,
     flush_state: FlushState,
     config: ArcSwap<TopicConfig>,
+    /// What the log is to be told of the configuration, while an append keeps it.
+    log_config: parking_lot::Mutex<Option<LogConfig>>,
     traffic: Arc<TopicTraffic>,
     role: parking_lot::Mutex<Role>,
     // What the role says, for those who need no more. Changed only while the log is held.
@@ -121,6 +124,7 @@ impl Partition {
             queued: AtomicUsize::new(0),
             reader,
             config: ArcSwap::new(config),
+            log_config: parking_lot::Mutex::default(),
             traffic,
             role: parking_lot::Mutex::new(Role::Follower {
                 leader: None,
@@ -198,6 +202,11 @@ impl Partition {
     /// The same from a thread that may block.
     pub fn log_blocking(&self) -> MutexGuard<'_, Log> {
         crate::blocking::lock(&self.log)
+    }
+
+    /// The same, unless an append keeps it for longer than this.
+    pub fn log_within(&self, wait_max: Duration) -> Option<MutexGuard<'_, Log>> {
+        crate::blocking::lock_within(&self.log, wait_max)
     }
 
     /// Whether what was appended at `last_offset` in `leader_epoch` is committed.
@@ -341,11 +350,25 @@ impl Partition {
         Ok(appended)
     }
 
-    /// Takes over what the topic's configuration says now.
-    pub async fn set_config(&self, config: Arc<TopicConfig>, broker: &BrokerConfig) {
-        self.log.lock().await.set_config(config.log_config(broker));
+    /// Takes over what the topic's configuration says now. Nobody waits for an append that is under way: the log has it
+    /// before the next one.
+    pub fn set_config(self: &Arc<Self>, config: Arc<TopicConfig>, broker: &BrokerConfig) {
+        let wanted = config.log_config(broker);
+        let is_awaited = self.log_config.lock().replace(wanted).is_some();
         self.config.store(config);
         self.advance();
+        if let Ok(mut log) = self.log.try_lock() {
+            self.configure(&mut log);
+        } else if !is_awaited {
+            let this = self.clone();
+            tokio::spawn(async move { this.configure(&mut *this.log.lock().await) });
+        }
+    }
+
+    fn configure(&self, log: &mut Log) {
+        if let Some(config) = self.log_config.lock().take() {
+            log.set_config(config);
+        }
     }
 
     /// Whether the partition was removed from this broker.

@@ -266,7 +266,7 @@ async fn an_answer_larger_than_a_segment_is_taken_in_pieces() {
         ..TopicConfig::clone(&partition.config())
     };
     let broker_config = replicas.broker.config();
-    partition.set_config(config.into(), &broker_config).await;
+    partition.set_config(config.into(), &broker_config);
     let five: Vec<Bytes> = (0..5).map(|offset| batch(offset, 5)).collect();
     let taken = replicas.take(0, 5, records(&five, 5)).await;
     let (bytes, last_epoch) = (5 * size, 5);
@@ -361,7 +361,7 @@ async fn with_flush_messages_1_a_fetch_claims_what_is_on_disk_and_others_go_on_m
         ..TopicConfig::clone(&partition.config())
     };
     let config = replicas.broker.config();
-    partition.set_config(Arc::new(strict), &config).await;
+    partition.set_config(Arc::new(strict), &config);
     assert!(replicas.copies.hold_unflushed().is_empty());
     replicas.request();
     replicas.copies.answered(9);

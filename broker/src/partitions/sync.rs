@@ -35,7 +35,7 @@ impl Partitions {
         self.open(image, config).await;
         let changed = self.apply(image, &before).await;
         left.extend(self.leave(image, &before).await);
-        self.reconfigure(image, &before, config).await;
+        self.reconfigure(image, &before, config);
         *self.applied.lock() = image.clone();
         Synced {
             gone,
@@ -305,7 +305,7 @@ impl Partitions {
     }
 
     /// Gives each partition whose configuration has changed the one that holds now.
-    async fn reconfigure(&self, image: &Image, before: &Image, config: &BrokerConfig) {
+    fn reconfigure(&self, image: &Image, before: &Image, config: &BrokerConfig) {
         let expiration_ms = config.producer_id_expiration_ms;
         let before_ms = self
             .producer_expiration_ms
@@ -326,7 +326,7 @@ impl Partitions {
             let now = topic_config(image, config, &topic.name);
             for partition in topic.partitions() {
                 if all_logs || *partition.config() != *now {
-                    partition.set_config(now.clone(), config).await;
+                    partition.set_config(now.clone(), config);
                 }
             }
         }

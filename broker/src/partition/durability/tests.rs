@@ -291,11 +291,11 @@ async fn a_topic_may_turn_to_flush_messages_1_and_back_while_it_is_written() {
     });
     let before = partition.config();
     let stall = bench.inject(Fault::StallSyncs);
-    partition.set_config(strict, &bench.broker.config()).await;
+    partition.set_config(strict, &bench.broker.config());
     let pending = bench.produce(1).await;
     assert!(!pending.is_done());
     assert_eq!(partition.high_watermark(), 2, "never back");
-    partition.set_config(before, &bench.broker.config()).await;
+    partition.set_config(before, &bench.broker.config());
     assert_eq!(partition.high_watermark(), 3);
     let pending = bench.produce(1).await;
     assert_eq!(result(&pending), (ErrorCode::None, 3));
