@@ -59,3 +59,23 @@ pub fn lock<T>(lock: &tokio::sync::Mutex<T>) -> tokio::sync::MutexGuard<'_, T> {
     lock.try_lock()
         .unwrap_or_else(|_| panic!("a lock is held across a wait"))
 }
+
+/// Takes the lock if it is free within `wait_max`, from a thread that [`spawn`] works on.
+#[cfg(not(feature = "simulation"))]
+pub fn lock_within<T>(
+    lock: &tokio::sync::Mutex<T>,
+    wait_max: std::time::Duration,
+) -> Option<tokio::sync::MutexGuard<'_, T>> {
+    let waiting = async { tokio::time::timeout(wait_max, lock.lock()).await.ok() };
+    let now = lock.try_lock().ok();
+    now.or_else(|| tokio::runtime::Handle::current().block_on(waiting))
+}
+
+/// Takes the lock, which is free: no task of this code waits while it holds one.
+#[cfg(feature = "simulation")]
+pub fn lock_within<T>(
+    mutex: &tokio::sync::Mutex<T>,
+    _wait_max: std::time::Duration,
+) -> Option<tokio::sync::MutexGuard<'_, T>> {
+    Some(lock(mutex))
+}

@@ -21,6 +21,11 @@ impl Trash {
         self.waiting.push((due_ms, path));
     }
 
+    /// Takes over what waits in another.
+    pub fn append(&mut self, mut other: Self) {
+        self.waiting.append(&mut other.waiting);
+    }
+
     /// How many wait.
     pub fn len(&self) -> usize {
         self.waiting.len()

@@ -7,14 +7,17 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use milena_log::{Checkpoint, Log, LogError, Offsets, PartitionFolder, StorageError, trash};
-
+use milena_log::{Checkpoint, Log, LogError, Offsets, PartitionFolder, StorageError, Trash, trash};
 use rustix::process::{Resource, getrlimit};
+use tokio::sync::MutexGuard;
 
 use super::{DataDir, Partitions};
 use crate::metrics::Care;
 use crate::partition::{Partition, flushes};
 
+/// How long retention and compaction wait for a log whose append is under way: then it is the others' turn, and this
+/// one's in the next round.
+const BUSY_MAX: Duration = Duration::from_secs(1);
 /// How long the folder of a partition that the metadata does not know is kept, for a person to look at it.
 const STRAY_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
@@ -32,9 +35,11 @@ impl Partitions {
 
     fn enforce_on(&self, partition: &Partition, now_ms: i64) -> Result<(), LogError> {
         let high_watermark = partition.high_watermark();
-        let mut log = partition.log_blocking();
+        let Some(mut log) = free_log(partition) else {
+            return Ok(());
+        };
         log.expire_producers(now_ms);
-        let removed = log.retain(high_watermark, now_ms, &mut self.trash.lock())?;
+        let removed = self.into_trash(|trash| log.retain(high_watermark, now_ms, trash))?;
         if removed.segments > 0 {
             self.metrics.retained(removed);
             partition.waiters().changed();
@@ -45,6 +50,14 @@ impl Partitions {
         }
         partition.reader().close_idle();
         Ok(())
+    }
+
+    /// What `work` deletes goes to the trash, also where it fails half-way; nobody waits meanwhile.
+    fn into_trash<T>(&self, work: impl FnOnce(&mut Trash) -> T) -> T {
+        let mut deleted = Trash::default();
+        let done = work(&mut deleted);
+        self.trash.lock().append(deleted);
+        done
     }
 
     /// Removes deleted files whose delay is over.
@@ -170,17 +183,17 @@ impl Partitions {
         let key = (partition.topic().to_string(), partition.index());
         let from = self.cleaned_to.lock().get(&key).copied().unwrap_or(0);
         let now_ms = self.clock.now_ms();
-        let plan =
-            partition
-                .log_blocking()
-                .cleaning_plan(from, partition.high_watermark(), now_ms)?;
+        let Some(log) = free_log(partition) else {
+            return Ok(());
+        };
+        let plan = log.cleaning_plan(from, partition.high_watermark(), now_ms)?;
+        drop(log);
         let Some(plan) = plan else { return Ok(()) };
         let cleaned = plan.clean(map_bytes)?;
         let (before, after) = (cleaned.bytes_before(), cleaned.bytes_after());
-        let installed =
-            partition
-                .log_blocking()
-                .install(cleaned, now_ms, &mut self.trash.lock())?;
+        let mut log = partition.log_blocking();
+        let installed = self.into_trash(|trash| log.install(cleaned, now_ms, trash))?;
+        drop(log);
         if let Some(offset) = installed {
             self.metrics.compacted(before, after);
             let mut cleaned_to = self.cleaned_to.lock();
@@ -315,6 +328,17 @@ impl Partitions {
         }
         marked.is_ok()
     }
+}
+
+fn free_log(partition: &Partition) -> Option<MutexGuard<'_, Log>> {
+    let log = partition.log_within(BUSY_MAX);
+    if log.is_none() {
+        tracing::debug!(
+            topic = %partition.topic(), partition = partition.index(),
+            "an append is under way for long: the log is looked after in the next round"
+        );
+    }
+    log
 }
 
 /// Runs `work` every `period`, asked anew each time, on a thread that may block, until the broker stops.
