@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::broker::Broker;
 use crate::partition::Partition;
 use crate::partition::leadership::Proposal;
+use crate::partitions::Noted;
 use crate::quorum::QuorumError;
 
 /// Proposals of one request: a frame's worth, and a fraction of a second for who decides.
@@ -29,8 +30,7 @@ const ASK_AGAIN: Duration = Duration::from_millis(100);
 /// Partitions led here whose ISR is to be looked at.
 #[derive(Debug, Default)]
 pub struct IsrWatch {
-    // Bounded by the partitions here: a fetch names each once, and a look takes them all.
-    due: Mutex<Vec<Arc<Partition>>>,
+    due: Mutex<Noted>,
     /// All of them are.
     all: AtomicBool,
     arrived: Notify,
@@ -39,10 +39,7 @@ pub struct IsrWatch {
 impl IsrWatch {
     /// A follower may be able to join.
     pub fn look_at(&self, partition: Arc<Partition>) {
-        let mut due = self.due.lock();
-        if !due.iter().any(|other| Arc::ptr_eq(other, &partition)) {
-            due.push(partition);
-        }
+        self.due.lock().note(partition);
         self.arrived.notify_one();
     }
 
@@ -74,10 +71,10 @@ async fn watch(broker: &Broker) {
         let due = match is_time || watch.all.swap(false, Ordering::Relaxed) {
             true => {
                 last = Instant::now();
-                watch.due.lock().clear();
+                watch.due.lock().take();
                 broker.partitions().all()
             }
-            false => std::mem::take(&mut *watch.due.lock()),
+            false => watch.due.lock().take(),
         };
         for due in due.chunks(PROPOSALS_MAX) {
             let proposed = proposals(broker, due, lag_max_ms);

@@ -2,6 +2,7 @@
 
 mod hosted;
 pub mod housekeeping;
+mod noted;
 pub mod open;
 mod sync;
 
@@ -24,6 +25,7 @@ use crate::partition::Partition;
 use crate::partition::flushes::FlushQueue;
 use crate::partition::room::AppendRoom;
 pub use hosted::HostedTopic;
+pub use noted::Noted;
 use open::Known;
 pub use sync::Synced;
 

@@ -1,39 +1,26 @@
 //! Replicas that somebody has to look at again.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::partition::Partition;
+use crate::partitions::Noted;
 
-/// Replicas whose leader may be another one now, for one reader. Each is held once, however often it changes before
-/// the reader comes: there are no more than replicas.
+/// Replicas whose leader may be another one now, for one reader.
 #[derive(Debug, Default)]
 pub struct News {
-    changed: Mutex<Changed>,
+    changed: Mutex<Noted>,
     arrived: Notify,
-}
-
-/// In the order of their first change. A partition that was deleted and made again is two replicas: both are told.
-#[derive(Debug, Default)]
-struct Changed {
-    replicas: Vec<Arc<Partition>>,
-    /// Where in memory they are.
-    addresses: HashSet<usize>,
 }
 
 impl News {
     /// The metadata has changed these; or they are not here any more.
     pub fn changed(&self, replicas: impl IntoIterator<Item = Arc<Partition>>) {
         let mut changed = self.changed.lock();
-        for replica in replicas {
-            if changed.addresses.insert(Arc::as_ptr(&replica).addr()) {
-                changed.replicas.push(replica);
-            }
-        }
-        if !changed.replicas.is_empty() {
+        replicas.into_iter().for_each(|replica| changed.note(replica));
+        if !changed.is_empty() {
             self.arrived.notify_one();
         }
     }
@@ -52,6 +39,6 @@ impl News {
 
     /// As `next`, of what there is already.
     pub(super) fn take(&self) -> Vec<Arc<Partition>> {
-        std::mem::take(&mut *self.changed.lock()).replicas
+        self.changed.lock().take()
     }
 }

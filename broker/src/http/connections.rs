@@ -1,9 +1,6 @@
 //! HTTP connections, bounded in number and in time, and in number by address: one that opens too many must not keep
 //! others out, the probes of the process's own health among them.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,16 +8,21 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::limits::{Connections, Limits};
+
 /// Connections at once: scrapers and probes are a handful. Beyond it they wait in the listen queue.
 pub const CONNECTIONS_MAX: usize = 64;
 /// Of those, from one address; others are closed at once.
 pub const OF_ADDRESS_MAX: usize = 24;
+const LIMITS: Limits = Limits {
+    total: CONNECTIONS_MAX,
+    per_address: OF_ADDRESS_MAX,
+};
 /// A request's head must be there in this time; so long an unused connection is kept, too. It is no usual interval
 /// between scrapes, so that a connection does not end just when it is used again.
 pub const HEAD_READ_MAX: Duration = Duration::from_secs(20);
@@ -43,7 +45,7 @@ pub async fn serve(listener: std::net::TcpListener, router: Router, end: Cancell
         }
     };
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let by_address = Arc::new(ByAddress::default());
+    let connections = Arc::new(Connections::default());
     loop {
         let accepted = async {
             let place = places.clone().acquire_owned().await;
@@ -55,9 +57,12 @@ pub async fn serve(listener: std::net::TcpListener, router: Router, end: Cancell
         };
         match accepted {
             Ok((stream, from)) => {
-                let Some(counted) = by_address.count(from.ip()) else {
-                    tracing::debug!(%from, "too many HTTP connections from this address");
-                    continue;
+                let counted = match connections.admit(from.ip(), &LIMITS) {
+                    Ok(counted) => counted,
+                    Err(_) => {
+                        tracing::debug!(%from, "too many HTTP connections from this address");
+                        continue;
+                    }
                 };
                 let (router, end) = (router.clone(), end.clone());
                 tokio::spawn(async move {
@@ -71,43 +76,6 @@ pub async fn serve(listener: std::net::TcpListener, router: Router, end: Cancell
             Err(error) => {
                 tracing::warn!(%error, "an HTTP connection could not be accepted");
                 sleep(ACCEPT_RETRY).await;
-            }
-        }
-    }
-}
-
-/// How many connections each address has.
-#[derive(Default)]
-struct ByAddress(Mutex<HashMap<IpAddr, usize>>);
-
-/// One of an address's connections, until it is dropped.
-struct Counted {
-    all: Arc<ByAddress>,
-    from: IpAddr,
-}
-
-impl ByAddress {
-    /// Counts another one, unless the address has as many as it may.
-    fn count(self: &Arc<Self>, from: IpAddr) -> Option<Counted> {
-        let mut all = self.0.lock();
-        let count = all.entry(from).or_default();
-        if *count >= OF_ADDRESS_MAX {
-            return None;
-        }
-        *count += 1;
-        Some(Counted {
-            all: self.clone(),
-            from,
-        })
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        if let Entry::Occupied(mut count) = self.all.0.lock().entry(self.from) {
-            *count.get_mut() -= 1;
-            if *count.get() == 0 {
-                count.remove();
             }
         }
     }

@@ -86,7 +86,7 @@ impl State {
         let in_flight_max_bytes = in_flight_max as usize;
         let unwritable = |partition: &&Arc<Partition>| partition.reader().check_writable().is_err();
         Self {
-            connections: broker.connections().len(),
+            connections: broker.connections().count(),
             fetch_sessions: broker.fetch_sessions().len(),
             in_flight_bytes: in_flight_max_bytes.saturating_sub(in_flight.available_permits()),
             in_flight_max_bytes,
