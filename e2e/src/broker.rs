@@ -173,9 +173,14 @@ impl Broker {
         }
     }
 
+    /// All that the broker has logged.
+    pub fn log(&self) -> Result<String> {
+        fs::read_to_string(log_in(self.folder.path())).context("the broker's log")
+    }
+
     /// The last lines that the broker has logged.
     pub fn log_tail(&self) -> String {
-        let text = fs::read_to_string(log_in(self.folder.path())).unwrap_or_default();
+        let text = self.log().unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
     }
