@@ -30,6 +30,7 @@ pub mod quorum;
 mod readiness;
 mod repeated_signal;
 mod replica_directories;
+mod rule;
 pub mod server;
 mod suspects;
 

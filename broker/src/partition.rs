@@ -20,7 +20,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use milena_log::{
-    AppendError, BatchToAppend, Log, LogConfig, LogFlusher, LogReader, SequenceCheck, SequenceError, Stamp,
+    AppendError, BatchToAppend, Log, LogConfig, LogFlusher, LogReader, SequenceCheck,
+    SequenceError, Stamp,
 };
 use milena_metadata::{TopicId, TopicName};
 use milena_protocol::ErrorCode;
@@ -29,6 +30,7 @@ use tokio::sync::{Mutex, MutexGuard, Notify};
 
 use crate::config::{BrokerConfig, TimestampType, TopicConfig};
 use crate::metrics::TopicTraffic;
+use crate::rule::is_broken;
 use durability::FlushState;
 use flushes::FlushQueue;
 pub use replica::Following;
@@ -268,9 +270,12 @@ impl Partition {
         let leader_epoch = self.leader_epoch();
         if let Some(duplicate) = check_producers(&mut log, &batches)? {
             let log_start_offset = self.reader.log_start_offset();
-            #[cfg(feature = "simulation")]
-            let duplicate = acknowledged_early(duplicate);
+            let last_offset = match is_broken!(DuplicateAcknowledgedEarly) {
+                true => -1,
+                false => duplicate.last_offset,
+            };
             return Ok(Appended {
+                last_offset,
                 log_start_offset,
                 leader_epoch,
                 ..duplicate
@@ -309,8 +314,7 @@ impl Partition {
 
     /// Whether so many replicas are in sync, or all of them where they are fewer (KIP-966).
     fn has_in_sync(&self, min: i32) -> bool {
-        #[cfg(feature = "simulation")]
-        if leadership::counts_fenced() {
+        if is_broken!(WatermarkCountsFenced) {
             return true;
         }
         let replicas = self.replica_count.load(Ordering::Acquire);
@@ -426,19 +430,6 @@ impl Refused {
             Self::Log(AppendError::TooLarge { .. }) => ErrorCode::RecordListTooLarge,
             Self::Log(_) => ErrorCode::UnknownServerError,
         }
-    }
-}
-
-/// With the rule broken, what is waited for is committed long since.
-#[cfg(feature = "simulation")]
-fn acknowledged_early(duplicate: Appended) -> Appended {
-    use milena_simulation::rule::{Broken, is_broken};
-    match is_broken(Broken::DuplicateAcknowledgedEarly) {
-        true => Appended {
-            last_offset: -1,
-            ..duplicate
-        },
-        false => duplicate,
     }
 }
 

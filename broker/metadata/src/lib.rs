@@ -18,6 +18,7 @@ pub mod placement;
 pub mod plan;
 mod policy;
 mod record;
+mod rule;
 
 pub use command::{
     AllocateProducerIds, AlterConfigs, AlterPartition, AlterPartitionReassignments,

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::rule::is_broken;
 use milena_metadata::BrokerId;
 
 /// One life of a broker: its id and its epoch.
@@ -220,8 +221,7 @@ impl Leadership {
 
     /// Whether the ISR may commit. A partition with fewer replicas than `min_isr` can't be held to it.
     fn may_commit(&self, min_isr: usize) -> bool {
-        #[cfg(feature = "simulation")]
-        if counts_fenced() {
+        if is_broken!(WatermarkCountsFenced) {
             return true;
         }
         let enough = self.term.isr.len() >= min_isr.min(self.term.replicas.len());
@@ -263,13 +263,6 @@ pub struct Proposal {
     pub partition_epoch: i32,
     /// The members, in the order of the replicas, each with the life that has fetched.
     pub members: Vec<Member>,
-}
-
-/// With the rule broken, who was fenced counts as in sync.
-#[cfg(feature = "simulation")]
-pub(super) fn counts_fenced() -> bool {
-    use milena_simulation::rule::{Broken, is_broken};
-    is_broken(Broken::WatermarkCountsFenced)
 }
 
 #[cfg(test)]

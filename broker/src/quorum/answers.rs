@@ -11,6 +11,7 @@ use super::receive::Receiving;
 use super::types::{NodeId, TypeConfig, Vote};
 use crate::peer::server::Answers;
 use crate::peer::{Answer, Hello, Probed, Request, SnapshotPart, WouldVote};
+use crate::rule::is_broken;
 
 impl Answers for Member {
     fn hello(&self, hello: &Hello) -> Result<Hello, String> {
@@ -119,8 +120,7 @@ impl Member {
     }
 
     fn would_vote(&self, candidate: &WouldVote) -> bool {
-        #[cfg(feature = "simulation")]
-        if votes_though_wiped(self) {
+        if is_broken!(WipedVoterVotes) && self.nodes().is_empty() {
             return true;
         }
         !self.is_leader() && self.heard.silence() >= LEASE && candidate.last_log >= self.last_log()
@@ -152,11 +152,4 @@ impl Member {
 
 fn failed(error: impl std::fmt::Display) -> Answer {
     Answer::Failed(error.to_string())
-}
-
-/// With the rule broken, a member that has forgotten who votes is one that does.
-#[cfg(feature = "simulation")]
-fn votes_though_wiped(member: &Member) -> bool {
-    use milena_simulation::rule::{Broken, is_broken};
-    is_broken(Broken::WipedVoterVotes) && member.nodes().is_empty()
 }

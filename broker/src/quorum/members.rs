@@ -14,6 +14,7 @@ use super::QuorumError;
 use super::member::Member;
 use super::types::{Node, NodeId};
 use crate::peer::{Answer, CallError, Joining, Lane, Request, VoterChange};
+use crate::rule::is_broken;
 
 /// A change of members needs a majority; who asked asks again.
 const CHANGE_WITHIN: Duration = Duration::from_secs(5);
@@ -49,7 +50,7 @@ pub(super) async fn announce(member: Arc<Member>, known: Addresses) {
             (since, told) = (Instant::now(), String::new());
             sleep(LOOK).await;
             // Its own log may say so in an entry that was never committed, and the leader know nothing of it.
-            if !member.is_leader() && member.heard.unheard() > UNHEARD && !joins_once() {
+            if !member.is_leader() && member.heard.unheard() > UNHEARD && !is_broken!(JoinsOnce) {
                 let joined = member.join(&known).await;
                 tracing::debug!(
                     ?joined,
@@ -73,18 +74,6 @@ pub(super) async fn announce(member: Arc<Member>, known: Addresses) {
         }
         sleep(JOIN_AGAIN).await;
     }
-}
-
-#[cfg(not(feature = "simulation"))]
-fn joins_once() -> bool {
-    false
-}
-
-/// With the rule broken, a member that finds itself in its own log leaves it at that.
-#[cfg(feature = "simulation")]
-fn joins_once() -> bool {
-    use milena_simulation::rule::{Broken, is_broken};
-    is_broken(Broken::JoinsOnce)
 }
 
 impl Member {

@@ -16,6 +16,7 @@ use super::listen::BoundListener;
 use crate::broker::Broker;
 use crate::config::BrokerConfig;
 use crate::quorum::{Quorum, QuorumError, StartWait};
+use crate::rule::is_broken;
 
 /// What the quorum would not do is asked for again after this.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
@@ -70,9 +71,10 @@ impl Registrant {
 
     fn registration(&self, config: &BrokerConfig) -> RegisterBroker {
         let text = |setting: &Option<String>| setting.as_deref().map(Into::into);
-        let (last_end, fenced) = (self.last_end, config.is_in_a_cluster());
-        #[cfg(feature = "simulation")]
-        let (last_end, fenced) = with_rules_broken(last_end, fenced);
+        let last_end = match is_broken!(UncleanStaysInSync) {
+            true => LastEnd::Killed,
+            false => self.last_end,
+        };
         RegisterBroker {
             id: self.id,
             incarnation: IncarnationId::random(),
@@ -83,19 +85,9 @@ impl Registrant {
             directories: self.directories.clone(),
             software: crate::SOFTWARE.into(),
             last_end,
-            fenced,
+            fenced: config.is_in_a_cluster() && !is_broken!(LeadsInOldEpoch),
         }
     }
-}
-
-#[cfg(feature = "simulation")]
-fn with_rules_broken(last_end: LastEnd, fenced: bool) -> (LastEnd, bool) {
-    use milena_simulation::rule::{Broken, is_broken};
-    let last_end = match is_broken(Broken::UncleanStaysInSync) {
-        true => LastEnd::Killed,
-        false => last_end,
-    };
-    (last_end, fenced && !is_broken(Broken::LeadsInOldEpoch))
 }
 
 /// What the others are told of the listeners.

@@ -10,6 +10,7 @@ use crate::configs::ConfigRules;
 use crate::election::Turn;
 use crate::names::BrokerId;
 use crate::record::{BrokerRecord, BrokerRemovedRecord, BrokerStateRecord, LastEnd};
+use crate::rule::is_broken;
 
 /// Registrations are kept until a person removes them, and every decision looks at all of them.
 pub const BROKERS_MAX: usize = 1_000;
@@ -59,9 +60,10 @@ pub(super) fn register(
     });
     if known {
         let unclean = matches!(ask.last_end, LastEnd::Unclean | LastEnd::None);
-        let restarted = vec![ask.id];
-        #[cfg(feature = "simulation")]
-        let restarted = without_if_broken(restarted);
+        let restarted = match is_broken!(LeadsInOldEpoch) {
+            true => Vec::new(),
+            false => vec![ask.id],
+        };
         let turn = Turn {
             restarted,
             unclean: unclean.then_some(ask.id).into_iter().collect(),
@@ -69,16 +71,6 @@ pub(super) fn register(
         settle::hosted(draft, rules, &[ask.id], &turn);
     }
     Ok(Registered { epoch })
-}
-
-/// With the rule broken, nobody counts as restarted.
-#[cfg(feature = "simulation")]
-fn without_if_broken(restarted: Vec<BrokerId>) -> Vec<BrokerId> {
-    use milena_simulation::rule::{Broken, is_broken};
-    match is_broken(Broken::LeadsInOldEpoch) {
-        true => Vec::new(),
-        false => restarted,
-    }
 }
 
 /// Changes one broker's state in its present life, and with it who leads.
