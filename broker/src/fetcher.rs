@@ -35,7 +35,10 @@ pub async fn run(broker: Arc<Broker>, stopping: CancellationToken) {
             changed = broker.changed_replicas().next() => changed,
             () = stopping.cancelled() => break,
         };
-        for leader in changed.iter().filter_map(|replica| Some(replica.following()?.leader)) {
+        for leader in changed
+            .iter()
+            .filter_map(|replica| Some(replica.following()?.leader))
+        {
             links.entry(leader).or_insert_with(|| {
                 let news = Arc::new(News::default());
                 let link = Link::new(broker.clone(), leader, news.clone());

@@ -19,7 +19,9 @@ impl News {
     /// The metadata has changed these; or they are not here any more.
     pub fn changed(&self, replicas: impl IntoIterator<Item = Arc<Partition>>) {
         let mut changed = self.changed.lock();
-        replicas.into_iter().for_each(|replica| changed.note(replica));
+        replicas
+            .into_iter()
+            .for_each(|replica| changed.note(replica));
         if !changed.is_empty() {
             self.arrived.notify_one();
         }

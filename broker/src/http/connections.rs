@@ -57,12 +57,9 @@ pub async fn serve(listener: std::net::TcpListener, router: Router, end: Cancell
         };
         match accepted {
             Ok((stream, from)) => {
-                let counted = match connections.admit(from.ip(), &LIMITS) {
-                    Ok(counted) => counted,
-                    Err(_) => {
-                        tracing::debug!(%from, "too many HTTP connections from this address");
-                        continue;
-                    }
+                let Ok(counted) = connections.admit(from.ip(), &LIMITS) else {
+                    tracing::debug!(%from, "too many HTTP connections from this address");
+                    continue;
                 };
                 let (router, end) = (router.clone(), end.clone());
                 tokio::spawn(async move {

@@ -10,7 +10,9 @@ use milena_protocol::records::convert::{ConvertProblem, recompress, up};
 use milena_protocol::records::validate::{
     Refusal as BatchRefusal, RefusedRecord, Rules, magic, produced,
 };
-use milena_protocol::records::{BatchHeader, CompressionProblem, DECOMPRESSED_SIZE_MAX, RecordsProblem};
+use milena_protocol::records::{
+    BatchHeader, CompressionProblem, DECOMPRESSED_SIZE_MAX, RecordsProblem,
+};
 use milena_protocol::{ErrorCode, Str};
 
 use super::large;

@@ -39,7 +39,7 @@ impl Partitions {
             return Ok(());
         };
         log.expire_producers(now_ms);
-        let removed = self.into_trash(|trash| log.retain(high_watermark, now_ms, trash))?;
+        let removed = self.deleting(|trash| log.retain(high_watermark, now_ms, trash))?;
         if removed.segments > 0 {
             self.metrics.retained(removed);
             partition.waiters().changed();
@@ -53,7 +53,7 @@ impl Partitions {
     }
 
     /// What `work` deletes goes to the trash, also where it fails half-way; nobody waits meanwhile.
-    fn into_trash<T>(&self, work: impl FnOnce(&mut Trash) -> T) -> T {
+    fn deleting<T>(&self, work: impl FnOnce(&mut Trash) -> T) -> T {
         let mut deleted = Trash::default();
         let done = work(&mut deleted);
         self.trash.lock().append(deleted);
@@ -192,7 +192,7 @@ impl Partitions {
         let cleaned = plan.clean(map_bytes)?;
         let (before, after) = (cleaned.bytes_before(), cleaned.bytes_after());
         let mut log = partition.log_blocking();
-        let installed = self.into_trash(|trash| log.install(cleaned, now_ms, trash))?;
+        let installed = self.deleting(|trash| log.install(cleaned, now_ms, trash))?;
         drop(log);
         if let Some(offset) = installed {
             self.metrics.compacted(before, after);
