@@ -34,6 +34,11 @@ impl Wire {
         Ok(Self { stream })
     }
 
+    /// HOST:PORT of this end, as the broker names it in its log.
+    pub fn local_address(&self) -> io::Result<String> {
+        Ok(self.stream.local_addr()?.to_string())
+    }
+
     /// Sends bytes as they are.
     pub fn send_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes)

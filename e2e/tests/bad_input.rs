@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use e2e::broker::Broker;
-use e2e::load::{Bystander, batch, create_topic, fetch_one, produce_one};
+use e2e::load::{batch, create_topic, fetch_one, produce_one};
 use e2e::process::poll;
 use e2e::wire::Wire;
 use milena_protocol::ErrorCode::{
@@ -470,29 +470,5 @@ fn an_unknown_version_of_api_versions_is_answered_and_of_others_ends_the_connect
             "key {key} version {version} was answered"
         );
     }
-    Ok(())
-}
-
-#[test]
-fn a_client_of_another_protocol_is_cut_off_with_a_line_in_the_log_and_others_go_on() -> Result<()> {
-    let (broker, _) = broker_with_a_topic()?;
-    let bystander = Bystander::start(&broker.bootstrap(), TOPIC)?;
-    let others: [&[u8]; 3] = [
-        b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n",
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 a TLS greeting",
-        b"SSH-2.0-OpenSSH_9.2\r\n",
-    ];
-    for bytes in others {
-        let mut wire = Wire::connect(&broker.bootstrap())?;
-        wire.send_bytes(bytes)?;
-        ensure!(wire.receive()?.is_none(), "answered to {bytes:?}");
-    }
-    let rounds = bystander.finish()?;
-    ensure!(rounds.count > 0, "the other client did nothing meanwhile");
-    let log = broker.log_tail();
-    ensure!(
-        log.contains("127.0.0.1:") && log.contains("HTTP"),
-        "the log says nothing:\n{log}"
-    );
     Ok(())
 }

@@ -1,11 +1,14 @@
 //! Bytes that no client should send: each gets an error or a closed connection, memory stays small, and
 //! another client goes on.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use e2e::answer::Answer;
 use e2e::broker::Broker;
 use e2e::load::{Bystander, PRODUCE_VERSION, batch, create_topic, fetch, produce, produce_one};
+use e2e::process::poll;
 use e2e::wire::{Wire, framed, is_closed};
 use milena_protocol::api::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
 use milena_protocol::api::list_offsets::{
@@ -28,6 +31,8 @@ const BOMB_SIZE: usize = 256 << 20;
 const BOMB_BATCH_MAX: &str = "16777216";
 /// What a bomb's refusal tells of it.
 const BOMB_REFUSAL: &str = "when decompressed";
+/// From the end of a connection to the line that tells of it.
+const LOGGED_WITHIN: Duration = Duration::from_secs(10);
 /// The newest version that carries magic 1.
 const MAGIC_1_VERSION: i16 = 2;
 /// Takes records as they come.
@@ -432,4 +437,43 @@ fn api_versions_of_an_unknown_version_is_answered_in_version_0() -> Result<()> {
         ensure!(again?.error_code.is_none());
     }
     Ok(())
+}
+
+#[test]
+fn a_client_of_another_protocol_is_told_apart_in_the_log_and_others_go_on() -> Result<()> {
+    let broker = Broker::start(&[])?;
+    create_topic(&broker.bootstrap(), "bystander", 1, &[])?;
+    let bystander = Bystander::start(&broker.bootstrap(), "bystander")?;
+    let others: [(&[u8], &str); 4] = [
+        (
+            b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            "it looks like HTTP",
+        ),
+        (b"POST /topics HTTP/1.1\r\n\r\n{}", "it looks like HTTP"),
+        (
+            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 a TLS greeting",
+            "it looks like TLS",
+        ),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "1397966893 bytes"),
+    ];
+    for (bytes, told) in others {
+        let mut wire = Wire::connect(&broker.bootstrap())?;
+        let address = wire.local_address()?;
+        wire.send_bytes(bytes)?;
+        ensure!(wire.receive()?.is_none(), "answered to {bytes:?}");
+        let line = || line_about(&broker, &address);
+        let line = poll(LOGGED_WITHIN, line)
+            .with_context(|| format!("no line about {address}:\n{}", broker.log_tail()))?;
+        ensure!(line.contains(told), "{told:?} is not in {line}");
+    }
+    let rounds = bystander.finish()?;
+    ensure!(rounds.count > 0, "the other client did nothing meanwhile");
+    Ok(())
+}
+
+/// What the broker has logged about a connection from there.
+fn line_about(broker: &Broker, address: &str) -> Option<String> {
+    let log = broker.log().ok()?;
+    let is_about = |line: &&str| line.split([' ', '=']).any(|word| word == address);
+    log.lines().find(is_about).map(str::to_owned)
 }
