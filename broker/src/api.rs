@@ -71,8 +71,6 @@ pub struct Call {
     pub address: SocketAddr,
     /// The listener's name that the connection came in by, such as `PLAINTEXT`.
     pub listener: Arc<str>,
-    /// Who the client is, such as `User:ANONYMOUS`.
-    pub principal: Arc<str>,
 }
 
 /// Who asks, from where, and in which version: every handler's second argument.
@@ -86,8 +84,6 @@ pub struct RequestContext {
     pub address: SocketAddr,
     /// The listener's name that the connection came in by, such as `PLAINTEXT`.
     pub listener: Arc<str>,
-    /// Who the client is, such as `User:ANONYMOUS`.
-    pub principal: Arc<str>,
     /// Of a Fetch: cancelled when the connection has another request behind it.
     pub hurry: Option<CancellationToken>,
 }
@@ -276,7 +272,6 @@ fn context(call: &Call, header: &RequestHeader) -> RequestContext {
         client_id: header.client_id.clone().unwrap_or_default(),
         address: call.address,
         listener: call.listener.clone(),
-        principal: call.principal.clone(),
         hurry: (header.api_key == FetchRequest::KEY).then(CancellationToken::new),
     }
 }

@@ -59,6 +59,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub use first_start::Told;
+#[cfg(test)]
 pub use liveness::FenceReason;
 pub use progress::{MemberProgress, QuorumProgress};
 pub use start_wait::StartWait;

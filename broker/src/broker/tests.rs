@@ -38,7 +38,6 @@ pub(crate) fn context(version: i16) -> RequestContext {
         client_id: Str::from("test"),
         address: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
         listener: "PLAINTEXT".into(),
-        principal: "User:ANONYMOUS".into(),
         hurry: None,
     }
 }

@@ -53,7 +53,6 @@ impl Conversation {
         let call = Call {
             address,
             listener: "PLAINTEXT".into(),
-            principal: "User:ANONYMOUS".into(),
         };
         let connection = Connection::new(
             stream,

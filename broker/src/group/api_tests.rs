@@ -95,7 +95,6 @@ fn context(version: i16) -> RequestContext {
         client_id: "c".into(),
         address: "192.0.2.1:9999".parse().unwrap(),
         listener: "PLAINTEXT".into(),
-        principal: "User:ANONYMOUS".into(),
         hurry: None,
     }
 }

@@ -276,6 +276,7 @@ impl ClassicGroup {
     }
 
     /// The number of the current generation.
+    #[cfg(test)]
     pub fn generation(&self) -> i32 {
         self.generation
     }

@@ -63,8 +63,6 @@ pub type Membership = openraft::StoredMembership<NodeId, Node>;
 pub type SnapshotMeta = openraft::SnapshotMeta<NodeId, Node>;
 /// The running member.
 pub type Raft = openraft::Raft<TypeConfig>;
-/// What a running member tells of itself.
-pub type Metrics = openraft::RaftMetrics<NodeId, Node>;
 
 /// Records that are applied whole or not at all.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -18,8 +18,6 @@ use crate::connection::{Connection, ConnectionError};
 use crate::limits::{Limits, Place};
 use crate::network::{self, Socket, Stream};
 
-/// Everyone, while there is no authentication.
-const ANONYMOUS: &str = "User:ANONYMOUS";
 /// Accepting fails while descriptors are short; it is tried again after this.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
@@ -136,7 +134,6 @@ pub fn taker(
 struct Server {
     broker: Arc<Broker>,
     name: Arc<str>,
-    principal: Arc<str>,
     in_flight: Arc<tokio::sync::Semaphore>,
     in_flight_max: u32,
     stopping: CancellationToken,
@@ -145,11 +142,9 @@ struct Server {
 impl Server {
     fn new(name: &str, broker: Arc<Broker>, stopping: CancellationToken) -> Self {
         let (in_flight, in_flight_max) = broker.in_flight();
-        let (name, principal) = (name.into(), ANONYMOUS.into());
         Self {
             broker,
-            name,
-            principal,
+            name: name.into(),
             in_flight,
             in_flight_max,
             stopping,
@@ -183,11 +178,9 @@ impl Server {
         }
         let size_max = u32::try_from(config.socket_request_max_bytes).unwrap_or(0);
         let reader = FrameReader::new(size_max, self.in_flight.clone(), self.in_flight_max);
-        let (listener, principal) = (self.name.clone(), self.principal.clone());
         let call = Call {
             address,
-            listener,
-            principal,
+            listener: self.name.clone(),
         };
         let connection = Connection::new(
             stream,
