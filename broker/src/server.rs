@@ -93,7 +93,9 @@ pub enum StartError {
     )]
     Replaced(i32),
     /// The system refused threads, signals or memory.
-    #[error("the process can't be set up: {0}")]
+    #[error(
+        "the system gives the broker no threads or signals: {0}; look at its limits (ulimit -a, the container's pids)"
+    )]
     System(std::io::Error),
 }
 

@@ -106,7 +106,7 @@ pub(crate) async fn call_in<R: Request>(
     version: i16,
 ) -> Result<R::Response, Error> {
     if connection.version_up_to::<R>(version)? != version {
-        return Err(Error::Invalid(format!(
+        return Err(Error::Unexpected(format!(
             "the broker does not serve {} {version}",
             R::NAME
         )));
@@ -275,10 +275,10 @@ impl Client {
         if let Some(open) = self.open_connection(address) {
             return Ok(open);
         }
-        self.shared
-            .connections
-            .lock()
-            .insert(address.to_owned(), connection.clone());
+        let mut connections = self.shared.connections.lock();
+        // A broker that has moved, or is gone, is not asked for by its address again.
+        connections.retain(|_, known| !known.is_closed());
+        connections.insert(address.to_owned(), connection.clone());
         Ok(connection)
     }
 

@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::error::ConnectionError;
 use crate::network::{Stream, connect};
-use driver::Outgoing;
+use driver::{Awaited, Outgoing};
 
 /// Requests that wait for their answers on one connection; more wait to be sent. Far above the five that
 /// a producer uses, far below what a broker's own queue would need.
@@ -139,19 +139,28 @@ impl Connection {
         self.link.send(request, version).await
     }
 
-    /// Sends a request that the broker does not answer: Produce with acks=0.
+    /// Sends a request that the broker does not answer: Produce with acks=0. Returns when the socket has taken it:
+    /// from then on the system delivers it, though the process may end.
     pub async fn send_unanswered<R: Request>(
         &self,
         request: &R,
         version: i16,
     ) -> Result<(), ConnectionError> {
         let frame = encode_request(request, version, 0, Some(&self.link.client_id));
+        let (sender, written) = oneshot::channel();
         self.link
             .queue(Outgoing {
                 frame,
-                waiting: None,
+                waiting: Awaited::Written(sender),
             })
-            .await
+            .await?;
+        match timeout(self.link.request_timeout, written).await {
+            Ok(written) => written.map_err(|_| self.link.closed()),
+            Err(_) => {
+                self.link.end.close("a request could not be written");
+                Err(self.link.timed_out(R::NAME))
+            }
+        }
     }
 }
 
@@ -187,7 +196,7 @@ impl Link {
         let (sender, answer) = oneshot::channel();
         self.queue(Outgoing {
             frame,
-            waiting: Some(driver::Waiting {
+            waiting: Awaited::Answer(driver::Waiting {
                 correlation_id,
                 sender,
                 _slot: slot,

@@ -9,7 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use milena_protocol::ErrorCode;
 use milena_protocol::api::fetch::{FetchPartitionResponse, FetchResponse};
-use milena_protocol::records::{DECOMPRESSED_SIZE_MAX, OpenBatch, Record, batches};
+use milena_protocol::records::validate::magic;
+use milena_protocol::records::{DECOMPRESSED_SIZE_MAX, Record, batches, records};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -68,7 +69,7 @@ pub struct Fetched {
     pub position: i64,
     /// Up to where records are there for consumers.
     pub high_watermark: i64,
-    /// Record batches as they came.
+    /// Record batches as they came, or the messages of a log that keeps the format of before Kafka 0.11.
     pub batches: Bytes,
     /// The position behind the last batch.
     pub next: i64,
@@ -77,32 +78,20 @@ pub struct Fetched {
 impl Fetched {
     /// The records from the position on, without the control records that transactions leave.
     pub fn records(&self) -> Result<Vec<Record>, Error> {
-        let mut records = Vec::new();
-        for batch in batches(&self.batches) {
-            // The last batch of a fetch may be cut short: then it comes whole with the next.
-            let Ok((header, bytes)) = batch else { break };
-            if header.is_control() {
-                continue;
-            }
-            let bad = |problem: String| Error::BadBatch {
+        let (mut read, mut offset) = (Vec::new(), self.position);
+        for record in records(&self.batches, DECOMPRESSED_SIZE_MAX) {
+            let record = record.map_err(|problem| Error::BadBatch {
                 topic: self.topic.clone(),
                 partition: self.partition,
-                offset: header.base_offset,
-                problem,
-            };
-            header
-                .check_crc(&bytes)
-                .map_err(|problem| bad(problem.to_string()))?;
-            let open = OpenBatch::open(header, &bytes, DECOMPRESSED_SIZE_MAX);
-            let open = open.map_err(|problem| bad(problem.to_string()))?;
-            for record in open.iter() {
-                let record = record.map_err(|problem| bad(problem.to_string()))?;
-                if record.offset >= self.position {
-                    records.push(record);
-                }
+                offset,
+                problem: problem.to_string(),
+            })?;
+            offset = record.offset + 1;
+            if record.offset >= self.position {
+                read.push(record);
             }
         }
-        Ok(records)
+        Ok(read)
     }
 }
 
@@ -226,7 +215,8 @@ impl Consumer {
             tokio::time::sleep(self.options.max_wait).await;
             return Ok(Vec::new());
         };
-        let fetch = fetch.map_err(|bug| Error::Invalid(format!("a fetch ended early: {bug}")))?;
+        let fetch =
+            fetch.map_err(|bug| Error::Unexpected(format!("a fetch ended early: {bug}")))?;
         self.busy.remove(&fetch.leader);
         if fetch.division != self.division {
             return Ok(Vec::new());
@@ -387,22 +377,17 @@ fn brought(
     Error::check(at(), answered.error_code)?;
     let bytes = answered.records.clone().map(|records| records.into_bytes());
     let bytes = bytes.unwrap_or_default();
-    let mut next = position;
-    for batch in batches(&bytes) {
-        match batch {
-            Ok((header, _)) => next = next.max(header.last_offset() + 1),
-            // Only behind a whole batch may one be cut short.
-            Err(_) if next > position => break,
-            Err(problem) => {
-                return Err(Error::BadBatch {
-                    topic,
-                    partition,
-                    offset: position,
-                    problem: problem.to_string(),
-                });
-            }
+    let next = match behind(&bytes, position) {
+        Ok(next) => next,
+        Err(problem) => {
+            return Err(Error::BadBatch {
+                topic,
+                partition,
+                offset: position,
+                problem,
+            });
         }
-    }
+    };
     Ok(Fetched {
         topic,
         partition,
@@ -411,4 +396,71 @@ fn brought(
         batches: bytes,
         next,
     })
+}
+
+/// The position behind what came whole.
+fn behind(bytes: &Bytes, position: i64) -> Result<i64, String> {
+    // A log in the format of before Kafka 0.11 may go on with batches, which the next fetch begins with.
+    let last_offsets: Box<dyn Iterator<Item = Result<i64, String>>> = match magic(bytes) {
+        Some(0 | 1) => Box::new(records(bytes, DECOMPRESSED_SIZE_MAX).map(|record| {
+            let record = record.map_err(|problem| problem.to_string())?;
+            Ok(record.offset)
+        })),
+        _ => Box::new(batches(bytes).map(|batch| {
+            let (header, _) = batch.map_err(|problem| problem.to_string())?;
+            Ok(header.last_offset())
+        })),
+    };
+    let mut next = position;
+    for last in last_offsets {
+        match last {
+            Ok(last) => next = next.max(last + 1),
+            // Only behind a whole batch may one be cut short.
+            Err(_) if next > position => break,
+            Err(problem) => return Err(problem),
+        }
+    }
+    Ok(next)
+}
+
+#[cfg(test)]
+mod tests {
+    use milena_protocol::Records;
+    use milena_protocol::records::convert::down;
+    use milena_protocol::records::legacy::Magic;
+    use milena_protocol::records::{BatchBuilder, BatchOptions, Compression};
+
+    use super::*;
+
+    fn batch(compression: Compression) -> Bytes {
+        let mut builder = BatchBuilder::new(BatchOptions {
+            codec: compression.into(),
+            base_offset: 5,
+            ..BatchOptions::default()
+        });
+        for value in ["a", "b", "c"] {
+            builder.push(0, None, Some(value.as_bytes()), &[]).unwrap();
+        }
+        builder.finish().unwrap()
+    }
+
+    #[test]
+    fn records_of_every_message_format_are_read_from_the_position_on() {
+        for compression in [Compression::None, Compression::Gzip] {
+            let new = batch(compression);
+            let old = |magic| down(&new, magic, 0, DECOMPRESSED_SIZE_MAX).unwrap();
+            for came in [old(Magic::V0), old(Magic::V1), new.clone()] {
+                let answered = FetchPartitionResponse {
+                    records: Some(Records::Bytes(came)),
+                    ..Default::default()
+                };
+                let fetched = brought(("t".to_owned(), 0), 6, &answered).unwrap();
+                assert_eq!(fetched.next, 8);
+                let read = fetched.records().unwrap();
+                let read: Vec<_> = read.iter().map(|one| (one.offset, &one.value)).collect();
+                let value = |text: &'static str| Some(Bytes::from_static(text.as_bytes()));
+                assert_eq!(read, [(6, &value("b")), (7, &value("c"))]);
+            }
+        }
+    }
 }

@@ -107,9 +107,12 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
-    /// The client was told something it can't do.
+    /// The caller asked for something that can't be done; nothing was.
     #[error("{0}")]
     Invalid(String),
+    /// A broker answered, another member wrote, or this client did what it should not.
+    #[error("{0}")]
+    Unexpected(String),
     /// The attempts took longer than allowed; the last one's error.
     #[error("{last} (gave up after {after:?})")]
     Deadline {
@@ -147,7 +150,8 @@ impl Error {
     /// Whether no broker was reached, to the last attempt.
     pub fn is_unreachable(&self) -> bool {
         match self {
-            Self::Connection(_) | Self::NoBroker { .. } => true,
+            Self::Connection(problem) => !matches!(problem, ConnectionError::Unsupported { .. }),
+            Self::NoBroker { .. } => true,
             Self::Deadline { last, .. } => last.is_unreachable(),
             _ => false,
         }

@@ -342,7 +342,7 @@ impl GroupConsumer {
         let synced = call(&coordinator, &request).await?;
         Error::check(subject, synced.error_code)?;
         let assignment = assignment::read_assignment(&synced.assignment).map_err(|problem| {
-            Error::Invalid(format!("the assignment can't be read: {problem}"))
+            Error::Unexpected(format!("the assignment can't be read: {problem}"))
         })?;
         let membership = Membership {
             id: self.member_id.clone(),
@@ -360,7 +360,7 @@ impl GroupConsumer {
         let mut subscriptions = BTreeMap::new();
         for member in &joined.members {
             let topics = assignment::read_subscription(&member.metadata).map_err(|problem| {
-                Error::Invalid(format!(
+                Error::Unexpected(format!(
                     "member {} subscribes to nothing readable: {problem}",
                     member.member_id
                 ))

@@ -141,7 +141,7 @@ impl Delivery {
     /// Waits until the record is stored, or has failed for good.
     pub async fn placed(mut self) -> Result<Placed, Error> {
         let outcome = self.outcome.wait_for(Option::is_some).await;
-        let outcome = outcome.map_err(|_| Error::Invalid("the producer was dropped".into()))?;
+        let outcome = outcome.map_err(|_| Error::Unexpected("the producer was dropped".into()))?;
         match outcome.as_ref() {
             Some(Err(error)) => Err(error.clone()),
             Some(&Ok(base_offset)) if base_offset >= 0 => Ok(Placed {

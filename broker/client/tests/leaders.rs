@@ -45,6 +45,8 @@ struct Script {
     leaderless: u32,
     /// Produce, Fetch and ListOffsets are answered with NOT_LEADER_OR_FOLLOWER so many times.
     refusals: u32,
+    /// ListOffsets is answered with UNKNOWN_TOPIC_OR_PARTITION so many times.
+    unheard: u32,
     metadata_asked: u32,
     batches: Vec<Bytes>,
 }
@@ -226,11 +228,16 @@ fn fetch(script: &mut Script, request: &FetchRequest) -> FetchResponse {
 }
 
 fn start_offset(script: &mut Script) -> ListOffsetsResponse {
+    let error_code = match script.unheard {
+        0 => script.refusal(),
+        _ => ErrorCode::UnknownTopicOrPartition,
+    };
+    script.unheard = script.unheard.saturating_sub(1);
     ListOffsetsResponse {
         topics: vec![ListOffsetsTopicResponse {
             name: TOPIC,
             partitions: vec![ListOffsetsPartitionResponse {
-                error_code: script.refusal(),
+                error_code,
                 offset: 0,
                 ..Default::default()
             }],
@@ -304,6 +311,19 @@ async fn a_leader_that_moved_is_looked_up_again_and_nothing_is_lost_or_stored_tw
         }
     }
     assert_eq!(values, ["v0", "v1", "v2"]);
+}
+
+#[tokio::test]
+async fn a_leader_that_has_not_heard_of_its_partition_yet_is_asked_again() {
+    let broker = FakeBroker::start(Script {
+        unheard: 3,
+        ..Script::default()
+    })
+    .await;
+    let partition = ("t".to_owned(), 0);
+    let asked = broker.client(PATIENCE);
+    let found = asked.offsets(std::slice::from_ref(&partition), When::Start);
+    assert_eq!(found.await.unwrap()[&partition], 0);
 }
 
 #[tokio::test]

@@ -123,8 +123,12 @@ impl TopicChoice {
                     .iter()
                     .map(|&index| (self.topic.clone(), index))
                     .collect();
-                client.offsets(&led, When::End).await?;
-                return Ok(indexes);
+                match client.offsets(&led, When::End).await {
+                    // Another broker than the one that was asked before: it has not heard of the topic yet.
+                    Err(Error::UnknownTopic { .. }) => {}
+                    Err(error) => return Err(error.into()),
+                    Ok(_) => return Ok(indexes),
+                }
             }
             if begun.elapsed() > LEADERS_WITHIN {
                 let text = format!("topic {:?} has partitions without a leader", self.topic);

@@ -14,7 +14,7 @@ use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
-use milena_client::{Client, Error};
+use milena_client::{Client, ConnectionError, Error};
 use milena_protocol::ErrorCode;
 
 /// The least likeness, of 1, at which a name is worth suggesting.
@@ -217,6 +217,7 @@ impl fmt::Display for Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let exit = match &error {
+            Error::Connection(ConnectionError::Unsupported { .. }) => Exit::Failed,
             Error::Connection(_) | Error::NoBroker { .. } => Exit::Unreachable,
             Error::UnknownTopic { .. } | Error::UnknownPartition { .. } => Exit::NotFound,
             Error::Deadline { last, .. } if last.is_unreachable() => Exit::Unreachable,
@@ -226,7 +227,7 @@ impl From<Error> for Failure {
                 code: ErrorCode::GroupIdNotFound,
                 ..
             } => Exit::NotFound,
-            Error::Refused { .. } | Error::BadBatch { .. } => Exit::Failed,
+            Error::Refused { .. } | Error::BadBatch { .. } | Error::Unexpected(_) => Exit::Failed,
         };
         let failure = Self::new(exit, error.to_string());
         match next_step(&error) {
@@ -236,13 +237,22 @@ impl From<Error> for Failure {
     }
 }
 
+const TOO_OLD: &str = "the broker is too old for this";
+
 /// What a person can do about it, where that is not plain.
 fn next_step(error: &Error) -> Option<&'static str> {
     use ErrorCode as E;
     if error.is_unreachable() {
         return Some("is the broker running? --bootstrap names another");
     }
-    Some(match error.code()? {
+    if let Error::Connection(ConnectionError::Unsupported { .. }) = error {
+        return Some(TOO_OLD);
+    }
+    let longer = matches!(error, Error::Deadline { .. }).then_some("--timeout gives it longer");
+    let Some(code) = error.code() else {
+        return longer;
+    };
+    Some(match code {
         E::TopicAlreadyExists => {
             "--if-not-exists makes that no error; `milena topic alter` changes a topic"
         }
@@ -259,8 +269,24 @@ fn next_step(error: &Error) -> Option<&'static str> {
         E::MessageTooLarge | E::RecordListTooLarge => {
             "`milena topic alter TOPIC --config max.message.bytes=...` allows larger ones"
         }
-        E::UnsupportedVersion => "the broker is too old for this",
-        _ => return None,
+        E::UnsupportedVersion => TOO_OLD,
+        E::NotEnoughReplicas | E::NotEnoughReplicasAfterAppend => {
+            "`milena topic describe TOPIC` tells its in-sync replicas and min.insync.replicas"
+        }
+        E::KafkaStorageError => "the broker's disk refused it: the broker's log says why",
+        E::CoordinatorNotAvailable | E::UnknownServerError => "the broker's log says why",
+        E::LeaderNotAvailable | E::NotLeaderOrFollower => {
+            "`milena topic describe TOPIC` tells which partitions have no leader"
+        }
+        E::TopicAuthorizationFailed
+        | E::GroupAuthorizationFailed
+        | E::ClusterAuthorizationFailed => {
+            "the cluster's ACLs refuse this to clients that do not say who they are, as this one"
+        }
+        E::UnsupportedForMessageFormat => {
+            "the topic keeps the messages of an older Kafka: --acks 1 writes such"
+        }
+        _ => return longer,
     })
 }
 
@@ -317,6 +343,17 @@ mod tests {
         assert_eq!(similar("Paymnets", &names), ["payments"]);
         assert!(similar("zzz", &names).is_empty());
         assert!(similar("nobench", &["b".to_owned(), "o".to_owned()]).is_empty());
+    }
+
+    #[test]
+    fn a_broker_that_lacks_an_api_was_reached() {
+        let error = ConnectionError::Unsupported {
+            address: "old:9092".into(),
+            api: "ListPartitionReassignments",
+        };
+        let failure = Failure::from(Error::from(error));
+        assert_eq!(failure.exit, Exit::Failed);
+        assert!(failure.to_string().ends_with(TOO_OLD), "{failure}");
     }
 
     #[test]

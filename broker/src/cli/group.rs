@@ -8,6 +8,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 use milena_client::admin::{Committed, GroupDescription, GroupMember, When};
 use milena_client::{Client, Error};
+use milena_protocol::ErrorCode;
 use serde::Serialize;
 
 use super::failure::Failure;
@@ -112,8 +113,38 @@ struct Consumed {
     host: Option<String>,
 }
 
+/// The kind of the groups whose members speak the protocol of KIP-848.
+const NEWER: &str = "consumer";
+
+/// The group, and how many members it has; none where that is not told. DescribeGroups knows no group of the newer
+/// protocol: its state is in the listing, and its offsets are where those of all groups are.
+async fn described(
+    client: &Client,
+    group: &str,
+) -> Result<(GroupDescription, Option<usize>), Error> {
+    let error = match client.describe_group(group).await {
+        Ok(described) => {
+            let members = described.members.len();
+            return Ok((described, Some(members)));
+        }
+        Err(error) => error,
+    };
+    if error.code() != Some(ErrorCode::GroupIdNotFound) {
+        return Err(error);
+    }
+    let mut listed = client.groups().await?.into_iter();
+    let listed = listed.find(|listed| listed.id == group && listed.kind == NEWER);
+    let described = listed.map(|listed| GroupDescription {
+        id: listed.id,
+        state: listed.state,
+        assignor: String::new(),
+        members: Vec::new(),
+    });
+    described.map(|described| (described, None)).ok_or(error)
+}
+
 async fn describe(client: &Client, group: &str, format: Format) -> Result<(), Failure> {
-    let described = explained(client, client.describe_group(group).await).await?;
+    let (described, members) = explained(client, described(client, group).await).await?;
     let committed = client.committed(group).await?;
     let consumed = consumed(client, &described, &committed).await?;
     let state = &described.state;
@@ -122,11 +153,11 @@ async fn describe(client: &Client, group: &str, format: Format) -> Result<(), Fa
             "group": group,
             "state": state,
             "assignor": described.assignor,
-            "members": described.members.len(),
+            "members": members,
             "partitions": consumed,
         }));
     }
-    let members = described.members.len();
+    let members = members.map_or("-".to_owned(), |members| members.to_string());
     output::line(&format!(
         "{group}  state {state}  assignor {}  members {members}",
         if described.assignor.is_empty() {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use milena_protocol::ErrorCode;
 use milena_protocol::api::delete_records::{
     DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic,
 };
@@ -179,6 +180,15 @@ pub(crate) fn by_topic<T>(
     topics
 }
 
+/// A broker that the metadata has for the leader may not have heard of the partition yet: it is asked again, until the
+/// metadata has no such topic either.
+fn as_of_a_leader(code: ErrorCode) -> ErrorCode {
+    match code {
+        ErrorCode::UnknownTopicOrPartition => ErrorCode::LeaderNotAvailable,
+        code => code,
+    }
+}
+
 async fn list(leader: &Connection, led: &[(String, i32)], when: When) -> Result<Offsets, Error> {
     let topics = by_topic(led, |(_, index)| ListOffsetsPartition {
         partition_index: *index,
@@ -201,7 +211,7 @@ async fn list(leader: &Connection, led: &[(String, i32)], when: When) -> Result<
     for topic in &response.topics {
         for found in &topic.partitions {
             let subject = format!("{}-{}", topic.name, found.partition_index);
-            Error::check(subject, found.error_code)?;
+            Error::check(subject, as_of_a_leader(found.error_code))?;
             offsets.insert(
                 (topic.name.to_string(), found.partition_index),
                 found.offset,

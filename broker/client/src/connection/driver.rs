@@ -18,11 +18,19 @@ const SLICES_MAX: usize = 64;
 /// What one read takes when no longer answer is under way.
 const READ_BYTES: usize = 64 << 10;
 
-/// A frame to send, and who waits for its answer.
+/// A frame to send, and who waits for what.
 #[derive(Debug)]
 pub(super) struct Outgoing {
     pub frame: Frame,
-    pub waiting: Option<Waiting>,
+    pub waiting: Awaited,
+}
+
+/// What is waited for.
+#[derive(Debug)]
+pub(super) enum Awaited {
+    Answer(Waiting),
+    /// That the socket has taken the frame: there is no answer to it.
+    Written(oneshot::Sender<()>),
 }
 
 /// Who waits for an answer; the slot is free again when the answer has come.
@@ -83,11 +91,14 @@ async fn write_requests(
     queue: &mut mpsc::Receiver<Outgoing>,
     pending: &Pending,
 ) -> io::Result<()> {
-    let mut unsent = VecDeque::new();
+    let (mut unsent, mut written) = (VecDeque::new(), Vec::new());
     while let Some(first) = queue.recv().await {
         let more = std::iter::from_fn(|| queue.try_recv().ok());
         for Outgoing { frame, waiting } in std::iter::once(first).chain(more) {
-            pending.lock().extend(waiting);
+            match waiting {
+                Awaited::Answer(waiting) => pending.lock().push_back(waiting),
+                Awaited::Written(sender) => written.push(sender),
+            }
             unsent.extend(frame.into_chunks().into_iter().filter_map(bytes_of));
         }
         while !unsent.is_empty() {
@@ -98,6 +109,10 @@ async fn write_requests(
                 .collect();
             let sent = socket.write_vectored(&slices).await?;
             drop_front(&mut unsent, sent);
+        }
+        for sender in written.drain(..) {
+            // A caller may have stopped waiting.
+            let _ = sender.send(());
         }
     }
     Ok(())
@@ -181,7 +196,33 @@ fn invalid(text: String) -> io::Error {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
+    use milena_protocol::api::api_versions::ApiVersionsRequest;
+    use milena_protocol::header::encode_request;
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_frame_that_nobody_answers_is_with_the_system_when_that_is_told() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let stream = crate::network::connect(&address).await.unwrap();
+        let (queue, queued) = mpsc::channel(1);
+        let running = tokio::spawn(run(stream, queued, 100, Arc::default()));
+        let (sender, written) = oneshot::channel();
+        let frame = encode_request(&ApiVersionsRequest::default(), 0, 0, None);
+        let expected = frame.to_vec();
+        let waiting = Awaited::Written(sender);
+        queue.send(Outgoing { frame, waiting }).await.unwrap();
+        written.await.unwrap();
+        running.abort();
+        assert!(running.await.unwrap_err().is_cancelled());
+        let mut arrived = Vec::new();
+        let (mut peer, _) = listener.accept().unwrap();
+        peer.read_to_end(&mut arrived).unwrap();
+        assert_eq!(arrived, expected);
+    }
 
     #[test]
     fn a_frame_is_taken_only_when_it_is_whole() {

@@ -124,8 +124,8 @@ impl OpenBatch {
     /// Ends it: compressed, and ready to be stamped.
     pub fn seal(self) -> (Fate, Result<Bytes, Error>) {
         let bytes = self.builder.finish();
-        let bytes =
-            bytes.map_err(|problem| Error::Invalid(format!("the batch can't be built: {problem}")));
+        let bytes = bytes
+            .map_err(|problem| Error::Unexpected(format!("the batch can't be built: {problem}")));
         (self.fate, bytes)
     }
 }

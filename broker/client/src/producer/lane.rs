@@ -341,7 +341,7 @@ fn outcome(response: &ProduceResponse) -> Outcome {
     let result = results.find_map(|topic| Some((topic, topic.partition_responses.first()?)));
     let Some((topic, result)) = result else {
         let nothing = "the broker's answer does not speak of the batch";
-        return Err(Error::Invalid(nothing.into()));
+        return Err(Error::Unexpected(nothing.into()));
     };
     let said = result.record_errors.first();
     let said = said.and_then(|record| record.batch_index_error_message.as_deref());

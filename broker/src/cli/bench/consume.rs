@@ -57,8 +57,9 @@ pub(super) async fn run(cluster: &ClusterArgs, bench: Consume) -> Result<(), Fai
         let reading = Reading {
             topic: &bench.topic,
             positions: &starts,
+            ends: &ends,
             records,
-            ends: deadline,
+            deadline,
             connections: usize::from(bench.connections),
             max_bytes: bench.max_bytes,
             partition_max_bytes: bench.partition_max_bytes,
@@ -82,7 +83,8 @@ pub(super) async fn run(cluster: &ClusterArgs, bench: Consume) -> Result<(), Fai
             ..ConsumerOptions::default()
         };
         let consumer = Consumer::new(client, options);
-        tasks.spawn(read(consumer, own, meter.clone(), records, deadline));
+        let (meter, ends) = (meter.clone(), ends.clone());
+        tasks.spawn(read(consumer, (own, ends), meter, records, deadline));
     }
     while let Some(ended) = tasks.join_next().await {
         ended.map_err(|bug| Failure::new(Exit::Failed, bug.to_string()))??;
@@ -108,15 +110,24 @@ fn records(bench: &Consume, starts: &Offsets, ends: &Offsets) -> Result<u64, Fai
     Ok(wanted)
 }
 
+/// Reads until its partitions' ends at the latest: what transactions and compaction leave are offsets without a record.
 async fn read(
     mut consumer: Consumer,
-    positions: Offsets,
+    (positions, ends): (Offsets, Offsets),
     meter: Arc<Meter>,
     records: u64,
     deadline: Option<Instant>,
 ) -> Result<(), Error> {
     consumer.assign(positions);
-    while meter.records() < records && deadline.is_none_or(|deadline| Instant::now() < deadline) {
+    let is_at_end = |consumer: &Consumer| {
+        let mut positions = consumer.positions().iter();
+        positions.all(|(partition, position)| ends.get(partition) <= Some(position))
+    };
+    let is_over = |consumer: &Consumer| match deadline {
+        Some(deadline) => Instant::now() >= deadline,
+        None => is_at_end(consumer),
+    };
+    while meter.records() < records && !is_over(&consumer) {
         for fetched in consumer.poll().await? {
             let read = fetched.records()?;
             let values = read.iter().filter_map(|record| record.value.as_ref());

@@ -25,8 +25,10 @@ const WAIT_MAX_MS: i32 = 500;
 pub(in crate::cli::bench) struct Reading<'a> {
     pub topic: &'a str,
     pub positions: &'a Offsets,
+    /// Without a deadline it stops here: what compaction and transactions leave are offsets without a record.
+    pub ends: &'a Offsets,
     pub records: u64,
-    pub ends: Option<Instant>,
+    pub deadline: Option<Instant>,
     pub connections: usize,
     pub max_bytes: i32,
     pub partition_max_bytes: i32,
@@ -44,18 +46,19 @@ pub(in crate::cli::bench) async fn consume(
     let left = Arc::new(AtomicU64::new(reading.records));
     let mut threads = Vec::new();
     for share in shares {
-        let position = |&index: &i32| {
-            let partition = (reading.topic.to_owned(), index);
-            (index, reading.positions[&partition])
+        let of = |offsets: &Offsets| -> BTreeMap<i32, i64> {
+            let offset = |&index: &i32| (index, offsets[&(reading.topic.to_owned(), index)]);
+            share.partitions.iter().map(offset).collect()
         };
         let mut reader = Reader {
             socket: connect(&share.address)?,
             version: share.version,
             topic: reading.topic.to_owned(),
-            positions: share.partitions.iter().map(position).collect(),
+            positions: of(reading.positions),
+            ends: of(reading.ends),
             max_bytes: reading.max_bytes,
             partition_max_bytes: reading.partition_max_bytes,
-            ends: reading.ends,
+            deadline: reading.deadline,
         };
         let (left, meter) = (left.clone(), meter.clone());
         threads.push(tokio::task::spawn_blocking(move || {
@@ -71,15 +74,16 @@ struct Reader {
     version: i16,
     topic: String,
     positions: BTreeMap<i32, i64>,
+    ends: BTreeMap<i32, i64>,
     max_bytes: i32,
     partition_max_bytes: i32,
-    ends: Option<Instant>,
+    deadline: Option<Instant>,
 }
 
 impl Reader {
     fn run(&mut self, left: &AtomicU64, meter: &Meter) -> Result<(), Failure> {
         let mut buffer = BytesMut::new();
-        while left.load(Ordering::Relaxed) > 0 && self.ends.is_none_or(|end| Instant::now() < end) {
+        while left.load(Ordering::Relaxed) > 0 && !self.is_over() {
             let request = encode_request(&self.request(), self.version, 0, Some(CLIENT_ID));
             let asked_at = Instant::now();
             self.socket.write_all(&request.to_vec())?;
@@ -91,6 +95,14 @@ impl Reader {
             buffer = answer.try_into_mut().unwrap_or_default();
         }
         Ok(())
+    }
+
+    fn is_over(&self) -> bool {
+        let is_read = |(index, end): (&i32, &i64)| self.positions[index] >= *end;
+        match self.deadline {
+            Some(deadline) => Instant::now() >= deadline,
+            None => self.ends.iter().all(is_read),
+        }
     }
 
     fn request(&self) -> FetchRequest {
