@@ -5,6 +5,7 @@ use anyhow::Result;
 use bytes::Bytes;
 use e2e::broker::Broker;
 use e2e::load::{batch, create_topic};
+use milena_protocol::Uuid;
 use milena_protocol::api::add_raft_voter::AddRaftVoterRequest;
 use milena_protocol::api::alter_configs::*;
 use milena_protocol::api::alter_partition_reassignments::*;
@@ -107,6 +108,22 @@ fn ask_of_records(world: &World, asking: &mut Asking) -> Result<()> {
             ..Default::default()
         })
     })?;
+    ask_of_epochs_and_producers(asking)?;
+    asking.ask(&[], |version| {
+        Ok(DeleteRecordsRequest {
+            topics: vec![DeleteRecordsTopic {
+                name: TOPIC.into(),
+                partitions: vec![DeleteRecordsPartition {
+                    offset: i64::from(version) + 1,
+                    ..Default::default()
+                }],
+            }],
+            timeout_ms: 1000,
+        })
+    })
+}
+
+fn ask_of_epochs_and_producers(asking: &mut Asking) -> Result<()> {
     asking.ask(&[], |_| {
         Ok(OffsetForLeaderEpochRequest {
             topics: vec![OffsetForLeaderTopic {
@@ -123,18 +140,6 @@ fn ask_of_records(world: &World, asking: &mut Asking) -> Result<()> {
                 name: TOPIC.into(),
                 partition_indexes: vec![0],
             }],
-        })
-    })?;
-    asking.ask(&[], |version| {
-        Ok(DeleteRecordsRequest {
-            topics: vec![DeleteRecordsTopic {
-                name: TOPIC.into(),
-                partitions: vec![DeleteRecordsPartition {
-                    offset: i64::from(version) + 1,
-                    ..Default::default()
-                }],
-            }],
-            timeout_ms: 1000,
         })
     })
 }
@@ -198,6 +203,24 @@ fn ask_of_groups(world: &mut World, asking: &mut Asking) -> Result<()> {
             }],
         })
     })?;
+    ask_of_offsets(topic_id, asking)?;
+    asking.ask(&[], |_| {
+        Ok(DescribeGroupsRequest {
+            groups: vec!["alive-0".into()],
+            ..Default::default()
+        })
+    })?;
+    asking.ask(&[], |_| Ok(ListGroupsRequest::default()))?;
+    asking.ask(&[], |version| {
+        let group = format!("deleted-{version}");
+        world.commit(&group)?;
+        Ok(DeleteGroupsRequest {
+            groups_names: vec![group.into()],
+        })
+    })
+}
+
+fn ask_of_offsets(topic_id: Uuid, asking: &mut Asking) -> Result<()> {
     asking.ask(&[], |_| Ok(commit(GROUP, topic_id)))?;
     asking.ask(&[], |_| {
         Ok(OffsetFetchRequest {
@@ -219,26 +242,12 @@ fn ask_of_groups(world: &mut World, asking: &mut Asking) -> Result<()> {
         })
     })?;
     asking.ask(&[], |_| {
-        Ok(DescribeGroupsRequest {
-            groups: vec!["alive-0".into()],
-            ..Default::default()
-        })
-    })?;
-    asking.ask(&[], |_| Ok(ListGroupsRequest::default()))?;
-    asking.ask(&[], |_| {
         Ok(OffsetDeleteRequest {
             group_id: GROUP.into(),
             topics: vec![OffsetDeleteRequestTopic {
                 name: TOPIC.into(),
                 partitions: vec![OffsetDeleteRequestPartition::default()],
             }],
-        })
-    })?;
-    asking.ask(&[], |version| {
-        let group = format!("deleted-{version}");
-        world.commit(&group)?;
-        Ok(DeleteGroupsRequest {
-            groups_names: vec![group.into()],
         })
     })
 }
