@@ -1,4 +1,5 @@
-//! Real clients against a real broker: each works, the broker restarts, and each goes on where it was.
+//! Real clients against a real broker: each works, the broker restarts under it, and each goes on where it was, in the
+//! process that saw the restart and in one that comes after.
 //! Then Apache Kafka's kafka-dump-log reads what the broker has written, and what it has compacted.
 
 use std::path::Path;
@@ -13,6 +14,7 @@ use milena_protocol::records::Compression;
 
 /// Topics that a client creates by asking for them have as many partitions as the suites expect.
 const SETTINGS: [&str; 2] = ["--set", "num.partitions=3"];
+const SUITES_PARTITIONS: i32 = 3;
 
 fn goes_on_after_a_restart(name: &'static str) -> Result<()> {
     let Some(suite) = Suite::installed(name)? else {
@@ -24,8 +26,18 @@ fn goes_on_after_a_restart(name: &'static str) -> Result<()> {
     suite
         .run(&[&bootstrap, name, "before"])
         .with_context(|| told(&broker))?;
-    broker.stop()?;
-    broker.start_again()?;
+    create_topic(
+        &bootstrap,
+        &format!("{name}-during"),
+        SUITES_PARTITIONS,
+        &[],
+    )?;
+    suite
+        .run_across(&[&bootstrap, name, "during"], || {
+            broker.stop()?;
+            broker.start_again()
+        })
+        .with_context(|| told(&broker))?;
     suite
         .run(&[&bootstrap, name, "after"])
         .with_context(|| told(&broker))?;

@@ -2,6 +2,7 @@
 // Record i of partition p is the same in every suite: see ../python/plan.py.
 'use strict'
 const { Kafka, CompressionTypes, ConfigResourceTypes, ConfigSource, logLevel } = require('kafkajs')
+const { once } = require('node:events')
 const { isDeepStrictEqual, inspect } = require('node:util')
 
 const PARTITIONS = 3
@@ -14,9 +15,12 @@ const CODECS = { none: CompressionTypes.None, gzip: CompressionTypes.GZIP }
 const ACKS = [0, 1, -1]
 const PARTITION_NUMBERS = [...Array(PARTITIONS).keys()]
 
-const [bootstrap, topic, phase] = process.argv.slice(2)
+const [bootstrap, prefix, phase] = process.argv.slice(2)
+const topic = phase === 'during' ? `${prefix}-during` : prefix
 const group = `${topic}-group`
-const kafka = new Kafka({ clientId: 'kafkajs-suite', brokers: [bootstrap], logLevel: logLevel.NOTHING })
+// By default it gives up for good after five attempts, a few seconds.
+const retry = phase === 'during' ? { retries: 100, maxRetryTime: 500 } : {}
+const kafka = new Kafka({ clientId: 'kafkajs-suite', brokers: [bootstrap], logLevel: logLevel.NOTHING, retry })
 const admin = kafka.admin()
 const firstMs = Date.now()
 let sent = 0
@@ -36,6 +40,26 @@ async function before () {
   await pair()
   await manageGroups()
   await remove()
+}
+
+// The same producer and the same consumer before and after the broker's restart, which the harness does when it reads
+// `ready`; the end of stdin tells that it is done. The consumer asks all the while.
+async function during () {
+  const stream = new Stream()
+  const producer = kafka.producer({ idempotent: true, maxInFlightRequests: 1 })
+  await producer.connect()
+  const { consumer } = await join(group, (p, message) => stream.add(p, message))
+  for (const when of ['before', 'after']) {
+    await send(producer, 'gzip', -1)
+    await until(`the records sent ${when} the restart`, () => stream.holds(sent))
+    if (when === 'before') {
+      console.log('ready')
+      await once(process.stdin.resume(), 'end')
+    }
+  }
+  await consumer.commitOffsets(PARTITION_NUMBERS.map(p => ({ topic, partition: p, offset: String(sent) })))
+  await consumer.disconnect()
+  await producer.disconnect()
 }
 
 async function after () {
@@ -100,6 +124,26 @@ class Seen {
   }
 }
 
+// What one consumer gets while the broker restarts. A record may come again, but none before an earlier one of its
+// partition has come; each is stored once, at the offset of its index.
+class Stream {
+  next = PARTITION_NUMBERS.map(() => 0)
+
+  add (p, message) {
+    const i = Number(message.offset)
+    const where = `read across the restart: partition ${p} offset ${i}`
+    equal(`${where}: key`, message.key.toString(), key(p, i))
+    equal(`${where}: value`, message.value.toString(), value(p, i))
+    equal(`${where}: header`, message.headers.place.toString(), `${p}/${i}`)
+    ensure(i <= this.next[p], `${where}: came before offset ${this.next[p]}`)
+    this.next[p] = Math.max(this.next[p], i + 1)
+  }
+
+  holds (end) {
+    return this.next.every(next => next >= end)
+  }
+}
+
 // ---------------------------------------------------------------- topics
 
 async function createTopics () {
@@ -161,6 +205,11 @@ async function remove () {
 async function produce (codec, acks, settings = {}) {
   const producer = kafka.producer({ retry: { retries: settings.idempotent ? 5 : 0 }, ...settings })
   await producer.connect()
+  await send(producer, codec, acks)
+  await producer.disconnect()
+}
+
+async function send (producer, codec, acks) {
   const messages = []
   for (let i = sent; i < sent + ROUND; i++) {
     for (const p of PARTITION_NUMBERS) {
@@ -169,7 +218,6 @@ async function produce (codec, acks, settings = {}) {
   }
   sent += ROUND
   await producer.send({ topic, acks, compression: CODECS[codec], messages })
-  await producer.disconnect()
 }
 
 // Joins a group; `each` gets (partition, message).
@@ -279,15 +327,17 @@ function fail (error) {
 }
 
 async function main () {
-  if (phase !== 'before' && phase !== 'after') {
-    console.error('usage: kafkajs_suite.js BOOTSTRAP PREFIX before|after')
+  const phases = { before, during, after }
+  if (!phases[phase]) {
+    console.error(`usage: kafkajs_suite.js BOOTSTRAP PREFIX ${Object.keys(phases).join('|')}`)
     process.exit(2)
   }
   setTimeout(() => fail(new Failed(`not done within ${SUITE_LIMIT_MS} ms`)), SUITE_LIMIT_MS).unref()
   await admin.connect()
-  await (phase === 'before' ? before() : after())
+  await phases[phase]()
   await admin.disconnect()
   console.log(`${phase}: ok`)
+  process.exit() // kafkajs may leave a connection behind that it has made in an outage
 }
 
 main().catch(fail)

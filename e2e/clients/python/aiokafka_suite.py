@@ -9,7 +9,7 @@ from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.structs import OffsetAndMetadata
-from plan import LIMIT_S, PARTITIONS, ROUND, Failed, Seen, ensure, equal, halves, run
+from plan import LIMIT_S, PARTITIONS, ROUND, Failed, Seen, ensure, equal, halves, live, run
 
 CODECS = [None, "gzip", "snappy", "lz4", "zstd"]
 ACKS = [0, 1, "all"]
@@ -32,6 +32,17 @@ async def before(plan):
         await static_member(plan)
         await inspect(admin, plan)
         await delete(admin, plan)
+
+
+async def during(plan):
+    loop = asyncio.get_running_loop()
+
+    def wait(step):
+        return asyncio.run_coroutine_threadsafe(step, loop).result(LIMIT_S)
+
+    async with producer(plan, enable_idempotence=True) as sender, member(plan, plan.group) as reader:
+        await asyncio.to_thread(live, plan, lambda: wait(send(plan, sender)), lambda seen: wait(take(reader, seen)))
+        await reader.commit()
 
 
 async def after(plan):
@@ -115,13 +126,21 @@ async def landed(plan):
 
 # ---------------------------------------------------------------- records
 
+def producer(plan, **settings):
+    return started(AIOKafkaProducer(bootstrap_servers=plan.bootstrap, linger_ms=5, **settings))
+
+
 async def produce(plan, **settings):
-    async with started(AIOKafkaProducer(bootstrap_servers=plan.bootstrap, linger_ms=5, **settings)) as producer:
-        sent = [await producer.send(plan.topic, plan.value(p, i), plan.key(p, i), p, plan.timestamp_ms(i),
-                                    [plan.header(p, i)])
-                for p, i in plan.round(ROUND)]
-        async with asyncio.timeout(LIMIT_S):
-            await asyncio.gather(*sent)
+    async with producer(plan, **settings) as sender:
+        await send(plan, sender)
+
+
+async def send(plan, sender):
+    sent = [await sender.send(plan.topic, plan.value(p, i), plan.key(p, i), p, plan.timestamp_ms(i),
+                              [plan.header(p, i)])
+            for p, i in plan.round(ROUND)]
+    async with asyncio.timeout(LIMIT_S):
+        await asyncio.gather(*sent)
 
 
 def consumer(plan, *topics, **settings):
@@ -137,13 +156,17 @@ def whole(plan):
     return [TopicPartition(plan.topic, p) for p in range(PARTITIONS)]
 
 
+async def take(reader, seen):
+    for records in (await reader.getmany(timeout_ms=500)).values():
+        for record in records:
+            seen.add(record.partition, record.offset, record.value, record.key, record.headers[0])
+
+
 async def take_until(reader, seen, first, end):
-    async def take():
-        for records in (await reader.getmany(timeout_ms=500)).values():
-            for record in records:
-                seen.add(record.partition, record.offset, record.value, record.key, record.headers[0])
+    async def all_taken():
+        await take(reader, seen)
         return seen.holds(first, end)
-    await until(seen.what, take)
+    await until(seen.what, all_taken)
 
 
 async def read_by_assignment(plan):
@@ -245,4 +268,4 @@ async def inspect(admin, plan):
 
 
 if __name__ == "__main__":
-    run(lambda plan: asyncio.run(before(plan)), lambda plan: asyncio.run(after(plan)))
+    run(*[lambda plan, phase=phase: asyncio.run(phase(plan)) for phase in (before, during, after)])

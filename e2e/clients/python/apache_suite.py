@@ -5,7 +5,7 @@ import subprocess
 import tempfile
 
 from kafka_tools import LIMIT_S, attempt, command, run_tool
-from plan import PARTITIONS, Plan, ensure, equal, halves, run, until
+from plan import PARTITIONS, Lines, Plan, ensure, equal, halves, live, run, until
 
 CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]
 CALL = 30  # records of one call of the console producer
@@ -31,6 +31,35 @@ def before(plan):
     pair(plan)
     delete_records(plan)
     log_dirs(plan)
+
+
+def during(plan):
+    """One console producer and one console consumer of a group; a key has its records in order."""
+    producer = subprocess.Popen(command(
+        "kafka-console-producer", "--bootstrap-server", plan.bootstrap, "--topic", plan.topic,
+        "--reader-property", "parse.key=true", "--reader-property", "key.separator=|"),
+        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    reader = Lines(command(
+        "kafka-console-consumer", "--bootstrap-server", plan.bootstrap, "--topic", plan.topic, "--group", plan.group,
+        "--from-beginning", "--formatter-property", "print.key=true", "--formatter-property", "key.separator=|"))
+
+    def send():
+        for key, index in plan.round():
+            producer.stdin.write(b"%d|%s\n" % (key, plan.value(key, index)))
+        producer.stdin.flush()
+
+    def take(seen):
+        for line in reader.take():
+            key, value = line.rstrip("\n").encode().split(b"|")
+            seen.add(int(key), None, value)
+
+    try:
+        live(plan, send, take, once=False)
+        producer.communicate(timeout=LIMIT_S)
+        equal("exit status of the producer", producer.returncode, 0)
+    finally:
+        producer.terminate()
+        reader.stop()
 
 
 def after(plan):
@@ -280,4 +309,4 @@ def log_dirs(plan):
 
 
 if __name__ == "__main__":
-    run(before, after)
+    run(before, during, after)

@@ -3,7 +3,7 @@ from confluent_kafka import (OFFSET_BEGINNING, OFFSET_END, Consumer, ConsumerGro
                              KafkaException, Producer, TopicPartition)
 from confluent_kafka.admin import (AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions,
                                    NewTopic, OffsetSpec)
-from plan import LIMIT_S, PARTITIONS, ROUND, Seen, ensure, equal, halves, run, until
+from plan import LIMIT_S, PARTITIONS, Seen, ensure, equal, halves, live, run, until
 
 CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]
 ACKS = ["0", "1", "all"]
@@ -29,6 +29,14 @@ def before(plan):
     static_member(admin, plan)
     manage_groups(admin, plan)
     delete(admin, plan)
+
+
+def during(plan):
+    producer, reader = producer_with(plan, {"enable.idempotence": True}), consumer(plan, plan.group)
+    reader.subscribe([plan.topic])
+    live(plan, lambda: send(producer, plan, "idempotence"), lambda seen: take(reader, seen))
+    reader.commit(asynchronous=False)
+    reader.close()
 
 
 def after(plan):
@@ -109,15 +117,22 @@ def landed(admin, plan):
 
 # ---------------------------------------------------------------- records
 
-def produce(plan, settings, count=ROUND):
-    producer = Producer({"bootstrap.servers": plan.bootstrap, "linger.ms": 5, **settings})
+def producer_with(plan, settings):
+    return Producer({"bootstrap.servers": plan.bootstrap, "linger.ms": 5, **settings})
+
+
+def produce(plan, settings):
+    send(producer_with(plan, settings), plan, settings)
+
+
+def send(producer, plan, what):
     errors = []
-    for partition, index in plan.round(count):
+    for partition, index in plan.round():
         producer.produce(plan.topic, plan.value(partition, index), plan.key(partition, index), partition,
                          timestamp=plan.timestamp_ms(index), headers=[plan.header(partition, index)],
                          on_delivery=lambda error, _: errors.append(error) if error else None)
-    equal(f"records unsent with {settings}", producer.flush(LIMIT_S), 0)
-    equal(f"delivery errors with {settings}", errors, [])
+    equal(f"records unsent with {what}", producer.flush(LIMIT_S), 0)
+    equal(f"delivery errors with {what}", errors, [])
 
 
 def consumer(plan, group, **settings):
@@ -264,4 +279,4 @@ def manage_groups(admin, plan):
 
 
 if __name__ == "__main__":
-    run(before, after)
+    run(before, during, after)

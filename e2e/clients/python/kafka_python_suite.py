@@ -7,7 +7,7 @@ from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssi
 from kafka.coordinator.assignors.range import RangePartitionAssignor
 from kafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from kafka.errors import NoError, TopicAlreadyExistsError
-from plan import LIMIT_S, PARTITIONS, ROUND, Seen, ensure, equal, halves, run, until
+from plan import LIMIT_S, PARTITIONS, ROUND, Seen, ensure, equal, halves, live, run, until
 
 CODECS = [None, "gzip", "snappy", "lz4", "zstd"]
 OLD_CODECS = [None, "gzip", "snappy", "lz4"]
@@ -37,6 +37,14 @@ def before(plan):
     for version in OLD_BROKERS:
         speak_old(admin, plan, version)
     admin.close()
+
+
+def during(plan):
+    producer, reader = KafkaProducer(bootstrap_servers=plan.bootstrap, linger_ms=5), member(plan, plan.group)
+    live(plan, lambda: send(plan, producer), lambda seen: take(reader, seen))
+    reader.commit()
+    reader.close()
+    producer.close()
 
 
 def after(plan):
@@ -107,12 +115,16 @@ def landed(admin, plan):
 
 def produce(plan, **settings):
     producer = KafkaProducer(bootstrap_servers=plan.bootstrap, linger_ms=5, **settings)
+    send(plan, producer)
+    producer.close()
+
+
+def send(plan, producer):
     sent = [producer.send(plan.topic, plan.value(p, i), plan.key(p, i), [plan.header(p, i)], p, plan.timestamp_ms(i))
             for p, i in plan.round(ROUND)]
     producer.flush(LIMIT_S)
     for future in sent:
         future.get(LIMIT_S)
-    producer.close()
 
 
 def consumer(plan, **settings):
@@ -298,4 +310,4 @@ def speak_old(admin, plan, version):
 
 
 if __name__ == "__main__":
-    run(before, after)
+    run(before, during, after)

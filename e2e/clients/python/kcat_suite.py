@@ -7,7 +7,7 @@ import re
 import subprocess
 import threading
 
-from plan import LIMIT_S, PARTITIONS, ROUND, Seen, ensure, equal, halves, run, until
+from plan import LIMIT_S, PARTITIONS, ROUND, Lines, Seen, ensure, equal, halves, live, run, until
 
 CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]
 ACKS = ["0", "1", "all"]
@@ -26,6 +26,23 @@ def before(plan):
     read_from_offsets(plan)
     for strategy in ("range", "roundrobin"):
         pair(plan, strategy)
+
+
+def during(plan):
+    """The kcat that reads for a group lives on; one that sends keeps small records to itself until its input ends.
+    With -E an outage is told, and no reason to exit.
+    """
+    reader = Lines(["kcat", "-b", plan.bootstrap, "-E", "-q", "-u", "-X", "auto.offset.reset=earliest", *FORMAT,
+                    "-G", plan.group, plan.topic])
+
+    def take(seen):
+        for partition, offset, key, value, _ in records("".join(reader.take())):
+            seen.add(partition, offset, value, key)
+
+    try:
+        live(plan, lambda: produce(plan, "all", ["lz4"]), take)
+    finally:
+        reader.stop()
 
 
 def after(plan):
@@ -157,4 +174,4 @@ def pair(plan, strategy):
 
 
 if __name__ == "__main__":
-    run(before, after)
+    run(before, during, after)

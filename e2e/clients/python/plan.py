@@ -1,11 +1,15 @@
 """What every suite does, and how it is checked: README.md beside this folder tells it as a story.
 
-A suite is a program `SUITE BOOTSTRAP PREFIX before|after`. Record `i` of partition `p` always has the same key,
+A suite is a program `SUITE BOOTSTRAP PREFIX before|during|after`. Record `i` of partition `p` always has the same key,
 value, header and timestamp, and is always sent as the `i`-th of its partition; so what comes back can be compared
 offset by offset, in another process and after a restart as well.
 """
 import faulthandler
+import queue
+import select
+import subprocess
 import sys
+import threading
 import time
 import traceback
 
@@ -106,20 +110,85 @@ class Seen:
                           f"(partition, offset) {extra[:1]}")
 
 
+class Lines:
+    """A program that lives on and prints, and what it has printed since one asked last."""
+
+    def __init__(self, arguments):
+        self.process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self.printed = queue.SimpleQueue()
+        threading.Thread(target=self.follow, daemon=True).start()
+
+    def follow(self):
+        for line in self.process.stdout:
+            self.printed.put(line)
+
+    def take(self):
+        while not self.printed.empty():
+            yield self.printed.get()
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(LIMIT_S)
+
+
+class Stream:
+    """What one consumer gets while the broker restarts. A record may come again, but none before an earlier one of its
+    partition has come; of an idempotent producer (`once`) each is stored once as well, at the offset of its index.
+    """
+
+    def __init__(self, once):
+        self.what = "read across the restart"
+        self.once = once
+        self.next = [0] * PARTITIONS
+
+    def add(self, partition, offset, value, key=None, header=None):
+        index = int(value.split()[0].split(b"-")[2])
+        where = f"{self.what}: partition {partition} offset {offset}"
+        equal(f"{where}: value", value, Plan.value(partition, index))
+        if key is not None:
+            equal(f"{where}: key", key, Plan.key(partition, index))
+        if header is not None:
+            equal(f"{where}: header", header, Plan.header(partition, index))
+        ensure(index <= self.next[partition], f"{where}: found record {index} before record {self.next[partition]}")
+        ensure(offset == index or not self.once, f"{where}: found record {index}, which was sent once")
+        self.next[partition] = max(self.next[partition], index + 1)
+
+    def holds(self, end):
+        return min(self.next) >= end
+
+
+def live(plan, send, take, once=True):
+    """The phase `during`: `send` sends a round of the plan's records, `take` adds to a Stream what there is by now.
+
+    Both use the same client before and after the broker's restart, which the harness does when it reads `ready`; the
+    end of stdin tells that it is done. Until then the consumer goes on asking, as it would in a program that knows
+    nothing.
+    """
+    seen = Stream(once)
+    for when in ("before", "after"):
+        send()
+        until(f"the records sent {when} the restart", lambda: take(seen) or seen.holds(plan.sent))
+        if when == "before":
+            print("ready", flush=True)
+            while not select.select([sys.stdin], [], [], PAUSE_S)[0]:
+                take(seen)
+
+
 def halves(assignments):
     """Whether two members share the partitions: all of them, none twice, nobody idle."""
     one, two = assignments
     return one and two and not set(one) & set(two) and len(set(one) | set(two)) == PARTITIONS
 
 
-def run(before, after):
+def run(before, during, after):
     """Runs the phase that the command line asks for; one line on stderr and exit status 1 if it fails."""
-    if len(sys.argv) != 4 or sys.argv[3] not in ("before", "after"):
-        sys.exit(f"usage: {sys.argv[0]} BOOTSTRAP PREFIX before|after")
+    phases = {"before": before, "during": during, "after": after}
+    if len(sys.argv) != 4 or sys.argv[3] not in phases:
+        sys.exit(f"usage: {sys.argv[0]} BOOTSTRAP PREFIX {'|'.join(phases)}")
     faulthandler.dump_traceback_later(SUITE_LIMIT_S, exit=True)
     bootstrap, prefix, phase = sys.argv[1:]
     try:
-        {"before": before, "after": after}[phase](Plan(bootstrap, prefix))
+        phases[phase](Plan(bootstrap, f"{prefix}-during" if phase == "during" else prefix))
     except Exception as error:  # whatever the client raised is the finding
         if not isinstance(error, Failed):
             traceback.print_exc()

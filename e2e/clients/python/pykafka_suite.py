@@ -10,7 +10,7 @@ import time
 from pykafka import KafkaClient
 from pykafka.common import CompressionType, OffsetType
 from pykafka.exceptions import UnknownTopicOrPartition
-from plan import LIMIT_S, PARTITIONS, ROUND, Plan, Seen, ensure, equal, halves, run, until
+from plan import LIMIT_S, PARTITIONS, ROUND, Plan, Seen, ensure, equal, halves, live, run, until
 
 CODECS = [CompressionType.NONE, CompressionType.GZIP, CompressionType.SNAPPY, CompressionType.LZ4]
 ACKS = [1, -1, 0]  # 0 last: a broker closes the connection of such a client if a new topic has no leader yet
@@ -36,6 +36,20 @@ def before(plan):
     reset_offsets(plan, topic)
     commit_half(plan, topic)
     pair(plan, topic)
+
+
+def during(plan):
+    """With a simple consumer that commits for a group: a balanced one gives up at the first heartbeat without answer.
+    The others ask for metadata three times before they do, which no setting changes.
+    """
+    client = KafkaClient(hosts=plan.bootstrap, broker_version="0.10.2")
+    client.cluster._max_connection_retries = 100
+    topic = client.topics[plan.topic.encode()]
+    producer, reader = producer_with(topic, required_acks=-1), group_reader(plan, topic)
+    live(plan, lambda: send(plan, producer, "acks -1"), lambda seen: take(reader, seen), once=False)
+    reader.commit_offsets()
+    reader.stop()
+    producer.stop()
 
 
 def after(plan):
@@ -91,16 +105,24 @@ def to_own_partition(partitions, key):
     return next(partition for partition in partitions if partition.id == wanted)
 
 
+def producer_with(topic, **settings):
+    return topic.get_producer(partitioner=to_own_partition, delivery_reports=True, linger_ms=5,
+                              min_queued_messages=1, **settings)
+
+
 def produce(plan, topic, **settings):
-    producer = topic.get_producer(partitioner=to_own_partition, delivery_reports=True, linger_ms=5,
-                                  min_queued_messages=1, **settings)
+    producer = producer_with(topic, **settings)
+    send(plan, producer, settings)
+    producer.stop()
+
+
+def send(plan, producer, what):
     places = plan.round(ROUND)
     for partition, index in places:
         producer.produce(plan.value(partition, index), partition_key=plan.key(partition, index))
     for _ in places:
         message, error = producer.get_delivery_report(timeout=LIMIT_S)
-        ensure(error is None, f"delivery with {settings}: {error!r} for {message.partition_key}")
-    producer.stop()
+        ensure(error is None, f"delivery with {what}: {error!r} for {message.partition_key}")
 
 
 def produce_sync(plan, topic):
@@ -143,10 +165,13 @@ def reset_offsets(plan, topic):
     equal("last offsets before tomorrow", [found[p].offset[0] for p in range(PARTITIONS)], [plan.sent] * PARTITIONS)
 
 
+def group_reader(plan, topic):
+    return topic.get_simple_consumer(consumer_group=plan.group.encode(), consumer_timeout_ms=500,
+                                     auto_offset_reset=OffsetType.EARLIEST)
+
+
 def commit_half(plan, topic):
-    reader = topic.get_simple_consumer(consumer_group=plan.group.encode(), consumer_timeout_ms=500,
-                                       auto_offset_reset=OffsetType.EARLIEST)
-    seen = Seen("read by the simple consumer with a group")
+    reader, seen = group_reader(plan, topic), Seen("read by the simple consumer with a group")
     until("the records with a group", lambda: take(reader, seen) or seen.holds(0, plan.sent))
     seen.check(0, plan.sent)
     reader.commit_offsets([(partition, HALF) for partition in topic.partitions.values()])
@@ -199,4 +224,4 @@ def pair(plan, topic):
 
 
 if __name__ == "__main__":
-    run(before, after)
+    run(before, during, after)

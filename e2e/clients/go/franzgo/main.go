@@ -16,7 +16,7 @@ var acks = map[string]kgo.Acks{"0": kgo.NoAck(), "1": kgo.LeaderAck(), "all": kg
 var codecs = []kgo.CompressionCodec{kgo.NoCompression(), kgo.GzipCompression(), kgo.SnappyCompression(),
 	kgo.Lz4Compression(), kgo.ZstdCompression()}
 
-func main() { plan.Run(before, after) }
+func main() { plan.Run(before, during, after) }
 
 func before(p *plan.Plan) {
 	admin := kadm.NewClient(connect(p))
@@ -43,6 +43,16 @@ func before(p *plan.Plan) {
 	staticMember(p, admin)
 	manageGroups(p, admin)
 	remove(p, admin)
+}
+
+func during(p *plan.Plan) {
+	producer, m, seen := connect(p, kgo.ProducerLinger(5*time.Millisecond)), join(p, p.Group), plan.NewStream(true)
+	plan.Live(p, seen, func() { send(p, producer, "idempotence") }, func() {
+		takeAcross(m.client, func(record *kgo.Record) { add(seen, record) })
+	})
+	plan.Ok("commit", m.client.CommitUncommittedOffsets(limit()))
+	m.client.Close()
+	producer.Close()
 }
 
 func after(p *plan.Plan) {
@@ -178,6 +188,10 @@ func landed(p *plan.Plan, admin *kadm.Client) {
 func produce(p *plan.Plan, what string, options ...kgo.Opt) {
 	client := connect(p, append(options, kgo.ProducerLinger(5*time.Millisecond), kgo.RecordRetries(0))...)
 	defer client.Close()
+	send(p, client, what)
+}
+
+func send(p *plan.Plan, client *kgo.Client, what string) {
 	records := []*kgo.Record{}
 	for _, place := range p.Round() {
 		records = append(records, &kgo.Record{Topic: p.Topic, Partition: place.Partition, Timestamp: p.Time(place.Index),
@@ -187,7 +201,7 @@ func produce(p *plan.Plan, what string, options ...kgo.Opt) {
 	plan.Ok("produce with "+what, client.ProduceSync(limit(), records...).FirstErr())
 }
 
-func add(seen *plan.Seen, record *kgo.Record) {
+func add(seen plan.Sink, record *kgo.Record) {
 	headers := []string{}
 	for _, header := range record.Headers {
 		headers = append(headers, header.Key, string(header.Value))
@@ -197,11 +211,23 @@ func add(seen *plan.Seen, record *kgo.Record) {
 
 // take polls once, for a moment.
 func take(client *kgo.Client, each func(*kgo.Record)) {
+	poll(client, each, func(error) bool { return false })
+}
+
+// takeAcross lets a lost group session pass: it is told so that one knows, and the client makes another by itself.
+func takeAcross(client *kgo.Client, each func(*kgo.Record)) {
+	poll(client, each, func(err error) bool {
+		var lost *kgo.ErrGroupSession
+		return errors.As(err, &lost)
+	})
+}
+
+func poll(client *kgo.Client, each func(*kgo.Record), passes func(error) bool) {
 	moment, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
 	defer cancel()
 	fetches := client.PollFetches(moment)
 	for _, failed := range fetches.Errors() {
-		if !errors.Is(failed.Err, context.DeadlineExceeded) {
+		if !errors.Is(failed.Err, context.DeadlineExceeded) && !passes(failed.Err) {
 			plan.Ok("fetch", failed.Err)
 		}
 	}

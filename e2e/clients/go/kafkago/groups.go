@@ -12,7 +12,9 @@ import (
 
 func groupReader(p *plan.Plan) *kafka.Reader {
 	return kafka.NewReader(kafka.ReaderConfig{Brokers: []string{p.Bootstrap}, Topic: p.Topic, GroupID: p.Group,
-		StartOffset: kafka.FirstOffset, HeartbeatInterval: 500 * time.Millisecond, MaxWait: 200 * time.Millisecond})
+		StartOffset: kafka.FirstOffset, HeartbeatInterval: 500 * time.Millisecond, MaxWait: 200 * time.Millisecond,
+		// After an outage it joins as another member: the group waits for the one that it was for so long.
+		SessionTimeout: 6 * time.Second})
 }
 
 // commitByGroup reads everything through a group and commits, record by record, half of it.

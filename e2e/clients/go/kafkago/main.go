@@ -15,7 +15,7 @@ import (
 var acks = []kafka.RequiredAcks{kafka.RequireNone, kafka.RequireOne, kafka.RequireAll}
 var codecs = []kafka.Compression{0, kafka.Gzip, kafka.Snappy, kafka.Lz4, kafka.Zstd}
 
-func main() { plan.Run(before, after) }
+func main() { plan.Run(before, during, after) }
 
 func before(p *plan.Plan) {
 	client := &kafka.Client{Addr: kafka.TCP(p.Bootstrap), Timeout: plan.Limit}
@@ -36,6 +36,22 @@ func before(p *plan.Plan) {
 	}
 	manageGroups(p, client)
 	remove(p, client)
+}
+
+func during(p *plan.Plan) {
+	writer, reader, seen := writer(p, kafka.RequireAll, kafka.Lz4), groupReader(p), plan.NewStream(false)
+	plan.Live(p, seen, func() { send(p, writer) }, func() {
+		moment, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+		defer cancel()
+		message, err := reader.FetchMessage(moment)
+		if errors.Is(err, context.DeadlineExceeded) {
+			return
+		}
+		plan.Ok("fetch by group", err)
+		add(seen, message)
+	})
+	plan.Ok("leave the group", reader.Close())
+	plan.Ok("close the writer", writer.Close())
 }
 
 func after(p *plan.Plan) {
@@ -164,13 +180,22 @@ func ownPartition(message kafka.Message, _ ...int) int {
 }
 
 func produce(p *plan.Plan, acks kafka.RequiredAcks, codec kafka.Compression) {
-	writer := &kafka.Writer{Addr: kafka.TCP(p.Bootstrap), Balancer: kafka.BalancerFunc(ownPartition), MaxAttempts: 1,
+	writer := writer(p, acks, codec)
+	writer.MaxAttempts = 1
+	send(p, writer)
+	plan.Ok("close the writer", writer.Close())
+}
+
+func writer(p *plan.Plan, acks kafka.RequiredAcks, codec kafka.Compression) *kafka.Writer {
+	return &kafka.Writer{Addr: kafka.TCP(p.Bootstrap), Balancer: kafka.BalancerFunc(ownPartition),
 		RequiredAcks: acks, Compression: codec, BatchTimeout: 5 * time.Millisecond}
+}
+
+func send(p *plan.Plan, writer *kafka.Writer) {
 	limit, cancel := limited()
 	defer cancel()
 	err := writer.WriteMessages(limit, messages(p, p.Topic)...)
-	plan.Ok("write with acks "+acks.String()+" and codec "+codec.String(), err)
-	plan.Ok("close the writer", writer.Close())
+	plan.Ok("write with acks "+writer.RequiredAcks.String()+" and codec "+writer.Compression.String(), err)
 }
 
 // produceByConn sends through the low-level connection to each partition's leader.
@@ -192,7 +217,7 @@ func produceByConn(p *plan.Plan) {
 	}
 }
 
-func add(seen *plan.Seen, message kafka.Message) {
+func add(seen plan.Sink, message kafka.Message) {
 	headers := []string{}
 	for _, header := range message.Headers {
 		headers = append(headers, header.Key, string(header.Value))

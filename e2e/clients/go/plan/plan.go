@@ -6,6 +6,7 @@ package plan
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"reflect"
 	"sort"
@@ -39,20 +40,51 @@ type Place struct {
 
 var running = &Plan{phase: "start"}
 
-// Run runs the phase that the command line asks for: SUITE BOOTSTRAP PREFIX before|after.
-func Run(before, after func(*Plan)) {
-	if len(os.Args) != 4 || (os.Args[3] != "before" && os.Args[3] != "after") {
-		fmt.Fprintf(os.Stderr, "usage: %s BOOTSTRAP PREFIX before|after\n", os.Args[0])
+// Run runs the phase that the command line asks for: SUITE BOOTSTRAP PREFIX before|during|after.
+func Run(before, during, after func(*Plan)) {
+	phases := map[string]func(*Plan){"before": before, "during": during, "after": after}
+	if len(os.Args) != 4 || phases[os.Args[3]] == nil {
+		fmt.Fprintf(os.Stderr, "usage: %s BOOTSTRAP PREFIX before|during|after\n", os.Args[0])
 		os.Exit(2)
 	}
-	running = &Plan{os.Args[1], os.Args[2], os.Args[2] + "-group", time.Now().UnixMilli(), 0, os.Args[3]}
-	time.AfterFunc(suiteLimit, func() { Fail("not done within %s", suiteLimit) })
-	if running.phase == "before" {
-		before(running)
-	} else {
-		after(running)
+	bootstrap, topic, phase := os.Args[1], os.Args[2], os.Args[3]
+	if phase == "during" {
+		topic += "-during"
 	}
-	fmt.Printf("%s: ok\n", running.phase)
+	running = &Plan{bootstrap, topic, topic + "-group", time.Now().UnixMilli(), 0, phase}
+	time.AfterFunc(suiteLimit, func() { Fail("not done within %s", suiteLimit) })
+	phases[phase](running)
+	fmt.Printf("%s: ok\n", phase)
+}
+
+// Live is the phase `during`: send sends a round of the plan's records, take adds to the stream what there is by now.
+//
+// Both use the same client before and after the broker's restart, which the harness does when it reads `ready`; the end
+// of stdin tells that it is done. Until then the consumer goes on asking, as it would in a program that knows nothing.
+func Live(p *Plan, seen *Stream, send, take func()) {
+	told := make(chan bool)
+	for _, when := range []string{"before", "after"} {
+		send()
+		Until("the records sent "+when+" the restart", func() bool {
+			take()
+			return seen.holds(p.Sent)
+		})
+		if when == "before" {
+			fmt.Println("ready")
+			go func() {
+				io.Copy(io.Discard, os.Stdin)
+				close(told)
+			}()
+			for waiting := true; waiting; {
+				take()
+				select {
+				case <-told:
+					waiting = false
+				case <-time.After(pause):
+				}
+			}
+		}
+	}
 }
 
 // Fail ends the program with one line, from any goroutine.
@@ -154,6 +186,46 @@ func (s *Seen) Check(first, end int64) {
 		}
 	}
 	Equal(s.What+": records", int64(len(s.places)), (end-first)*Partitions)
+}
+
+// Sink takes records that came back: a Seen or a Stream.
+type Sink interface {
+	Add(partition int32, offset int64, key, value []byte, headers ...string)
+}
+
+// Stream is what one consumer gets while the broker restarts. A record may come again, but none before an earlier one
+// of its partition has come; of an idempotent producer (once) each is stored once as well, at the offset of its index.
+type Stream struct {
+	once  bool
+	mutex sync.Mutex
+	next  [Partitions]int64
+}
+
+func NewStream(once bool) *Stream { return &Stream{once: once} }
+
+func (s *Stream) Add(partition int32, offset int64, key, value []byte, headers ...string) {
+	where := fmt.Sprintf("read across the restart: partition %d offset %d", partition, offset)
+	place := Place{Partition: partition}
+	_, err := fmt.Sscanf(string(key), fmt.Sprintf("k-%d-%%d", partition), &place.Index)
+	Ok(where+": key "+string(key), err)
+	Equal(where+": value", string(value), place.Value())
+	Equal(where+": header", headers, []string{"place", place.Header()})
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	Ensure(place.Index <= s.next[partition], "%s: found record %d before record %d", where, place.Index, s.next[partition])
+	Ensure(offset == place.Index || !s.once, "%s: found record %d, which was sent once", where, place.Index)
+	s.next[partition] = max(s.next[partition], place.Index+1)
+}
+
+func (s *Stream) holds(end int64) bool {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	for _, next := range s.next {
+		if next < end {
+			return false
+		}
+	}
+	return true
 }
 
 // All are the partitions' numbers.

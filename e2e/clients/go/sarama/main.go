@@ -14,7 +14,7 @@ var acks = []sarama.RequiredAcks{sarama.NoResponse, sarama.WaitForLocal, sarama.
 var codecs = []sarama.CompressionCodec{sarama.CompressionNone, sarama.CompressionGZIP, sarama.CompressionSnappy,
 	sarama.CompressionLZ4, sarama.CompressionZSTD}
 
-func main() { plan.Run(before, after) }
+func main() { plan.Run(before, during, after) }
 
 func before(p *plan.Plan) {
 	client, admin := connect(p)
@@ -28,7 +28,7 @@ func before(p *plan.Plan) {
 		}
 	}
 	produceAsync(p)
-	produceIdempotent(p)
+	sendOnce(p, idempotent())
 	landed(p, client)
 	readByAssignment(p, client)
 	seek(p, client)
@@ -40,6 +40,21 @@ func before(p *plan.Plan) {
 	staticMember(p, admin)
 	manageGroups(p, admin)
 	remove(p, client, admin)
+}
+
+func during(p *plan.Plan) {
+	producer, err := sarama.NewSyncProducer([]string{p.Bootstrap}, idempotent())
+	plan.Ok("connect a producer", err)
+	patient := config()
+	patient.Consumer.Return.Errors, patient.Metadata.Retry.Max = false, 100 // longer than any outage here
+	seen := plan.NewStream(true)
+	m := join(p, p.Group, patient, func(session sarama.ConsumerGroupSession, message *sarama.ConsumerMessage) {
+		add(seen, message)
+		session.MarkMessage(message, "")
+	})
+	plan.Live(p, seen, func() { send(p, producer, "idempotence") }, func() {})
+	m.leave()
+	plan.Ok("close the producer", producer.Close())
 }
 
 func after(p *plan.Plan) {
@@ -63,6 +78,8 @@ func config() *sarama.Config {
 	config.Consumer.Offsets.AutoCommit.Enable = false
 	config.Consumer.Group.Heartbeat.Interval = 500 * time.Millisecond
 	config.Consumer.Return.Errors = true
+	// A commit goes by the connection of the fetches, and waits for the one before it.
+	config.Consumer.MaxWaitTime = 100 * time.Millisecond
 	return config
 }
 
@@ -183,30 +200,34 @@ func message(p *plan.Plan, place plan.Place) *sarama.ProducerMessage {
 func produce(p *plan.Plan, acks sarama.RequiredAcks, codec sarama.CompressionCodec) {
 	config := config()
 	config.Producer.RequiredAcks, config.Producer.Compression = acks, codec
-	send(p, config)
+	sendOnce(p, config)
 }
 
-func produceIdempotent(p *plan.Plan) {
+func idempotent() *sarama.Config {
 	config := config()
 	config.Producer.Idempotent = true
 	config.Producer.RequiredAcks, config.Net.MaxOpenRequests = sarama.WaitForAll, 1
-	send(p, config)
+	return config
 }
 
-func send(p *plan.Plan, config *sarama.Config) {
+func sendOnce(p *plan.Plan, config *sarama.Config) {
 	producer, err := sarama.NewSyncProducer([]string{p.Bootstrap}, config)
 	plan.Ok("connect a producer", err)
+	send(p, producer, "acks "+acksName(config)+" and codec "+config.Producer.Compression.String())
+	plan.Ok("close the producer", producer.Close())
+}
+
+func send(p *plan.Plan, producer sarama.SyncProducer, what string) {
 	messages := []*sarama.ProducerMessage{}
 	for _, place := range p.Round() {
 		messages = append(messages, message(p, place))
 	}
-	err = producer.SendMessages(messages)
+	err := producer.SendMessages(messages)
 	var each sarama.ProducerErrors
 	if errors.As(err, &each) {
 		err = each[0].Err
 	}
-	plan.Ok("send with acks "+acksName(config)+" and codec "+config.Producer.Compression.String(), err)
-	plan.Ok("close the producer", producer.Close())
+	plan.Ok("send with "+what, err)
 }
 
 func acksName(config *sarama.Config) string {
@@ -236,7 +257,7 @@ func produceAsync(p *plan.Plan) {
 	plan.Ok("close the asynchronous producer", producer.Close())
 }
 
-func add(seen *plan.Seen, message *sarama.ConsumerMessage) {
+func add(seen plan.Sink, message *sarama.ConsumerMessage) {
 	headers := []string{}
 	for _, header := range message.Headers {
 		headers = append(headers, string(header.Key), string(header.Value))
