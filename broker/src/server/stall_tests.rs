@@ -121,11 +121,10 @@ impl Running {
 
     /// Waits until an append is held by the disk.
     fn until_stalled(&self, appends: usize) {
-        let deadline = Instant::now() + STALL * 10;
-        while self.broker.partitions().appends_under_way() < appends {
-            assert!(Instant::now() < deadline, "no append has come");
-            std::thread::yield_now();
-        }
+        let partitions = self.broker.partitions();
+        until("an append has come", || {
+            partitions.appends_under_way() >= appends
+        });
     }
 }
 
@@ -241,6 +240,14 @@ fn others_are_answered(running: &Running, wire: &mut Wire) {
     on_time("metrics", || running.http_get("/metrics"));
 }
 
+fn until(what: &str, is_so: impl Fn() -> bool) {
+    let deadline = Instant::now() + STALL * 10;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "never: {what}");
+        std::thread::yield_now();
+    }
+}
+
 fn on_time(what: &str, work: impl FnOnce()) {
     let begun = Instant::now();
     work();
@@ -330,9 +337,7 @@ fn a_consumer_gets_what_was_appended_before_the_stall_in_the_same_request() {
     // It waits at the partition, and is woken by the append.
     consumer.send(&fetch("free", 0, TIMEOUT_MS), FETCH_VERSION);
     let partition = running.broker.partitions().partition("free", 0).unwrap();
-    while !partition.waiters().is_waited_for() {
-        std::thread::yield_now();
-    }
+    until("the consumer waits", || partition.waiters().is_waited_for());
     let fault = inject("late-stalled-0/", Fault::StallWrites);
     let mut producer = running.connect();
     let both = produce(&[("free", 0), ("late-stalled", 0)]);
