@@ -7,6 +7,9 @@
 //! | then | `epoch start-offset`, both rising |
 
 use std::path::PathBuf;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
 
 use crate::checkpoint;
 use crate::error::{LogError, StorageError};
@@ -16,11 +19,45 @@ use crate::segment::Folder;
 /// The file's name.
 pub(crate) const FILE: &str = "leader-epoch-checkpoint";
 
-/// The epochs of one log; the file follows each change.
+/// The leader epochs of a log with their start offsets, both rising. What a reader holds does not change.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct EpochStarts(Vec<(i32, i64)>);
+
+impl EpochStarts {
+    /// The newest epoch.
+    pub fn latest(&self) -> Option<i32> {
+        self.0.last().map(|(epoch, _)| *epoch)
+    }
+
+    /// The end of `epoch` in a log that ends at `log_end` (KIP-101): the largest known epoch up to `epoch`, and the
+    /// offset at which the next one starts; `None` where the log knows no such epoch. A log that is just being cut
+    /// may still know epochs behind its end.
+    pub fn end_offset_for(&self, epoch: i32, log_end: i64) -> Option<(i32, i64)> {
+        let latest = self.latest()?;
+        if epoch == latest {
+            return Some((epoch, log_end));
+        }
+        let next = self.0.iter().position(|(known, _)| *known > epoch)?;
+        let end = self.0[next].1.min(log_end);
+        match next.checked_sub(1) {
+            Some(floor) => Some((self.0[floor].0, end)),
+            None => Some((epoch, end)),
+        }
+    }
+
+    /// The epoch that `offset` belongs to.
+    pub fn of(&self, offset: i64) -> Option<i32> {
+        let count = self.0.partition_point(|(_, start)| *start <= offset);
+        count.checked_sub(1).map(|index| self.0[index].0)
+    }
+}
+
+/// The epochs of one log, changed by its writer alone; the file follows each change.
 #[derive(Debug)]
 pub(crate) struct Epochs {
     folder: Folder,
-    entries: Vec<(i32, i64)>,
+    /// What readers see.
+    published: Arc<ArcSwap<EpochStarts>>,
 }
 
 impl Epochs {
@@ -28,20 +65,29 @@ impl Epochs {
     pub fn open(folder: Folder) -> Result<Self, LogError> {
         let path = folder.read().join(FILE);
         let text = files::read_if_there(&path).map_err(StorageError::of("read", &path))?;
-        let entries = match text {
-            None => Vec::new(),
+        let starts = match text {
+            None => EpochStarts::default(),
             Some(text) => parse(&text).map_err(|problem| LogError::Malformed {
                 path: path.clone(),
                 problem,
             })?,
         };
-        Ok(Self { folder, entries })
+        Ok(Self::of(folder, starts))
     }
 
     /// No epochs, whatever the file says; recovery assigns them anew.
     pub fn forgotten(folder: Folder) -> Self {
-        let entries = Vec::new();
-        Self { folder, entries }
+        Self::of(folder, EpochStarts::default())
+    }
+
+    fn of(folder: Folder, starts: EpochStarts) -> Self {
+        let published = Arc::new(ArcSwap::from_pointee(starts));
+        Self { folder, published }
+    }
+
+    /// Where readers find the epochs as they are.
+    pub fn published(&self) -> &Arc<ArcSwap<EpochStarts>> {
+        &self.published
     }
 
     fn path(&self) -> PathBuf {
@@ -50,84 +96,72 @@ impl Epochs {
 
     /// The newest epoch.
     pub fn latest(&self) -> Option<i32> {
-        self.entries.last().map(|(epoch, _)| *epoch)
+        self.published.load().latest()
     }
 
-    /// Notes that batches from `start` on are of `epoch`; whether that was news.
+    /// Notes that batches from `start` on are of `epoch`; whether that was news. Readers know it before the batches.
     pub fn assign(&mut self, epoch: i32, start: i64) -> Result<bool, StorageError> {
         if epoch < 0 || self.latest().is_some_and(|latest| epoch <= latest) {
             return Ok(false);
         }
         // An epoch that never got a batch gives its place to the next.
-        let mut entries = self.entries.clone();
-        entries.retain(|(_, earlier)| *earlier < start);
-        entries.push((epoch, start));
-        let before = std::mem::replace(&mut self.entries, entries);
-        let written = self.write();
-        if written.is_err() {
-            self.entries = before;
-        }
-        written.map(|()| true)
+        let mut starts = self.starts();
+        starts.0.retain(|(_, earlier)| *earlier < start);
+        starts.0.push((epoch, start));
+        self.write(&starts)?;
+        self.published.store(Arc::new(starts));
+        Ok(true)
     }
 
-    /// The end of `epoch` in a log that ends at `log_end` (KIP-101): the largest known epoch up to `epoch`, and the
-    /// offset at which the next one starts; `None` where the log knows no such epoch.
-    pub fn end_offset_for(&self, epoch: i32, log_end: i64) -> Option<(i32, i64)> {
-        let latest = self.latest()?;
-        if epoch == latest {
-            return Some((epoch, log_end));
-        }
-        let next = self.entries.iter().position(|(known, _)| *known > epoch)?;
-        let end = self.entries[next].1;
-        match next.checked_sub(1) {
-            Some(floor) => Some((self.entries[floor].0, end)),
-            None => Some((epoch, end)),
-        }
-    }
-
-    /// The epoch that `offset` belongs to.
-    pub fn of(&self, offset: i64) -> Option<i32> {
-        let count = self.entries.partition_point(|(_, start)| *start <= offset);
-        count.checked_sub(1).map(|index| self.entries[index].0)
-    }
-
-    /// Forgets epochs that start at `end` or later.
+    /// Forgets epochs that start at `end` or later; the log ends there already.
     pub fn truncate_to(&mut self, end: i64) -> Result<(), StorageError> {
-        let before = self.entries.len();
-        self.entries.retain(|(_, start)| *start < end);
-        if self.entries.len() == before {
+        let mut starts = self.starts();
+        let before = starts.0.len();
+        starts.0.retain(|(_, start)| *start < end);
+        if starts.0.len() == before {
             return Ok(());
         }
-        self.write()
+        self.cut(starts)
     }
 
     /// Forgets epochs that end at `start` or before; the one that holds `start` then begins there.
     pub fn truncate_below(&mut self, start: i64) -> Result<(), StorageError> {
-        let Some(holding) = self
-            .entries
+        let mut starts = self.starts();
+        let Some(holding) = starts
+            .0
             .partition_point(|(_, from)| *from <= start)
             .checked_sub(1)
         else {
             return Ok(());
         };
-        if self.entries[holding].1 == start && holding == 0 {
+        if starts.0[holding].1 == start && holding == 0 {
             return Ok(());
         }
-        self.entries.drain(..holding);
-        self.entries[0].1 = start;
-        self.write()
+        starts.0.drain(..holding);
+        starts.0[0].1 = start;
+        self.cut(starts)
     }
 
     /// Forgets everything.
     pub fn clear(&mut self) -> Result<(), StorageError> {
-        self.entries.clear();
-        self.write()
+        self.cut(EpochStarts::default())
+    }
+
+    fn starts(&self) -> EpochStarts {
+        EpochStarts::clone(&self.published.load())
+    }
+
+    /// What is gone from the log is gone from here, also where the file could not follow.
+    fn cut(&self, starts: EpochStarts) -> Result<(), StorageError> {
+        let written = self.write(&starts);
+        self.published.store(Arc::new(starts));
+        written
     }
 
     // The batches carry their epochs too, so what a power loss takes from this file recovery brings back.
-    fn write(&self) -> Result<(), StorageError> {
-        let lines = self
-            .entries
+    fn write(&self, starts: &EpochStarts) -> Result<(), StorageError> {
+        let lines = starts
+            .0
             .iter()
             .map(|(epoch, start)| format!("{epoch} {start}"));
         let path = self.path();
@@ -137,7 +171,7 @@ impl Epochs {
     }
 }
 
-fn parse(text: &[u8]) -> Result<Vec<(i32, i64)>, String> {
+fn parse(text: &[u8]) -> Result<EpochStarts, String> {
     let mut entries: Vec<(i32, i64)> = Vec::new();
     for line in checkpoint::lines(text)? {
         let fields: Vec<&str> = line.split(' ').collect();
@@ -152,13 +186,12 @@ fn parse(text: &[u8]) -> Result<Vec<(i32, i64)>, String> {
     if !entries.is_sorted_by(|a, b| a.0 < b.0 && a.1 <= b.1) {
         return Err("epochs and start offsets do not rise".into());
     }
-    Ok(entries)
+    Ok(EpochStarts(entries))
 }
 
 #[cfg(test)]
 mod tests {
     use std::path::Path;
-    use std::sync::Arc;
 
     use parking_lot::RwLock;
 
@@ -179,12 +212,13 @@ mod tests {
     #[test]
     fn the_end_of_an_epoch_is_the_start_of_the_next() {
         let folder = tempfile::tempdir().unwrap();
-        let epochs = epochs(folder.path());
+        let epochs = epochs(folder.path()).starts();
         assert_eq!(epochs.end_offset_for(7, 55), Some((7, 55)));
         assert_eq!(epochs.end_offset_for(3, 55), Some((3, 40)));
         assert_eq!(epochs.end_offset_for(5, 55), Some((3, 40)));
         assert_eq!(epochs.end_offset_for(0, 55), Some((0, 10)));
         assert_eq!(epochs.end_offset_for(8, 55), None);
+        assert_eq!(epochs.end_offset_for(5, 30), Some((3, 30)), "being cut");
         assert_eq!(epochs.of(25), Some(3));
         assert_eq!(epochs.of(5), None);
     }
@@ -194,11 +228,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         epochs(folder.path());
         let mut again = open(folder.path()).unwrap();
-        assert_eq!(again.entries, [(2, 10), (3, 20), (7, 40)]);
+        assert_eq!(again.starts().0, [(2, 10), (3, 20), (7, 40)]);
         assert!(!again.assign(7, 99).unwrap());
         again.truncate_to(40).unwrap();
         again.truncate_below(15).unwrap();
-        assert_eq!(open(folder.path()).unwrap().entries, [(2, 15), (3, 20)]);
+        let cut = open(folder.path()).unwrap().starts();
+        assert_eq!(cut.0, [(2, 15), (3, 20)]);
+        assert_eq!(again.starts(), cut);
     }
 
     #[test]

@@ -141,19 +141,9 @@ impl Log {
             .expire(now_ms, self.config.producer_id_expiration_ms);
     }
 
-    /// The largest known epoch up to `epoch` and the offset at which it ends (OffsetForLeaderEpoch).
-    pub fn end_offset_for(&self, epoch: i32) -> Option<(i32, i64)> {
-        self.epochs.end_offset_for(epoch, self.shared.end())
-    }
-
     /// The leader epoch of the last record, as far as any is known.
     pub fn last_epoch(&self) -> Option<i32> {
         self.epochs.latest()
-    }
-
-    /// The leader epoch of the record at `offset`.
-    pub fn epoch_of(&self, offset: i64) -> Option<i32> {
-        self.epochs.of(offset)
     }
 
     /// A clean stop: afterwards everything is on disk and the next opening scans nothing. The caller then writes

@@ -77,6 +77,17 @@ impl LogReader {
         self.shared.end()
     }
 
+    /// The leader epoch of the record at `offset`.
+    pub fn epoch_of(&self, offset: i64) -> Option<i32> {
+        self.shared.epochs().of(offset)
+    }
+
+    /// The largest known leader epoch up to `epoch` and the offset at which it ends (OffsetForLeaderEpoch).
+    pub fn end_offset_for(&self, epoch: i32) -> Option<(i32, i64)> {
+        let (epochs, end) = self.shared.epochs_and_end();
+        epochs.end_offset_for(epoch, end)
+    }
+
     /// The partition's folder.
     pub fn folder(&self) -> std::path::PathBuf {
         self.shared.path()

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 
+use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
 
+use crate::epochs::EpochStarts;
 use crate::error::StorageError;
 use crate::files;
 use crate::segment::{Folder, Segment};
@@ -31,6 +33,8 @@ pub(crate) struct Shared {
     // The tip's, for those who need no more.
     end: AtomicI64,
     tip: Mutex<Tip>,
+    /// The writer's. An epoch is here before its first batch is below the end, and until after its last was cut.
+    epochs: Arc<ArcSwap<EpochStarts>>,
     recovery_point: AtomicI64,
     /// Below this all batches are on disk, maybe not yet what is beside them; never below the recovery point.
     flushed: AtomicI64,
@@ -81,7 +85,12 @@ struct Hints {
 }
 
 impl Shared {
-    pub fn new(folder: Folder, segments: Vec<Arc<Segment>>, start: i64, end: i64) -> Self {
+    pub fn new(
+        folder: Folder,
+        segments: Vec<Arc<Segment>>,
+        (start, end): (i64, i64),
+        epochs: Arc<ArcSwap<EpochStarts>>,
+    ) -> Self {
         let active = segments.last();
         let tip = Tip {
             end,
@@ -97,6 +106,7 @@ impl Shared {
             segments: RwLock::new(segments),
             start: AtomicI64::new(start),
             end: AtomicI64::new(end),
+            epochs,
             recovery_point: AtomicI64::new(0),
             flushed: AtomicI64::new(0),
             sync_failed: AtomicBool::new(false),
@@ -133,6 +143,24 @@ impl Shared {
             size,
         };
         self.end.store(end, Ordering::Release);
+    }
+
+    /// The leader epochs as they are now.
+    pub fn epochs(&self) -> Arc<EpochStarts> {
+        self.epochs.load_full()
+    }
+
+    /// The leader epochs, and where the log ended while it had these.
+    pub fn epochs_and_end(&self) -> (Arc<EpochStarts>, i64) {
+        let mut epochs = self.epochs();
+        loop {
+            let end = self.end();
+            let after = self.epochs();
+            if Arc::ptr_eq(&epochs, &after) {
+                return (epochs, end);
+            }
+            epochs = after;
+        }
     }
 
     pub fn recovery_point(&self) -> i64 {

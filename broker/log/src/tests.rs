@@ -171,8 +171,39 @@ fn a_leader_stamps_offset_epoch_and_append_time_and_leaves_the_records() {
     assert!(header.is_log_append_time());
     assert_eq!((header.base_timestamp, header.max_timestamp), (5, 9_000));
     assert_eq!(&batches.bytes[61..], b"second");
-    assert_eq!(log.end_offset_for(0), Some((0, 3)));
-    assert_eq!(log.end_offset_for(4), Some((4, 5)));
+    assert_eq!(log.reader().end_offset_for(0), Some((0, 3)));
+    assert_eq!(log.reader().end_offset_for(4), Some((4, 5)));
+}
+
+#[test]
+fn a_reader_never_counts_the_next_epochs_records_to_an_epoch() {
+    const EPOCHS: i32 = 500;
+    let folder = tempfile::tempdir().unwrap();
+    let (mut log, _) = open(folder.path(), CRASHED);
+    let reader = log.reader();
+    // Epoch e is the record of offset e.
+    let reading = std::thread::spawn(move || {
+        let mut latest = 0;
+        while latest < EPOCHS - 1 {
+            let Some((epoch, end)) = reader.end_offset_for(latest) else {
+                continue;
+            };
+            assert!(
+                epoch == latest && end <= i64::from(epoch) + 1,
+                "epoch {epoch} ends at {end}"
+            );
+            let known = reader.epoch_of(reader.log_end_offset() - 1);
+            latest = latest.max(known.unwrap_or(0));
+        }
+    });
+    for leader_epoch in 0..EPOCHS {
+        let stamp = Stamp {
+            leader_epoch,
+            ..STAMP
+        };
+        log.append(&[batch(1, 5, b"")], stamp).unwrap();
+    }
+    reading.join().unwrap();
 }
 
 #[test]

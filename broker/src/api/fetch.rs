@@ -296,7 +296,7 @@ async fn read(
     }
     if let Reader::Follower(_) = reader {
         let follower = (wanted.last_fetched_epoch, wanted.offset);
-        found.diverging = partition.diverging(follower).await?;
+        found.diverging = partition.diverging(follower)?;
         if found.diverging.is_some() {
             return Ok(found);
         }

@@ -128,7 +128,7 @@ async fn answer(
     let epoch = if found.0 < 0 {
         -1
     } else {
-        let known = partition.log().await.epoch_of(found.0);
+        let known = reader.epoch_of(found.0);
         known.unwrap_or(partition.leader_epoch())
     };
     Ok((Vec::new(), found, epoch))

@@ -25,7 +25,7 @@ pub async fn handle(
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for wanted in &topic.partitions {
             let found = match allowed {
-                Ok(()) => end_offset(broker, &topic.topic, wanted).await,
+                Ok(()) => end_offset(broker, &topic.topic, wanted),
                 Err(error) => Err(error),
             };
             partitions.push(into_response(wanted.partition, found));
@@ -42,7 +42,7 @@ pub async fn handle(
 }
 
 /// The end of the newest epoch up to the one asked for; -1 where the log knows none.
-async fn end_offset(
+fn end_offset(
     broker: &Broker,
     topic: &str,
     wanted: &OffsetForLeaderPartition,
@@ -52,11 +52,8 @@ async fn end_offset(
     if wanted.leader_epoch == partition.leader_epoch() {
         return Ok((wanted.leader_epoch, partition.reader().log_end_offset()));
     }
-    Ok(partition
-        .log()
-        .await
-        .end_offset_for(wanted.leader_epoch)
-        .unwrap_or((-1, -1)))
+    let known = partition.reader().end_offset_for(wanted.leader_epoch);
+    Ok(known.unwrap_or((-1, -1)))
 }
 
 fn into_response(partition: i32, found: Result<(i32, i64), ErrorCode>) -> EpochEndOffset {

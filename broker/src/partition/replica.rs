@@ -111,7 +111,7 @@ impl Partition {
     /// Where a follower, whose last record is of such an epoch and which fetches from such an offset, has come apart
     /// from this log: the last epoch that both may have, and its end here. `OFFSET_OUT_OF_RANGE` where this log knows
     /// nothing of so old an epoch (KIP-595).
-    pub async fn diverging(
+    pub fn diverging(
         &self,
         (last_epoch, offset): (i32, i64),
     ) -> Result<Option<(i32, i64)>, ErrorCode> {
@@ -119,7 +119,7 @@ impl Partition {
         if last_epoch < 0 || (last_epoch == self.leader_epoch() && offset <= end) {
             return Ok(None);
         }
-        let known = self.log.lock().await.end_offset_for(last_epoch);
+        let known = self.reader.end_offset_for(last_epoch);
         let (epoch, end) = known.ok_or(ErrorCode::OffsetOutOfRange)?;
         Ok((epoch < last_epoch || end < offset).then_some((epoch, end)))
     }
@@ -242,7 +242,7 @@ impl Partition {
     ) -> Result<i64, Refused> {
         let mut log = self.log.lock().await;
         self.check_following(leader_epoch)?;
-        let end_here = log.end_offset_for(common).map(|(_, end)| end);
+        let end_here = self.reader.end_offset_for(common).map(|(_, end)| end);
         let offset = end_here.map_or(leader_end, |end| end.min(leader_end));
         let truncated = log.truncate_to(offset, now_ms);
         truncated.map_err(|error| self.broken(&error))?;

@@ -9,11 +9,17 @@ use bytes::Bytes;
 use milena_log::faults::{Fault, inject};
 use milena_metadata::{CreateTopics, NewTopic, TopicId};
 use milena_protocol::api::fetch::{FetchPartition, FetchRequest, FetchTopic};
+use milena_protocol::api::list_offsets::{
+    ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
+};
 use milena_protocol::api::metadata::MetadataRequest;
 use milena_protocol::api::offset_commit::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
 use milena_protocol::api::offset_fetch::OffsetFetchRequest;
+use milena_protocol::api::offset_for_leader_epoch::{
+    OffsetForLeaderEpochRequest, OffsetForLeaderPartition, OffsetForLeaderTopic,
+};
 use milena_protocol::api::produce::{
     PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData,
 };
@@ -32,6 +38,10 @@ const NOTICED_MAX: Duration = Duration::from_secs(1);
 const PRODUCERS: usize = 64;
 const PRODUCE_VERSION: i16 = 9;
 const FETCH_VERSION: i16 = 12;
+const LIST_OFFSETS_VERSION: i16 = 5;
+const EPOCH_END_VERSION: i16 = 2;
+const LATEST: i64 = -1;
+const EARLIEST: i64 = -2;
 const TIMEOUT_MS: i32 = 30_000;
 
 /// A broker in this process, on the runtimes that a real one has.
@@ -215,8 +225,40 @@ fn commit(offset: i64) -> OffsetCommitRequest {
     }
 }
 
-/// Requests that need no append; each on time.
-fn others_are_answered(running: &Running, wire: &mut Wire) {
+fn list_offsets(topics: &[&str], timestamp: i64) -> ListOffsetsRequest {
+    let topics = topics.iter().map(|topic| ListOffsetsTopic {
+        name: Str::from(*topic),
+        partitions: vec![ListOffsetsPartition {
+            current_leader_epoch: -1,
+            timestamp,
+            ..ListOffsetsPartition::default()
+        }],
+    });
+    ListOffsetsRequest {
+        replica_id: -1,
+        topics: topics.collect(),
+        ..ListOffsetsRequest::default()
+    }
+}
+
+/// Of an epoch that is not the present one.
+fn epoch_end(topics: &[&str]) -> OffsetForLeaderEpochRequest {
+    let topics = topics.iter().map(|topic| OffsetForLeaderTopic {
+        topic: Str::from(*topic),
+        partitions: vec![OffsetForLeaderPartition {
+            partition: 0,
+            current_leader_epoch: -1,
+            leader_epoch: i32::MAX,
+        }],
+    });
+    OffsetForLeaderEpochRequest {
+        replica_id: -1,
+        topics: topics.collect(),
+    }
+}
+
+/// Requests that need no append, also of a topic whose appends are stalled; each on time.
+fn others_are_answered(running: &Running, wire: &mut Wire, stalled: &str) {
     on_time("metadata", || {
         let answer = wire.ask(&MetadataRequest::default(), 1);
         assert!(!answer.brokers.is_empty());
@@ -235,6 +277,26 @@ fn others_are_answered(running: &Running, wire: &mut Wire) {
             answer.responses[0].partitions[0].error_code,
             ErrorCode::None
         );
+    });
+    let topics = [stalled, "free"];
+    for timestamp in [EARLIEST, LATEST, 0] {
+        on_time(&format!("the offsets of timestamp {timestamp}"), || {
+            let request = list_offsets(&topics, timestamp);
+            let answer = wire.ask(&request, LIST_OFFSETS_VERSION);
+            let codes = answer
+                .topics
+                .iter()
+                .map(|topic| topic.partitions[0].error_code);
+            assert_eq!(codes.collect::<Vec<_>>(), [ErrorCode::None; 2]);
+        });
+    }
+    on_time("an epoch's end", || {
+        let answer = wire.ask(&epoch_end(&topics), EPOCH_END_VERSION);
+        let codes = answer
+            .topics
+            .iter()
+            .map(|topic| topic.partitions[0].error_code);
+        assert_eq!(codes.collect::<Vec<_>>(), [ErrorCode::None; 2]);
     });
     on_time("health", || running.http_get("/healthz/ready"));
     on_time("metrics", || running.http_get("/metrics"));
@@ -292,7 +354,7 @@ fn a_stalled_file_holds_up_only_its_own_partition() {
             let answer = other.ask(&commit(round), 3);
             assert_eq!(answer.topics[0].partitions[0].error_code, ErrorCode::None);
         });
-        others_are_answered(&running, &mut other);
+        others_are_answered(&running, &mut other, "one-stalled");
     }
     assert_eq!(running.broker.partitions().appends_under_way(), 1);
     drop(fault);
@@ -319,7 +381,7 @@ fn many_stalled_files_hold_up_only_appends() {
     running.until_stalled(workers() - 1);
     let begun = Instant::now();
     while begun.elapsed() < STALL {
-        others_are_answered(&running, &mut other);
+        others_are_answered(&running, &mut other, "all-stalled");
     }
     drop(fault);
     for mut wire in stalled {
@@ -361,14 +423,14 @@ fn a_quiet_broker_goes_on_polling_its_sockets_during_a_stall() {
     running.create("quiet-stalled", 1);
     running.create("free", 1);
     let (mut other, mut producer) = (running.connect(), running.connect());
-    others_are_answered(&running, &mut other);
+    others_are_answered(&running, &mut other, "quiet-stalled");
     producer.ask(&MetadataRequest::default(), 1);
     for _ in 0..5 {
         let fault = inject("quiet-stalled-0/", Fault::StallWrites);
         producer.send(&produce(&[("quiet-stalled", 0)]), PRODUCE_VERSION);
         running.until_stalled(1);
         // The one worker that had an event is held, and nobody has woken another.
-        others_are_answered(&running, &mut other);
+        others_are_answered(&running, &mut other, "quiet-stalled");
         drop(fault);
         offset_of(&producer.receive::<ProduceRequest>(PRODUCE_VERSION));
     }

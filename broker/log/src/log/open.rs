@@ -142,7 +142,12 @@ impl Log {
             Err(LogError::Malformed { .. }) if !trusted => Epochs::forgotten(folder.clone()),
             epochs => epochs?,
         };
-        let shared = Arc::new(Shared::new(folder, segments, start, end));
+        let shared = Arc::new(Shared::new(
+            folder,
+            segments,
+            (start, end),
+            epochs.published().clone(),
+        ));
         if !trusted {
             // What recovery changes is brought to disk by the next flush.
             shared.note_folder_change();
