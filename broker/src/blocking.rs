@@ -1,6 +1,6 @@
 //! Work that may wait for the disk, in one place so that a simulation can do it where it is asked for.
 
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 
 /// Runs `work` on a thread that may block.
 #[cfg(not(feature = "simulation"))]
@@ -12,6 +12,16 @@ pub fn spawn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Jo
 #[cfg(feature = "simulation")]
 pub fn spawn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
     tokio::spawn(async move { work() })
+}
+
+/// Runs `work` on a thread that may block, and waits for it; whoever gives up waiting does not end it.
+pub async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match spawn(work).await.map_err(JoinError::try_into_panic) {
+        Ok(done) => done,
+        Err(Ok(panic)) => std::panic::resume_unwind(panic),
+        // The runtime ends, and this task with it.
+        Err(Err(_)) => std::future::pending().await,
+    }
 }
 
 /// As [`spawn`], of work that waits for the disk to take what was written.

@@ -1,4 +1,5 @@
-//! Disk faults on demand, for tests: writes and syncs of files whose path contains a given text. Syncs can be counted.
+//! Disk faults on demand, for tests: reads, writes and syncs of files whose path contains a given text. Syncs can be
+//! counted.
 
 use std::io;
 use std::path::Path;
@@ -14,6 +15,8 @@ pub enum Fault {
     StallWrites,
     /// Writes store this many bytes and then fail as by a full disk.
     FailWrites(usize),
+    /// Reads wait until the guard is dropped, also of what the page cache has.
+    StallReads,
     /// Syncs wait until the guard is dropped.
     StallSyncs,
     /// Syncs fail.
@@ -33,6 +36,15 @@ struct Armed {
     part: String,
     fault: Fault,
     syncs: Arc<AtomicUsize>,
+    stalled: Arc<AtomicUsize>,
+}
+
+/// What a call is about to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Call {
+    Read,
+    Write,
+    Sync,
 }
 
 /// The fault lasts as long as this value.
@@ -41,9 +53,15 @@ struct Armed {
 pub struct FaultGuard {
     id: usize,
     syncs: Arc<AtomicUsize>,
+    stalled: Arc<AtomicUsize>,
 }
 
 impl FaultGuard {
+    /// How many calls have been stalled so far.
+    pub fn stalled(&self) -> usize {
+        self.stalled.load(Ordering::SeqCst)
+    }
+
     /// How many syncs of matching files have begun meanwhile.
     pub fn syncs(&self) -> usize {
         self.syncs.load(Ordering::SeqCst)
@@ -53,15 +71,16 @@ impl FaultGuard {
 /// Arms `fault` for every file whose path contains `part`.
 pub fn inject(part: &str, fault: Fault) -> FaultGuard {
     let id = NEXT.fetch_add(1, Ordering::Relaxed);
-    let syncs = Arc::new(AtomicUsize::new(0));
+    let (syncs, stalled) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
     FAULTS.lock().push(Armed {
         id,
         part: part.to_owned(),
         fault,
         syncs: syncs.clone(),
+        stalled: stalled.clone(),
     });
     ARMED.fetch_add(1, Ordering::Release);
-    FaultGuard { id, syncs }
+    FaultGuard { id, syncs, stalled }
 }
 
 impl Drop for FaultGuard {
@@ -72,17 +91,17 @@ impl Drop for FaultGuard {
     }
 }
 
-fn matching(faults: &[Armed], path: &Path, syncing: bool) -> Option<Fault> {
+fn matching<'a>(faults: &'a [Armed], path: &Path, call: Call) -> Option<&'a Armed> {
     let path = path.to_string_lossy();
     let matches = |fault: Fault| match fault {
-        Fault::StallWrites | Fault::FailWrites(_) => !syncing,
-        Fault::StallSyncs | Fault::FailSyncs => syncing,
+        Fault::StallReads => call == Call::Read,
+        Fault::StallWrites | Fault::FailWrites(_) => call == Call::Write,
+        Fault::StallSyncs | Fault::FailSyncs => call == Call::Sync,
         Fault::CountSyncs => false,
     };
     faults
         .iter()
         .find(|armed| matches(armed.fault) && path.contains(armed.part.as_str()))
-        .map(|armed| armed.fault)
 }
 
 fn count_sync(path: &Path) {
@@ -94,24 +113,35 @@ fn count_sync(path: &Path) {
     }
 }
 
-fn wait_for_fault(path: &Path, syncing: bool) -> Option<Fault> {
+fn wait_for_fault(path: &Path, call: Call) -> Option<Fault> {
     if ARMED.load(Ordering::Acquire) == 0 {
         return None;
     }
     let mut faults = FAULTS.lock();
+    let mut stalled_by = None;
     loop {
-        match matching(&faults, path, syncing) {
-            Some(Fault::StallWrites | Fault::StallSyncs) => CHANGED.wait(&mut faults),
-            other => return other,
+        let armed = matching(&faults, path, call)?;
+        match armed.fault {
+            Fault::StallReads | Fault::StallWrites | Fault::StallSyncs => {
+                if stalled_by.replace(armed.id) != Some(armed.id) {
+                    armed.stalled.fetch_add(1, Ordering::SeqCst);
+                }
+                CHANGED.wait(&mut faults);
+            }
+            other => return Some(other),
         }
     }
+}
+
+pub(crate) fn before_read(path: &Path) {
+    let _ = wait_for_fault(path, Call::Read);
 }
 
 pub(crate) fn before_write(
     path: &Path,
     write_part: impl FnOnce(usize) -> io::Result<()>,
 ) -> io::Result<()> {
-    let Some(Fault::FailWrites(bytes)) = wait_for_fault(path, false) else {
+    let Some(Fault::FailWrites(bytes)) = wait_for_fault(path, Call::Write) else {
         return Ok(());
     };
     write_part(bytes)?;
@@ -122,7 +152,7 @@ pub(crate) fn before_sync(path: &Path) -> io::Result<()> {
     if ARMED.load(Ordering::Acquire) > 0 {
         count_sync(path);
     }
-    match wait_for_fault(path, true) {
+    match wait_for_fault(path, Call::Sync) {
         Some(_) => Err(io::Error::from_raw_os_error(5)),
         None => Ok(()),
     }

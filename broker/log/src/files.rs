@@ -80,6 +80,8 @@ impl LogFile {
 
     /// Reads until `buffer` is full or the file ends; returns the bytes read.
     pub fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        #[cfg(any(test, feature = "faults"))]
+        crate::faults::before_read(&self.path);
         let mut have = 0;
         while have < buffer.len() {
             match self

@@ -1,12 +1,14 @@
 //! Finding offsets by time (ListOffsets).
 
 use std::sync::Arc;
+use std::vec;
 
 use bytes::Bytes;
-use milena_protocol::records::{BatchHeader, DECOMPRESSED_SIZE_MAX, OpenBatch};
+use milena_protocol::records::{BatchHeader, OpenBatch, RecordsProblem};
 
 use crate::error::{LogError, ReadError, StorageError};
 use crate::reader::LogReader;
+use crate::scan::Scan;
 use crate::segment::{NO_TIMESTAMP, Segment};
 
 /// A record's place and time.
@@ -20,114 +22,187 @@ pub struct TimestampedOffset {
     pub leader_epoch: i32,
 }
 
+/// What is searched for.
+#[derive(Debug, Clone, Copy)]
+enum Sought {
+    /// The first record from `start` on that is as young as `timestamp` or younger.
+    Since { timestamp: i64, start: i64 },
+    /// The first record of the largest timestamp, in the batch that holds `offset` or behind it; of a batch with
+    /// LogAppendTime the last.
+    Youngest { timestamp: i64, offset: i64 },
+}
+
+/// A search by time. It reads batches and opens none: that may take much memory, and when is for its caller to say.
+#[derive(Debug)]
+pub struct TimeSearch {
+    sought: Sought,
+    /// Those that were not looked at yet.
+    segments: vec::IntoIter<Arc<Segment>>,
+    walk: Option<Walk>,
+}
+
+/// How far a search has come in a segment.
+#[derive(Debug)]
+struct Walk {
+    segment: Arc<Segment>,
+    scan: Scan,
+    /// The one that is due next.
+    offset: i64,
+}
+
+/// How a search goes on.
+#[derive(Debug)]
+pub enum Searched {
+    /// It has ended.
+    Found(Option<TimestampedOffset>),
+    /// The record may be in this batch; where it is not, the search goes on behind it.
+    LookInto(ClosedBatch),
+}
+
+/// A batch that has to be opened for a search.
+#[derive(Debug)]
+pub struct ClosedBatch {
+    sought: Sought,
+    segment: Arc<Segment>,
+    header: BatchHeader,
+    bytes: Bytes,
+}
+
 impl LogReader {
-    /// The first record that is as young as `timestamp` or younger. May wait for the disk, and opens one batch.
-    pub fn offset_for_timestamp(
-        &self,
-        timestamp: i64,
-    ) -> Result<Option<TimestampedOffset>, ReadError> {
+    /// A search for the first record that is as young as `timestamp` or younger.
+    pub fn search_since(&self, timestamp: i64) -> TimeSearch {
         let start = self.log_start_offset();
+        let sought = Sought::Since { timestamp, start };
+        TimeSearch::new(sought, self.shared().segments())
+    }
+
+    /// A search for the record with the largest timestamp, the first such (KIP-734); of a batch with LogAppendTime the
+    /// last. May wait for the disk.
+    pub fn search_youngest(&self) -> Result<TimeSearch, ReadError> {
+        let start = self.log_start_offset();
+        let mut best = (NO_TIMESTAMP, start);
+        let mut holder = None;
         for segment in self.shared().segments() {
-            if segment.youngest()?.timestamp < timestamp {
-                continue;
+            let youngest = segment.youngest()?;
+            if youngest.timestamp > best.0 && youngest.offset >= start {
+                best = (youngest.timestamp, youngest.offset);
+                holder = Some(segment);
             }
-            let from = segment.time_floor(timestamp)?.unwrap_or(start).max(start);
-            let found = first_in(&segment, from, |header, batch| {
-                if header.max_timestamp < timestamp {
+        }
+        let (timestamp, offset) = best;
+        let sought = Sought::Youngest { timestamp, offset };
+        Ok(TimeSearch::new(sought, holder.into_iter().collect()))
+    }
+}
+
+impl TimeSearch {
+    fn new(sought: Sought, segments: Vec<Arc<Segment>>) -> Self {
+        Self {
+            sought,
+            segments: segments.into_iter(),
+            walk: None,
+        }
+    }
+
+    /// Goes on to the next batch that has to be opened, or to the end. May wait for the disk.
+    pub fn go_on(&mut self) -> Result<Searched, ReadError> {
+        loop {
+            if let Some(walk) = &mut self.walk {
+                if let Some(searched) = walk.go_on(self.sought)? {
+                    return Ok(searched);
+                }
+                self.walk = None;
+            }
+            let Some(segment) = self.segments.next() else {
+                return Ok(Searched::Found(None));
+            };
+            self.walk = Walk::begin(segment, self.sought)?;
+        }
+    }
+}
+
+impl Walk {
+    /// `None` where the segment has nothing of what is sought.
+    fn begin(segment: Arc<Segment>, sought: Sought) -> Result<Option<Self>, ReadError> {
+        let offset = match sought {
+            Sought::Since { timestamp, start } => {
+                if segment.youngest()?.timestamp < timestamp {
                     return Ok(None);
                 }
-                let records = open(&segment, header, batch())?;
-                record_where(&segment, &records, |offset, time| {
-                    offset >= start && time >= timestamp
-                })
-            })?;
-            if found.is_some() {
-                return Ok(found);
+                let floor = segment.time_floor(timestamp)?;
+                floor.unwrap_or(start).max(start)
+            }
+            Sought::Youngest { offset, .. } => offset,
+        };
+        let Some((position, _)) = segment.find(offset)? else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            scan: segment.scan(position)?,
+            segment,
+            offset,
+        }))
+    }
+
+    /// `None` at the segment's end.
+    fn go_on(&mut self, sought: Sought) -> Result<Option<Searched>, ReadError> {
+        loop {
+            let next = self.scan.next();
+            let next = next.map_err(|stop| self.segment.damage(stop, self.offset))?;
+            let Some((position, header)) = next else {
+                return Ok(None);
+            };
+            self.offset = header.last_offset() + 1;
+            match sought {
+                Sought::Since { timestamp, .. } if header.max_timestamp < timestamp => continue,
+                Sought::Youngest { .. } if header.is_log_append_time() => {
+                    return Ok(Some(Searched::Found(Some(TimestampedOffset {
+                        offset: header.last_offset(),
+                        timestamp: header.max_timestamp,
+                        leader_epoch: header.partition_leader_epoch,
+                    }))));
+                }
+                Sought::Since { .. } | Sought::Youngest { .. } => {}
+            }
+            return Ok(Some(Searched::LookInto(ClosedBatch {
+                sought,
+                bytes: self.segment.read_batch(position, &header)?,
+                segment: self.segment.clone(),
+                header,
+            })));
+        }
+    }
+}
+
+impl ClosedBatch {
+    /// Opens the batch to at most `limit` bytes, and looks for the record in it.
+    pub fn look(&self, limit: usize) -> Result<Option<TimestampedOffset>, RecordsProblem> {
+        let batch = OpenBatch::open(self.header, &self.bytes, limit)?;
+        for record in batch.raw() {
+            let record = record?;
+            let (offset, time) = (
+                self.header.offset_of(&record),
+                self.header.timestamp_of(&record),
+            );
+            let is_it = match self.sought {
+                Sought::Since { timestamp, start } => offset >= start && time >= timestamp,
+                Sought::Youngest { timestamp, .. } => time == timestamp,
+            };
+            if is_it {
+                return Ok(Some(TimestampedOffset {
+                    offset,
+                    timestamp: time,
+                    leader_epoch: self.header.partition_leader_epoch,
+                }));
             }
         }
         Ok(None)
     }
 
-    /// The record with the largest timestamp, the first such (KIP-734); of a batch with LogAppendTime the last.
-    pub fn max_timestamp(&self) -> Result<Option<TimestampedOffset>, ReadError> {
-        let mut best: Option<(i64, i64, Arc<Segment>)> = None;
-        for segment in self.shared().segments() {
-            let youngest = segment.youngest()?;
-            let known = best
-                .as_ref()
-                .map_or(NO_TIMESTAMP, |(timestamp, ..)| *timestamp);
-            if youngest.timestamp > known && youngest.offset >= self.log_start_offset() {
-                best = Some((youngest.timestamp, youngest.offset, segment));
-            }
-        }
-        let Some((timestamp, offset, segment)) = best else {
-            return Ok(None);
-        };
-        first_in(&segment, offset, |header, batch| {
-            if header.is_log_append_time() {
-                return Ok(Some(TimestampedOffset {
-                    offset: header.last_offset(),
-                    timestamp: header.max_timestamp,
-                    leader_epoch: header.partition_leader_epoch,
-                }));
-            }
-            let records = open(&segment, header, batch())?;
-            record_where(&segment, &records, |_, time| time == timestamp)
-        })
+    /// The error that says where such a problem is.
+    pub fn malformed(&self, problem: &RecordsProblem) -> LogError {
+        self.segment.malformed(&self.header, &problem.to_string())
     }
-}
-
-/// The first answer of `look`, which is shown each batch from the one that holds `from` on.
-fn first_in(
-    segment: &Segment,
-    from: i64,
-    look: impl Fn(
-        &BatchHeader,
-        &dyn Fn() -> Result<Bytes, LogError>,
-    ) -> Result<Option<TimestampedOffset>, LogError>,
-) -> Result<Option<TimestampedOffset>, ReadError> {
-    let Some((position, _)) = segment.find(from)? else {
-        return Ok(None);
-    };
-    let mut scan = segment.scan(position)?;
-    let mut offset = from;
-    while let Some((position, header)) = scan.next().map_err(|stop| segment.damage(stop, offset))? {
-        offset = header.last_offset() + 1;
-        let read = || segment.read_batch(position, &header);
-        if let Some(found) = look(&header, &read)? {
-            return Ok(Some(found));
-        }
-    }
-    Ok(None)
-}
-
-fn open(
-    segment: &Segment,
-    header: &BatchHeader,
-    batch: Result<Bytes, LogError>,
-) -> Result<OpenBatch, LogError> {
-    OpenBatch::open(*header, &batch?, DECOMPRESSED_SIZE_MAX)
-        .map_err(|problem| segment.malformed(header, &problem.to_string()))
-}
-
-fn record_where(
-    segment: &Segment,
-    batch: &OpenBatch,
-    wanted: impl Fn(i64, i64) -> bool,
-) -> Result<Option<TimestampedOffset>, LogError> {
-    let header = &batch.header;
-    for record in batch.raw() {
-        let record = record.map_err(|problem| segment.malformed(header, &problem.to_string()))?;
-        let (offset, timestamp) = (header.offset_of(&record), header.timestamp_of(&record));
-        if wanted(offset, timestamp) {
-            return Ok(Some(TimestampedOffset {
-                offset,
-                timestamp,
-                leader_epoch: header.partition_leader_epoch,
-            }));
-        }
-    }
-    Ok(None)
 }
 
 impl Segment {

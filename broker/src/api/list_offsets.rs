@@ -9,14 +9,18 @@
 //! | -5 | the end of what is tiered: none (KIP-1005) | 9 |
 //! | -6 | the earliest offset that waits to be tiered: none (KIP-1023) | 11 |
 
-use milena_log::LogReader;
+use std::sync::Arc;
+
+use milena_log::{LogReader, ReadError, Searched, TimestampedOffset};
 use milena_protocol::ErrorCode;
 use milena_protocol::api::list_offsets::{
     ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse,
     ListOffsetsTopicResponse,
 };
+use milena_protocol::records::RecordsProblem;
 
 use super::RequestContext;
+use crate::blocking;
 use crate::broker::Broker;
 use crate::partition::{Partition, large};
 
@@ -100,7 +104,7 @@ fn latest(partition: &Partition, version: i16) -> Result<i64, ErrorCode> {
 }
 
 async fn answer(
-    partition: &std::sync::Arc<Partition>,
+    partition: &Partition,
     (version, asks): (i16, Reader),
     wanted: &ListOffsetsPartition,
     now_ms: i64,
@@ -136,17 +140,12 @@ async fn answer(
 
 /// The first record at or after a time, or that with the largest timestamp. Reads batches from disk.
 async fn by_time(
-    partition: &std::sync::Arc<Partition>,
+    partition: &Partition,
     version: i16,
     timestamp: Option<i64>,
 ) -> Result<Found, ErrorCode> {
-    let reader = partition.reader().clone();
     let high_watermark = partition.high_watermark();
-    let search = move || match timestamp {
-        Some(timestamp) => reader.offset_for_timestamp(timestamp),
-        None => reader.max_timestamp(),
-    };
-    match large::in_turn(search).await {
+    match search(partition.reader().clone(), timestamp).await {
         Ok(Some(found)) if found.offset < high_watermark => Ok((found.offset, found.timestamp)),
         // What a consumer would take as "none yet", and go on from the end.
         Ok(_) => latest(partition, version).map(|_| (-1, -1)),
@@ -154,6 +153,32 @@ async fn by_time(
             tracing::error!(topic = %partition.topic(), partition = partition.index(), %error, "time search failed");
             Err(ErrorCode::KafkaStorageError)
         }
+    }
+}
+
+/// Reads where it may block; a batch is opened when there is memory for it.
+async fn search(
+    reader: LogReader,
+    timestamp: Option<i64>,
+) -> Result<Option<TimestampedOffset>, ReadError> {
+    let _held = large::hold().await;
+    let mut search = match timestamp {
+        Some(timestamp) => reader.search_since(timestamp),
+        None => blocking::run(move || reader.search_youngest()).await?,
+    };
+    loop {
+        let (searched, rest) = blocking::run(move || (search.go_on(), search)).await;
+        let batch = match searched? {
+            Searched::Found(found) => return Ok(found),
+            Searched::LookInto(batch) => Arc::new(batch),
+        };
+        let looked_into = batch.clone();
+        let look = move |limit| looked_into.look(limit);
+        let found = large::open(look, RecordsProblem::wants_room).await;
+        if let Some(found) = found.map_err(|problem| batch.malformed(&problem))? {
+            return Ok(Some(found));
+        }
+        search = rest;
     }
 }
 

@@ -10,17 +10,12 @@ use milena_protocol::records::convert::{ConvertProblem, recompress, up};
 use milena_protocol::records::validate::{
     Refusal as BatchRefusal, RefusedRecord, Rules, magic, produced,
 };
-use milena_protocol::records::{
-    BatchHeader, CompressionProblem, DECOMPRESSED_SIZE_MAX, RecordsProblem,
-};
+use milena_protocol::records::{BatchHeader, CompressionProblem, DECOMPRESSED_SIZE_MAX};
 use milena_protocol::{ErrorCode, Str};
 
-use super::large;
+use super::large::{self, DECOMPRESSED_SIZE_USUAL};
 use crate::config::{TimestampType, TopicConfig};
 
-/// What a compressed batch is opened to without asking: every worker may hold as much at once. Beyond it, one batch at
-/// a time is opened, to [`DECOMPRESSED_SIZE_MAX`].
-const DECOMPRESSED_SIZE_USUAL: usize = 4 * 1024 * 1024;
 /// Versions below this may carry magic 0 and 1, in any number of messages (KIP-98).
 const MAGIC_2_ONLY_FROM: i16 = 3;
 
@@ -93,14 +88,13 @@ impl Refusal {
 
     /// Whether it was only that a batch would have taken more room than it was given.
     fn wants_room(&self) -> bool {
-        use CompressionProblem::TooLarge;
-        matches!(
-            self,
-            Self::Batch(BatchRefusal::Compression(TooLarge { .. }))
-                | Self::Convert(ConvertProblem::Records(RecordsProblem::Compression(
-                    TooLarge { .. }
-                )))
-        )
+        match self {
+            Self::Batch(BatchRefusal::Compression(problem)) => {
+                matches!(problem, CompressionProblem::TooLarge { .. })
+            }
+            Self::Convert(problem) => problem.wants_room(),
+            _ => false,
+        }
     }
 
     /// The partition's answer.

@@ -1,27 +1,63 @@
-//! Work that opens compressed batches which may be far larger inside than outside.
+//! Work that opens compressed batches, which may be far larger inside than outside. A broker stays below 100 MiB
+//! whatever its clients send or ask for. What is opened here was read before: a disk that stalls holds up no opening.
 
+use std::sync::Arc;
+
+use milena_protocol::records::DECOMPRESSED_SIZE_MAX;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// One at a time: each may hold tens of MiB, and a broker stays below 100 MiB whatever its clients send or ask for.
+use crate::blocking;
+
+/// What a compressed batch is opened to without waiting for a turn: every worker may hold as much at once, and
+/// [`USUAL_MAX`] threads. Beyond it, one batch at a time is opened, to [`DECOMPRESSED_SIZE_MAX`].
+pub const DECOMPRESSED_SIZE_USUAL: usize = 4 * 1024 * 1024;
+/// More at once would only share the processors.
+const USUAL_MAX: usize = 2;
+
+/// As many as there are threads for their reads: a disk that stalls is in nobody's way who had a thread.
+const HELD_MAX: usize = 32;
+
+static HELD: Semaphore = Semaphore::const_new(HELD_MAX);
+static USUAL: Semaphore = Semaphore::const_new(USUAL_MAX);
+/// One at a time: each may hold tens of MiB.
 static TURN: Semaphore = Semaphore::const_new(1);
 
-/// Runs `work` on a thread that may block, when no other such work runs. Whoever gives up waiting does not free the
-/// turn before the work is done.
-pub async fn in_turn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    // The semaphore is never closed.
-    let turn: Option<SemaphorePermit<'static>> = TURN.acquire().await.ok();
-    let working = crate::blocking::spawn(move || {
-        let done = work();
-        drop(turn);
-        done
-    });
-    match working
-        .await
-        .map_err(tokio::task::JoinError::try_into_panic)
-    {
-        Ok(done) => done,
-        Err(Ok(panic)) => std::panic::resume_unwind(panic),
-        // The runtime ends, and this task with it.
-        Err(Err(_)) => std::future::pending().await,
+/// A place to be taken before a read of what is to be opened, until it was: else each client that waits for its turn
+/// would keep a batch in memory meanwhile.
+pub async fn hold() -> Option<SemaphorePermit<'static>> {
+    // The semaphores are never closed.
+    HELD.acquire().await.ok()
+}
+
+/// Runs `work`, which takes the number of bytes that it may open batches to, on a thread that may block: within the
+/// usual size, and again in turn where its problem `wants_room`.
+pub async fn open<T: Send + 'static, E: Send + 'static>(
+    work: impl Fn(usize) -> Result<T, E> + Send + Sync + 'static,
+    wants_room: fn(&E) -> bool,
+) -> Result<T, E> {
+    let work = Arc::new(work);
+    let usual = work.clone();
+    match at_a_place_of(&USUAL, move || usual(DECOMPRESSED_SIZE_USUAL)).await {
+        Err(problem) if wants_room(&problem) => in_turn(move || work(DECOMPRESSED_SIZE_MAX)).await,
+        opened => opened,
     }
+}
+
+/// Runs `work` on a thread that may block, when no other such work runs.
+pub async fn in_turn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    at_a_place_of(&TURN, work).await
+}
+
+/// Whoever gives up waiting does not free the place before the work is done.
+async fn at_a_place_of<T: Send + 'static>(
+    places: &'static Semaphore,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> T {
+    let place = places.acquire().await.ok();
+    let working = move || {
+        let done = work();
+        drop(place);
+        done
+    };
+    blocking::run(working).await
 }

@@ -389,6 +389,45 @@ fn many_stalled_files_hold_up_only_appends() {
     }
 }
 
+/// The oldest version that is served what it asks for from an opened batch.
+const CONVERTED_VERSION: i16 = 3;
+
+#[test]
+fn a_stalled_read_holds_up_only_who_asks_for_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start(dir.path());
+    let mut other = running.connect();
+    let (mut searching, mut converting) = (running.connect(), running.connect());
+    for topic in ["cold", "free"] {
+        running.create(topic, 1);
+        offset_of(&other.ask(&produce(&[(topic, 0)]), PRODUCE_VERSION));
+    }
+    // From here on the place of the next record is known without a look at the disk.
+    converting.ask(&fetch("cold", 0, 0), CONVERTED_VERSION);
+    offset_of(&other.ask(&produce(&[("cold", 0)]), PRODUCE_VERSION));
+
+    let fault = inject("cold-0/00000000000000000000.log", Fault::StallReads);
+    searching.send(&list_offsets(&["cold"], 0), LIST_OFFSETS_VERSION);
+    until("the search reads", || fault.stalled() == 1);
+    converting.send(&fetch("cold", 1, 0), CONVERTED_VERSION);
+    until("the fetch reads", || fault.stalled() == 2);
+    on_time("an offset by time", || {
+        let answer = other.ask(&list_offsets(&["free"], 0), LIST_OFFSETS_VERSION);
+        assert_eq!(answer.topics[0].partitions[0].offset, 0);
+    });
+    on_time("a converted fetch", || {
+        let answer = other.ask(&fetch("free", 0, 0), CONVERTED_VERSION);
+        let records = &answer.responses[0].partitions[0].records;
+        assert!(records.as_ref().is_some_and(|records| !records.is_empty()));
+    });
+    drop(fault);
+    let found = searching.receive::<ListOffsetsRequest>(LIST_OFFSETS_VERSION);
+    assert_eq!(found.topics[0].partitions[0].offset, 0);
+    let fetched = converting.receive::<FetchRequest>(CONVERTED_VERSION);
+    let partition = &fetched.responses[0].partitions[0];
+    assert_eq!(partition.error_code, ErrorCode::None);
+}
+
 #[test]
 fn a_consumer_gets_what_was_appended_before_the_stall_in_the_same_request() {
     let dir = tempfile::tempdir().unwrap();

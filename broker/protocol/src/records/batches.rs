@@ -61,6 +61,11 @@ pub enum RecordsProblem {
 }
 
 impl RecordsProblem {
+    /// Whether it is only that the records take more room than they were given.
+    pub fn wants_room(&self) -> bool {
+        matches!(self, Self::Compression(CompressionProblem::TooLarge { .. }))
+    }
+
     /// The code that a client is answered with.
     pub fn code(&self) -> ErrorCode {
         match self {

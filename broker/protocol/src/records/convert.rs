@@ -44,6 +44,11 @@ impl From<LegacyProblem> for ConvertProblem {
 }
 
 impl ConvertProblem {
+    /// Whether it is only that the records take more room than they were given.
+    pub fn wants_room(&self) -> bool {
+        matches!(self, Self::Records(problem) if problem.wants_room())
+    }
+
     /// The code that the partition is answered with.
     pub fn code(&self) -> ErrorCode {
         match self {
@@ -180,11 +185,7 @@ pub fn down(
             Some(Compression::Zstd) if set.is_empty() => return Err(ConvertProblem::ZstdDown),
             Some(Compression::Zstd) => break,
             _ => match OpenBatch::open(header, &batch, limit_left) {
-                Err(RecordsProblem::Compression(CompressionProblem::TooLarge { .. }))
-                    if !set.is_empty() =>
-                {
-                    break;
-                }
+                Err(problem) if problem.wants_room() && !set.is_empty() => break,
                 opened => opened?,
             },
         };

@@ -9,49 +9,39 @@
 use bytes::Bytes;
 use milena_log::Region;
 use milena_protocol::ErrorCode;
-use milena_protocol::records::convert::down;
+use milena_protocol::records::convert::{ConvertProblem, down};
 use milena_protocol::records::legacy::Magic;
-use milena_protocol::records::{Compression, DECOMPRESSED_SIZE_MAX, batches};
+use milena_protocol::records::{Compression, batches};
 
+use crate::blocking;
 use crate::partition::large;
 
 /// From this version on the log's bytes are sent as they are.
 pub const VERBATIM_FROM: i16 = 10;
-/// From this version on batches stay closed.
-const MAGIC_2_FROM: i16 = 4;
 
-/// Reads a part of the log and converts it for `version`. Runs on a thread that may block.
-pub async fn convert(
-    mut region: Region,
-    from_offset: i64,
-    version: i16,
-) -> Result<Bytes, ErrorCode> {
-    let work = move || {
-        let bytes = region.read_all().map_err(|error| {
-            tracing::error!(%error, "the log could not be read");
-            ErrorCode::KafkaStorageError
-        })?;
-        convert_bytes(&Bytes::from(bytes), from_offset, version)
-    };
-    if version < MAGIC_2_FROM {
-        return large::in_turn(work).await;
-    }
-    // These clients open batches themselves.
-    crate::blocking::spawn(work)
-        .await
-        .map_err(|_| ErrorCode::UnknownServerError)?
-}
-
-fn convert_bytes(bytes: &Bytes, from_offset: i64, version: i16) -> Result<Bytes, ErrorCode> {
+/// Reads a part of the log and converts it for `version`.
+pub async fn convert(region: Region, from_offset: i64, version: i16) -> Result<Bytes, ErrorCode> {
     let magic = match version {
         ..=1 => Magic::V0,
         2..=3 => Magic::V1,
-        _ => return without_zstd(bytes),
+        // These clients open batches themselves.
+        _ => return blocking::run(move || without_zstd(&read(region)?)).await,
     };
+    let _held = large::hold().await;
+    let bytes = blocking::run(move || read(region)).await?;
     // The bound holds for all batches of one answer together.
-    down(bytes, magic, from_offset, DECOMPRESSED_SIZE_MAX).map_err(|problem| {
+    let convert = move |limit| down(&bytes, magic, from_offset, limit);
+    let converted = large::open(convert, ConvertProblem::wants_room).await;
+    converted.map_err(|problem| {
         tracing::debug!(%problem, version, "batches can't be converted for an old consumer");
         problem.code()
+    })
+}
+
+fn read(mut region: Region) -> Result<Bytes, ErrorCode> {
+    region.read_all().map(Bytes::from).map_err(|error| {
+        tracing::error!(%error, "the log could not be read");
+        ErrorCode::KafkaStorageError
     })
 }
 

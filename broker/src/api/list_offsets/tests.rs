@@ -1,12 +1,16 @@
 //! The end of a log whose leader is new, and who may ask for what.
 
+use std::time::Duration;
+
 use milena_protocol::Request;
 use milena_protocol::api::list_offsets::ListOffsetsTopic;
+use milena_protocol::records::{BatchBuilder, BatchOptions, Compression};
 
 use super::*;
 use crate::broker::tests::beside::{batch, create_on, fence, id, partition, register};
-use crate::broker::tests::context;
+use crate::broker::tests::{append_batch, context, create_with};
 use crate::config::Sources;
+use crate::partition::large::DECOMPRESSED_SIZE_USUAL;
 use crate::partition::leadership::Member;
 use crate::server::assemble_alone;
 
@@ -69,6 +73,62 @@ async fn a_new_leader_knows_no_end_before_all_that_it_found_is_committed() {
     partition.follower_fetched(follower, 3, 1).unwrap();
     let told = ask(&broker, context(5), (-1, LATEST)).await;
     assert_eq!((told.error_code, told.offset), (ErrorCode::None, 3));
+}
+
+/// Appends a batch of records with these timestamps.
+async fn append(broker: &Broker, codec: Compression, records: &[(i64, usize)]) {
+    let mut builder = BatchBuilder::new(BatchOptions {
+        codec: codec.into(),
+        ..Default::default()
+    });
+    for (timestamp, size) in records {
+        let value = vec![0; *size];
+        builder.push(*timestamp, None, Some(&value), &[]).unwrap();
+    }
+    append_batch(broker, builder).await;
+}
+
+#[tokio::test]
+async fn a_search_goes_on_behind_a_batch_that_only_had_such_a_record() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = crate::broker::tests::broker(dir.path()).await;
+    create_with(&broker, "t", 1).await;
+    for codec in [Compression::None, Compression::Gzip] {
+        append(&broker, codec, &[(9, 1), (1, 1)]).await;
+    }
+    append(&broker, Compression::Gzip, &[(3, 1), (11, 1), (4, 1)]).await;
+    let since = async |timestamp| {
+        let found = ask(&broker, context(7), (-1, timestamp)).await;
+        (found.offset, found.timestamp)
+    };
+    assert_eq!(since(2).await, (0, 9));
+    let partition = partition(&broker, "t", 0);
+    partition.log().await.delete_records_before(3).unwrap();
+    assert_eq!(since(2).await, (4, 3), "what is deleted is not found");
+    assert_eq!(since(4).await, (5, 11));
+    assert_eq!(since(12).await, (-1, -1));
+    assert_eq!(since(MAX_TIMESTAMP).await, (5, 11));
+}
+
+#[tokio::test]
+async fn only_a_batch_that_is_large_inside_waits_for_the_turn() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = crate::broker::tests::broker(dir.path()).await;
+    create_with(&broker, "t", 1).await;
+    for (timestamp, size) in [(1, 1), (2, DECOMPRESSED_SIZE_USUAL)] {
+        append(&broker, Compression::Gzip, &[(timestamp, size)]).await;
+    }
+    let (end, ended) = std::sync::mpsc::channel::<()>();
+    let other = tokio::spawn(large::in_turn(move || ended.recv()));
+    let small = ask(&broker, context(5), (-1, 1));
+    let small = tokio::time::timeout(Duration::from_secs(20), small).await;
+    assert_eq!(small.expect("it needs no turn").offset, 0);
+    let mut large = std::pin::pin!(ask(&broker, context(5), (-1, 2)));
+    let early = tokio::time::timeout(Duration::from_millis(100), &mut large).await;
+    assert!(early.is_err(), "it did not wait for its turn");
+    drop(end);
+    assert_eq!(large.await.offset, 1);
+    assert!(other.await.unwrap().is_err(), "the other's turn is over");
 }
 
 #[tokio::test]
