@@ -191,11 +191,14 @@ async fn serve(
     let ended = tokio::select! {
         () = signals.stop_asked() => Ok(()),
         over = running.over() => over,
-        // A copy that has not served stays as it was found.
-        Ok(copied) = &mut pod => match running.is_fenced() {
-            true => return Err(copied.into()),
-            false => Err(copied.into()),
-        },
+        Ok(copied) = &mut pod => {
+            let ended = Err(copied.into());
+            if running.is_fenced() {
+                // A copy that has not served stays as it was found: it is not stopped, which would write.
+                return ended;
+            }
+            ended
+        }
     };
     ending.cancel();
     tracing::info!("stopping: finishing what is in hand; a second signal exits at once");

@@ -104,8 +104,7 @@ pub fn controller(image: &Image, listener: &str) -> i32 {
     chosen.map_or(-1, |broker| broker.id.get())
 }
 
-/// The brokers that have an address on this listener.
-/// Those that are not fenced, and those that were until just now.
+/// The brokers that have an address on this listener: those that are not fenced, and those that were until just now.
 fn brokers(broker: &Broker, image: &Image, listener: &str) -> Vec<MetadataResponseBroker> {
     let suspects = broker.suspects();
     let named = image

@@ -33,6 +33,16 @@ pub enum TopicKey {
     Id(Uuid),
 }
 
+impl TopicKey {
+    fn of(name: &Str, id: Uuid) -> Self {
+        match id.is_zero() {
+            // The session outlives the frame that the name lies in, so the name is copied.
+            true => Self::Name(Str::from(name.as_str())),
+            false => Self::Id(id),
+        }
+    }
+}
+
 /// What a client wants of one partition.
 #[derive(Debug)]
 pub struct Wanted {
@@ -204,21 +214,13 @@ impl Session {
     fn update(&mut self, request: &FetchRequest) {
         let mut forgotten = HashSet::new();
         for topic in &request.forgotten_topics_data {
-            let key = key(
-                request_uses_ids(&topic.topic_id),
-                &topic.topic,
-                topic.topic_id,
-            );
+            let key = TopicKey::of(&topic.topic, topic.topic_id);
             let places = topic.partitions.iter().map(|&index| (key.clone(), index));
             forgotten.extend(places.filter_map(|place| self.index.remove(&place)));
         }
         self.forget(forgotten);
         for topic in &request.topics {
-            let key = key(
-                request_uses_ids(&topic.topic_id),
-                &topic.topic,
-                topic.topic_id,
-            );
+            let key = TopicKey::of(&topic.topic, topic.topic_id);
             for partition in &topic.partitions {
                 let slot = self.follow(partition, &key);
                 self.set_ready(slot);
@@ -273,19 +275,6 @@ impl Session {
             self.slots[slot as usize] = None;
             self.free.push(slot);
         }
-    }
-}
-
-fn request_uses_ids(id: &Uuid) -> bool {
-    !id.is_zero()
-}
-
-fn key(by_id: bool, name: &Str, id: Uuid) -> TopicKey {
-    // The session outlives the frame that the name lies in, so the name is copied.
-    if by_id {
-        TopicKey::Id(id)
-    } else {
-        TopicKey::Name(Str::from(name.as_str()))
     }
 }
 
