@@ -24,6 +24,10 @@ use crate::partitions::Partitions;
 /// A session that was idle this long gives way to a new one.
 const EVICTABLE_AFTER: Duration = Duration::from_secs(120);
 
+/// Partitions that a session may follow: ten times what a follower of a large broker does, and some 30 MiB. One that
+/// would follow more is closed, and its client asks in full.
+const SESSION_PARTITIONS_MAX: usize = 100_000;
+
 /// A topic as the request names it: by name before version 13, by id from then on.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum TopicKey {
@@ -226,6 +230,15 @@ impl Session {
                 self.set_ready(slot);
             }
         }
+        if self.index.len() > SESSION_PARTITIONS_MAX {
+            self.close();
+        }
+    }
+
+    /// This fetch is its last: the answer's id of 0 tells the client.
+    fn close(&mut self) {
+        self.id = 0;
+        self._place = None;
     }
 
     fn follow(&mut self, partition: &FetchPartition, key: &TopicKey) -> u32 {
@@ -389,6 +402,8 @@ impl FetchSessions {
 
 #[cfg(test)]
 mod tests {
+    use milena_protocol::api::fetch::FetchTopic;
+
     use super::*;
 
     fn open(sessions: &FetchSessions) -> Session {
@@ -397,6 +412,47 @@ mod tests {
             ..Default::default()
         };
         sessions.take(&request, 12, Reads::Committed).unwrap()
+    }
+
+    fn following(session: &Session, partitions: std::ops::Range<i32>) -> FetchRequest {
+        let partitions = partitions.map(|partition| FetchPartition {
+            partition,
+            ..Default::default()
+        });
+        FetchRequest {
+            session_id: session.id,
+            session_epoch: session.next_epoch,
+            topics: vec![FetchTopic {
+                topic: Str::from("t"),
+                partitions: partitions.collect(),
+                ..Default::default()
+            }],
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn a_session_that_would_follow_more_than_its_bound_is_closed() {
+        const MAX: i32 = SESSION_PARTITIONS_MAX as i32;
+        let sessions = FetchSessions::new(2);
+        let session = open(&sessions);
+        let full = following(&session, 0..MAX);
+        sessions.put_back(session);
+        let session = sessions.take(&full, 12, Reads::Committed).unwrap();
+        assert!(session.id != 0);
+        let again = following(&session, 0..1);
+        sessions.put_back(session);
+        let session = sessions.take(&again, 12, Reads::Committed).unwrap();
+        assert!(session.id != 0, "it follows no more than before");
+
+        let more = following(&session, MAX..MAX + 1);
+        sessions.put_back(session);
+        let session = sessions.take(&more, 12, Reads::Committed).unwrap();
+        assert_eq!((session.id, session.incremental), (0, true));
+        assert_eq!(sessions.len(), 0, "its place is free");
+        sessions.put_back(session);
+        let gone = sessions.take(&more, 12, Reads::Committed);
+        assert_eq!(gone.err(), Some(ErrorCode::FetchSessionIdNotFound));
     }
 
     #[tokio::test(start_paused = true)]
