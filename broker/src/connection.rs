@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::{self, Call, Started};
 use crate::broker::Broker;
 use crate::network::{Stream, closed};
-use outbox::Outbox;
+use outbox::{Outbox, SendError};
 use pending::PendingProduce;
 use reader::{FrameReader, ReadError, Request};
 
@@ -244,9 +244,11 @@ impl Connection {
         if self.outbox.is_empty() {
             return Ok(());
         }
-        let sent = tokio::time::timeout(self.idle_max, self.outbox.flush(&self.stream)).await;
-        sent.map_err(|_| ConnectionError::Idle(self.idle_max))??;
-        Ok(())
+        let sent = self.outbox.flush(&self.stream, self.idle_max).await;
+        sent.map_err(|error| match error {
+            SendError::Io(error) => error.into(),
+            SendError::Idle => ConnectionError::Idle(self.idle_max),
+        })
     }
 }
 

@@ -1,12 +1,15 @@
 //! Responses out: bytes, and parts of log segments that are read when their turn comes.
 
 use std::collections::VecDeque;
+use std::future::Future;
 use std::io;
+use std::time::Duration;
 
 use bytes::Bytes;
 use milena_log::Region;
 use milena_protocol::{Chunk, Frame};
 use parking_lot::Mutex;
+use thiserror::Error;
 
 use crate::network::{self, Stream};
 
@@ -38,6 +41,17 @@ impl From<Frame> for Response {
             regions: Vec::new(),
         }
     }
+}
+
+/// Why not everything was sent.
+#[derive(Debug, Error)]
+pub enum SendError {
+    /// The socket is broken.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The client took nothing for as long as it may.
+    #[error("the client took nothing")]
+    Idle,
 }
 
 #[derive(Debug)]
@@ -73,35 +87,98 @@ impl Outbox {
         self.pieces.is_empty()
     }
 
-    /// Sends everything. It must not be given up midway: what was taken from the queue would be lost.
-    pub async fn flush(&mut self, stream: &Stream) -> io::Result<()> {
+    /// Sends everything to a client that takes something at least each `idle_max`. It must not be given up midway: what
+    /// was taken from the queue would be lost.
+    pub async fn flush(&mut self, stream: &Stream, idle_max: Duration) -> Result<(), SendError> {
+        let line = &Line { stream, idle_max };
         if let [Piece::Bytes(only)] = self.pieces.make_contiguous() {
             let only = std::mem::take(only);
             self.pieces.clear();
-            return write_all(stream, &only).await;
+            return line.send(&only).await;
         }
         let mut stage = Stage::take();
         while let Some(piece) = self.pieces.pop_front() {
             match piece {
                 Piece::Bytes(bytes) if bytes.len() >= DIRECT_SIZE_MIN => {
-                    stage.send(stream).await?;
-                    write_all(stream, &bytes).await?;
+                    stage.send(line).await?;
+                    line.send(&bytes).await?;
                 }
                 Piece::Bytes(bytes) => {
                     if bytes.len() > stage.room().len() {
-                        stage.send(stream).await?;
+                        stage.send(line).await?;
                     }
                     stage.room()[..bytes.len()].copy_from_slice(&bytes);
                     stage.filled += bytes.len();
                 }
                 Piece::Region(region) if region.len() >= DIRECT_SIZE_MIN => {
-                    stage.send_as_begin(stream).await?;
-                    send_region(stream, region).await?;
+                    stage.send_as_begin(line).await?;
+                    line.send_region(region).await?;
                 }
-                Piece::Region(region) => stage.copy(stream, region).await?,
+                Piece::Region(region) => stage.copy(line, region).await?,
             }
         }
-        stage.send(stream).await
+        stage.send(line).await
+    }
+}
+
+/// The way to a client.
+struct Line<'a> {
+    stream: &'a Stream,
+    /// How long it may take nothing; the time that our disk takes does not count.
+    idle_max: Duration,
+}
+
+impl Line<'_> {
+    /// Waits until the client has taken something.
+    async fn taken<T>(&self, some: impl Future<Output = io::Result<T>>) -> Result<T, SendError> {
+        let taken = tokio::time::timeout(self.idle_max, some).await;
+        Ok(taken.map_err(|_| SendError::Idle)??)
+    }
+
+    async fn send(&self, mut bytes: &[u8]) -> Result<(), SendError> {
+        while !bytes.is_empty() {
+            let sent = self.taken(write_some(self.stream, bytes)).await?;
+            bytes = &bytes[sent..];
+        }
+        Ok(())
+    }
+
+    /// Sends what is to travel in one packet with the bytes that follow.
+    async fn send_as_begin(&self, mut bytes: &[u8]) -> Result<(), SendError> {
+        while !bytes.is_empty() {
+            let sent = self
+                .taken(network::send_as_begin(self.stream, bytes))
+                .await?;
+            bytes = &bytes[sent..];
+        }
+        Ok(())
+    }
+
+    /// Hands a part of the log to the socket. What the page cache lacks is fetched by a thread that may wait for the
+    /// disk.
+    async fn send_region(&self, mut region: Region) -> Result<(), SendError> {
+        while !region.is_empty() {
+            let mut part = region.split_to(PART_SIZE);
+            if !part.is_cached() {
+                let warmed = crate::blocking::spawn(move || part.warm().map(|()| part));
+                part = warmed.await.map_err(io::Error::other)??;
+            }
+            while !part.is_empty() {
+                self.taken(network::send_region(self.stream, &mut part))
+                    .await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn write_some(stream: &Stream, bytes: &[u8]) -> io::Result<usize> {
+    loop {
+        match stream.try_write(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => stream.writable().await?,
+            written => return written,
+        }
     }
 }
 
@@ -124,28 +201,23 @@ impl Stage {
         &mut self.bytes[self.filled..]
     }
 
-    async fn send(&mut self, stream: &Stream) -> io::Result<()> {
-        write_all(stream, &self.bytes[..self.filled]).await?;
+    async fn send(&mut self, line: &Line<'_>) -> Result<(), SendError> {
+        line.send(&self.bytes[..self.filled]).await?;
         self.filled = 0;
         Ok(())
     }
 
-    /// Sends what is to travel in one packet with the bytes that follow.
-    async fn send_as_begin(&mut self, stream: &Stream) -> io::Result<()> {
-        let mut bytes = &self.bytes[..self.filled];
-        while !bytes.is_empty() {
-            let sent = network::send_as_begin(stream, bytes).await?;
-            bytes = &bytes[sent..];
-        }
+    async fn send_as_begin(&mut self, line: &Line<'_>) -> Result<(), SendError> {
+        line.send_as_begin(&self.bytes[..self.filled]).await?;
         self.filled = 0;
         Ok(())
     }
 
     /// Copies a part of the log, behind what the stage holds already.
-    async fn copy(&mut self, stream: &Stream, mut region: Region) -> io::Result<()> {
+    async fn copy(&mut self, line: &Line<'_>, mut region: Region) -> Result<(), SendError> {
         while !region.is_empty() {
             if self.room().is_empty() {
-                self.send(stream).await?;
+                self.send(line).await?;
             }
             let read = region.read_cached(self.room());
             self.filled += read;
@@ -174,31 +246,4 @@ impl Drop for Stage {
             kept.push(std::mem::take(&mut self.bytes));
         }
     }
-}
-
-/// Hands a part of the log to the socket. What the page cache lacks is fetched by a thread that may wait for the disk.
-async fn send_region(stream: &Stream, mut region: Region) -> io::Result<()> {
-    while !region.is_empty() {
-        let mut part = region.split_to(PART_SIZE);
-        if !part.is_cached() {
-            let warmed = crate::blocking::spawn(move || part.warm().map(|()| part));
-            part = warmed.await.map_err(io::Error::other)??;
-        }
-        while !part.is_empty() {
-            network::send_region(stream, &mut part).await?;
-        }
-    }
-    Ok(())
-}
-
-async fn write_all(stream: &Stream, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        match stream.try_write(bytes) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(sent) => bytes = &bytes[sent..],
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => stream.writable().await?,
-            Err(e) => return Err(e),
-        }
-    }
-    Ok(())
 }

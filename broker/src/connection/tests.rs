@@ -1,11 +1,13 @@
 //! Clients that leave while the broker works for them: their connections end, and what they had asked for stands.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use milena_log::faults::{Fault, inject};
 use milena_metadata::{BrokerId, DirectoryId, Partition as State, Replica};
+use milena_protocol::api::fetch::{FetchPartition, FetchRequest, FetchTopic};
 use milena_protocol::api::join_group::{
     JoinGroupRequest, JoinGroupRequestProtocol, JoinGroupResponse,
 };
@@ -17,12 +19,12 @@ use milena_protocol::header::{decode_response, encode_request};
 use milena_protocol::records::{BatchBuilder, BatchOptions};
 use milena_protocol::{ErrorCode, Str};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 
 use super::*;
 use crate::api::join_group;
-use crate::broker::tests::{broker, context, create_with};
+use crate::broker::tests::{append_batch, broker, context, create_with};
 use crate::config::Sources;
 use crate::group::host::GroupHost;
 use crate::server::assemble_alone;
@@ -45,8 +47,19 @@ struct Conversation {
 
 impl Conversation {
     async fn begin(broker: &Arc<Broker>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let client = TcpStream::connect(listener.local_addr().unwrap());
+        Self::begin_over(broker, None).await
+    }
+
+    /// Over sockets that hold so many bytes, where it is said.
+    async fn begin_over(broker: &Arc<Broker>, buffer_size: Option<u32>) -> Self {
+        let (listening, client) = (TcpSocket::new_v4().unwrap(), TcpSocket::new_v4().unwrap());
+        if let Some(size) = buffer_size {
+            listening.set_send_buffer_size(size).unwrap();
+            client.set_recv_buffer_size(size).unwrap();
+        }
+        listening.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let listener = listening.listen(1).unwrap();
+        let client = client.connect(listener.local_addr().unwrap());
         let client = client.await.unwrap();
         let (stream, address) = listener.accept().await.unwrap();
         let (in_flight, in_flight_max) = broker.in_flight();
@@ -210,6 +223,94 @@ async fn a_connection_takes_no_more_than_its_bound_while_they_wait_and_answers_a
         assert_eq!(found, (id, ErrorCode::None, i64::from(id)));
     }
     conversation.leave().await.unwrap();
+}
+
+const IDLE_MAX: Duration = Duration::from_secs(10);
+/// Much less than a record, of which a client asks for many.
+const BUFFER_SIZE: u32 = 64 << 10;
+const RECORD_SIZE: usize = 1 << 20;
+const RECORDS: usize = 6;
+/// Verbatim, so that the log's own bytes are sent.
+const FETCH_VERSION: i16 = 12;
+
+/// A broker with much to read, which ends connections after [`IDLE_MAX`]; and one that has asked for all of it.
+async fn reading(dir: &std::path::Path) -> (Arc<Broker>, Conversation) {
+    let path = dir.display().to_string();
+    let idle_max = IDLE_MAX.as_millis().to_string();
+    let set = [
+        ("log.dirs", path.as_str()),
+        ("connections.max.idle.ms", idle_max.as_str()),
+        ("message.max.bytes", "2000000"),
+    ];
+    let broker = assemble_alone(Sources::of(&set).load().unwrap().0).await;
+    create_with(&broker, "t", 1).await;
+    for _ in 0..RECORDS {
+        let mut builder = BatchBuilder::new(BatchOptions::default());
+        builder
+            .push(broker.now_ms(), None, Some(&[7; RECORD_SIZE]), &[])
+            .unwrap();
+        append_batch(&broker, builder).await;
+    }
+    let mut conversation = Conversation::begin_over(&broker, Some(BUFFER_SIZE)).await;
+    let fetch = FetchRequest {
+        min_bytes: 1,
+        max_bytes: i32::MAX,
+        topics: vec![FetchTopic {
+            topic: Str::from("t"),
+            partitions: vec![FetchPartition {
+                current_leader_epoch: -1,
+                partition_max_bytes: i32::MAX,
+                ..Default::default()
+            }],
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    conversation.send(&fetch, FETCH_VERSION).await;
+    (broker, conversation)
+}
+
+/// Has the clock stand still but for [`tokio::time::advance`], until the sender is dropped.
+fn stop_the_clock() -> std::sync::mpsc::Sender<()> {
+    tokio::time::pause();
+    let (going_on, stopped) = std::sync::mpsc::channel();
+    // While such a thread runs, the clock does not move by itself.
+    tokio::task::spawn_blocking(move || stopped.recv());
+    going_on
+}
+
+#[tokio::test]
+async fn a_slow_reader_gets_all_its_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_broker, mut conversation) = reading(dir.path()).await;
+    let length = conversation.client.read_u32().await.unwrap() as usize;
+    assert!(length > RECORDS * RECORD_SIZE, "{length} bytes");
+    let _stopped = stop_the_clock();
+    let mut part = vec![0; RECORD_SIZE];
+    for _ in 0..RECORDS {
+        tokio::time::advance(IDLE_MAX * 9 / 10).await;
+        // More than both sockets hold, so that the broker has sent some of it meanwhile.
+        conversation.client.read_exact(&mut part).await.unwrap();
+    }
+    let rest = &mut part[..length - RECORDS * RECORD_SIZE];
+    conversation.client.read_exact(rest).await.unwrap();
+    conversation.leave().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_client_that_reads_nothing_is_closed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_broker, mut conversation) = reading(dir.path()).await;
+    // The answer is on its way.
+    conversation.client.read_u32().await.unwrap();
+    let _stopped = stop_the_clock();
+    let deadline = std::time::Instant::now() + SOON;
+    while !conversation.served.is_finished() {
+        assert!(std::time::Instant::now() < deadline, "it is still served");
+        tokio::time::advance(IDLE_MAX / 10).await;
+    }
+    let ended = conversation.served.await.unwrap();
+    assert!(matches!(ended, Err(ConnectionError::Idle(_))), "{ended:?}");
 }
 
 fn join(member_id: &str) -> JoinGroupRequest {
