@@ -165,7 +165,7 @@ macro_rules! routes {
         ];
 
         /// Decodes the body, calls the API's handler and encodes its answer.
-        async fn dispatch(broker: &Broker, request: &Unanswered) -> Result<Response, DecodeError> {
+        async fn dispatch(broker: &Arc<Broker>, request: &Unanswered) -> Result<Response, DecodeError> {
             let (context, body) = (&request.context, request.body.clone());
             match request.key {
                 FetchRequest::KEY => answer_fetch(broker, request).await,
@@ -286,7 +286,7 @@ fn malformed(api: &'static str, version: i16, source: DecodeError) -> Connection
 
 /// Answers a request that [`start`] has read.
 pub async fn answer(
-    broker: &Broker,
+    broker: &Arc<Broker>,
     request: Box<Unanswered>,
 ) -> Result<Response, ConnectionError> {
     let name = route(request.key).map_or("a request", |route| route.name);

@@ -36,6 +36,9 @@ use crate::suspects::Suspects;
 /// requests at once would only wait for the disk in memory.
 const IN_FLIGHT_DEFAULT: u32 = 256 * 1024 * 1024;
 
+/// How long a request waits for topics that are created for it: old clients give up soon, and ask again.
+const AUTO_CREATE_WITHIN: Duration = Duration::from_secs(1);
+
 /// How long a start, and whoever needs the first group, waits for groups to be loaded.
 const GROUPS_LOADED_WITHIN: Duration = Duration::from_secs(2);
 const GROUPS_LOADED_CHECK: Duration = Duration::from_millis(2);
@@ -322,8 +325,18 @@ impl Broker {
     }
 
     /// Creates topics that a client asked for without creating them. LEADER_NOT_AVAILABLE makes the client ask
-    /// again, which old ones do for no other code.
-    pub async fn auto_create(&self, names: Vec<TopicName>) -> ErrorCode {
+    /// again, which old ones do for no other code. It is also the answer where they are not here in time; their
+    /// creation goes on then.
+    pub async fn auto_create(self: &Arc<Self>, names: Vec<TopicName>) -> ErrorCode {
+        let broker = self.clone();
+        let creating = tokio::spawn(async move { broker.create_on_demand(names).await });
+        match tokio::time::timeout(AUTO_CREATE_WITHIN, creating).await {
+            Ok(Ok(outcome)) => outcome,
+            _ => ErrorCode::LeaderNotAvailable,
+        }
+    }
+
+    async fn create_on_demand(&self, names: Vec<TopicName>) -> ErrorCode {
         let config = self.config();
         let wish = |name: &TopicName| match name.as_str() {
             // Whoever asks for it first, the groups rely on its partitions and its policy.

@@ -29,7 +29,7 @@ const fn bits(operations: &[u8]) -> i32 {
 
 /// The cluster as the client's listener sees it.
 pub async fn handle(
-    broker: &Broker,
+    broker: &Arc<Broker>,
     context: &RequestContext,
     request: MetadataRequest,
 ) -> MetadataResponse {
@@ -123,7 +123,7 @@ fn brokers(broker: &Broker, image: &Image, listener: &str) -> Vec<MetadataRespon
 }
 
 /// Creates the topics that are asked for by name and do not exist. Its error is for those that it could not.
-async fn create_missing(broker: &Broker, request: &MetadataRequest) -> ErrorCode {
+async fn create_missing(broker: &Arc<Broker>, request: &MetadataRequest) -> ErrorCode {
     let image = broker.image();
     let names = request
         .topics

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use milena_metadata::{
-    ConfigChange, ConfigOperation, ConfigResource, IncrementalAlterConfigs, ResourceKind,
+    ConfigChange, ConfigOperation, ConfigResource, IncrementalAlterConfigs, ResourceKind, TopicName,
 };
 use milena_protocol::api::create_topics::{CreatableTopic, CreateTopicsRequest};
 use milena_protocol::api::list_offsets::{
@@ -18,7 +18,7 @@ use milena_protocol::records::{BatchBuilder, BatchOptions};
 use milena_protocol::{ErrorCode, Request, Str};
 use tokio::runtime::Runtime;
 
-use super::Broker;
+use super::{AUTO_CREATE_WITHIN, Broker};
 use crate::api::{RequestContext, create_topics, list_offsets, metadata};
 use crate::config::Sources;
 use crate::group::OFFSETS_TOPIC;
@@ -220,6 +220,26 @@ async fn whoever_asks_for_the_offsets_topic_first_it_is_made_for_groups() {
     assert_eq!(configs.get("cleanup.policy").map(|v| &**v), Some("compact"));
     broker.groups_loaded().await;
     assert_eq!(broker.groups().list().await, Ok(Vec::new()));
+}
+
+#[tokio::test]
+async fn topics_on_demand_are_waited_for_within_a_bound_and_still_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = broker(dir.path()).await;
+    // Nothing that the quorum decides arrives here meanwhile.
+    let held = broker.taking_over.lock().await;
+    let names = vec![TopicName::new("t").unwrap()];
+    let answer = tokio::time::timeout(AUTO_CREATE_WITHIN * 10, broker.auto_create(names)).await;
+    assert_eq!(answer, Ok(ErrorCode::LeaderNotAvailable));
+    assert!(broker.partitions().partition("t", 0).is_err());
+    drop(held);
+    let made = async {
+        while broker.partitions().partition("t", 0).is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let made = tokio::time::timeout(AUTO_CREATE_WITHIN * 10, made).await;
+    assert!(made.is_ok(), "its creation was given up");
 }
 
 #[tokio::test]

@@ -20,3 +20,17 @@ pub trait GroupHost: Sync {
     /// client to try again: COORDINATOR_NOT_AVAILABLE.
     fn ensure_offsets_topic(&self) -> impl Future<Output = Result<(), ErrorCode>> + Send;
 }
+
+impl<H: GroupHost + Send> GroupHost for Arc<H> {
+    fn groups(&self) -> &Groups {
+        (**self).groups()
+    }
+
+    fn image(&self) -> Arc<Image> {
+        (**self).image()
+    }
+
+    fn ensure_offsets_topic(&self) -> impl Future<Output = Result<(), ErrorCode>> + Send {
+        (**self).ensure_offsets_topic()
+    }
+}

@@ -45,7 +45,7 @@ async fn three() -> Three {
     }
 }
 
-async fn metadata(broker: &Broker, listener: &str) -> MetadataResponse {
+async fn metadata(broker: &Arc<Broker>, listener: &str) -> MetadataResponse {
     let context = RequestContext {
         listener: listener.into(),
         ..context(12)
