@@ -1,6 +1,7 @@
 //! DescribeLogDirs (key 35): the data directories, what lies in each, and their room (KIP-113, KIP-827).
 
 use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 
 use milena_protocol::Str;
 use milena_protocol::api::describe_log_dirs::{
@@ -9,6 +10,7 @@ use milena_protocol::api::describe_log_dirs::{
 };
 
 use super::RequestContext;
+use crate::blocking;
 use crate::broker::Broker;
 use crate::partition::Partition;
 use crate::partitions::{DataDir, HostedTopic};
@@ -30,11 +32,15 @@ pub async fn handle(
         pairs.collect()
     });
     let topics = broker.partitions().topics();
-    let results = broker
-        .partitions()
-        .dirs()
+    let dirs = broker.partitions().dirs();
+    let paths = dirs.iter().map(|dir| dir.directory.path().to_path_buf());
+    let paths: Vec<PathBuf> = paths.collect();
+    let rooms = move || paths.iter().map(|path| room(path)).collect::<Vec<_>>();
+    let rooms = blocking::run(rooms).await;
+    let results = dirs
         .iter()
-        .map(|dir| describe(dir, &topics, wanted.as_ref()));
+        .zip(rooms)
+        .map(|(dir, room)| describe(dir, room, &topics, wanted.as_ref()));
     DescribeLogDirsResponse {
         results: results.collect(),
         ..Default::default()
@@ -43,6 +49,7 @@ pub async fn handle(
 
 fn describe(
     dir: &DataDir,
+    (total_bytes, usable_bytes): (i64, i64),
     topics: &[std::sync::Arc<HostedTopic>],
     wanted: Option<&HashSet<(Str, i32)>>,
 ) -> DescribeLogDirsResult {
@@ -66,7 +73,6 @@ fn describe(
             described.push(DescribeLogDirsTopic { name, partitions });
         }
     }
-    let (total_bytes, usable_bytes) = room(dir);
     DescribeLogDirsResult {
         log_dir: Str::from(absolute(dir)),
         topics: described,
@@ -89,11 +95,11 @@ fn absolute(dir: &DataDir) -> String {
     path.display().to_string()
 }
 
-/// Bytes of the file system in all, and of them free; -1 where it does not say.
-fn room(dir: &DataDir) -> (i64, i64) {
+/// Bytes of the file system in all, and of them free; -1 where it does not say. May wait for the disk.
+fn room(dir: &Path) -> (i64, i64) {
     let bytes =
         |blocks: u64, size: u64| i64::try_from(blocks.saturating_mul(size)).unwrap_or(i64::MAX);
-    match rustix::fs::statvfs(dir.directory.path()) {
+    match rustix::fs::statvfs(dir) {
         Ok(stat) => (
             bytes(stat.f_blocks, stat.f_frsize),
             bytes(stat.f_bavail, stat.f_frsize),

@@ -115,7 +115,8 @@ async fn answer(
         if wanted.timestamp != EARLIEST {
             latest(partition, version)?;
         }
-        let offsets = old_style(partition, wanted.timestamp, wanted.max_num_offsets, now_ms);
+        let asked = (wanted.timestamp, wanted.max_num_offsets);
+        let offsets = old_style(partition, asked, now_ms).await;
         return Ok((offsets, (-1, -1), -1));
     }
     let found = match wanted.timestamp {
@@ -183,25 +184,33 @@ async fn search(
 }
 
 /// Version 0: the start offsets of the segments that are older than the time, newest first.
-fn old_style(partition: &Partition, timestamp: i64, count_max: i32, now_ms: i64) -> Vec<i64> {
+async fn old_style(
+    partition: &Partition,
+    (timestamp, count_max): (i64, i32),
+    now_ms: i64,
+) -> Vec<i64> {
     let reader = partition.reader();
     let count_max = usize::try_from(count_max).unwrap_or(0);
+    let bases = |reader: &LogReader| {
+        let segments = reader.segments().into_iter();
+        segments
+            .map(|segment| segment.base_offset)
+            .collect::<Vec<i64>>()
+    };
     let mut offsets: Vec<i64> = match timestamp {
         EARLIEST => vec![reader.log_start_offset()],
-        LATEST => reader
-            .segments()
-            .iter()
-            .map(|segment| segment.base_offset)
-            .collect(),
+        LATEST => bases(reader),
         time => {
-            let older = reader
-                .segments()
-                .into_iter()
-                .filter(|segment| modified_ms(reader, segment.base_offset) <= time);
-            let starts = older.map(|segment| segment.base_offset);
+            let reader = reader.clone();
+            let older = move || {
+                let mut bases = bases(&reader);
+                bases.retain(|base_offset| modified_ms(&reader, *base_offset) <= time);
+                bases
+            };
+            let mut offsets = blocking::run(older).await;
             // What is appended from now on would be older than a time to come: the end counts as well.
-            let end = (time > now_ms).then(|| partition.high_watermark());
-            starts.chain(end).collect()
+            offsets.extend((time > now_ms).then(|| partition.high_watermark()));
+            offsets
         }
     };
     if timestamp != EARLIEST {
@@ -219,7 +228,7 @@ fn old_style(partition: &Partition, timestamp: i64, count_max: i32, now_ms: i64)
     offsets
 }
 
-/// When a segment's file was last written, ms since 1970; the log itself keeps no such time.
+/// When a segment's file was last written, ms since 1970; the log itself keeps no such time. May wait for the disk.
 fn modified_ms(reader: &LogReader, base_offset: i64) -> i64 {
     let path = reader.folder().join(format!("{base_offset:020}.log"));
     let modified = std::fs::metadata(path)

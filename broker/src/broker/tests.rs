@@ -2,14 +2,18 @@
 
 pub(crate) mod beside;
 
+use std::future::{Future, poll_fn};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use milena_metadata::{
     ConfigChange, ConfigOperation, ConfigResource, IncrementalAlterConfigs, ResourceKind, TopicName,
 };
 use milena_protocol::api::create_topics::{CreatableTopic, CreateTopicsRequest};
+use milena_protocol::api::describe_log_dirs::DescribeLogDirsRequest;
 use milena_protocol::api::list_offsets::{
     ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
 };
@@ -19,7 +23,7 @@ use milena_protocol::{ErrorCode, Request, Str};
 use tokio::runtime::Runtime;
 
 use super::{AUTO_CREATE_WITHIN, Broker};
-use crate::api::{RequestContext, create_topics, list_offsets, metadata};
+use crate::api::{RequestContext, create_topics, describe_log_dirs, list_offsets, metadata};
 use crate::config::Sources;
 use crate::group::OFFSETS_TOPIC;
 use crate::group::host::GroupHost;
@@ -240,6 +244,40 @@ async fn topics_on_demand_are_waited_for_within_a_bound_and_still_made() {
     };
     let made = tokio::time::timeout(AUTO_CREATE_WITHIN * 10, made).await;
     assert!(made.is_ok(), "its creation was given up");
+}
+
+/// With the only thread that may block held, these get no further.
+#[test]
+fn what_asks_the_disk_does_so_where_it_may_block() {
+    let dir = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(1)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let broker = broker(dir.path()).await;
+        create(&broker, 0, "t").await;
+        append_two_records(&broker).await;
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let held = tokio::task::spawn_blocking(move || released.recv());
+        let request = DescribeLogDirsRequest::default();
+        let context = context(4);
+        let mut described = pin!(describe_log_dirs::handle(&broker, &context, request));
+        let mut found = pin!(offsets_before(&broker, i64::MAX, 1));
+        for _ in 0..100 {
+            let early = poll_fn(|task| {
+                let (described, found) = (described.as_mut().poll(task), found.as_mut().poll(task));
+                Poll::Ready(described.is_ready() || found.is_ready())
+            });
+            assert!(!early.await);
+            tokio::task::yield_now().await;
+        }
+        drop(release);
+        assert!(described.await.results[0].total_bytes > 0);
+        assert_eq!(found.await, [2]);
+        assert!(held.await.unwrap().is_err(), "the thread is free");
+    });
 }
 
 #[tokio::test]
