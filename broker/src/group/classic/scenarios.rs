@@ -23,6 +23,33 @@ fn a_dynamic_member_is_told_its_id_before_it_may_join() {
 }
 
 #[test]
+fn no_more_ids_are_given_out_than_may_wait_for_their_second_join() {
+    let mut script = Script::new();
+    let ask = |script: &mut Script| {
+        let offer = script.offer("");
+        script.ask(offer).answer().unwrap()
+    };
+    let first = ask(&mut script);
+    for _ in 1..PENDING_MEMBERS_MAX {
+        assert_eq!(ask(&mut script).error_code, ErrorCode::MemberIdRequired);
+    }
+    let refused = ask(&mut script);
+    assert_eq!(refused.error_code, ErrorCode::CoordinatorNotAvailable);
+    assert_eq!(refused.member_id, "", "it has no id to come back with");
+
+    // Who has one joins with it, and leaves its place to another.
+    let offer = script.offer(&first.member_id);
+    assert!(script.ask(offer).answer().is_none(), "it waits for others");
+    assert_eq!(ask(&mut script).error_code, ErrorCode::MemberIdRequired);
+    assert_eq!(
+        ask(&mut script).error_code,
+        ErrorCode::CoordinatorNotAvailable
+    );
+    script.wait(SESSION_MS);
+    assert_eq!(ask(&mut script).error_code, ErrorCode::MemberIdRequired);
+}
+
+#[test]
 fn an_old_client_joins_at_once() {
     let mut script = Script::new();
     let offer = Join {
