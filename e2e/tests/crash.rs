@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use e2e::broker::{Broker, binary};
-use e2e::load::{block_on, create_topic};
+use e2e::load::create_topic;
 use e2e::suite::Suite;
 use milena_client::admin::{Committed, When};
 use milena_client::{
@@ -17,11 +17,14 @@ use milena_protocol::records::Compression;
 use tokio::task::JoinSet;
 
 const KILLS: usize = 50;
+/// After so many the files are looked at, as they are at the end.
+const KILLS_PER_CHECK: usize = 10;
 /// What a producer sends before the next kill, at the most.
 const LOAD_TIME: Duration = Duration::from_millis(250);
 const TOPIC: &str = "ledger";
 const GROUP: &str = "readers";
 const PARTITIONS: i32 = 3;
+const OFFSETS_PARTITIONS: i32 = 1;
 /// Small segments, so that kills fall between and into rolls.
 const SEGMENT_BYTES: &str = "1048576";
 /// Records that one producer has under way.
@@ -32,6 +35,7 @@ const WINDOW: usize = 200;
 struct Told {
     /// Partition and value of every acknowledged record, with its offset.
     acknowledged: BTreeMap<(i32, String), i64>,
+    /// The group's offset, 0 before it has one.
     committed: i64,
 }
 
@@ -66,6 +70,7 @@ async fn live_and_die(
     broker.kill9()?;
     told.committed = committing.await?;
     broker.start_again()?;
+    told.committed = kept(broker, told.committed).await?;
     while !deliveries.is_empty() {
         note(&mut deliveries, told).await?;
     }
@@ -102,6 +107,20 @@ async fn commit(client: Client, from: i64) -> i64 {
     }
 }
 
+/// The group's offset, which must be the last one that was acknowledged, or that of the commit which was under way at
+/// the kill.
+async fn kept(broker: &Broker, acknowledged: i64) -> Result<i64> {
+    let mut committed = client(broker).committed(GROUP).await?;
+    let found = committed.remove(&(TOPIC.to_owned(), 0));
+    let offset = found.as_ref().map_or(0, |found| found.offset);
+    ensure!(
+        offset == acknowledged || offset == acknowledged + 1,
+        "{acknowledged} was committed, {found:?} is there"
+    );
+    ensure!(found.is_none_or(|found| found.metadata == "kept"));
+    Ok(offset)
+}
+
 /// Everything in the topic: partition and value, with the offset; each may be there once.
 async fn stored(broker: &Broker) -> Result<BTreeMap<(i32, String), i64>> {
     let client = client(broker);
@@ -130,34 +149,42 @@ async fn stored(broker: &Broker) -> Result<BTreeMap<(i32, String), i64>> {
     Ok(found)
 }
 
-/// Segments, indexes, snapshots and checkpoints of all partitions that hold something.
-fn log_files(data: &Path) -> Result<Vec<PathBuf>> {
+/// `TOPIC-PARTITION`: the topic's, and where offsets are kept.
+fn is_of_a_partition(folder: &Path) -> bool {
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    let number = name.rsplit_once('-').map(|(_, number)| number);
+    folder.is_dir() && number.is_some_and(|number| number.parse::<i32>().is_ok())
+}
+
+/// Segments, indexes and snapshots of a partition.
+fn log_files(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
-    for folder in std::fs::read_dir(data)? {
-        let folder = folder?.path();
-        let name = folder.file_name().unwrap_or_default().to_string_lossy();
-        if !folder.is_dir() || !name.starts_with(TOPIC) {
-            continue;
-        }
-        for file in std::fs::read_dir(folder)? {
-            let path = file?.path();
-            let kind = path.extension().unwrap_or_default().to_string_lossy();
-            if ["log", "index", "timeindex", "snapshot"].contains(&&*kind) {
-                files.push(path);
-            }
+    for file in std::fs::read_dir(folder)? {
+        let path = file?.path();
+        let kind = path.extension().unwrap_or_default().to_string_lossy();
+        if ["log", "index", "timeindex", "snapshot"].contains(&&*kind) {
+            files.push(path);
         }
     }
     files.sort();
     Ok(files)
 }
 
+/// Has `milena log dump` and `kafka-dump-log` look at the files of a broker that is stopped; how many there are.
 fn check_files(broker: &Broker) -> Result<usize> {
-    let files = log_files(&broker.data())?;
-    ensure!(
-        files.len() > 2,
-        "no log files in {}",
-        broker.data().display()
-    );
+    let mut files = Vec::new();
+    let mut folders = 0;
+    for folder in std::fs::read_dir(broker.data())? {
+        let folder = folder?.path();
+        if is_of_a_partition(&folder) {
+            let found = log_files(&folder)?;
+            ensure!(found.len() > 2, "no log files in {}", folder.display());
+            files.extend(found);
+            folders += 1;
+        }
+    }
+    let wanted = PARTITIONS + OFFSETS_PARTITIONS;
+    ensure!(folders == wanted, "{folders} partitions, not {wanted}");
     let dump = Command::new(binary()?)
         .args(["log", "dump"])
         .args(&files)
@@ -168,6 +195,9 @@ fn check_files(broker: &Broker) -> Result<usize> {
         dump.status,
         String::from_utf8_lossy(&dump.stderr)
     );
+    if let Some(dump_log) = Suite::installed("dump-log")? {
+        dump_log.run(&[&broker.data().to_string_lossy()])?;
+    }
     Ok(files.len())
 }
 
@@ -183,14 +213,20 @@ async fn kill_again_and_again(broker: &mut Broker) -> Result<Told> {
         live_and_die(broker, &producer, life, &mut told)
             .await
             .with_context(|| format!("life {life}"))?;
+        let kills = life + 1;
+        if kills % KILLS_PER_CHECK == 0 && kills < KILLS {
+            broker.stop()?;
+            check_files(broker).with_context(|| format!("files after {kills} kills"))?;
+            broker.start_again()?;
+        }
     }
     Ok(told)
 }
 
 #[test]
 fn fifty_kills_lose_no_acknowledged_record_and_repeat_none() -> Result<()> {
-    let settings = ["--set", "offsets.topic.num.partitions=1"];
-    let mut broker = Broker::start(&settings)?;
+    let setting = format!("offsets.topic.num.partitions={OFFSETS_PARTITIONS}");
+    let mut broker = Broker::start(&["--set", &setting])?;
     let configs = [("segment.bytes", SEGMENT_BYTES)];
     create_topic(&broker.bootstrap(), TOPIC, PARTITIONS, &configs)?;
     let begun = Instant::now();
@@ -210,22 +246,14 @@ fn fifty_kills_lose_no_acknowledged_record_and_repeat_none() -> Result<()> {
         );
     }
     ensure!(!told.acknowledged.is_empty(), "nothing was acknowledged");
-    let committed = block_on(client(&broker).committed(GROUP))?;
-    let committed = committed?.remove(&(TOPIC.to_owned(), 0));
-    let committed = committed.context("the group's offset is gone")?;
-    // The commit that was under way at a kill may hold too.
+    ensure!(told.committed > 0, "nothing was committed");
+    let kept = runtime.block_on(kept(&broker, told.committed))?;
     ensure!(
-        committed.offset == told.committed || committed.offset == told.committed + 1,
-        "{} was committed, {} is there",
-        told.committed,
-        committed.offset
+        kept == told.committed,
+        "the group's offset changed after the last kill"
     );
-    ensure!(committed.metadata == "kept" && told.committed > 0);
     broker.stop()?;
     let files = check_files(&broker)?;
-    if let Some(dump_log) = Suite::installed("dump-log")? {
-        dump_log.run(&[&broker.data().to_string_lossy()])?;
-    }
     println!(
         "{KILLS} kills in {:?}: {} records acknowledged, {} commits, {files} files valid",
         begun.elapsed(),
