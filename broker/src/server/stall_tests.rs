@@ -7,7 +7,10 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use milena_log::faults::{Fault, inject};
-use milena_metadata::{CreateTopics, NewTopic, TopicId};
+use milena_metadata::{
+    ConfigChange, ConfigOperation, ConfigResource, CreateTopics, DeleteTopics,
+    IncrementalAlterConfigs, NewTopic, TopicId, TopicReference,
+};
 use milena_protocol::api::fetch::{FetchPartition, FetchRequest, FetchTopic};
 use milena_protocol::api::list_offsets::{
     ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
@@ -110,8 +113,13 @@ impl Running {
             default_replication_factor: 1,
             validate_only: false,
         };
-        let outcomes = self.data.block_on(self.broker.change(command)).unwrap();
+        let outcomes = self.change(command);
         assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+    }
+
+    /// As a client's request is decided and taken over.
+    fn change<C: milena_metadata::Request>(&self, command: C) -> C::Outcome {
+        self.data.block_on(self.broker.change(command)).unwrap()
     }
 
     fn connect(&self) -> Wire {
@@ -364,6 +372,56 @@ fn a_stalled_file_holds_up_only_its_own_partition() {
     let mut offsets: Vec<i64> = answers.collect();
     offsets.sort_unstable();
     assert_eq!(offsets, (0..PRODUCERS as i64).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_metadata_goes_on_while_a_groups_commit_and_a_topics_append_are_stalled() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start(dir.path());
+    running.create("set-stalled", 1);
+    running.create("free", 1);
+    let (mut member, mut other) = (running.connect(), running.connect());
+    member.ask(&commit(1), 3);
+
+    let faults =
+        ["set-stalled-0/", "__consumer_offsets-0/"].map(|at| inject(at, Fault::StallWrites));
+    let mut stalled = produce_from_many(&running, "set-stalled", 1);
+    member.send(&commit(2), 3);
+    running.until_stalled(2);
+    let begun = Instant::now();
+    on_time("a change of the stalled topic's settings", || {
+        let change = ConfigChange {
+            key: "segment.bytes".into(),
+            operation: ConfigOperation::Set,
+            value: Some("1048576".into()),
+        };
+        let changed = running.change(IncrementalAlterConfigs {
+            resources: vec![(ConfigResource::topic("set-stalled"), vec![change])],
+            validate_only: false,
+        });
+        assert_eq!(changed, [Ok(())]);
+    });
+    on_time(
+        "the deletion of a topic that the group has offsets of",
+        || {
+            let topics = vec![TopicReference::Name("free".into())];
+            assert!(running.change(DeleteTopics { topics })[0].is_ok());
+        },
+    );
+    on_time("the creation of another", || running.create("made", 1));
+    assert!(begun.elapsed() < STALL, "it was no stall");
+    drop(faults);
+    offset_of(&stalled.remove(0).receive::<ProduceRequest>(PRODUCE_VERSION));
+    member.receive::<OffsetCommitRequest>(3);
+    let committed = std::cell::RefCell::new(&mut other);
+    until("the group has forgotten the topic", || {
+        let request = OffsetFetchRequest {
+            group_id: "group".into(),
+            ..OffsetFetchRequest::default()
+        };
+        let topics = committed.borrow_mut().ask(&request, 5).topics;
+        topics.is_empty()
+    });
 }
 
 #[test]
