@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
 # Usage: e2e/image/run.sh [TAG]        tests the image milena:TAG (dev), which `make image` has built
 #
-# The image as people use it: a broker of `docker run` for clients on this host and in other containers, which find it by
-# its name, and which keeps what it has when it is made anew. Needs docker and kcat. What it starts is gone at its end.
+# The image as people use it: first without any argument, as the README has it, which tells clients localhost:9092, so
+# that port has to be free; then a broker for clients on this host and in other containers, which find it by its name,
+# and which keeps what it has when it is made anew. Needs docker and kcat. What it starts is gone at its end.
 set -euo pipefail
 
 image=milena:${1:-dev}
 docker=${DOCKER:-docker}
 name=milena-image-test-$$
+plain_port=9092
 port=${PORT:-39092}
 
 say() { printf '%s image: %s\n' "$(date +%T)" "$*"; }
@@ -15,7 +17,7 @@ say() { printf '%s image: %s\n' "$(date +%T)" "$*"; }
 clean_up() {
   local status=$?
   [ "$status" -eq 0 ] || "$docker" logs "$name" 2>&1 | tail -n 30 >&2 || true
-  "$docker" rm -f "$name" > /dev/null 2>&1 || true
+  "$docker" rm -f -v "$name" > /dev/null 2>&1 || true
   "$docker" volume rm "$name" > /dev/null 2>&1 || true
   "$docker" network rm "$name" > /dev/null 2>&1 || true
   exit "$status"
@@ -34,13 +36,13 @@ inside() {
   "$docker" run --rm -i --network "$name" "$image" "$@"
 }
 
-until_it_serves() {
+until_it_serves() { # PORT
   local tries
   for tries in $(seq 100); do
-    kcat -b "localhost:$port" -L -m 2 > /dev/null 2>&1 && return
+    kcat -b "localhost:$1" -L -m 2 > /dev/null 2>&1 && return
     sleep 0.1
   done
-  echo "e2e/image/run.sh: no broker answers at localhost:$port after $tries tries" >&2
+  echo "e2e/image/run.sh: no broker answers at localhost:$1 after $tries tries" >&2
   return 1
 }
 
@@ -48,13 +50,27 @@ expect() { # WANTED FOUND WHAT
   [ "$1" = "$2" ] || { echo "e2e/image/run.sh: $3: wanted '$1', found '$2'" >&2; exit 1; }
 }
 
+stop() {
+  "$docker" stop -t 30 "$name" > /dev/null
+  expect 0 "$("$docker" inspect -f '{{.State.ExitCode}}' "$name")" 'a stop in order'
+}
+
 trap clean_up EXIT
 "$docker" image inspect "$image" > /dev/null || { echo "e2e/image/run.sh: no image $image: run make image" >&2; exit 1; }
 "$docker" network create "$name" > /dev/null
 
+say "$image with what it brings: its user, command and folder"
+expect 65532:65532 "$("$docker" image inspect -f '{{.Config.User}}' "$image")" 'the user'
+"$docker" run -d --name "$name" -p "127.0.0.1:$plain_port:9092" "$image" > /dev/null
+until_it_serves "$plain_port"
+echo plain | kcat -b "localhost:$plain_port" -P -t notes -p 0
+expect plain "$(kcat -b "localhost:$plain_port" -C -t notes -p 0 -o beginning -e -q)" 'kcat reads what it wrote'
+stop
+"$docker" rm -v "$name" > /dev/null
+
 say "a broker of $image"
 start
-until_it_serves
+until_it_serves "$port"
 say 'clients on this host'
 echo 'from the host' | kcat -b "localhost:$port" -P -t notes -p 0
 expect 'from the host' "$(kcat -b "localhost:$port" -C -t notes -p 0 -o beginning -e -q)" 'kcat reads what it wrote'
@@ -62,10 +78,9 @@ say 'clients in another container, by name'
 echo 'from inside' | inside produce notes -b milena:19092
 expect $'from inside\nfrom the host' "$(inside consume notes -b milena:19092 --from beginning --exit | sort)" 'both records'
 say 'the container is made anew on the same volume'
-"$docker" stop -t 30 "$name" > /dev/null
-expect 0 "$("$docker" inspect -f '{{.State.ExitCode}}' "$name")" 'a stop in order'
+stop
 "$docker" rm "$name" > /dev/null
 start
-until_it_serves
+until_it_serves "$port"
 expect 2 "$(kcat -b "localhost:$port" -C -t notes -o beginning -e -q | wc -l)" 'the records are there'
 say 'ok'
