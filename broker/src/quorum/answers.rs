@@ -123,7 +123,11 @@ impl Member {
         if is_broken!(WipedVoterVotes) && self.nodes().is_empty() {
             return true;
         }
-        !self.is_leader() && self.heard.silence() >= LEASE && candidate.last_log >= self.last_log()
+        // Who does not vote, or has forgotten that it does, says nothing for others to count on.
+        self.is_voter()
+            && !self.is_leader()
+            && self.heard.silence() >= LEASE
+            && candidate.last_log >= self.last_log()
     }
 
     async fn take_part(&self, from: NodeId, part: SnapshotPart) -> Answer {

@@ -115,8 +115,9 @@ pub(super) async fn run(member: Arc<Member>) {
     loop {
         sleep(LOOK).await;
         if !member.is_voter() || member.is_leader() {
-            member.heard.start_over();
             member.reached.set(0);
+            member.until_it_may_elect().await;
+            member.heard.start_over();
             continue;
         }
         let others = member.other_voters();

@@ -54,6 +54,19 @@ impl Member {
         self.raft.server_metrics().borrow().state == ServerState::Leader
     }
 
+    /// Waits until it votes and does not lead: until there may be an election for it to call.
+    pub(super) async fn until_it_may_elect(&self) {
+        let mut changes = self.raft.server_metrics();
+        let may_elect = changes.wait_for(|now| {
+            let mut voters = now.membership_config.membership().voter_ids();
+            now.state != ServerState::Leader && voters.any(|id| id == self.id)
+        });
+        // The member stops; its tasks are ended with it.
+        if may_elect.await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// The leader, as far as it knows, and where it is.
     pub(super) fn leader(&self) -> Option<(NodeId, Node)> {
         let leader = self.raft.server_metrics().borrow().current_leader?;

@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use crate::partitions::Partitions;
 
 /// What a stalled append may add to others' answers. Rare enough to cost nothing that can be measured.
-const PERIOD: Duration = Duration::from_millis(20);
+const PERIOD: Duration = Duration::from_millis(50);
 
 /// Wakes a worker of `data` every [`PERIOD`] while there are appends; runs on another runtime.
 pub async fn beat(data: Handle, partitions: Arc<Partitions>) {
