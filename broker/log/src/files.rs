@@ -10,6 +10,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rustix::fs::{Advice, FallocateFlags};
 use rustix::io::{Errno, ReadWriteFlags};
 
+/// Bytes of one read whose result is not kept.
+const READ_THROUGH_SIZE: usize = 64 << 10;
+
 static OPEN: AtomicUsize = AtomicUsize::new(0);
 
 /// An open file of the log; positions are explicit, so that readers and the writer share it.
@@ -128,6 +131,21 @@ impl LogFile {
         let bytes = std::num::NonZeroU64::new(len as u64);
         let _ = rustix::fs::fadvise(&self.file, position, bytes, Advice::WillNeed);
         Ok(self.read_at(&mut [0], last)? == 1)
+    }
+
+    /// Reads `len` bytes from `position` on for the page cache's sake, and keeps none of them; waits until all are
+    /// there. False where the file is shorter.
+    pub fn read_through(&self, position: u64, len: usize) -> io::Result<bool> {
+        let mut part = vec![0; len.min(READ_THROUGH_SIZE)];
+        let mut at = 0;
+        while at < len {
+            let wanted = (len - at).min(part.len());
+            if self.read_at(&mut part[..wanted], position + at as u64)? < wanted {
+                return Ok(false);
+            }
+            at += wanted;
+        }
+        Ok(true)
     }
 
     /// Hands at most `len` bytes from `position` on to a socket without copying them; returns the bytes that it took,

@@ -42,7 +42,7 @@ pub use reader::{Batches, LogReader, SegmentDescription, Slice};
 pub use region::Region;
 pub use retention::Removed;
 pub use shared::failed_count as failed_log_count;
-pub use timestamps::{ClosedBatch, Searched, TimeSearch, TimestampedOffset};
+pub use timestamps::{ClosedBatch, Searched, TimeSearch, TimestampedOffset, Unopened};
 pub use trash::Trash;
 
 #[cfg(test)]

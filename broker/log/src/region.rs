@@ -159,6 +159,15 @@ impl Region {
         }
     }
 
+    /// Reads this part for the page cache's sake, and keeps none of it; waits until all of it is there. Fails where the
+    /// file has become shorter.
+    pub fn read_through(&self) -> io::Result<()> {
+        match self.file.read_through(self.position, self.len)? {
+            true => Ok(()),
+            false => Err(cut()),
+        }
+    }
+
     /// Hands the next bytes to a socket, from the page cache and without a copy (`sendfile`); may wait for the disk
     /// where the cache lacks them. Fails where the file has become shorter, and with `WouldBlock` where a
     /// non-blocking socket takes none.

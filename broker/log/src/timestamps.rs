@@ -32,7 +32,7 @@ enum Sought {
     Youngest { timestamp: i64, offset: i64 },
 }
 
-/// A search by time. It reads batches and opens none: that may take much memory, and when is for its caller to say.
+/// A search by time. It opens no batch: that may take much memory, and when is for its caller to say.
 #[derive(Debug)]
 pub struct TimeSearch {
     sought: Sought,
@@ -55,17 +55,33 @@ struct Walk {
 pub enum Searched {
     /// It has ended.
     Found(Option<TimestampedOffset>),
-    /// The record may be in this batch; where it is not, the search goes on behind it.
+    /// The record may be in this batch, which was read; where it is not, the search goes on behind it.
     LookInto(ClosedBatch),
 }
 
-/// A batch that has to be opened for a search.
+/// A batch that has to be opened for a search. It is in the page cache and nowhere else, so that many of them may wait.
 #[derive(Debug)]
 pub struct ClosedBatch {
     sought: Sought,
     segment: Arc<Segment>,
+    position: u64,
     header: BatchHeader,
-    bytes: Bytes,
+}
+
+/// Why a batch was not looked into.
+#[derive(Debug)]
+pub struct Unopened {
+    /// What is wrong, and where.
+    pub error: LogError,
+    /// Whether it is only that the records take more room than they were given.
+    pub wants_room: bool,
+}
+
+impl From<LogError> for Unopened {
+    fn from(error: LogError) -> Self {
+        let wants_room = false;
+        Self { error, wants_room }
+    }
 }
 
 impl LogReader {
@@ -164,10 +180,14 @@ impl Walk {
                 }
                 Sought::Since { .. } | Sought::Youngest { .. } => {}
             }
+            let path = || self.segment.path("log");
+            let read = self.segment.file()?.read_through(position, header.size());
+            // A log that was cut meanwhile shows when the batch is opened.
+            read.map_err(StorageError::at("read", &path))?;
             return Ok(Some(Searched::LookInto(ClosedBatch {
                 sought,
-                bytes: self.segment.read_batch(position, &header)?,
                 segment: self.segment.clone(),
+                position,
                 header,
             })));
         }
@@ -176,8 +196,20 @@ impl Walk {
 
 impl ClosedBatch {
     /// Opens the batch to at most `limit` bytes, and looks for the record in it.
-    pub fn look(&self, limit: usize) -> Result<Option<TimestampedOffset>, RecordsProblem> {
-        let batch = OpenBatch::open(self.header, &self.bytes, limit)?;
+    pub fn look(&self, limit: usize) -> Result<Option<TimestampedOffset>, Unopened> {
+        let bytes = self.segment.read_batch(self.position, &self.header)?;
+        self.look_into(&bytes, limit).map_err(|problem| Unopened {
+            error: self.segment.malformed(&self.header, &problem.to_string()),
+            wants_room: problem.wants_room(),
+        })
+    }
+
+    fn look_into(
+        &self,
+        bytes: &Bytes,
+        limit: usize,
+    ) -> Result<Option<TimestampedOffset>, RecordsProblem> {
+        let batch = OpenBatch::open(self.header, bytes, limit)?;
         for record in batch.raw() {
             let record = record?;
             let (offset, time) = (
@@ -197,11 +229,6 @@ impl ClosedBatch {
             }
         }
         Ok(None)
-    }
-
-    /// The error that says where such a problem is.
-    pub fn malformed(&self, problem: &RecordsProblem) -> LogError {
-        self.segment.malformed(&self.header, &problem.to_string())
     }
 }
 

@@ -9,15 +9,12 @@
 //! | -5 | the end of what is tiered: none (KIP-1005) | 9 |
 //! | -6 | the earliest offset that waits to be tiered: none (KIP-1023) | 11 |
 
-use std::sync::Arc;
-
 use milena_log::{LogReader, ReadError, Searched, TimestampedOffset};
 use milena_protocol::ErrorCode;
 use milena_protocol::api::list_offsets::{
     ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse,
     ListOffsetsTopicResponse,
 };
-use milena_protocol::records::RecordsProblem;
 
 use super::RequestContext;
 use crate::blocking;
@@ -162,7 +159,6 @@ async fn search(
     reader: LogReader,
     timestamp: Option<i64>,
 ) -> Result<Option<TimestampedOffset>, ReadError> {
-    let _held = large::hold().await;
     let mut search = match timestamp {
         Some(timestamp) => reader.search_since(timestamp),
         None => blocking::run(move || reader.search_youngest()).await?,
@@ -171,12 +167,11 @@ async fn search(
         let (searched, rest) = blocking::run(move || (search.go_on(), search)).await;
         let batch = match searched? {
             Searched::Found(found) => return Ok(found),
-            Searched::LookInto(batch) => Arc::new(batch),
+            Searched::LookInto(batch) => batch,
         };
-        let looked_into = batch.clone();
-        let look = move |limit| looked_into.look(limit);
-        let found = large::open(look, RecordsProblem::wants_room).await;
-        if let Some(found) = found.map_err(|problem| batch.malformed(&problem))? {
+        let look = move |limit| batch.look(limit);
+        let found = large::open(look, |unopened| unopened.wants_room).await;
+        if let Some(found) = found.map_err(|unopened| unopened.error)? {
             return Ok(Some(found));
         }
         search = rest;

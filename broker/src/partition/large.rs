@@ -1,33 +1,24 @@
 //! Work that opens compressed batches, which may be far larger inside than outside. A broker stays below 100 MiB
-//! whatever its clients send or ask for. What is opened here was read before: a disk that stalls holds up no opening.
+//! whatever its clients send or ask for.
+//!
+//! Who waits here holds nothing but what it sent. What lies in a log is read before, for the page cache to have it, and
+//! again when its turn has come: a disk that stalls keeps nobody else from theirs.
 
 use std::sync::Arc;
 
 use milena_protocol::records::DECOMPRESSED_SIZE_MAX;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::Semaphore;
 
 use crate::blocking;
 
-/// What a compressed batch is opened to without waiting for a turn: every worker may hold as much at once, and
-/// [`USUAL_MAX`] threads. Beyond it, one batch at a time is opened, to [`DECOMPRESSED_SIZE_MAX`].
+/// What a compressed batch is opened to without waiting for a turn: every worker may hold as much at once, and one
+/// thread beside them. Beyond it, one batch at a time is opened, to [`DECOMPRESSED_SIZE_MAX`].
 pub const DECOMPRESSED_SIZE_USUAL: usize = 4 * 1024 * 1024;
-/// More at once would only share the processors.
-const USUAL_MAX: usize = 2;
 
-/// As many as there are threads for their reads: a disk that stalls is in nobody's way who had a thread.
-const HELD_MAX: usize = 32;
-
-static HELD: Semaphore = Semaphore::const_new(HELD_MAX);
-static USUAL: Semaphore = Semaphore::const_new(USUAL_MAX);
-/// One at a time: each may hold tens of MiB.
+/// For the usual size; apart from the turn, since an opening in turn takes a while.
+static USUAL: Semaphore = Semaphore::const_new(1);
+/// Each may hold tens of MiB.
 static TURN: Semaphore = Semaphore::const_new(1);
-
-/// A place to be taken before a read of what is to be opened, until it was: else each client that waits for its turn
-/// would keep a batch in memory meanwhile.
-pub async fn hold() -> Option<SemaphorePermit<'static>> {
-    // The semaphores are never closed.
-    HELD.acquire().await.ok()
-}
 
 /// Runs `work`, which takes the number of bytes that it may open batches to, on a thread that may block: within the
 /// usual size, and again in turn where its problem `wants_room`.
@@ -53,6 +44,7 @@ async fn at_a_place_of<T: Send + 'static>(
     places: &'static Semaphore,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> T {
+    // The semaphores are never closed.
     let place = places.acquire().await.ok();
     let working = move || {
         let done = work();

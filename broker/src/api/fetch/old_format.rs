@@ -27,22 +27,52 @@ pub async fn convert(region: Region, from_offset: i64, version: i16) -> Result<B
         // These clients open batches themselves.
         _ => return blocking::run(move || without_zstd(&read(region)?)).await,
     };
-    let _held = large::hold().await;
-    let bytes = blocking::run(move || read(region)).await?;
-    // The bound holds for all batches of one answer together.
-    let convert = move |limit| down(&bytes, magic, from_offset, limit);
-    let converted = large::open(convert, ConvertProblem::wants_room).await;
-    converted.map_err(|problem| {
-        tracing::debug!(%problem, version, "batches can't be converted for an old consumer");
-        problem.code()
-    })
+    let region = blocking::run(move || match region.read_through() {
+        Ok(()) => Ok(region),
+        Err(error) => Err(unreadable(&error)),
+    });
+    let region = region.await?;
+    let convert = move |limit| -> Result<Bytes, Unconverted> {
+        let bytes = read(region.clone())?;
+        // The bound holds for all batches of one answer together.
+        Ok(down(&bytes, magic, from_offset, limit)?)
+    };
+    let converted = large::open(convert, |unconverted| unconverted.wants_room).await;
+    converted.map_err(|unconverted| unconverted.code)
+}
+
+/// Why there is nothing to send.
+struct Unconverted {
+    code: ErrorCode,
+    /// Whether it is only that the records take more room than they were given.
+    wants_room: bool,
+}
+
+impl From<ErrorCode> for Unconverted {
+    fn from(code: ErrorCode) -> Self {
+        let wants_room = false;
+        Self { code, wants_room }
+    }
+}
+
+impl From<ConvertProblem> for Unconverted {
+    fn from(problem: ConvertProblem) -> Self {
+        tracing::debug!(%problem, "batches can't be converted for an old consumer");
+        Self {
+            code: problem.code(),
+            wants_room: problem.wants_room(),
+        }
+    }
 }
 
 fn read(mut region: Region) -> Result<Bytes, ErrorCode> {
-    region.read_all().map(Bytes::from).map_err(|error| {
-        tracing::error!(%error, "the log could not be read");
-        ErrorCode::KafkaStorageError
-    })
+    let read = region.read_all();
+    read.map(Bytes::from).map_err(|error| unreadable(&error))
+}
+
+fn unreadable(error: &std::io::Error) -> ErrorCode {
+    tracing::error!(%error, "the log could not be read");
+    ErrorCode::KafkaStorageError
 }
 
 /// The batches up to the first with zstd; an error where that is the first of all.
