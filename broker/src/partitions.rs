@@ -43,6 +43,8 @@ struct Topics {
 pub struct DataDir {
     /// The directory, held against other processes.
     pub directory: DataDirectory,
+    /// Whether it had no identity before this start: no life of a broker has used it.
+    pub is_new: bool,
     /// What is known of the logs in it.
     pub known: Known,
     /// Appends that may be under way in it at once: each holds a thread while the disk stalls.
@@ -61,6 +63,9 @@ pub struct Partitions {
     topics: RwLock<Topics>,
     trash: Mutex<Trash>,
     cleaned_to: Mutex<Offsets>,
+    /// Held while a checkpoint file is written: two writers at once would take each other's new file away, or leave the
+    /// older offsets.
+    checkpointing: Mutex<()>,
     /// Deleted topics that the checkpoint files may still speak of.
     gone: Mutex<BTreeSet<TopicName>>,
     /// The metadata as it was taken over last.
@@ -92,6 +97,7 @@ impl Partitions {
             topics,
             trash,
             cleaned_to: Mutex::new(cleaned_to),
+            checkpointing: Mutex::default(),
             gone: Mutex::default(),
             applied: Mutex::default(),
             producer_expiration_ms: AtomicI32::new(0),

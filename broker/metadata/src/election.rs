@@ -27,9 +27,29 @@ impl Turn {
         let is_synced = policy.synced
             && *directory != DirectoryId::UNASSIGNED
             && life.is_some_and(|life| life.last_end == LastEnd::Unclean);
-        (self.unclean.contains(broker) && !is_synced)
-            || (self.restarted.contains(broker)
-                && life.is_some_and(|life| !is_online(life, *directory)))
+        (self.unclean.contains(broker) && !is_synced) || self.is_gone(image, replica)
+    }
+
+    /// Whether nothing is left of this replica: the broker has come back without its directory.
+    fn is_gone(&self, image: &Image, replica: &Replica) -> bool {
+        let life = image.broker(replica.broker);
+        self.restarted.contains(&replica.broker)
+            && life.is_some_and(|life| {
+                life.last_end == LastEnd::None || !is_online(life, replica.directory)
+            })
+    }
+
+    /// The replicas of which nothing is left, while something is left of others.
+    fn gone(&self, image: &Image, partition: &PartitionRecord) -> Vec<BrokerId> {
+        let replicas = partition.replicas.iter();
+        let gone: Vec<BrokerId> = replicas
+            .filter(|replica| self.is_gone(image, replica))
+            .map(|replica| replica.broker)
+            .collect();
+        match gone.len() == partition.replicas.len() {
+            true => Vec::new(),
+            false => gone,
+        }
     }
 }
 
@@ -61,6 +81,13 @@ pub(crate) fn settle(
         .filter(|replica| turn.loses(image, policy, replica))
         .map(|replica| replica.broker)
         .collect();
+    let gone = turn.gone(image, &next);
+    let last_leader = next.leader.or(next.last_leader);
+    let last_leader = last_leader.filter(|id| !gone.contains(id));
+    if last_leader.is_none() {
+        // Its empty log would cut those that others have.
+        (next.leader, next.last_leader) = (None, None);
+    }
     next.isr.retain(|member| !lost.contains(member));
     next.elr.retain(|member| !lost.contains(member));
     move_to_online_directories(image, turn, &mut next);
@@ -81,7 +108,7 @@ pub(crate) fn settle(
     }
     if next.leader != before.leader || leads_anew {
         next.leader_epoch += 1;
-        next.last_leader = before.leader.or(before.last_leader);
+        next.last_leader = last_leader;
     }
     next.partition_epoch += 1;
     Some(next)
@@ -232,13 +259,30 @@ fn elect(
         let last = partition.leader.or(partition.last_leader)?;
         (nobody && partition.hosts(last) && is_up(image, partition, last)).then_some(last)
     };
-    let unclean = || policy.unclean_election.then(|| first(&|_| true)).flatten();
+    let unclean = || {
+        let allowed = policy.unclean_election.then_some(());
+        allowed.and_then(|()| least_lossy(image, partition))
+    };
     let with = |elected| move |id| (id, elected);
     first(&|id| partition.isr.contains(&id))
         .map(with(Elected::InSync))
         .or_else(|| first(&|id| partition.elr.contains(&id)).map(with(Elected::Eligible)))
         .or_else(|| last_known().map(with(Elected::LastKnown)))
         .or_else(|| unclean().map(with(Elected::Unclean)))
+}
+
+/// The first replica that is up, of those whose brokers live on the disks that they had before, if there is one.
+pub(crate) fn least_lossy(image: &Image, partition: &PartitionRecord) -> Option<BrokerId> {
+    let up = |id: BrokerId| is_up(image, partition, id);
+    let has_old_disks = |id: BrokerId| {
+        let life = image.broker(id);
+        life.is_some_and(|life| life.last_end != LastEnd::None)
+    };
+    find(partition, |id| {
+        up(id) && may_take(image, partition, id) && has_old_disks(id)
+    })
+    .or_else(|| find(partition, |id| up(id) && has_old_disks(id)))
+    .or_else(|| find(partition, up))
 }
 
 /// The first replica that will do, in the order of preference.

@@ -85,6 +85,7 @@ impl LockedData {
         let mut dirs = Vec::new();
         for locked in self.dirs {
             let path = locked.path().to_owned();
+            let is_new = locked.identity().is_none();
             let id = (path == metadata).then_some(metadata_id.into());
             let directory = locked.claim(cluster_id, id)?;
             let clean = directory
@@ -94,6 +95,7 @@ impl LockedData {
             let appends = Arc::new(AppendRoom::new(appends_max));
             dirs.push(DataDir {
                 directory,
+                is_new,
                 known,
                 appends,
             });

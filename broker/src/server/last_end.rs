@@ -21,18 +21,19 @@ const BOOT_MARK: &str = ".milena-boot";
 #[cfg(not(feature = "simulation"))]
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
-/// Reads the marks, and leaves this life's.
+/// Reads the marks, and leaves this life's. What is new among the directories says nothing of the life before.
 pub fn take(dirs: &[DataDir]) -> LastEnd {
-    let clean = dirs.iter().all(|dir| dir.known.clean_shutdown);
     // Each is marked anew, whatever the others say.
-    let survived = dirs
-        .iter()
-        .map(|dir| renew(dir.directory.path()))
-        .fold(true, |all, one| all & one);
-    match (clean, survived) {
-        (true, _) => LastEnd::Clean,
-        (false, true) => LastEnd::Killed,
-        (false, false) => LastEnd::Unclean,
+    let marks = dirs.iter().map(|dir| (dir, renew(dir.directory.path())));
+    let marks: Vec<(&DataDir, bool)> = marks.filter(|(dir, _)| !dir.is_new).collect();
+    if marks.is_empty() {
+        LastEnd::None
+    } else if marks.iter().all(|(dir, _)| dir.known.clean_shutdown) {
+        LastEnd::Clean
+    } else if marks.iter().all(|(_, survived)| *survived) {
+        LastEnd::Killed
+    } else {
+        LastEnd::Unclean
     }
 }
 
@@ -42,7 +43,12 @@ pub fn tell(last_end: LastEnd, partitions: &Partitions, took: Duration) {
     let (count, segments) = (partitions.all().len(), checked.segments_scanned);
     let (batches, bytes_cut) = (checked.batches_checked, checked.bytes_cut);
     match last_end {
-        LastEnd::Clean | LastEnd::None => {}
+        LastEnd::Clean => {}
+        LastEnd::None => tracing::warn!(
+            partitions = count,
+            "the data directories are new: what this broker had before is not in them, and is copied from the brokers \
+             that have it; a partition that no other has in sync waits for an unclean election (kafka-leader-election)"
+        ),
         LastEnd::Killed => tracing::info!(
             partitions = count,
             segments_checked = segments,

@@ -81,7 +81,7 @@ fn preferred(image: &Image, partition: &PartitionRecord) -> Result<BrokerId, Ref
         })
 }
 
-/// The last known leader, or the first replica that is up.
+/// The last known leader, or else who may have most.
 fn anybody(image: &Image, partition: &PartitionRecord) -> Result<BrokerId, Refusal> {
     if let Some(leader) = partition.leader {
         return Err(Refusal::new(
@@ -93,7 +93,7 @@ fn anybody(image: &Image, partition: &PartitionRecord) -> Result<BrokerId, Refus
     let last = partition
         .last_leader
         .filter(|&id| partition.hosts(id) && up(&id));
-    last.or_else(|| partition.brokers().find(|id| up(id)))
+    last.or_else(|| election::least_lossy(image, partition))
         .ok_or_else(|| {
             Refusal::new(
                 ErrorCode::EligibleLeadersNotAvailable,

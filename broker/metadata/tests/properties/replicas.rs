@@ -4,7 +4,7 @@ use milena_metadata::*;
 use milena_protocol::ErrorCode;
 
 use super::apply;
-use super::asks::{Ask, broker, change, epoch, propose, register};
+use super::asks::{Ask, broker, change, create, epoch, propose, register};
 
 /// Partition 0 of topic `a`, with its brokers: the leader first, and one that has no replica last.
 fn start() -> (Image, Vec<i32>) {
@@ -324,6 +324,45 @@ fn an_unclean_leader_is_alone_and_nobody_else_is_eligible_any_more() {
         (Some(broker(b[1])), Elected::Unclean)
     );
     assert_eq!((after.isr, after.elr), (ids(&b[1..2]), vec![]));
+}
+
+#[test]
+fn the_last_in_sync_that_comes_back_on_a_new_disk_leads_nobody_who_has_his() {
+    let (mut image, b) = start();
+    for id in [b[2], b[1]] {
+        set(&mut image, id, [Some(true), None, None]);
+    }
+    assert_eq!(
+        state(&image).isr,
+        ids(&b[..1]),
+        "the others have stopped before"
+    );
+    set(&mut image, b[0], [Some(true), None, None]);
+    let on_new_disk = register(b[0], 9, LastEnd::None, false);
+    apply(&mut image, &on_new_disk.into()).unwrap();
+    assert_eq!(state(&image).leader, None, "its log is empty");
+    for id in [b[1], b[2]] {
+        apply(&mut image, &register(id, 9, LastEnd::Clean, false).into()).unwrap();
+    }
+    assert_eq!(state(&image).leader, None, "they may lack records");
+    apply(&mut image, &elect(ElectionKind::Unclean)).unwrap();
+    let after = state(&image);
+    assert_eq!(
+        (after.leader, after.elected),
+        (Some(broker(b[1])), Elected::Unclean)
+    );
+}
+
+#[test]
+fn whose_only_replica_comes_back_on_a_new_disk_begins_anew() {
+    let (mut image, b) = start();
+    apply(&mut image, &create("alone", 77, 1, 1).into()).unwrap();
+    let alone = |image: &Image| (**image.partition("alone", 0).unwrap()).clone();
+    let host = alone(&image).leader.unwrap();
+    assert!(b.contains(&host.get()));
+    let on_new_disk = register(host.get(), 9, LastEnd::None, false);
+    apply(&mut image, &on_new_disk.into()).unwrap();
+    assert_eq!(alone(&image).leader, Some(host));
 }
 
 #[test]
