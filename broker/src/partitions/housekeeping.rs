@@ -260,6 +260,7 @@ impl Partitions {
         checkpoint: Checkpoint,
         offset: impl Fn(&Partition) -> Option<i64>,
     ) -> Result<(), StorageError> {
+        let _one_at_a_time = self.checkpointing.lock();
         let mut by_dir: BTreeMap<usize, Offsets> = (0..self.dirs.len())
             .map(|dir| (dir, Offsets::new()))
             .collect();
