@@ -48,7 +48,7 @@ pub struct ProduceArgs {
     /// A key or value of this text is null
     #[arg(long, value_name = "TEXT")]
     null: Option<String>,
-    /// One key for all records
+    /// One key for all records; of JSON lines for those without their own
     #[arg(short, long)]
     key: Option<String>,
     /// A header for all records
@@ -213,6 +213,10 @@ fn options(args: &ProduceArgs, tally: &Arc<Tally>) -> ProducerOptions {
 
 /// Reads lines until they end, or Ctrl-C, and sends them.
 async fn send_all(args: &ProduceArgs, producer: &Producer) -> Result<(), Failure> {
+    if args.key.is_some() && args.format == Input::KeyValue {
+        let text = "--key and --format key:value both give each record its key";
+        return Err(Failure::new(Exit::Usage, text).hint("leave one of them out"));
+    }
     let lines = Lines {
         topic: args.topic.as_str().into(),
         format: args.format,

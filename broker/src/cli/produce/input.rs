@@ -6,6 +6,7 @@ use bytes::Bytes;
 use milena_client::Record;
 use milena_protocol::records::Header;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 /// What a line is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -36,14 +37,21 @@ pub struct Lines {
 
 /// A record as `--format json` of `produce` reads it and of `consume` writes it, but for the fields that
 /// only a stored record has.
+/// As `consume` writes it; a tombstone's value is null, and a misspelt one is none.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct JsonRecord {
     key: Option<String>,
-    value: Option<serde_json::Value>,
+    value: serde_json::Value,
     #[serde(default)]
     headers: JsonHeaders,
     partition: Option<i32>,
     timestamp: Option<i64>,
+    /// Where it was read from.
+    #[serde(rename = "topic")]
+    _topic: Option<IgnoredAny>,
+    #[serde(rename = "offset")]
+    _offset: Option<IgnoredAny>,
 }
 
 /// An object, or a list of names and values, in which a name may occur twice.
@@ -123,7 +131,7 @@ impl Lines {
         }
         Ok(Record {
             key: read.key.map(Bytes::from).or(record.key),
-            value: read.value.and_then(text),
+            value: text(read.value),
             headers,
             partition: read.partition.or(record.partition),
             timestamp: read.timestamp,
