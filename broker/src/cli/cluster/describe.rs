@@ -86,6 +86,9 @@ fn part(id: i32, cluster: &ShownCluster) -> (&'static str, Option<i64>) {
         return ("-", None);
     };
     let find = |members: &[ShownMember]| members.iter().find(|one| one.broker == id).cloned();
+    if let (Some(_), Some(learner)) = (find(&quorum.voters), find(&quorum.learners)) {
+        return ("voter on a lost disk", learner.lag);
+    }
     if let Some(voter) = find(&quorum.voters) {
         let part = if quorum.leader == id {
             "leader"

@@ -45,6 +45,8 @@ pub(super) async fn run(voter: &Voter, cluster: &ClusterArgs) -> Result<(), Fail
         members.find(|member| member.id == broker).cloned()
     };
     match (find(from), find(others)) {
+        // Its disk is another by now: a second vote would make a majority harder to have, not easier.
+        (Some(_), Some(_)) if votes => return Err(votes_with_a_lost_directory(broker)),
         (Some(member), _) if votes => {
             client.add_raft_voter(broker, member.directory, &[]).await?;
         }
@@ -60,6 +62,13 @@ pub(super) async fn run(voter: &Voter, cluster: &ClusterArgs) -> Result<(), Fail
             false => format!("broker {broker}: votes no more"),
         }),
     }
+}
+
+fn votes_with_a_lost_directory(broker: i32) -> Failure {
+    let text = format!("broker {broker} votes with a metadata directory that it no longer has");
+    Failure::new(Exit::Failed, text).hint(format!(
+        "`milena cluster voter remove {broker}` takes that vote; then add it again"
+    ))
 }
 
 fn no_member(broker: i32, quorum: &QuorumDescription) -> Failure {
