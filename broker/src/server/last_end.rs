@@ -47,7 +47,8 @@ pub fn tell(last_end: LastEnd, partitions: &Partitions, took: Duration) {
         LastEnd::None => tracing::warn!(
             partitions = count,
             "the data directories are new: what this broker had before is not in them, and is copied from the brokers \
-             that have it; a partition that no other has in sync waits for an unclean election (kafka-leader-election)"
+             that have it; a partition that others have, and none of them in sync, waits for an unclean election \
+             (kafka-leader-election), and one that nobody else has begins anew"
         ),
         LastEnd::Killed => tracing::info!(
             partitions = count,
