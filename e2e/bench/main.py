@@ -41,6 +41,8 @@ def measure(arguments, results):
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if not brokers.KAFKA.exists():
         print(f"{brokers.KAFKA} is not there: nothing to compare with; MILENA_BENCH_KAFKA names it", file=sys.stderr)
+    if not arguments.more:
+        results.forget("machine")
     results.add("machine/load", "before", os.getloadavg()[0])
     work = brokers.TARGET / "bench"
     work.mkdir(parents=True, exist_ok=True)
@@ -51,6 +53,7 @@ def measure(arguments, results):
         for name in arguments.cases:
             if not arguments.more:
                 results.forget(name)
+            session.before = results.most_rounds(name)
             try:
                 CASES[name].run(session)
             except (RuntimeError, OSError) as error:
@@ -61,7 +64,8 @@ def measure(arguments, results):
 def parse():
     parser = argparse.ArgumentParser(prog="run.sh", description=__doc__)
     parser.add_argument("cases", nargs="*", metavar="CASE", default=list(CASES), help=f"of {', '.join(CASES)}")
-    parser.add_argument("--rounds", type=int, default=3, help="of each case; growth has one (default %(default)s)")
+    parser.add_argument("--rounds", type=int, default=4,
+                        help="of each case, best an even number, as the order changes; growth has one (default %(default)s)")
     parser.add_argument("--quick", action="store_true", help="one small round, to see that it runs; docs stay as is")
     parser.add_argument("--more", action="store_true", help="add rounds to those that were measured before")
     parser.add_argument("--report-only", action="store_true", help="only write the page anew")

@@ -3,7 +3,7 @@
 import clients
 import load
 from brokers import KAFKA
-from session import WARM_UP_RECORDS, attempt, settle
+from session import WARM_UP_RECORDS, attempt, settle, warm_memory
 
 # name, load, partitions, clients
 WRITES = [
@@ -36,8 +36,7 @@ def run(session):
                 session.step(f"throughput, round {index + 1} of {session.rounds}: {name}")
                 work = whole.scaled(session.scale)
                 floor(session, name, work)
-                for kind in session.order(index):
-                    one_broker(session, running[kind], name, work, partitions, by)
+                in_turns(session, [running[kind] for kind in session.order(index)], name, work, partitions, by)
 
 
 def warm_up(session, broker):
@@ -49,30 +48,37 @@ def warm_up(session, broker):
     broker.delete_topic(topic)
 
 
-def one_broker(session, broker, name, work, partitions, by):
+def in_turns(session, running, name, work, partitions, by):
+    """Each measurement of one broker stands right beside that of the other: a shared machine's speed changes."""
     for client in by:
         if client == "java" and not KAFKA.exists() or client == "librdkafka" and not clients.has_librdkafka():
             continue
-        topic = session.new_topic()
-        broker.topic(topic, partitions)
-        attempt(session, broker, f"throughput/{name}/produce/{client}",
-                lambda: PRODUCERS[client](broker, topic, work))
+        topics = [(broker, session.new_topic()) for broker in running]
+        for broker, topic in topics:
+            broker.topic(topic, partitions)
+            attempt(session, broker, f"throughput/{name}/produce/{client}",
+                    lambda: PRODUCERS[client](broker, topic, work))
         if client == "raw":
-            read(session, broker, name, topic, work)
-        broker.delete_topic(topic)
+            read(session, topics, name, work)
+        for broker, topic in topics:
+            broker.delete_topic(topic)
 
 
-def read(session, broker, name, topic, work):
+def read(session, topics, name, work):
     """Warm by each client; cold, where the page cache can be dropped, by the raw one."""
-    consumers = {"raw": lambda: clients.raw_consume(broker, topic)}
+    consumers = {"raw": clients.raw_consume}
     if clients.has_librdkafka() and name in READ_BY_ALL:
-        consumers["librdkafka"] = lambda: clients.librdkafka_consume(broker, topic, work)
+        consumers["librdkafka"] = lambda broker, topic: clients.librdkafka_consume(broker, topic, work)
     if KAFKA.exists() and name in READ_BY_ALL:
-        consumers["java"] = lambda: clients.java_consume(broker, topic, work)
+        consumers["java"] = lambda broker, topic: clients.java_consume(broker, topic, work)
     for client, consume in consumers.items():
-        attempt(session, broker, f"throughput/{name}/consume/{client}", consume)
-    if name in READ_BY_ALL and drop_page_cache():
-        attempt(session, broker, f"throughput/{name}/consume-cold/raw", consumers["raw"])
+        for broker, topic in topics:
+            attempt(session, broker, f"throughput/{name}/consume/{client}", lambda: consume(broker, topic))
+    if name not in READ_BY_ALL:
+        return
+    for broker, topic in topics:
+        if drop_page_cache():
+            attempt(session, broker, f"throughput/{name}/consume-cold/raw", lambda: clients.raw_consume(broker, topic))
 
 
 def drop_page_cache():
@@ -99,6 +105,7 @@ def floor(session, name, work):
 
 def bare(session, name, work, path):
     settle()
+    warm_memory()
     frames = work.frames
     told = clients.floor("write", work.batch_bytes, frames, path)
     gib = work.batch_bytes * frames / load.GIB
