@@ -18,6 +18,7 @@
 //! | `quorum/rescue.rs` | going on alone when the majority is lost for good |
 //! | `quorum/status.rs` | what it tells of itself |
 //! | `quorum/progress.rs` | how far members and partitions are, asked of those who know |
+//! | `quorum/topic_changes.rs` | what the log says of topics that come, grow and go |
 //! | `quorum/import.rs`, `import/` | the store of older software |
 //!
 //! A broker alone is a quorum of one. Everything here runs on the control runtime.
@@ -44,10 +45,11 @@ mod start;
 mod start_wait;
 mod status;
 mod store;
+mod topic_changes;
 pub mod types;
 
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -101,7 +103,6 @@ pub enum QuorumError {
          read, and changes wait until more are back"
     )]
     LostMajority {
-        /// How many vote.
         voters: usize,
         /// What was tried last.
         why: String,
@@ -115,7 +116,6 @@ pub enum QuorumError {
 }
 
 impl QuorumError {
-    /// Kafka's code for the client.
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::Refused(refusal) => refusal.code,
@@ -140,7 +140,6 @@ pub enum OpenError {
     /// It is of another cluster than it was told.
     #[error("the metadata in {} is of cluster {found}, and this broker is of cluster {expected}: they do not belong together", dir.display())]
     Cluster {
-        /// The metadata's directory.
         dir: PathBuf,
         /// The cluster's id there.
         found: String,
@@ -157,7 +156,6 @@ pub enum OpenError {
 pub struct QuorumOptions {
     /// Where its store is: `<metadata.log.dir>/quorum`.
     pub dir: PathBuf,
-    /// Its broker's number.
     pub broker: i32,
     /// The id of the data directory that the store is in, where it has one already.
     pub directory: Option<DirectoryId>,
@@ -167,7 +165,6 @@ pub struct QuorumOptions {
     pub address: Option<(String, u16)>,
     /// Where members may be found.
     pub known: Vec<(String, u16)>,
-    /// What it was told of its cluster.
     pub told: Told,
     /// The log's bytes after which a snapshot is taken, where the last snapshot is not longer still: so that a
     /// start reads little, and snapshots cost no more than the log.
@@ -178,7 +175,6 @@ pub struct QuorumOptions {
     pub request_within: Duration,
     /// What this member does by itself while it leads.
     pub leading: Leading,
-    /// Is told what the start waits for.
     pub start_wait: StartWait,
 }
 
@@ -281,6 +277,14 @@ impl Quorum {
             tracing::warn!(%error, "what an older store left behind can't be removed");
         }
         Ok(quorum)
+    }
+
+    /// Whether a member has begun in this directory, be it with older software.
+    pub fn is_begun(dir: &Path) -> Result<bool, OpenError> {
+        if Store::is_in(dir) {
+            return Ok(true);
+        }
+        Ok(import::read(dir).map_err(StoreError::from)?.is_some())
     }
 
     /// The metadata as of now. Cheap: for each request.
@@ -394,19 +398,31 @@ impl Quorum {
         }
     }
 
-    /// Waits until there is a leader that a majority answers: the others may come later, as after a loss of all power.
+    /// Waits until there is a leader that a majority answers, since the others may come later, as after a loss of all
+    /// power, and until the image here has all that was decided before.
     pub async fn led(&self, start_wait: &StartWait) {
         let begun = Instant::now();
+        // The end of the leader's log as it was first seen, with its term.
+        let mut end: Option<(u64, i64)> = None;
         loop {
-            let there = match self.progress(LOOK).await {
-                Ok(progress) if progress.has_majority() => break,
-                Ok(progress) => progress.voters_there(),
+            let why = match self.progress(LOOK).await {
+                Ok(progress) if progress.has_majority() => {
+                    let seen = end.filter(|(term, _)| *term == progress.term);
+                    let seen = seen.unwrap_or((progress.term, progress.last_index));
+                    end = Some(seen);
+                    if self.status().applied_index >= seen.1 {
+                        break;
+                    }
+                    let leader = progress.leader;
+                    format!("this member has not caught up with its leader, broker {leader}")
+                }
+                Ok(progress) => self.lacks_majority(progress.voters_there()),
                 // Nobody leads, or who led is gone.
-                Err(_) => 1,
+                Err(_) => self.lacks_majority(1),
             };
             // A leader that has just begun has heard of nobody yet.
             if begun.elapsed() >= LOOK {
-                start_wait.tell(self.lacks_majority(there));
+                start_wait.tell(why);
             }
             tokio::time::sleep(LED_AGAIN).await;
         }

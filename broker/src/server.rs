@@ -1,9 +1,11 @@
 //! The process: opens the data, listens, serves, and stops cleanly.
 
+mod assemble;
 mod data;
 pub mod last_end;
 mod life;
 mod listen;
+mod missing;
 mod opening;
 mod pod;
 mod pulse;
@@ -13,7 +15,6 @@ mod signals;
 use std::sync::Arc;
 use std::time::Duration;
 
-use milena_metadata::{Endpoint, LastEnd};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -22,21 +23,20 @@ use tokio::time::error::Elapsed;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
-use crate::broker::{Broker, Parts};
-use crate::clock::Clock;
+use crate::broker::Broker;
 use crate::config::BrokerConfig;
 use crate::fetcher;
 use crate::http;
 use crate::isr;
-use crate::lease;
-use crate::metrics::Metrics;
 use crate::partitions::{Partitions, housekeeping};
 use crate::peer::server::Others;
 use crate::quorum::{OpenError, QuorumError};
 use crate::readiness::{self, Readiness};
 use crate::replica_directories;
+use assemble::assemble;
+#[cfg(test)]
+pub(crate) use assemble::{assemble_alone, try_assemble_alone};
 use data::LockedData;
-use life::Registrant;
 pub(crate) use life::{Standing, standing};
 use listen::BoundListener;
 use opening::Opening;
@@ -86,6 +86,9 @@ pub enum StartError {
     /// The data directory is another cluster's or broker's.
     #[error("{0}")]
     Identity(String),
+    /// A data directory, or the metadata, that this broker had is not there.
+    #[error("{0}")]
+    Missing(String),
     /// Another process has taken this broker's number, or it was unregistered.
     #[error(
         "broker {0} was registered by another process, or removed from the cluster: stop the other, or give this one a \
@@ -303,90 +306,6 @@ fn accept_all(
             stopping.clone(),
         ));
     }
-}
-
-/// Opens metadata and partitions, and registers this life of the broker.
-async fn assemble(
-    opening: Opening<'_>,
-    data: LockedData,
-    endpoints: Vec<Endpoint>,
-    rack: Option<&str>,
-) -> Result<Arc<Broker>, StartError> {
-    let (config, start_wait) = (opening.config, opening.start_wait.clone());
-    let quorum = Arc::new(opening.open(&data).await?);
-    // Data beside metadata that was just made is somebody's to look at, not ours to set aside.
-    let is_new = quorum.image().brokers().next().is_none();
-    let cluster_id = quorum
-        .image()
-        .cluster_id()
-        .map(|id| id.to_string())
-        .unwrap_or_default();
-    let data = data.claim(&cluster_id, &config.metadata_dir(), quorum.directory())?;
-    let metrics =
-        Metrics::new().map_err(|error| StartError::System(std::io::Error::other(error)))?;
-    let node_id = data.node_id();
-    let mut registrant = Registrant {
-        id: node_id,
-        endpoints,
-        rack: rack.map(str::to_owned),
-        directories: data.directory_ids(),
-        last_end: last_end::take(data.dirs()),
-    };
-    let partitions = Arc::new(Partitions::new(
-        node_id,
-        data.into_dirs(),
-        Clock,
-        metrics.clone(),
-    ));
-    let lived_before = quorum.image().broker(node_id).is_some();
-    let mut registered = registrant.register(&quorum, config, &start_wait).await?;
-    let begun = Instant::now();
-    partitions.open(&quorum.image(), config).await;
-    if lived_before {
-        last_end::tell(registrant.last_end, &partitions, begun.elapsed());
-    }
-    if registrant.last_end != LastEnd::Unclean && partitions.were_cut() {
-        tracing::warn!(
-            "records may be missing here, and this broker leaves the in-sync replicas until it has them"
-        );
-        registrant.last_end = LastEnd::Unclean;
-        registered = registrant.register(&quorum, config, &start_wait).await?;
-    }
-    let broker = Broker::new(Parts {
-        node_id,
-        broker_epoch: registered.epoch,
-        config: config.clone(),
-        quorum,
-        partitions,
-        metrics,
-    });
-    broker.take_over().await;
-    lease::serve(&broker);
-    broker.groups_loaded().await;
-    if !is_new {
-        let partitions = broker.partitions().clone();
-        // The broker serves meanwhile.
-        crate::blocking::spawn(move || {
-            partitions.sweep();
-            partitions.flush_recovered();
-        });
-    }
-    Ok(broker)
-}
-
-/// A broker over an empty directory, without listeners and background work.
-#[cfg(test)]
-pub(crate) async fn assemble_alone(config: BrokerConfig) -> Arc<Broker> {
-    let config = Arc::new(config);
-    let data = LockedData::lock(&config).unwrap();
-    let opening = Opening {
-        config: &config,
-        control: Handle::current(),
-        peers: None,
-        start_wait: crate::quorum::StartWait::default(),
-    };
-    let rack = config.broker_rack.as_deref();
-    assemble(opening, data, Vec::new(), rack).await.unwrap()
 }
 
 /// Starts what is done to the logs in the background. Settings are read anew for each round: some change meanwhile.

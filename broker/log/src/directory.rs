@@ -135,6 +135,16 @@ impl LockedDirectory {
         self.identity.as_ref()
     }
 
+    /// Whether a partition has its log in it.
+    pub fn has_log(&self, topic: &str, partition: i32) -> bool {
+        log_folder(&self.path, topic, partition).is_dir()
+    }
+
+    /// As [`DataDirectory::partition_folders`].
+    pub fn partition_folders(&self) -> Result<Vec<PartitionFolder>, StorageError> {
+        folders_in(&self.path)
+    }
+
     /// Makes it this node's where it is nobody's, with `directory_id` or a random one. One that is this node's
     /// keeps what it has.
     pub fn claim(
@@ -234,7 +244,7 @@ impl DataDirectory {
 
     /// A log's folder.
     pub fn partition_path(&self, topic: &str, partition: i32) -> PathBuf {
-        self.path.join(format!("{topic}-{partition}"))
+        log_folder(&self.path, topic, partition)
     }
 
     /// Renames a deleted topic's folder out of the way and returns where it is now; a [`crate::Trash`] removes it.
@@ -283,18 +293,26 @@ impl DataDirectory {
 
     /// The folders of logs, with what waits for removal; folders of other names are left alone.
     pub fn partition_folders(&self) -> Result<Vec<PartitionFolder>, StorageError> {
-        let wrap = |error| StorageError::of("list", &self.path)(error);
-        let mut folders = Vec::new();
-        for entry in std::fs::read_dir(&self.path).map_err(wrap)? {
-            let entry = entry.map_err(wrap)?;
-            if !entry.file_type().map_err(wrap)?.is_dir() {
-                continue;
-            }
-            let name = entry.file_name();
-            folders.extend(name.to_str().and_then(|name| folder_of(name, entry.path())));
-        }
-        Ok(folders)
+        folders_in(&self.path)
     }
+}
+
+fn log_folder(directory: &Path, topic: &str, partition: i32) -> PathBuf {
+    directory.join(format!("{topic}-{partition}"))
+}
+
+fn folders_in(directory: &Path) -> Result<Vec<PartitionFolder>, StorageError> {
+    let wrap = |error| StorageError::of("list", directory)(error);
+    let mut folders = Vec::new();
+    for entry in std::fs::read_dir(directory).map_err(wrap)? {
+        let entry = entry.map_err(wrap)?;
+        if !entry.file_type().map_err(wrap)?.is_dir() {
+            continue;
+        }
+        let name = entry.file_name();
+        folders.extend(name.to_str().and_then(|name| folder_of(name, entry.path())));
+    }
+    Ok(folders)
 }
 
 fn folder_of(name: &str, path: PathBuf) -> Option<PartitionFolder> {

@@ -114,7 +114,12 @@ async fn append_two_records(broker: &Broker) {
 
 /// Appends to the first partition of `t`.
 pub(crate) async fn append_batch(broker: &Broker, builder: BatchBuilder) {
-    let partition = broker.partitions().partition("t", 0).unwrap();
+    append_batch_to(broker, 0, builder).await;
+}
+
+/// Appends to a partition of `t`.
+pub(crate) async fn append_batch_to(broker: &Broker, partition: i32, builder: BatchBuilder) {
+    let partition = broker.partitions().partition("t", partition).unwrap();
     let rules = Intake {
         version: 9,
         config: &partition.config(),

@@ -4,7 +4,7 @@
 
 use super::setting::Bounds::{Any, AtLeast, Between, BetweenOr, Form, Fraction, NotEmpty, OneOf};
 use super::setting::settings;
-use super::value::{CleanupPolicy, CompressionType, LogFormat, TimestampType};
+use super::value::{CleanupPolicy, CompressionType, LogFormat, TimestampType, are_ids};
 
 const MAX_INT: Option<&str> = Some("2147483647");
 const MAX_LONG: Option<&str> = Some("9223372036854775807");
@@ -44,6 +44,10 @@ settings! {
     /// The directory for partitions' data where `log.dirs` is not given. The default is a folder where
     /// the broker is started (Kafka's is /tmp/kafka-logs).
     "log.dir" log_dir: Vec<String> = Some("./milena-data"), NotEmpty, High, ReadOnly;
+    /// Directories that were in `log.dirs` and are gone for good, by the `directory.id` of their `meta.properties`. A start
+    /// without a directory is refused while partitions that no other broker has may be in it; with its id here they
+    /// begin anew, empty. (Not in Kafka, where they stay offline.)
+    "log.dirs.lost" log_dirs_lost: Vec<String> = Some(""), Form("ids, separated by commas", are_ids), Low, ReadOnly;
     /// The directory for the cluster's metadata. Without it, the first data directory.
     "metadata.log.dir" metadata_log_dir: Option<String> = None, NotEmpty, High, ReadOnly;
 

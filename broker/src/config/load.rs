@@ -201,8 +201,14 @@ fn check(given: &BTreeMap<String, Given>, problems: &mut Vec<Problem>) -> (Value
                     "{place}: {name} has no effect: it belongs to a part that is not there."
                 ));
             } else {
-                let known = nearest(name, broker_settings().map(|setting| setting.name));
-                let problem = Problem::unknown(place.clone(), "is not a setting", known);
+                let dotted = find(&name.replace('_', ".")).map(|setting| setting.name);
+                let known =
+                    dotted.or_else(|| nearest(name, broker_settings().map(|setting| setting.name)));
+                let mut problem = Problem::unknown(place.clone(), "is not a setting", known);
+                if let Some(known) = known.and_then(|known| given.get(known)) {
+                    problem.text +=
+                        &format!(" That is given too: {}; keep one of them", known.place);
+                }
                 problems.push(Problem {
                     name: Some(name.clone()),
                     ..problem

@@ -1,5 +1,7 @@
 //! The Rust types that settings have, and how each is read from text.
 
+use milena_protocol::Uuid;
+
 use super::setting::{Type, items};
 
 /// A type that a setting can have.
@@ -50,6 +52,11 @@ impl Value for Vec<String> {
     fn read(text: Option<&str>) -> Result<Self, String> {
         Ok(items(text.ok_or(MISSING)?).map(str::to_owned).collect())
     }
+}
+
+/// Whether the text is ids, separated by commas.
+pub(super) fn are_ids(text: &str) -> bool {
+    items(text).all(|item| Uuid::parse(item).is_some())
 }
 
 /// Words that stand for the variants of an enum.

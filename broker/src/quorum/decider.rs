@@ -15,6 +15,7 @@ use openraft::error::RaftError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::machine::Shown;
+use super::topic_changes::TopicChanges;
 use super::types::{Applied, ImportedAt, Proposal, Raft, Vote};
 use crate::peer::Decided;
 
@@ -42,7 +43,6 @@ pub(super) struct Waiting {
 pub(super) enum Undecided {
     /// This member does not lead, or no longer.
     NotLeader,
-    /// The answer is no.
     Refused(Refusal),
     /// It was decided on metadata that has changed before it could be kept. It may be tried again.
     Skipped(String),
@@ -181,6 +181,7 @@ struct Batch {
     based_on: u64,
     records: Vec<Record>,
     answers: Vec<(Answer, Result<Outcome, Refusal>)>,
+    topics: Vec<TopicChanges>,
 }
 
 impl Batch {
@@ -190,17 +191,20 @@ impl Batch {
             image: Image::clone(&image),
             records: Vec::new(),
             answers: Vec::new(),
+            topics: Vec::new(),
         }
     }
 
     fn decide(&mut self, command: &Command, rules: &dyn ConfigRules) -> Result<Outcome, Refusal> {
         let Decision { records, outcome } = decide(&self.image, command, rules)?;
         check_size(&records)?;
-        let epoch = self.image.position().epoch;
+        let (before, epoch) = (self.image.clone(), self.image.position().epoch);
         self.image
             .apply_entry(epoch, &records)
             .expect("a decision fits the image it was made on");
         self.records.extend(records);
+        self.topics
+            .extend(TopicChanges::of(command, &before, &self.image));
         Ok(outcome)
     }
 
@@ -218,6 +222,9 @@ impl Batch {
 
     /// Those who have gone need no answer.
     fn answer(self, kept: Result<(), Undecided>) {
+        if kept.is_ok() {
+            self.topics.iter().for_each(TopicChanges::tell);
+        }
         let offset = self.image.position().offset;
         for (answer, result) in self.answers {
             let result = match (&kept, result) {

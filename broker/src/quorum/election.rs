@@ -65,7 +65,6 @@ enum Step {
     Wait,
     /// Dial the leader; if that is refused, ask the others.
     Dial,
-    /// Ask the others.
     Ask,
 }
 

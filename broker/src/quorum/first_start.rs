@@ -31,7 +31,6 @@ pub enum Told {
     Alone,
     /// These vote.
     Voters {
-        /// All of them.
         voters: Vec<Voter>,
         /// Whether the cluster is new, and may be founded.
         is_new: bool,

@@ -26,11 +26,8 @@ pub enum ImportError {
     /// The disk or its permissions.
     #[error("can't {action} {}: {source}", path.display())]
     Io {
-        /// What was tried.
         action: &'static str,
-        /// On what.
         path: PathBuf,
-        /// What the system said.
         source: io::Error,
     },
     /// Bytes changed that were whole once, so acknowledged changes may be missing.
@@ -39,27 +36,21 @@ pub enum ImportError {
         path.display()
     )]
     Damaged {
-        /// Which file.
         path: PathBuf,
-        /// Where in it.
         byte: usize,
-        /// How it shows.
         why: String,
     },
     /// A record that this software can't read.
     #[error("{} at byte {byte}: {source}", path.display())]
     Record {
-        /// Which file.
         path: PathBuf,
         /// Where its entry starts.
         byte: usize,
-        /// What is wrong with it.
         source: RecordError,
     },
     /// A file that the others need.
     #[error("{} is missing, and the metadata after {after} is in it: restore it from a copy", path.display())]
     Lost {
-        /// Which file.
         path: PathBuf,
         /// The offset that it follows.
         after: u64,

@@ -20,13 +20,11 @@ use crate::peer::{Door, Peers};
 
 /// A running member of the quorum, voter or learner.
 pub(super) struct Member {
-    /// Who it is.
     pub(super) id: NodeId,
     /// Where its peers find it.
     pub(super) me: Node,
     pub(super) raft: Raft,
     pub(super) peers: Arc<Peers>,
-    /// The image.
     pub(super) shown: Arc<Shown>,
     pub(super) contacts: Arc<Contacts>,
     pub(super) heard: Heard,
@@ -73,7 +71,6 @@ impl Member {
         Some((leader, self.node(leader)?))
     }
 
-    /// A member by its id.
     pub(super) fn node(&self, id: NodeId) -> Option<Node> {
         let metrics = self.raft.server_metrics();
         let metrics = metrics.borrow();
@@ -84,7 +81,6 @@ impl Member {
             .cloned()
     }
 
-    /// All members.
     pub(super) fn nodes(&self) -> Vec<(NodeId, Node)> {
         let metrics = self.raft.server_metrics();
         let metrics = metrics.borrow();
@@ -92,7 +88,6 @@ impl Member {
         nodes.map(|(&id, node)| (id, node.clone())).collect()
     }
 
-    /// Those that vote.
     pub(super) fn voters(&self) -> Vec<(NodeId, Node)> {
         let metrics = self.raft.server_metrics();
         let metrics = metrics.borrow();
@@ -101,14 +96,12 @@ impl Member {
         membership.voter_ids().filter_map(node).collect()
     }
 
-    /// Those that vote besides it.
     pub(super) fn other_voters(&self) -> Vec<(NodeId, Node)> {
         let mut voters = self.voters();
         voters.retain(|(id, _)| *id != self.id);
         voters
     }
 
-    /// Whether it votes.
     pub(super) fn is_voter(&self) -> bool {
         let metrics = self.raft.server_metrics();
         let metrics = metrics.borrow();
@@ -123,7 +116,6 @@ impl Member {
         self.raft.server_metrics().borrow().vote
     }
 
-    /// The end of its log.
     pub(super) fn last_log(&self) -> Option<LogId> {
         self.raft.data_metrics().borrow().last_log
     }

@@ -22,24 +22,19 @@ const AGAIN: Duration = Duration::from_millis(20);
 /// The quorum as its leader sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QuorumProgress {
-    /// The leader.
     pub leader: i32,
-    /// Its term.
     pub term: u64,
     /// The last entry of its log; -1 where there is none.
     pub last_index: i64,
     /// The last entry that it knows to be committed; -1 where there is none.
     pub committed_index: i64,
-    /// Those that vote.
     pub voters: Vec<MemberProgress>,
     /// Those that follow without a vote.
     pub learners: Vec<MemberProgress>,
 }
 
-/// One member.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemberProgress {
-    /// Its broker.
     pub broker: i32,
     /// Its metadata directory; older software does not say.
     #[serde(default)]

@@ -15,11 +15,8 @@ const READ_BYTES: usize = 4 << 20;
 /// What a survivor has, and what going on with it means.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Survey {
-    /// Its broker's number.
     pub broker: i32,
-    /// Its last entry.
     pub last_entry: u64,
-    /// The term of that entry.
     pub last_term: u64,
     /// Up to here its entries are known to be decided; those after it may not be.
     pub known_decided: u64,

@@ -16,7 +16,6 @@ pub struct QuorumStatus {
     pub id: NodeId,
     /// Who leads, as far as it knows.
     pub leader: Option<(NodeId, Node)>,
-    /// The term.
     pub term: u64,
     /// The last entry of its log; -1 where there is none.
     pub last_index: i64,
@@ -24,7 +23,6 @@ pub struct QuorumStatus {
     pub applied_index: i64,
     /// For a leader of several voters, how long ago a majority last answered.
     pub majority_heard: Option<Duration>,
-    /// Those that vote.
     pub voters: Vec<MemberStatus>,
     /// Those that follow without a vote.
     pub learners: Vec<MemberStatus>,
@@ -37,9 +35,7 @@ pub struct QuorumStatus {
 /// One member, as the leader sees it.
 #[derive(Debug, Clone)]
 pub struct MemberStatus {
-    /// Its id.
     pub id: NodeId,
-    /// Its names and address.
     pub node: Node,
     /// The last entry known to be in its log; only the leader knows.
     pub matched_index: Option<i64>,

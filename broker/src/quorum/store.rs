@@ -51,7 +51,6 @@ pub enum StoreError {
     /// The disk, its permissions, or the file's own structure.
     #[error("the metadata store {}: {why}; let this user read and write it, or restore it from a copy", path.display())]
     Failed {
-        /// The file.
         path: PathBuf,
         /// What the system or the store said.
         why: String,
@@ -59,17 +58,13 @@ pub enum StoreError {
     /// Bytes changed that were whole once, so acknowledged changes may be missing.
     #[error("{} is damaged: {what} {why}; restore the file from a copy, or remove its folder to have this member start anew", path.display())]
     Damaged {
-        /// The file.
         path: PathBuf,
-        /// Which value.
         what: String,
-        /// How it shows.
         why: String,
     },
     /// Written by newer software.
     #[error("{} has format {found}, and this software knows {FORMAT}: start the version that wrote it", path.display())]
     Newer {
-        /// The file.
         path: PathBuf,
         /// Its format.
         found: u32,
@@ -77,7 +72,6 @@ pub enum StoreError {
     /// The metadata belongs to another data directory.
     #[error("the metadata in {} belongs to the directory {found}, and the data directory is {expected}: they do not belong together", path.display())]
     Foreign {
-        /// The file.
         path: PathBuf,
         /// The directory's id in it.
         found: DirectoryId,
@@ -87,7 +81,6 @@ pub enum StoreError {
     /// The metadata is another broker's.
     #[error("the metadata in {} is of broker {found}, and this broker is {expected}: they do not belong together", path.display())]
     ForeignBroker {
-        /// The file.
         path: PathBuf,
         /// The broker's number in it.
         found: i32,
@@ -140,6 +133,10 @@ pub(super) struct Store {
 }
 
 impl Store {
+    pub(super) fn is_in(dir: &Path) -> bool {
+        file::exists(&dir.join(FILE))
+    }
+
     /// Opens or creates the file in `dir`; after a crash, and at every start, all of it is checked.
     pub(super) fn open(dir: &Path) -> Result<Self, StoreError> {
         let path = dir.join(FILE);
@@ -299,7 +296,6 @@ impl Store {
         })
     }
 
-    /// The current snapshot.
     pub(super) fn snapshot(&self) -> Result<Option<(SnapshotHead, Bytes)>, StoreError> {
         let Some(head) = self.snapshot_head()? else {
             return Ok(None);

@@ -3,6 +3,7 @@ mod cluster;
 mod duties;
 mod liveness;
 mod process;
+mod topic_changes;
 mod voters;
 
 use std::sync::Arc;

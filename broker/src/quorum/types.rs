@@ -15,7 +15,6 @@ pub type NodeId = u64;
 pub struct Node {
     /// The directory of its metadata.
     pub directory: DirectoryId,
-    /// Its broker's number.
     pub broker: i32,
     /// Where its peers' listener is found; empty for a broker that is alone.
     pub host: String,
@@ -55,7 +54,6 @@ openraft::declare_raft_types!(
 pub type LogId = openraft::LogId<NodeId>;
 /// A vote, or a leader's term.
 pub type Vote = openraft::Vote<NodeId>;
-/// An entry of the log.
 pub type Entry = openraft::Entry<TypeConfig>;
 /// The members as of one entry.
 pub type Membership = openraft::StoredMembership<NodeId, Node>;

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use milena_log::{DirectoryError, LockedDirectory};
+use milena_log::{DirectoryError, LockedDirectory, PartitionFolder};
 use milena_metadata::{BrokerId, DirectoryId};
 
 use super::StartError;
@@ -74,6 +74,45 @@ impl LockedData {
             .map(|identity| DirectoryId(identity.directory_id))
     }
 
+    pub fn node_id(&self) -> BrokerId {
+        self.node_id
+    }
+
+    /// The ids of the directories that have one. The one at `metadata` is the quorum's, whatever is written there.
+    pub fn ids(&self, metadata: &Path, metadata_id: DirectoryId) -> Vec<DirectoryId> {
+        let of_quorum = self.dirs.iter().any(|dir| dir.path() == metadata);
+        let own = self.dirs.iter().filter_map(LockedDirectory::identity);
+        let own = own.map(|identity| DirectoryId(identity.directory_id));
+        own.chain(of_quorum.then_some(metadata_id)).collect()
+    }
+
+    /// The directories that no life of a broker has used.
+    pub fn new_ones(&self) -> Vec<&Path> {
+        let new = self.dirs.iter().filter(|dir| dir.identity().is_none());
+        new.map(LockedDirectory::path).collect()
+    }
+
+    /// Whether all are such.
+    pub fn are_new(&self) -> bool {
+        self.new_ones().len() == self.dirs.len()
+    }
+
+    pub fn has_log(&self, topic: &str, partition: i32) -> bool {
+        self.dirs.iter().any(|dir| dir.has_log(topic, partition))
+    }
+
+    /// One that has logs of partitions, whichever these are.
+    pub fn with_logs(&self) -> Result<Option<&Path>, StartError> {
+        for dir in &self.dirs {
+            let folders = dir.partition_folders().map_err(DirectoryError::from)?;
+            let is_log = |folder: &PartitionFolder| matches!(folder, PartitionFolder::Log { .. });
+            if folders.iter().any(is_log) {
+                return Ok(Some(dir.path()));
+            }
+        }
+        Ok(None)
+    }
+
     /// Makes the directories the cluster's, and the one at `metadata` the quorum's.
     pub fn claim(
         self,
@@ -114,12 +153,10 @@ pub struct Data {
 }
 
 impl Data {
-    /// The broker's id.
     pub fn node_id(&self) -> BrokerId {
         self.node_id
     }
 
-    /// The ids of the directories.
     pub fn directory_ids(&self) -> Vec<DirectoryId> {
         self.dirs
             .iter()
@@ -127,12 +164,10 @@ impl Data {
             .collect()
     }
 
-    /// The directories.
     pub fn dirs(&self) -> &[DataDir] {
         &self.dirs
     }
 
-    /// The directories, for the partitions in them.
     pub fn into_dirs(self) -> Vec<DataDir> {
         self.dirs
     }

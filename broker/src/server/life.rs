@@ -24,17 +24,18 @@ const ASK_AGAIN: Duration = Duration::from_millis(100);
 /// What takes longer is told to whoever asks what the broker waits for.
 const REGISTRATION_TOLD_AFTER: Duration = Duration::from_secs(1);
 
+/// Where nobody is left to take over, only the quorum is told of the stop, which may have lost its majority by the same
+/// stop: one that has it needs far less.
+const HAND_OVER_LAST_MAX: Duration = Duration::from_millis(500);
+
 /// Who registers, beside its configuration.
 pub struct Registrant {
-    /// The broker's number.
     pub id: BrokerId,
     /// Its listeners as others are told of them.
     pub endpoints: Vec<Endpoint>,
     /// The rack it is in, where that is known yet.
     pub rack: Option<String>,
-    /// Its data directories.
     pub directories: Vec<milena_metadata::DirectoryId>,
-    /// How its last life ended.
     pub last_end: LastEnd,
 }
 
@@ -108,9 +109,7 @@ fn endpoint(bound: &BoundListener) -> Option<Endpoint> {
 /// How the metadata has this life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
-    /// It serves.
     Serving,
-    /// It is fenced.
     Fenced,
     /// Another process has begun a life under the same number, or the broker was removed.
     Over,
@@ -201,6 +200,11 @@ pub async fn hand_over(broker: &Broker, within: Duration) {
     if !broker.config().is_in_a_cluster() {
         return;
     }
+    let is_last = !has_heirs(&broker.quorum().image(), broker.broker_id());
+    let within = match is_last {
+        true => within.min(HAND_OVER_LAST_MAX),
+        false => within,
+    };
     let handed = timeout(within, async {
         let stopping = ChangeBroker {
             stopping: Some(true),
@@ -220,11 +224,20 @@ pub async fn hand_over(broker: &Broker, within: Duration) {
     });
     match handed.await {
         Ok(Ok(())) => tracing::info!("what this broker led is led by others, where there are any"),
+        Ok(Err(_)) | Err(_) if is_last => {
+            tracing::info!("no other broker is left that could lead what this broker led")
+        }
         Ok(Err(error)) => tracing::warn!(%error, "what this broker leads could not be handed over"),
         Err(_) => {
             tracing::warn!(after = ?within, "what this broker leads could not be handed over in time")
         }
     }
+}
+
+/// Whether another broker may lead what this one leads.
+fn has_heirs(image: &Image, id: BrokerId) -> bool {
+    let mut others = image.brokers().filter(|other| other.id != id);
+    others.any(|other| !other.fenced && !other.stopping)
 }
 
 #[cfg(test)]
@@ -254,6 +267,14 @@ mod tests {
             epoch = image.brokers().next().unwrap().epoch;
         }
         (image, epoch)
+    }
+
+    #[test]
+    fn nobody_is_left_where_the_others_are_fenced() {
+        let (one, two) = (BrokerId::new(1).unwrap(), BrokerId::new(2).unwrap());
+        assert!(!has_heirs(&registered(1, false).0, one), "it is alone");
+        assert!(has_heirs(&registered(1, false).0, two));
+        assert!(!has_heirs(&registered(1, true).0, two));
     }
 
     #[test]

@@ -47,7 +47,6 @@ impl BoundListener {
     }
 }
 
-/// Binds all of the broker's listeners.
 pub fn bind_all(config: &BrokerConfig) -> Result<Vec<BoundListener>, StartError> {
     config
         .listeners

@@ -8,20 +8,18 @@ use tokio::runtime::Handle;
 use super::StartError;
 use super::data::LockedData;
 use super::listen::BoundListener;
+use super::missing;
 use crate::config::{BrokerConfig, QuorumConfig};
 use crate::group::OFFSETS_TOPIC;
 use crate::peer::server::Others;
 use crate::quorum::{Leading, PeersListener, Quorum, QuorumOptions, Rebalance, StartWait, Told};
 
-/// What the quorum is opened with.
 pub struct Opening<'a> {
-    /// The start's configuration.
     pub config: &'a Arc<BrokerConfig>,
     /// The runtime that the quorum runs on.
     pub control: Handle,
     /// The peers' listener, and who takes what is not for the quorum.
     pub peers: Option<(&'a BoundListener, Others)>,
-    /// Is told what is waited for.
     pub start_wait: StartWait,
 }
 
@@ -29,6 +27,8 @@ impl Opening<'_> {
     /// Returns when this broker's cluster is known, its metadata is here, and the quorum has a leader.
     pub async fn open(&self, data: &LockedData) -> Result<Quorum, StartError> {
         let (config, dir) = (self.config, self.config.metadata_dir());
+        let store = dir.join("quorum");
+        missing::check_metadata(&store, data, config)?;
         let (listener, address) = match &self.peers {
             Some((bound, others)) => {
                 let listener = PeersListener {
@@ -47,7 +47,7 @@ impl Opening<'_> {
             told: told(&config.quorum, config.node_id),
             leading: leading(config),
             start_wait: self.start_wait.clone(),
-            ..QuorumOptions::alone(dir.join("quorum"), config.node_id)
+            ..QuorumOptions::alone(store, config.node_id)
         };
         let quorum = Quorum::open(options, config.clone(), listener, self.control.clone()).await?;
         // Before anything of the data is touched: who is stopped meanwhile leaves it as it was.

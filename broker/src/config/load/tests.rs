@@ -202,6 +202,17 @@ fn voters_are_read_and_need_a_listener_of_their_own() {
 }
 
 #[test]
+fn a_name_written_otherwise_beside_the_right_one_is_told_with_both_places() {
+    let file = "num.partitions: 3\nnum_partitions: 4\n";
+    let flags = [("log_dirs", "/a"), ("log.dirs", "/b")];
+    let problems = load_with("a.yaml", file, &[], &flags).unwrap_err();
+    let expected = "\
+--set: log_dirs: is not a setting; did you mean log.dirs? That is given too: --set; keep one of them
+a.yaml:2: num_partitions: is not a setting; did you mean num.partitions? That is given too: a.yaml:1; keep one of them";
+    assert_eq!(problems, expected);
+}
+
+#[test]
 fn every_problem_is_told_at_once_with_its_place_and_the_nearest_name() {
     let file = "num.partitons=3\nlog.retention.ms=0\n# fine\ngroup.max.size = many\nnum.io.threads=0\nxyzzy=1\n";
     let environment = [

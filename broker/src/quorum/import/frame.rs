@@ -28,7 +28,6 @@ fn crc32c(bytes: &[u8]) -> u32 {
     checksum(CrcAlgorithm::Crc32Iscsi, bytes) as u32
 }
 
-/// What a file starts with.
 fn header() -> [u8; HEADER_BYTES] {
     let mut header = [0; HEADER_BYTES];
     header[..8].copy_from_slice(MAGIC);
@@ -43,7 +42,6 @@ fn header() -> [u8; HEADER_BYTES] {
 pub(super) enum Found<'a> {
     /// A payload, and where the next frame starts.
     Whole(&'a [u8], usize),
-    /// The end of the file.
     End,
     /// The rest of a write that a crash cut short, with nothing after it.
     Torn,
@@ -51,7 +49,6 @@ pub(super) enum Found<'a> {
     Damaged(&'static str),
 }
 
-/// Checks a file's header.
 pub(super) fn check_header(file: &[u8]) -> Found<'_> {
     let Some(head) = file.get(..HEADER_BYTES) else {
         return match header().starts_with(file) {
@@ -70,7 +67,6 @@ pub(super) fn check_header(file: &[u8]) -> Found<'_> {
     }
 }
 
-/// Reads the frame at `at`.
 pub(super) fn read(file: &[u8], at: usize) -> Found<'_> {
     if at == file.len() {
         return Found::End;

@@ -39,7 +39,6 @@ pub enum FenceReason {
 }
 
 impl FenceReason {
-    /// All of them.
     pub const ALL: [Self; 3] = [Self::Silent, Self::Refused, Self::Closed];
 
     /// Its name in metrics and logs.

@@ -15,7 +15,6 @@ pub(in crate::quorum) const PART_BYTES: usize = 1 << 20;
 pub(in crate::quorum) enum Change {
     /// Entries as JSON, each with its index.
     Append(Vec<(u64, Vec<u8>)>),
-    /// The vote.
     Vote(Vote),
     /// Entries from this index on go.
     Truncate(u64),

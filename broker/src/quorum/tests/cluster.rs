@@ -125,6 +125,24 @@ async fn a_voter_that_starts_alone_waits_for_the_others_and_says_so() {
 }
 
 #[tokio::test]
+async fn a_start_goes_on_with_all_that_was_decided_while_it_was_away() {
+    let places = Places::new(3);
+    let mut all = places.found().await;
+    register_all(&all[0]).await;
+    let follower = (leader_of(&all).await + 1) % all.len();
+    let killed = all.remove(follower).kill();
+    for number in 0..20 {
+        let created = all[0].quorum.request(topics([format!("t{number}")], 500));
+        created.await.unwrap()[0].as_ref().unwrap();
+    }
+    let decided = all[0].quorum.image().position().offset;
+    let options = places.options(&killed, places.told(false));
+    let back = Process::start(killed, options).await.unwrap().unwrap();
+    back.quorum.led(&StartWait::default()).await;
+    assert!(back.quorum.image().position().offset >= decided);
+}
+
+#[tokio::test]
 async fn a_lost_majority_is_named_and_the_image_can_still_be_read() {
     let places = Places::new(3);
     let mut all = places.found().await;

@@ -1,0 +1,112 @@
+//! Puts a broker together over its data directories.
+
+use std::sync::Arc;
+
+use milena_metadata::{Endpoint, LastEnd};
+use tokio::time::Instant;
+
+use super::StartError;
+use super::data::LockedData;
+use super::last_end;
+use super::life::Registrant;
+use super::missing::Missing;
+use super::opening::Opening;
+use crate::broker::{Broker, Parts};
+use crate::clock::Clock;
+use crate::lease;
+use crate::metrics::Metrics;
+use crate::partitions::Partitions;
+
+/// Opens metadata and partitions, and registers this life of the broker.
+pub(super) async fn assemble(
+    opening: Opening<'_>,
+    data: LockedData,
+    endpoints: Vec<Endpoint>,
+    rack: Option<&str>,
+) -> Result<Arc<Broker>, StartError> {
+    let (config, start_wait) = (opening.config, opening.start_wait.clone());
+    let quorum = Arc::new(opening.open(&data).await?);
+    // Data beside metadata that was just made is somebody's to look at, not ours to set aside.
+    let is_new = quorum.image().brokers().next().is_none();
+    let missing = Missing::check(&data, &quorum, config)?;
+    let cluster_id = quorum
+        .image()
+        .cluster_id()
+        .map(|id| id.to_string())
+        .unwrap_or_default();
+    let data = data.claim(&cluster_id, &config.metadata_dir(), quorum.directory())?;
+    let metrics =
+        Metrics::new().map_err(|error| StartError::System(std::io::Error::other(error)))?;
+    let node_id = data.node_id();
+    let last_end = last_end::take(data.dirs());
+    let mut registrant = Registrant {
+        id: node_id,
+        endpoints,
+        rack: rack.map(str::to_owned),
+        directories: data.directory_ids(),
+        last_end: missing.end_to_tell(last_end),
+    };
+    let partitions = Arc::new(Partitions::new(
+        node_id,
+        data.into_dirs(),
+        Clock,
+        metrics.clone(),
+    ));
+    let lived_before = quorum.image().broker(node_id).is_some();
+    let mut registered = registrant.register(&quorum, config, &start_wait).await?;
+    let begun = Instant::now();
+    partitions.open(&quorum.image(), config).await;
+    if lived_before {
+        last_end::tell(last_end, &partitions, begun.elapsed());
+    }
+    if registrant.last_end != LastEnd::Unclean && partitions.were_cut() {
+        tracing::warn!(
+            "records may be missing here, and this broker leaves the in-sync replicas until it has them"
+        );
+        registrant.last_end = LastEnd::Unclean;
+        registered = registrant.register(&quorum, config, &start_wait).await?;
+    }
+    let broker = Broker::new(Parts {
+        node_id,
+        broker_epoch: registered.epoch,
+        config: config.clone(),
+        quorum,
+        partitions,
+        metrics,
+    });
+    broker.take_over().await;
+    lease::serve(&broker);
+    broker.groups_loaded().await;
+    if !is_new {
+        let partitions = broker.partitions().clone();
+        // The broker serves meanwhile.
+        crate::blocking::spawn(move || {
+            partitions.sweep();
+            partitions.flush_recovered();
+        });
+    }
+    Ok(broker)
+}
+
+/// A broker alone, without listeners and background work.
+#[cfg(test)]
+pub(crate) async fn assemble_alone(config: crate::config::BrokerConfig) -> Arc<Broker> {
+    try_assemble_alone(config).await.unwrap()
+}
+
+/// The same, where the start may be refused.
+#[cfg(test)]
+pub(crate) async fn try_assemble_alone(
+    config: crate::config::BrokerConfig,
+) -> Result<Arc<Broker>, StartError> {
+    let config = Arc::new(config);
+    let data = LockedData::lock(&config)?;
+    let opening = Opening {
+        config: &config,
+        control: tokio::runtime::Handle::current(),
+        peers: None,
+        start_wait: crate::quorum::StartWait::default(),
+    };
+    let rack = config.broker_rack.as_deref();
+    assemble(opening, data, Vec::new(), rack).await
+}

@@ -1,0 +1,200 @@
+//! What this broker had, and what is not there at its start: a directory of `log.dirs`, or the metadata of a broker
+//! alone. An empty log in the place of one that is only away hides its records, and what is written then is in the way
+//! when the disk is back. So
+//!
+//! - what other brokers have as well is copied from them, as on a new disk;
+//! - where nobody else has it, the start is refused until the disk is back, or `log.dirs.lost` says that it never will be.
+//!
+//! Where all directories are new, the broker has other disks than it had, and what nobody else has begins anew.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use milena_metadata::{
+    BrokerId, DirectoryId, Image, LastEnd, Partition as State, PartitionId, Replica, TopicName,
+};
+use milena_protocol::Uuid;
+
+use super::StartError;
+use super::data::LockedData;
+use crate::config::BrokerConfig;
+use crate::quorum::Quorum;
+
+/// Directories that are missing, and what that means.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Missing {
+    ids: BTreeSet<DirectoryId>,
+    /// Partitions that nobody else has, and that may be there: in a directory that is not said to be lost.
+    only_there: Vec<(TopicName, PartitionId)>,
+    /// Whether a replica that counts as in sync may be there without the quorum knowing it.
+    is_trusted: bool,
+}
+
+impl Missing {
+    /// Finds them before anything is written to the directories, and refuses the start that would hide records.
+    pub fn check(
+        data: &LockedData,
+        quorum: &Quorum,
+        config: &BrokerConfig,
+    ) -> Result<Self, StartError> {
+        if data.are_new() {
+            return Ok(Self::default());
+        }
+        let present = Present {
+            broker: data.node_id(),
+            directories: data.ids(&config.metadata_dir(), quorum.directory()),
+            has_log: |topic: &TopicName, partition: PartitionId| {
+                data.has_log(topic.as_str(), partition.get())
+            },
+        };
+        let missing = find(&quorum.image(), &present, &lost(config));
+        if !missing.only_there.is_empty() {
+            return Err(StartError::Missing(missing.refusal(data)));
+        }
+        if !missing.ids.is_empty() {
+            tracing::warn!(
+                directories = missing.listed(),
+                "data directories that this broker had are not there: what was in them is copied from the brokers that \
+                 have it, and what log.dirs.lost gives up begins anew"
+            );
+        }
+        Ok(missing)
+    }
+
+    /// How the quorum is told that the last life ended: it knows by itself of replicas that it has in a missing
+    /// directory, and of others it must hear.
+    pub fn end_to_tell(&self, last_end: LastEnd) -> LastEnd {
+        match self.is_trusted {
+            true => LastEnd::Unclean,
+            false => last_end,
+        }
+    }
+
+    fn listed(&self) -> String {
+        let ids: Vec<String> = self.ids.iter().map(DirectoryId::to_string).collect();
+        ids.join(",")
+    }
+
+    fn refusal(&self, data: &LockedData) -> String {
+        let (ids, count) = (self.listed(), self.only_there.len());
+        let (topic, partition) = &self.only_there[0];
+        let new: Vec<_> = data
+            .new_ones()
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect();
+        let instead = match new.is_empty() {
+            true => String::new(),
+            false => format!(" (new and empty: {})", new.join(", ")),
+        };
+        format!(
+            "no directory of log.dirs has the directory.id {ids}, which this broker had{instead}: {count} partition(s) \
+             that no other broker has may be there, {topic}-{partition} first, and would begin anew, empty. Put the \
+             disk back, or its path into log.dirs. If it is gone for good, start with log.dirs.lost={ids} to go on \
+             without what was on it"
+        )
+    }
+}
+
+/// Refuses to begin with empty metadata, in `store`, where there are logs: their topics would be unknown, and new ones
+/// of their names would set them aside.
+pub fn check_metadata(
+    store: &Path,
+    data: &LockedData,
+    config: &BrokerConfig,
+) -> Result<(), StartError> {
+    if config.is_in_a_cluster() || Quorum::is_begun(store)? {
+        return Ok(());
+    }
+    match data.with_logs()? {
+        None => Ok(()),
+        Some(logs) => Err(StartError::Missing(format!(
+            "there is no metadata in {}, and {} has logs of partitions, whose topics only the metadata knows. Put the \
+             disk with the metadata back, or its path first into log.dirs, or into metadata.log.dir. If it is gone for \
+             good, keep the logs elsewhere and start with empty directories",
+            store.display(),
+            logs.display()
+        ))),
+    }
+}
+
+/// The directories that `log.dirs.lost` gives up.
+fn lost(config: &BrokerConfig) -> BTreeSet<DirectoryId> {
+    let ids = config.log_dirs_lost.iter().filter_map(|id| Uuid::parse(id));
+    ids.map(DirectoryId).collect()
+}
+
+/// What a broker starts with.
+struct Present<F> {
+    broker: BrokerId,
+    directories: Vec<DirectoryId>,
+    /// Whether a partition's log is in one of them.
+    has_log: F,
+}
+
+fn find(
+    image: &Image,
+    present: &Present<impl Fn(&TopicName, PartitionId) -> bool>,
+    lost: &BTreeSet<DirectoryId>,
+) -> Missing {
+    let me = present.broker;
+    let hosted = || {
+        image.topics().flat_map(move |topic| {
+            topic.partitions().filter_map(move |(number, state)| {
+                let replica = state.replicas.iter().find(|replica| replica.broker == me)?;
+                Some((&topic.name, number, state, replica))
+            })
+        })
+    };
+    let registered = image.broker(me).into_iter();
+    let registered = registered.flat_map(|life| life.directories.iter().copied());
+    let assigned = hosted().map(|(_, _, _, replica)| replica.directory);
+    let mut ids: BTreeSet<DirectoryId> = registered.chain(assigned).collect();
+    let none = [DirectoryId::UNASSIGNED, DirectoryId::LOST];
+    for id in present.directories.iter().chain(&none) {
+        ids.remove(id);
+    }
+    let mut missing = Missing {
+        ids,
+        ..Missing::default()
+    };
+    if missing.ids.is_empty() {
+        return missing;
+    }
+    let is_unexplained = !missing.ids.is_subset(lost);
+    for (topic, number, state, replica) in hosted() {
+        if !counts(state, replica, &missing.ids) || (present.has_log)(topic, number) {
+            continue;
+        }
+        let others_have_it = state.isr.iter().chain(&state.elr).any(|id| *id != me);
+        if others_have_it {
+            missing.is_trusted = true;
+            continue;
+        }
+        let may_be_back = match replica.directory {
+            DirectoryId::UNASSIGNED => is_unexplained,
+            directory => !lost.contains(&directory),
+        };
+        if may_be_back {
+            missing.only_there.push((topic.clone(), number));
+        }
+    }
+    missing
+}
+
+/// Whether a replica may be in a missing directory, and the quorum would have it lead or be in sync all the same. Of a
+/// replica beside others it would not, where it knows the directory. A broker alone never says which it is.
+fn counts(state: &State, replica: &Replica, missing: &BTreeSet<DirectoryId>) -> bool {
+    let me = replica.broker;
+    match replica.directory {
+        DirectoryId::UNASSIGNED => {
+            let members = state.isr.iter().chain(&state.elr);
+            let mut trusted = members.chain(&state.leader).chain(&state.last_leader);
+            trusted.any(|id| *id == me)
+        }
+        directory => state.replicas.len() == 1 && missing.contains(&directory),
+    }
+}
+
+#[cfg(test)]
+mod tests;

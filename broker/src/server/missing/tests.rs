@@ -1,0 +1,232 @@
+use std::path::Path;
+use std::sync::Arc;
+
+use milena_metadata::{
+    BrokerRecord, Elected, IncarnationId, PartitionRecord, Record, TopicId, TopicRecord,
+};
+use milena_protocol::records::{BatchBuilder, BatchOptions};
+use tokio::runtime::Runtime;
+
+use super::*;
+use crate::broker::Broker;
+use crate::broker::tests::{append_batch_to, create_with};
+use crate::config::Sources;
+use crate::server::try_assemble_alone;
+
+/// More than a directory has files of its own, so that each gets some.
+const PARTITIONS: i32 = 20;
+
+async fn start(dirs: &[&Path], lost: &str) -> Result<Arc<Broker>, StartError> {
+    let dirs: Vec<String> = dirs.iter().map(|dir| dir.display().to_string()).collect();
+    let dirs = dirs.join(",");
+    let set = [("log.dirs", dirs.as_str()), ("log.dirs.lost", lost)];
+    try_assemble_alone(Sources::of(&set).load().unwrap().0).await
+}
+
+/// A life with a record in each partition of `t`, which ends cleanly.
+fn live_and_write(dirs: &[&Path]) {
+    Runtime::new().unwrap().block_on(async {
+        let broker = start(dirs, "").await.unwrap();
+        create_with(&broker, "t", PARTITIONS).await;
+        for partition in 0..PARTITIONS {
+            let mut builder = BatchBuilder::new(BatchOptions::default());
+            let value: &[u8] = b"kept";
+            builder
+                .push(broker.now_ms(), None, Some(value), &[])
+                .unwrap();
+            append_batch_to(&broker, partition, builder).await;
+        }
+        let (partitions, epoch) = (broker.partitions().clone(), broker.broker_epoch());
+        let closing = crate::blocking::spawn(move || partitions.close(epoch));
+        assert!(closing.await.unwrap());
+    });
+}
+
+/// Where the logs of `t` end in a life with these directories; or why there is none.
+fn ends(dirs: &[&Path], lost: &str) -> Result<Vec<i64>, String> {
+    Runtime::new().unwrap().block_on(async {
+        let broker = start(dirs, lost).await.map_err(|error| error.to_string())?;
+        let end = |partition| {
+            let partition = broker.partitions().partition("t", partition);
+            partition.unwrap().reader().log_end_offset()
+        };
+        Ok((0..PARTITIONS).map(end).collect())
+    })
+}
+
+fn put_back(from: &Path, to: &Path) {
+    std::fs::remove_dir_all(to).unwrap();
+    std::fs::rename(from, to).unwrap();
+}
+
+fn id_of(dir: &Path) -> String {
+    let text = std::fs::read_to_string(dir.join("meta.properties")).unwrap();
+    let id = text
+        .lines()
+        .find_map(|line| line.strip_prefix("directory.id="));
+    id.unwrap().to_owned()
+}
+
+#[test]
+fn a_broker_alone_does_not_start_without_a_directory_that_has_its_records() {
+    let folder = tempfile::tempdir().unwrap();
+    let [first, second, away] = ["first", "second", "away"].map(|name| folder.path().join(name));
+    let dirs = &[first.as_path(), second.as_path()];
+    live_and_write(dirs);
+    let lost = id_of(&second);
+    std::fs::rename(&second, &away).unwrap();
+    for _ in 0..2 {
+        let refused = ends(dirs, "").unwrap_err();
+        let says = |text: &str| assert!(refused.contains(text), "{text} is not in: {refused}");
+        says(&second.display().to_string());
+        says(&format!("log.dirs.lost={lost}"));
+        assert!(
+            first.join(".kafka_cleanshutdown").exists(),
+            "what is there is left as it was"
+        );
+    }
+    put_back(&away, &second);
+    let whole = vec![1; PARTITIONS as usize];
+    assert_eq!(ends(dirs, "").unwrap(), whole);
+
+    std::fs::rename(&second, &away).unwrap();
+    let without = ends(dirs, &lost).unwrap();
+    assert!(
+        without.contains(&0) && without.contains(&1),
+        "what was elsewhere is still there: {without:?}"
+    );
+    assert_eq!(ends(dirs, "").unwrap(), without, "it is said once");
+}
+
+#[test]
+fn a_directory_that_left_log_dirs_is_missed() {
+    let folder = tempfile::tempdir().unwrap();
+    let [first, second] = ["first", "second"].map(|name| folder.path().join(name));
+    live_and_write(&[&first, &second]);
+    let refused = ends(&[&first], "").unwrap_err();
+    assert!(refused.contains(&id_of(&second)), "{refused}");
+}
+
+#[test]
+fn a_broker_alone_does_not_start_without_its_metadata() {
+    let folder = tempfile::tempdir().unwrap();
+    let [first, second, away] = ["first", "second", "away"].map(|name| folder.path().join(name));
+    let dirs = &[first.as_path(), second.as_path()];
+    live_and_write(dirs);
+    std::fs::rename(&first, &away).unwrap();
+    for _ in 0..2 {
+        let refused = ends(dirs, "").unwrap_err();
+        assert!(refused.contains("there is no metadata in"), "{refused}");
+    }
+    put_back(&away, &first);
+    assert_eq!(ends(dirs, "").unwrap(), vec![1; PARTITIONS as usize]);
+}
+
+const HERE: DirectoryId = DirectoryId(Uuid([1; 16]));
+const GONE: DirectoryId = DirectoryId(Uuid([2; 16]));
+const ELSEWHERE: DirectoryId = DirectoryId(Uuid([9; 16]));
+
+fn broker(number: i32) -> BrokerId {
+    BrokerId::new(number).unwrap()
+}
+
+/// A partition `t-0` of these brokers; broker 1 has it in `directory`.
+fn image(directory: DirectoryId, brokers: &[i32], isr: &[i32]) -> Image {
+    let topic = TopicId(Uuid([7; 16]));
+    let life = BrokerRecord {
+        id: broker(1),
+        epoch: 1,
+        incarnation: IncarnationId(Uuid([3; 16])),
+        endpoints: Vec::new(),
+        node: None,
+        rack: None,
+        pool: None,
+        directories: vec![HERE, GONE],
+        software: "test".into(),
+        last_end: LastEnd::Clean,
+        fenced: false,
+        draining: false,
+        stopping: false,
+    };
+    let replica = |&number: &i32| Replica {
+        broker: broker(number),
+        directory: match number {
+            1 => directory,
+            _ => ELSEWHERE,
+        },
+    };
+    let state = PartitionRecord {
+        topic,
+        partition: PartitionId::new(0).unwrap(),
+        replicas: brokers.iter().map(replica).collect(),
+        isr: isr.iter().map(|number| broker(*number)).collect(),
+        elr: Vec::new(),
+        leader: isr.first().map(|number| broker(*number)),
+        last_leader: None,
+        leader_epoch: 0,
+        partition_epoch: 0,
+        elected: Elected::InSync,
+        reassignment: None,
+    };
+    let name = TopicName::new("t").unwrap();
+    let records: Vec<Record> = vec![
+        life.into(),
+        TopicRecord { id: topic, name }.into(),
+        state.into(),
+    ];
+    let mut image = Image::default();
+    image.apply_entry(1, &records).unwrap();
+    image
+}
+
+/// What broker 1 finds that comes with `HERE`.
+fn found(image: &Image, lost: &[DirectoryId], has_log: bool) -> Missing {
+    let present = Present {
+        broker: broker(1),
+        directories: vec![HERE],
+        has_log: |_: &TopicName, _| has_log,
+    };
+    find(image, &present, &lost.iter().copied().collect())
+}
+
+#[test]
+fn a_start_is_refused_only_for_what_nobody_else_has() {
+    let unassigned = DirectoryId::UNASSIGNED;
+    // Where the replica is, the brokers that have one, those in sync, and whether the start is refused.
+    let cases: [(DirectoryId, &[i32], &[i32], bool); 8] = [
+        (GONE, &[1], &[1], true),
+        (unassigned, &[1], &[1], true),
+        (HERE, &[1], &[1], false),
+        (GONE, &[1, 2], &[2, 1], false),
+        // The quorum has nobody lead it before somebody decides who may.
+        (GONE, &[1, 2], &[1], false),
+        (unassigned, &[1, 2], &[2, 1], false),
+        (unassigned, &[1, 2], &[1], true),
+        // A replica that was made while this broker was away.
+        (unassigned, &[1, 2], &[2], false),
+    ];
+    for (directory, brokers, isr, refused) in cases {
+        let image = image(directory, brokers, isr);
+        let case = format!("{directory:?} {brokers:?} {isr:?}");
+        let is_refused = |lost: &[DirectoryId], has_log| {
+            let missing = found(&image, lost, has_log);
+            assert_eq!(missing.ids, BTreeSet::from([GONE]), "{case}");
+            !missing.only_there.is_empty()
+        };
+        assert_eq!(is_refused(&[], false), refused, "{case}");
+        assert_eq!(is_refused(&[ELSEWHERE], false), refused, "{case}");
+        assert!(!is_refused(&[], true), "its log is here: {case}");
+        assert!(!is_refused(&[GONE], false), "it is given up: {case}");
+    }
+}
+
+#[test]
+fn a_replica_that_the_quorum_trusts_without_knowing_where_it_is_counts_as_unclean() {
+    let told = |directory, isr: &[i32]| {
+        let image = image(directory, &[1, 2], isr);
+        found(&image, &[], false).end_to_tell(LastEnd::Clean)
+    };
+    assert_eq!(told(DirectoryId::UNASSIGNED, &[2, 1]), LastEnd::Unclean);
+    assert_eq!(told(DirectoryId::UNASSIGNED, &[2]), LastEnd::Clean);
+    assert_eq!(told(GONE, &[2, 1]), LastEnd::Clean);
+}
