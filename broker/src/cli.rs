@@ -20,7 +20,7 @@ mod topic;
 use std::fmt;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use failure::exit_of;
 
@@ -40,7 +40,8 @@ Exit codes:
   3  no broker can be reached
   4  the topic, partition, group or file is not there
   5  it took too long
-  6  the broker may not stop now";
+  6  the broker may not stop now
+  130, 143  Ctrl-C or SIGTERM ended it with work left";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -60,6 +61,18 @@ enum Command {
 }
 
 impl Cli {
+    /// Reads the process's arguments; ends it where it is asked for help, or where they are wrong.
+    pub fn read() -> Self {
+        Self::try_parse().unwrap_or_else(|error| {
+            if error.use_stderr()
+                && let Err(plain) = without_environment(Self::command()).try_get_matches()
+            {
+                plain.exit()
+            }
+            error.exit()
+        })
+    }
+
     /// Runs the command, and says on stderr what went wrong.
     pub fn run(self) -> ExitCode {
         let done = match self.command {
@@ -82,6 +95,14 @@ impl Cli {
             }
         }
     }
+}
+
+/// Clap takes options that the environment gives for some that were typed: they would stand in the usage line of an error,
+/// and a command without its subcommand would not be helped.
+fn without_environment(command: clap::Command) -> clap::Command {
+    command
+        .mut_args(|arg| arg.env(None::<&str>))
+        .mut_subcommands(without_environment)
 }
 
 /// Why a command ends without having done its work.
@@ -130,7 +151,6 @@ mod tests {
 
     #[test]
     fn the_command_line_is_well_formed() {
-        use clap::CommandFactory as _;
         Cli::command().debug_assert();
     }
 

@@ -133,7 +133,7 @@ fn bad_records_offsets_and_groups_are_told_in_a_sentence() -> Result<()> {
         (&["bench", "consume", "-t", "zzz", "-n", "1"], NOT_FOUND, &["no topic \"zzz\""]),
         (&["bench", "latency", "-t", "b", "-d", "1s"], USAGE, &["within the warm-up of 1s", "hint: "]),
         (&["log", "dump", "/nowhere.log"], NOT_FOUND, &["/nowhere.log", "No such file"]),
-        (&["log", "dump", "/"], USAGE, &["/ is a folder", "hint: "]),
+        (&["log", "dump", "/"], USAGE, &["/: no file of a log", "hint: "]),
         (&["log", "dump", "/etc/passwd"], USAGE, &["no file of a log", "hint: "]),
     ];
     check(&command_line, cases)
@@ -221,17 +221,18 @@ fn a_bad_setting_of_a_local_cluster_starts_nothing() -> Result<()> {
     let folder = tempdir()?;
     let data = folder.path().join("data");
     let data = data.to_string_lossy();
-    let start = [
-        "cluster",
-        "start",
-        "--data",
-        &data,
-        "--set",
-        "num.partition=3",
-    ];
-    CommandLine::new("127.0.0.1:1")
-        .run(&start)?
-        .failed(USAGE, &["num.partition", "did you mean num.partitions?"])?;
+    for (setting, words) in [
+        (
+            "num.partition=3",
+            ["num.partition", "did you mean num.partitions?"],
+        ),
+        ("node.id=7", ["--set node.id", "numbered from 1"]),
+        ("log.dirs=/x", ["--set log.dirs", "--data"]),
+    ] {
+        let start = ["cluster", "start", "--data", &data, "--set", setting];
+        let done = CommandLine::new("127.0.0.1:1").run(&start)?;
+        done.failed(USAGE, &words)?;
+    }
     ensure!(
         fs::read_dir(folder.path())?.next().is_none(),
         "it left something"

@@ -1,10 +1,17 @@
 //! Every command of the command line against a running broker, as people and programs use it.
 
-use anyhow::{Result, ensure};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
 use e2e::broker::Broker;
 use e2e::command::CommandLine;
+use e2e::process::{poll, wait};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::tempdir;
+
+/// For what a group or a command comes to by itself; far more than it takes.
+const LIMIT: Duration = Duration::from_secs(30);
 
 fn start() -> Result<(Broker, CommandLine)> {
     // Groups begin at once, with 3 partitions each topic.
@@ -237,6 +244,73 @@ fn a_group_is_consumed_with_described_moved_and_deleted() -> Result<()> {
 }
 
 #[test]
+fn a_member_without_a_partition_is_shown_and_its_groups_offsets_stay() -> Result<()> {
+    let (_broker, milena) = start()?;
+    milena.prints("topic create t -p 1")?;
+    let member = || milena.start(&["consume", "t", "-g", "g"]);
+    let mut members = [member()?, member()?];
+    let described = poll(LIMIT, || {
+        let described = milena.prints_json("group describe g").ok()?;
+        let settled = described["state"] == "Stable" && described["members"] == 2;
+        settled.then_some(described)
+    });
+    let described = described.context("the members don't settle")?;
+    let (owner, idle) = (&described["partitions"], &described["idle_members"]);
+    ensure!(
+        owner.as_array().map(Vec::len) == Some(1) && idle.as_array().map(Vec::len) == Some(1),
+        "{described}"
+    );
+    ensure!(owner[0]["member"] != idle[0]["member"], "{described}");
+    let text = milena.prints("group describe g")?;
+    let last: Vec<&str> = text
+        .lines()
+        .last()
+        .unwrap_or_default()
+        .split_whitespace()
+        .collect();
+    ensure!(
+        last[..5] == ["-"; 5] && idle[0]["member"] == last[5],
+        "{text}"
+    );
+    let shown = milena.run(&["group", "reset-offsets", "g", "-t", "t", "--to-earliest"])?;
+    let moved = milena.run(&[
+        "group",
+        "reset-offsets",
+        "g",
+        "-t",
+        "t",
+        "--to-earliest",
+        "--execute",
+    ])?;
+    assert_eq!(shown.stderr, moved.stderr, "a dry run says the same");
+    shown.failed(1, &["the group \"g\" has members", "hint: stop them first"])?;
+    moved.failed(1, &["the group \"g\" has members"])?;
+    for member in &mut members {
+        kill_process(Pid::from_child(member), Signal::TERM)?;
+        wait(member, LIMIT).context("it goes on")?;
+    }
+    milena.prints("group reset-offsets g -t t --to-earliest --execute")?;
+    Ok(())
+}
+
+#[test]
+fn a_latency_benchmark_counts_no_wait_behind_its_last_record() -> Result<()> {
+    let (_broker, milena) = start()?;
+    let figures = milena.prints_json("bench latency -t b -n 101 -r 200 --warm-up 0s")?;
+    let number = |value: &Value| value.as_f64().with_context(|| format!("{figures}"));
+    let (seconds, max_ms) = (
+        number(&figures["seconds"])?,
+        number(&figures["latency_ms"]["max"])?,
+    );
+    // The last record is due half a second after the first, and took no longer than the slowest.
+    ensure!(
+        (0.5..0.5 + max_ms * 0.001 + 0.01).contains(&seconds),
+        "{figures}"
+    );
+    Ok(())
+}
+
+#[test]
 fn benchmarks_tell_their_figures_to_people_and_programs() -> Result<()> {
     let (_broker, milena) = start()?;
     for (command, has_latency) in [
@@ -285,6 +359,16 @@ fn the_files_of_a_log_can_be_looked_into() -> Result<()> {
     }
     broker.stop()?;
     let file = |name: &str| broker.data().join(name).display().to_string();
+    // A folder stands for its files, and what is none of a log's is named.
+    std::fs::write(broker.data().join("t-0/a-note"), "to whom it may concern")?;
+    let whole = milena.run(&["log", "dump", &file("t-0")])?;
+    ensure!(
+        whole.status == Some(0)
+            && whole.stderr.contains("t-0/a-note is skipped")
+            && whole.stdout.contains("leader-epoch-checkpoint:\n")
+            && whole.stdout.contains("0.timeindex:\n"),
+        "{whole:#?}"
+    );
     let segment = file("t-0/00000000000000000000.log");
     let text = milena.prints(&format!("log dump {segment} --records"))?;
     ensure!(
@@ -311,6 +395,21 @@ fn the_files_of_a_log_can_be_looked_into() -> Result<()> {
         ensure!(text.ends_with(" entries\n"), "{name}: {text}");
     }
     Ok(())
+}
+
+#[test]
+fn what_the_environment_gives_is_in_no_usage_line() -> Result<()> {
+    // It is in the environment of every command here.
+    let milena = CommandLine::new("127.0.0.1:1");
+    let usage = "Usage: milena topic create <TOPIC>\n";
+    let missing = milena.run(&["topic", "create"])?;
+    missing.failed(2, &["not provided", usage])?;
+    let unknown = milena.run(&["topic", "create", "t", "--frobnicate"])?;
+    unknown.failed(2, &["'--frobnicate'", usage])?;
+    let words = ["Usage: milena topic [OPTIONS] <COMMAND>", "describe"];
+    milena.run(&["topic"])?.failed(2, &words)?;
+    let wrong = CommandLine::new("here:there").run(&["topic", "list"])?;
+    wrong.failed(2, &["\"here:there\" is no HOST:PORT"])
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::Child;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -146,5 +147,35 @@ fn ctrl_c_ends_producing_with_all_that_was_typed() -> Result<()> {
         milena.prints("consume t --from beginning -e")?,
         "first\nsecond\n"
     );
+    Ok(())
+}
+
+#[test]
+fn a_signal_that_leaves_lines_unsent_is_told_with_how_far_it_came() -> Result<()> {
+    let (_broker, milena) = start()?;
+    for (signal, name, status) in [(Signal::INT, "SIGINT", 130), (Signal::TERM, "SIGTERM", 143)] {
+        let topic = name.to_lowercase();
+        milena.prints(&format!("topic create {topic} -p 1"))?;
+        let mut child = milena.start(&["produce", &topic])?;
+        let mut stdin = child.stdin.take().context("no stdin")?;
+        // Until nobody reads it: there is always a line left.
+        let line = [&[b'x'; 10_000][..], b"\n"].concat();
+        let writer = thread::spawn(move || while stdin.write_all(&line).is_ok() {});
+        milena.prints(&format!("consume {topic} --from beginning -n 1"))?;
+        kill_process(Pid::from_child(&child), signal)?;
+        let ended = wait(&mut child, LIMIT).context("it goes on")?;
+        ensure!(writer.join().is_ok(), "the writer panicked");
+        let mut told = String::new();
+        let mut stderr = child.stderr.take().context("no stderr")?;
+        stderr.read_to_string(&mut told)?;
+        let offsets = milena.prints(&format!("consume {topic} --from beginning -e -f %o\\n"))?;
+        let stored = offsets.lines().count();
+        let sentence = format!(
+            "error: {stored} records were stored, then: {name} ended it before line {} was sent\n",
+            stored + 1
+        );
+        ensure!(told.starts_with(&sentence), "stored {stored}, told: {told}");
+        ensure!(ended.code() == Some(status), "{ended}");
+    }
     Ok(())
 }

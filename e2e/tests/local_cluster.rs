@@ -163,6 +163,11 @@ fn three_brokers_start_with_one_command_stop_in_order_and_go_on() -> Result<()> 
         (&json!([]), &json!([]))
     );
     ensure!(local.interrupt()?.success(), "{}", local.log());
+    ensure!(
+        !local.log().contains("could not be handed over"),
+        "{}",
+        local.log()
+    );
     local.start_again()?;
     let again = milena.prints_json("cluster describe")?;
     assert_eq!(again["cluster"]["cluster_id"], cluster["cluster_id"]);
@@ -224,6 +229,17 @@ fn a_lease_is_for_one_broker_at_a_time_and_partitions_move_when_told() -> Result
         .map(|one| one["replicas"].clone())
         .collect();
     assert_eq!(even, [json!(1), json!(1), json!(1)]);
+    milena.prints("topic delete one")?;
+    milena.prints("topic create wide -p 1 -r 3")?;
+    let stuck = milena.run(&["cluster", "drain", "3", "--dry-run"])?;
+    ensure!(
+        stuck.status == Some(1)
+            && stuck.stdout == "nothing can be moved\n"
+            && stuck.stderr.contains(
+                "wide-0: 3 replicas need 3 brokers that are not draining, and there are only 2"
+            ),
+        "{stuck:#?}"
+    );
     let unknown = milena.run(&["cluster", "drain", "9"])?;
     unknown.failed(4, &["Broker 9 is not registered"])
 }

@@ -156,7 +156,7 @@ async fn by_assignment(client: &Client, args: &ConsumeArgs) -> Result<(), Stop> 
         }
         let fetched = tokio::select! {
             fetched = consumer.poll() => fetched.map_err(gone)?,
-            () = stop.asked() => return Ok(()),
+            _ = stop.asked() => return Ok(()),
         };
         printer.print(&fetched, ends.as_ref())?;
     }
@@ -195,7 +195,7 @@ async fn by_group(client: &Client, args: &ConsumeArgs, group: &str) -> Result<()
         }
         let fetched = tokio::select! {
             fetched = member.poll() => fetched,
-            () = stop.asked() => break Ok(()),
+            _ = stop.asked() => break Ok(()),
         };
         match fetched.map_err(gone).and_then(|fetched| {
             let behind = printer.print(&fetched, None)?;

@@ -9,6 +9,7 @@
 //! | 4 | the topic, partition, group or file is not there |
 //! | 5 | it took too long |
 //! | 6 | the broker may not stop now |
+//! | 130, 143 | Ctrl-C (SIGINT) or SIGTERM ended it with work left, as shells count them: 128 and the signal's number |
 
 use std::fmt;
 use std::io;
@@ -34,6 +35,8 @@ pub enum Exit {
     NotFound = 4,
     TimedOut = 5,
     Refused = 6,
+    Interrupted = 130,
+    Terminated = 143,
 }
 
 impl From<Exit> for ExitCode {

@@ -113,6 +113,30 @@ struct Consumed {
     host: Option<String>,
 }
 
+/// A member that has no partition.
+#[derive(Serialize)]
+struct Idle<'a> {
+    member: &'a str,
+    client_id: &'a str,
+    host: &'a str,
+}
+
+fn idle(group: &GroupDescription) -> Vec<Idle<'_>> {
+    let is_idle = |member: &&GroupMember| member.assignment.values().all(Vec::is_empty);
+    let mut idle: Vec<Idle> = group
+        .members
+        .iter()
+        .filter(is_idle)
+        .map(|member| Idle {
+            member: &member.id,
+            client_id: &member.client_id,
+            host: &member.host,
+        })
+        .collect();
+    idle.sort_by_key(|idle| idle.member);
+    idle
+}
+
 /// The kind of the groups whose members speak the protocol of KIP-848.
 const NEWER: &str = "consumer";
 
@@ -155,6 +179,7 @@ async fn describe(client: &Client, group: &str, format: Format) -> Result<(), Fa
             "assignor": described.assignor,
             "members": members,
             "partitions": consumed,
+            "idle_members": idle(&described),
         }));
     }
     let members = members.map_or("-".to_owned(), |members| members.to_string());
@@ -180,6 +205,19 @@ async fn describe(client: &Client, group: &str, format: Format) -> Result<(), Fa
             text(row.host),
         ]
     });
+    let idle = idle(&described).into_iter().map(|idle| {
+        [
+            "-",
+            "-",
+            "-",
+            "-",
+            "-",
+            idle.member,
+            idle.client_id,
+            idle.host,
+        ]
+        .map(str::to_owned)
+    });
     let headers = [
         "topic",
         "partition",
@@ -190,7 +228,7 @@ async fn describe(client: &Client, group: &str, format: Format) -> Result<(), Fa
         "client",
         "host",
     ];
-    output::table(headers, &rows.collect::<Vec<_>>())
+    output::table(headers, &rows.chain(idle).collect::<Vec<_>>())
 }
 
 async fn consumed(
@@ -244,4 +282,35 @@ async fn ends(
     };
     let known: Vec<_> = partitions.iter().filter(exists).cloned().collect();
     Ok(client.offsets(&known, When::End).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_without_a_partition_are_idle() {
+        let member = |id: &str, assignment: &[(&str, &[i32])]| {
+            let owned = |(topic, indexes): &(&str, &[i32])| ((*topic).to_owned(), indexes.to_vec());
+            GroupMember {
+                id: id.to_owned(),
+                instance_id: None,
+                client_id: "c".to_owned(),
+                host: "h".to_owned(),
+                assignment: assignment.iter().map(owned).collect(),
+            }
+        };
+        let group = GroupDescription {
+            id: "g".to_owned(),
+            state: "Stable".to_owned(),
+            assignor: "range".to_owned(),
+            members: vec![
+                member("c", &[("t", &[])]),
+                member("b", &[("t", &[0])]),
+                member("a", &[]),
+            ],
+        };
+        let ids: Vec<&str> = idle(&group).iter().map(|idle| idle.member).collect();
+        assert_eq!(ids, ["a", "c"]);
+    }
 }

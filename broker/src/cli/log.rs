@@ -36,7 +36,7 @@ enum LogCommand {
 
 #[derive(Debug, Args)]
 struct Dump {
-    /// Files of a partition's folder, or checkpoints of the data directory
+    /// A partition's folder, or files of it, or checkpoints of the data directory; what is no file of a log is skipped
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// The records of each batch too
@@ -53,37 +53,60 @@ type Entry = Vec<(&'static str, Value)>;
 /// Runs the command. A damaged file is a failure, after what comes before the damage was printed.
 pub fn run(args: LogArgs) -> Result<(), Failure> {
     let LogCommand::Dump(dump) = args.command;
-    for file in &dump.files {
-        check_readable(file)?;
-        let begin = |entries| match (entries, dump.output) {
-            (0, Format::Table) => output::line(&format!("{}:", file.display())),
-            _ => Ok(()),
-        };
-        let mut entries = 0;
-        dump_file(file, dump.records, &mut |entry| {
-            begin(entries)?;
-            entries += 1;
-            print(&entry, dump.output)
-        })
-        .map_err(|failure| failure.before(&file.display().to_string()))?;
-        begin(entries)?;
-        if dump.output == Format::Table {
-            output::line(&format!("  {entries} entries"))?;
+    let mut files = Vec::new();
+    for path in &dump.files {
+        let text = format!("{} can't be read", path.display());
+        files.extend(files_of(path).map_err(|error| Failure::from(error).before(&text))?);
+    }
+    if files.iter().all(|file| Kind::of(file).is_none()) {
+        let given: Vec<String> = dump
+            .files
+            .iter()
+            .map(|file| file.display().to_string())
+            .collect();
+        let text = format!("{}: no file of a log that is known", given.join(", "));
+        let hint = "give a partition's folder, .log, .index, .timeindex, .txnindex, .snapshot files or checkpoints";
+        return Err(Failure::new(Exit::Usage, text).hint(hint));
+    }
+    for file in &files {
+        match Kind::of(file) {
+            Some(kind) => dump_file(file, kind, &dump)
+                .map_err(|failure| failure.before(&file.display().to_string()))?,
+            None => eprintln!(
+                "{} is skipped: no file of a log that is known",
+                file.display()
+            ),
         }
     }
     Ok(())
 }
 
-fn check_readable(path: &Path) -> Result<(), Failure> {
-    let read = std::fs::File::open(path).and_then(|file| file.metadata());
-    let text = format!("{} can't be read", path.display());
-    match read {
-        Ok(metadata) if metadata.is_dir() => {
-            let failure = Failure::new(Exit::Usage, format!("{} is a folder", path.display()));
-            Err(failure.hint(format!("give its files: {}", path.join("*.log").display())))
-        }
-        Ok(_) => Ok(()),
-        Err(error) => Err(Failure::from(error).before(&text)),
+/// The file, or what is in the folder, by name.
+fn files_of(path: &Path) -> std::io::Result<Vec<PathBuf>> {
+    if !std::fs::File::open(path)?.metadata()?.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let entries = std::fs::read_dir(path)?.map(|entry| Ok(entry?.path()));
+    let mut files = entries.collect::<std::io::Result<Vec<_>>>()?;
+    files.sort();
+    Ok(files)
+}
+
+fn dump_file(file: &Path, kind: Kind, dump: &Dump) -> Result<(), Failure> {
+    let begin = |entries| match (entries, dump.output) {
+        (0, Format::Table) => output::line(&format!("{}:", file.display())),
+        _ => Ok(()),
+    };
+    let mut entries = 0;
+    kind.read(file, dump.records, &mut |entry| {
+        begin(entries)?;
+        entries += 1;
+        print(&entry, dump.output)
+    })?;
+    begin(entries)?;
+    match dump.output {
+        Format::Table => output::line(&format!("  {entries} entries")),
+        Format::Json => Ok(()),
     }
 }
 
@@ -105,42 +128,64 @@ fn print(entry: &Entry, format: Format) -> Result<(), Failure> {
 
 type Emit<'a> = &'a mut dyn FnMut(Entry) -> Result<(), Failure>;
 
-fn dump_file(path: &Path, records: bool, emit: Emit) -> Result<(), Failure> {
-    let name = path
-        .file_name()
-        .and_then(|name| name.to_str())
-        .unwrap_or_default();
-    // A segment keeps its kind while it is on its way out or in.
-    let name = [".deleted", ".cleaned", ".swap"]
-        .iter()
-        .fold(name, |name, suffix| {
-            name.strip_suffix(suffix).unwrap_or(name)
-        });
-    let (stem, extension) = name.rsplit_once('.').unwrap_or((name, ""));
-    let base_offset = || {
-        stem.parse::<i64>().map_err(|_| {
-            damaged("the name is not a segment's: it begins with its first offset".to_owned())
+/// What a file holds, by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Segment,
+    Offsets,
+    Times,
+    Aborted,
+    Producers,
+    Epochs,
+    Checkpoint,
+}
+
+impl Kind {
+    fn of(path: &Path) -> Option<Self> {
+        let name = name(path);
+        Some(match name.rsplit_once('.').map_or("", |(_, end)| end) {
+            "log" => Self::Segment,
+            "index" => Self::Offsets,
+            "timeindex" => Self::Times,
+            "txnindex" => Self::Aborted,
+            "snapshot" => Self::Producers,
+            _ if name == "leader-epoch-checkpoint" => Self::Epochs,
+            _ if name.ends_with("-offset-checkpoint") => Self::Checkpoint,
+            _ => return None,
         })
-    };
-    match extension {
-        "log" => segment::dump(path, records, emit),
-        "index" => index::offsets(&std::fs::read(path)?, base_offset()?, emit),
-        "timeindex" => index::times(&std::fs::read(path)?, base_offset()?, emit),
-        "txnindex" => index::aborted(std::fs::read(path)?, emit),
-        "snapshot" => index::producers(std::fs::read(path)?, emit),
-        _ if name == "leader-epoch-checkpoint" => checkpoint(
-            &std::fs::read_to_string(path)?,
-            ["epoch", "start_offset"],
-            emit,
-        ),
-        _ if name.ends_with("-offset-checkpoint") => checkpoint(
-            &std::fs::read_to_string(path)?,
-            ["topic", "partition", "offset"],
-            emit,
-        ),
-        _ => Err(Failure::new(Exit::Usage, "no file of a log that is known")
-            .hint("give .log, .index, .timeindex, .txnindex, .snapshot files or checkpoints")),
     }
+
+    fn read(self, path: &Path, records: bool, emit: Emit) -> Result<(), Failure> {
+        let bytes = || std::fs::read(path);
+        let text = || std::fs::read_to_string(path);
+        match self {
+            Self::Segment => segment::dump(path, records, emit),
+            Self::Offsets => index::offsets(&bytes()?, base_offset(path)?, emit),
+            Self::Times => index::times(&bytes()?, base_offset(path)?, emit),
+            Self::Aborted => index::aborted(bytes()?, emit),
+            Self::Producers => index::producers(bytes()?, emit),
+            Self::Epochs => checkpoint(&text()?, ["epoch", "start_offset"], emit),
+            Self::Checkpoint => checkpoint(&text()?, ["topic", "partition", "offset"], emit),
+        }
+    }
+}
+
+/// A segment keeps its kind while it is on its way out or in.
+fn name(path: &Path) -> &str {
+    let name = path.file_name().and_then(|name| name.to_str());
+    let suffixes = [".deleted", ".cleaned", ".swap"].iter();
+    suffixes.fold(name.unwrap_or_default(), |name, suffix| {
+        name.strip_suffix(suffix).unwrap_or(name)
+    })
+}
+
+fn base_offset(path: &Path) -> Result<i64, Failure> {
+    let stem = name(path)
+        .rsplit_once('.')
+        .map(|(stem, _)| stem.parse::<i64>());
+    stem.and_then(Result::ok).ok_or_else(|| {
+        damaged("the name is not a segment's: it begins with its first offset".to_owned())
+    })
 }
 
 fn damaged(text: String) -> Failure {
@@ -185,6 +230,20 @@ fn checkpoint<const N: usize>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_is_known_by_its_name() {
+        let kind = |name: &str| Kind::of(Path::new(name));
+        assert_eq!(kind("t-0/00000000000000000000.log"), Some(Kind::Segment));
+        assert_eq!(kind("7.index.deleted"), Some(Kind::Offsets));
+        assert_eq!(kind("leader-epoch-checkpoint"), Some(Kind::Epochs));
+        assert_eq!(
+            kind("replication-offset-checkpoint"),
+            Some(Kind::Checkpoint)
+        );
+        assert_eq!(kind("partition.metadata"), None);
+        assert_eq!(kind("t-0"), None);
+    }
 
     #[test]
     fn a_checkpoint_that_lacks_entries_is_damaged() {

@@ -15,6 +15,7 @@ use milena_protocol::records::{Compression, Header};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::timeout;
 
 use super::failure::{Exit, Failure};
 use super::output::{self, Format};
@@ -29,6 +30,9 @@ const BYTES_AHEAD: usize = LINE_BYTES_MAX + 2;
 /// The longest line: the producer's whole buffer, as Kafka's own takes no record beyond `buffer.memory`. What a topic
 /// takes is usually far less (1 MiB), but that is the broker's to say, and counts what is left after compression.
 const LINE_BYTES_MAX: usize = 32 << 20;
+
+/// A line that a signal finds waiting, or on its way from the file, comes within this.
+const LEFT_WITHIN: Duration = Duration::from_millis(100);
 
 /// Write records, one a line.
 #[derive(Debug, Args)]
@@ -177,15 +181,25 @@ impl Tally {
             output::json(&counts)?;
         }
         let first = self.first_error.lock().take();
+        let done = match args.acks {
+            AcksArg::None => "sent",
+            AcksArg::Leader | AcksArg::All => "stored",
+        };
         let failure = match (first, sent) {
             (None, Ok(())) => return Ok(()),
             (None, Err(failure)) if stored == 0 => return Err(failure),
-            (None, Err(failure)) if stored == 1 => failure.before("1 record was stored, then"),
-            (None, Err(failure)) => failure.before(&format!("{stored} records were stored, then")),
-            (Some(error), _) => Failure::from(error).before(&format!(
-                "{failed} of {} records were not stored",
-                stored + failed
-            )),
+            (None, Err(failure)) if stored == 1 => {
+                failure.before(&format!("1 record was {done}, then"))
+            }
+            (None, Err(failure)) => failure.before(&format!("{stored} records were {done}, then")),
+            (Some(error), sent) => {
+                let also = sent.err().map(|failure| format!(" ({})", failure.text()));
+                Failure::from(error).before(&format!(
+                    "{failed} of {} records were not stored{}",
+                    stored + failed,
+                    also.unwrap_or_default()
+                ))
+            }
         };
         // That code says that nothing was done.
         let exit = match failure.exit {
@@ -211,7 +225,7 @@ fn options(args: &ProduceArgs, tally: &Arc<Tally>) -> ProducerOptions {
     }
 }
 
-/// Reads lines until they end, or Ctrl-C, and sends them.
+/// Reads lines until they end, or a signal, and sends them. It fails where the signal finds lines left.
 async fn send_all(args: &ProduceArgs, producer: &Producer) -> Result<(), Failure> {
     if args.key.is_some() && args.format == Input::KeyValue {
         let text = "--key and --format key:value both give each record its key";
@@ -227,12 +241,15 @@ async fn send_all(args: &ProduceArgs, producer: &Producer) -> Result<(), Failure
         partition: args.partition,
     };
     let mut source = open(args)?;
-    let mut number = 0;
+    let mut number: u64 = 0;
     let mut stop = StopAsked::listen()?;
     loop {
         let line = tokio::select! {
             line = source.recv() => line,
-            () = stop.asked() => None,
+            exit = stop.asked() => match timeout(LEFT_WITHIN, source.recv()).await {
+                Ok(Some(_)) => return Err(cut_short(exit, number + 1)),
+                Ok(None) | Err(_) => None,
+            },
         };
         let Some(line) = line else { return Ok(()) };
         number += 1;
@@ -242,6 +259,15 @@ async fn send_all(args: &ProduceArgs, producer: &Producer) -> Result<(), Failure
             .map_err(|problem| Failure::new(Exit::Usage, format!("line {number}: {problem}")))?;
         producer.send(record).await?;
     }
+}
+
+fn cut_short(exit: Exit, next: u64) -> Failure {
+    let signal = match exit {
+        Exit::Interrupted => "SIGINT",
+        _ => "SIGTERM",
+    };
+    let text = format!("{signal} ended it before line {next} was sent");
+    Failure::new(exit, text).hint(format!("`tail -n +{next}` gives the lines that are left"))
 }
 
 /// A line, or the beginning of one that is too long.

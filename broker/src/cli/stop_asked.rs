@@ -3,7 +3,7 @@
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
-use super::failure::Failure;
+use super::failure::{Exit, Failure};
 use crate::repeated_signal::FirstSignal;
 
 /// Takes both over from the system's default, which would end the process at once.
@@ -23,15 +23,15 @@ impl StopAsked {
         })
     }
 
-    /// Waits for the next that is not the first once more.
-    pub async fn asked(&mut self) {
+    /// Waits for the next that is not the first once more; what a command exits with that it cuts short.
+    pub async fn asked(&mut self) -> Exit {
         loop {
-            tokio::select! {
-                _ = self.interrupt.recv() => {}
-                _ = self.terminate.recv() => {}
-            }
+            let exit = tokio::select! {
+                _ = self.interrupt.recv() => Exit::Interrupted,
+                _ = self.terminate.recv() => Exit::Terminated,
+            };
             if !self.first.is_repeated(Instant::now()) {
-                return;
+                return exit;
             }
         }
     }

@@ -3,6 +3,8 @@
 //! Each value begins with the nanoseconds at which its record was due, by a clock that both ends share: a
 //! producer that falls behind is part of what is measured.
 
+#[cfg(target_os = "linux")]
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -110,15 +112,22 @@ pub(super) async fn run(cluster: &ClusterArgs, bench: Latency) -> Result<(), Fai
         Failure::new(Exit::TimedOut, text)
     })?;
     received.map_err(|bug| Failure::new(Exit::Failed, bug.to_string()))??;
-    run.meter
-        .finish("latency, producer to consumer")
-        .print(output)
+    let name = "latency, producer to consumer";
+    let report = match run.took() {
+        Some(took) => run.meter.finish_after(name, took),
+        None => run.meter.finish(name),
+    };
+    report.print(output)
 }
 
 /// What both ends share.
 struct Run {
     clock: Instant,
     warm_until_ns: u64,
+    /// By `clock`: when the first of the records that arrived was due.
+    first_due_ns: AtomicU64,
+    /// By `clock`: when the last of them arrived.
+    last_arrival_ns: AtomicU64,
     meter: Meter,
     sent: AtomicU64,
     is_sent: AtomicBool,
@@ -129,6 +138,8 @@ impl Run {
         Self {
             clock: Instant::now(),
             warm_until_ns: bench.warm_up.as_nanos() as u64,
+            first_due_ns: AtomicU64::new(u64::MAX),
+            last_arrival_ns: AtomicU64::new(0),
             meter: Meter::start(bench.records()),
             sent: AtomicU64::new(0),
             is_sent: AtomicBool::new(false),
@@ -141,13 +152,26 @@ impl Run {
             let value = record.value.unwrap_or_default();
             self.meter.add(1, value.len() as u64);
             let stamp = value.first_chunk::<STAMP_BYTES>();
-            let due = stamp.map_or(0, |stamp| u64::from_be_bytes(*stamp));
-            if due >= self.warm_until_ns {
-                self.meter
-                    .took(Duration::from_nanos(now.saturating_sub(due)), 1);
-            }
+            self.arrived(stamp.map_or(0, |stamp| u64::from_be_bytes(*stamp)), now);
         }
         Ok(())
+    }
+
+    fn arrived(&self, due_ns: u64, now_ns: u64) {
+        self.first_due_ns.fetch_min(due_ns, Ordering::Relaxed);
+        self.last_arrival_ns.fetch_max(now_ns, Ordering::Relaxed);
+        if due_ns >= self.warm_until_ns {
+            self.meter
+                .took(Duration::from_nanos(now_ns.saturating_sub(due_ns)), 1);
+        }
+    }
+
+    /// From when the first record was due to when the last arrived: what a fetch still waits for behind that is no part
+    /// of it. `None` where none arrived.
+    fn took(&self) -> Option<Duration> {
+        let first = self.first_due_ns.load(Ordering::Relaxed);
+        let last = self.last_arrival_ns.load(Ordering::Relaxed);
+        (first < last).then(|| Duration::from_nanos(last - first))
     }
 
     /// Whether all that was sent and stored has arrived.
@@ -185,6 +209,7 @@ async fn send(
     let filler = value(bench.record_size as usize);
     let topic: Arc<str> = bench.topic.topic.as_str().into();
     let pace = Pace::new(Some(bench.rate));
+    end_sleeps_on_time();
     for index in 0..bench.records() {
         std::thread::sleep(pace.wait(index));
         let due = pace.due(index).unwrap_or(run.clock);
@@ -200,6 +225,14 @@ async fn send(
     Ok(())
 }
 
+/// Linux lets this thread's sleeps end 50 µs late, unless it is told otherwise.
+fn end_sleeps_on_time() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::thread::set_current_timer_slack(NonZeroU64::new(1)) {
+        tracing::debug!(%error, "records are sent up to 50 µs late");
+    }
+}
+
 async fn read(mut consumer: Consumer, run: Arc<Run>) -> Result<(), Failure> {
     while !run.is_over() {
         for fetched in consumer.poll().await? {
@@ -207,4 +240,26 @@ async fn read(mut consumer: Consumer, run: Arc<Run>) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_is_from_the_first_due_record_to_the_last_arrival() {
+        let run = Run {
+            clock: Instant::now(),
+            warm_until_ns: 3_000,
+            first_due_ns: AtomicU64::new(u64::MAX),
+            last_arrival_ns: AtomicU64::new(0),
+            meter: Meter::start(2),
+            sent: AtomicU64::new(2),
+            is_sent: AtomicBool::new(true),
+        };
+        assert_eq!(run.took(), None, "nothing has arrived");
+        run.arrived(5_000, 9_000);
+        run.arrived(2_000, 7_000);
+        assert_eq!(run.took(), Some(Duration::from_nanos(7_000)));
+    }
 }

@@ -95,9 +95,14 @@ impl Meter {
         }
     }
 
-    /// The result; `name` says what was measured.
+    /// The result from the start until now; `name` says what was measured.
     pub fn finish(&self, name: &str) -> Report {
-        let seconds = self.begun.elapsed().as_secs_f64();
+        self.finish_after(name, self.begun.elapsed())
+    }
+
+    /// The result of what took so long.
+    pub fn finish_after(&self, name: &str, took: Duration) -> Report {
+        let seconds = took.as_secs_f64();
         self.bar.finish_and_clear();
         let (records, bytes) = (self.records(), self.bytes.load(Ordering::Relaxed));
         let latencies = self.latencies_us.lock();

@@ -148,7 +148,10 @@ fn show(plan: &ShownPlan, format: Format) -> Result<(), Failure> {
         return output::json(plan);
     }
     if plan.moves.is_empty() {
-        return output::line("nothing to move");
+        return output::line(match plan.stuck.is_empty() {
+            true => "nothing to move",
+            false => "nothing can be moved",
+        });
     }
     let ids = |ids: &[i32]| {
         let ids: Vec<String> = ids.iter().map(i32::to_string).collect();

@@ -38,7 +38,7 @@ pub(super) struct Start {
     /// The first broker's port for clients [default: the one DIR was begun with, or 9092]
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..=65_000))]
     port_base: Option<u16>,
-    /// A setting for all of them; may be given several times
+    /// A setting for all of them, but what each has for itself (node.id, listeners, log.dirs); may be given several times
     #[arg(short, long, value_name = "NAME=VALUE")]
     set: Vec<String>,
 }
@@ -57,11 +57,11 @@ impl Start {
         }
         let ended = tokio::select! {
             ended = self.serve(&layout, &mut brokers) => ended,
-            () = stop.asked() => Ok(()),
+            _ = stop.asked() => Ok(()),
         };
         tokio::select! {
             () = stop_in_order(&mut brokers) => {}
-            () = stop.asked() => {}
+            _ = stop.asked() => {}
         }
         // Whoever still runs is killed when it is dropped.
         ended

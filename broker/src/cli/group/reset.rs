@@ -5,8 +5,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
-use milena_client::Client;
 use milena_client::admin::{Committed, Offsets, When};
+use milena_client::{Client, Error};
+use milena_protocol::ErrorCode;
 use serde::Serialize;
 
 use crate::cli::failure::{Exit, Failure};
@@ -82,6 +83,7 @@ pub(super) async fn run(client: &Client, reset: Reset, format: Format) -> Result
         let failure = Failure::new(Exit::Usage, "no topic is named");
         return Err(failure.hint("give --topic TOPIC, or --all-topics"));
     }
+    check_empty(client, &reset.group).await?;
     let committed = client.committed(&reset.group).await?;
     let partitions = partitions(client, &reset, &committed).await?;
     let targets = targets(client, &reset.to, &partitions, &committed).await?;
@@ -90,7 +92,8 @@ pub(super) async fn run(client: &Client, reset: Reset, format: Format) -> Result
             (partition.clone(), Committed::at(offset))
         };
         let offsets = targets.iter().map(offset).collect();
-        client.commit(&reset.group, None, &offsets).await?;
+        let committing = client.commit(&reset.group, None, &offsets).await;
+        committing.map_err(|error| refused(&reset.group, error))?;
     }
     let moved = targets.into_iter().map(|(partition, to)| Moved {
         from: committed.get(&partition).map(|committed| committed.offset),
@@ -99,6 +102,32 @@ pub(super) async fn run(client: &Client, reset: Reset, format: Format) -> Result
         to,
     });
     report(&reset, &moved.collect::<Vec<_>>(), format)
+}
+
+/// Refuses what could not be committed, where it is only to be shown too.
+async fn check_empty(client: &Client, group: &str) -> Result<(), Failure> {
+    match super::described(client, group).await {
+        Ok((described, _)) if described.state != "Empty" => Err(has_members(group)),
+        Err(error) if error.code() != Some(ErrorCode::GroupIdNotFound) => Err(error.into()),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// A member may have joined since it was looked for.
+fn refused(group: &str, error: Error) -> Failure {
+    use ErrorCode as E;
+    match error.code() {
+        Some(E::UnknownMemberId | E::IllegalGeneration | E::RebalanceInProgress) => {
+            has_members(group)
+        }
+        _ => error.into(),
+    }
+}
+
+fn has_members(group: &str) -> Failure {
+    let text = format!("the group {group:?} has members, whose offsets only they commit");
+    let hint = format!("stop them first: `milena group describe {group}` lists them");
+    Failure::new(Exit::Failed, text).hint(hint)
 }
 
 async fn partitions(

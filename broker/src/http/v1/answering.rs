@@ -12,15 +12,12 @@ use crate::http::Stage;
 /// The broker that answers. What is not known yet is null.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShownSelf {
-    /// Its number.
     pub id: i32,
-    /// What it does.
     pub state: State,
     /// Whether `/healthz/ready` answers 200.
     pub ready: bool,
     /// What it waits for before that.
     pub awaits: Option<String>,
-    /// The id of its cluster.
     pub cluster_id: Option<String>,
     /// The id of the directory of its metadata: another one after its disk was wiped.
     pub directory_id: Option<String>,
@@ -32,9 +29,7 @@ pub struct ShownSelf {
     pub epoch: Option<i64>,
     /// The machine it runs on.
     pub node: Option<String>,
-    /// Its rack.
     pub rack: Option<String>,
-    /// Its software.
     pub software: String,
 }
 

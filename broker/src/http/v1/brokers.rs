@@ -23,7 +23,6 @@ pub enum State {
     Stopping,
     /// It takes no replicas and no leadership.
     Draining,
-    /// It serves.
     Serving,
 }
 
@@ -38,12 +37,9 @@ impl State {
     }
 }
 
-/// A broker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShownBroker {
-    /// Its number.
     pub id: i32,
-    /// What it does.
     pub state: State,
     /// Whether it is to be emptied, whatever else it does.
     pub draining: bool,
@@ -52,7 +48,6 @@ pub struct ShownBroker {
     pub stopping: bool,
     /// Partitions that it leads.
     pub leaders: usize,
-    /// Replicas that it has.
     pub replicas: usize,
     /// Partitions that it leads, or would lead, of which a wanted replica is not in sync.
     pub under_replicated: usize,
@@ -68,11 +63,8 @@ pub struct ShownBroker {
     pub lease_expires_ms: Option<i64>,
     /// The machine it runs on.
     pub node: Option<String>,
-    /// Its rack.
     pub rack: Option<String>,
-    /// Its pool.
     pub pool: Option<String>,
-    /// Its software.
     pub software: String,
     /// The epoch of its present life.
     pub epoch: i64,

@@ -35,7 +35,6 @@ const WAIT_MS_MAX: u64 = 30_000;
 /// Polls that wait at once. HTTP has 64 connections, and probes and scrapes need room.
 const POLLS_MAX: usize = 16;
 
-/// How it is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Asked {
@@ -44,7 +43,6 @@ pub struct Asked {
     wait_ms: u64,
 }
 
-/// What has changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Changes {
     /// How far this is: what to ask for next.
@@ -60,11 +58,9 @@ pub struct Changes {
 /// What a topic was asked to be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShownTopic {
-    /// Its name.
     pub name: String,
     /// Its id: a topic that was deleted and made anew has another.
     pub id: String,
-    /// How many partitions it has.
     pub partitions: usize,
     /// How many replicas each has, once all reassignments are done; the least, where they differ.
     pub replication_factor: usize,
@@ -74,12 +70,10 @@ pub struct ShownTopic {
     pub configs: BTreeMap<String, String>,
 }
 
-/// A topic that is gone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GoneTopic {
     /// Its name, which another topic may have by now.
     pub name: String,
-    /// Its id.
     pub id: String,
 }
 

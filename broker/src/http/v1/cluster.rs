@@ -15,12 +15,9 @@ use crate::quorum::{MemberProgress, QuorumProgress};
 /// The quorum's leader answers from memory; without it the rest is told all the same.
 pub(super) const QUORUM_WITHIN: Duration = Duration::from_secs(1);
 
-/// The cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShownCluster {
-    /// Its id.
     pub cluster_id: String,
-    /// The broker that answers.
     pub answered_by: i32,
     /// Whether it is being stopped as a whole, so that every broker may stop.
     pub stopping: bool,
@@ -35,24 +32,19 @@ pub struct ShownCluster {
 /// The metadata quorum, as its leader sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShownQuorum {
-    /// The broker that leads it.
     pub leader: i32,
-    /// Its term.
     pub term: u64,
     /// The last entry of its log.
     pub last_index: i64,
     /// The last entry that a majority has.
     pub committed_index: i64,
-    /// Those that vote.
     pub voters: Vec<ShownMember>,
     /// Those that follow without a vote.
     pub learners: Vec<ShownMember>,
 }
 
-/// A member of the quorum.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShownMember {
-    /// Its broker.
     pub broker: i32,
     /// The id of its metadata directory; none where the quorum's leader is of older software.
     pub directory: Option<String>,
@@ -119,7 +111,6 @@ pub async fn show(Serving(broker): Serving) -> Result<Json<ShownCluster>, Failur
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WholeStop {
-    /// It is.
     pub stopping: bool,
 }
 

@@ -7,12 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Failure, Serving, look};
 
-/// A misplaced partition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShownMisplaced {
-    /// The topic.
     pub topic: String,
-    /// The partition.
     pub partition: i32,
     /// The rules that it breaks, in words.
     pub breaches: Vec<String>,

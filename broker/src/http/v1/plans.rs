@@ -11,6 +11,7 @@ use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query};
 use axum::http::StatusCode;
+use milena_metadata::placement::PlacementRefusal;
 use milena_metadata::plan::{self, Plan};
 use milena_metadata::{
     AlterPartitionReassignments, BrokerId, PARTITIONS_PER_REQUEST_MAX, WantedReplicas,
@@ -20,7 +21,6 @@ use serde::{Deserialize, Serialize};
 use super::{Failure, Serving, look};
 use crate::broker::{Broker, into_refusal};
 
-/// How a plan is asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Asked {
@@ -37,7 +37,6 @@ pub struct Asked {
 /// A plan, and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShownPlan {
-    /// What moves.
     pub moves: Vec<ShownMove>,
     /// What would have to move, and can't.
     pub stuck: Vec<NotMoved>,
@@ -52,9 +51,7 @@ pub struct ShownPlan {
 /// One partition's way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShownMove {
-    /// The topic.
     pub topic: String,
-    /// The partition.
     pub partition: i32,
     /// Its brokers now, or where it is going already.
     pub from: Vec<i32>,
@@ -65,11 +62,8 @@ pub struct ShownMove {
 /// A partition that stays where it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NotMoved {
-    /// The topic.
     pub topic: String,
-    /// The partition.
     pub partition: i32,
-    /// Why.
     pub reason: String,
 }
 
@@ -189,7 +183,7 @@ fn shown(plan: &Plan) -> ShownPlan {
     let stuck = plan.stuck.iter().map(|one| NotMoved {
         topic: one.topic.to_string(),
         partition: one.partition.get(),
-        reason: one.why.to_string(),
+        reason: in_words(&one.why),
     });
     ShownPlan {
         moves: moves.collect(),
@@ -197,6 +191,18 @@ fn shown(plan: &Plan) -> ShownPlan {
         copies: plan.copies(),
         applied: false,
         refused: Vec::new(),
+    }
+}
+
+/// Kafka's words for a topic that is made count brokers as registered: one that drains is that, too.
+fn in_words(why: &PlacementRefusal) -> String {
+    match why {
+        PlacementRefusal::TooFewBrokers { wanted, brokers } => {
+            format!(
+                "{wanted} replicas need {wanted} brokers that are not draining, and there are only {brokers}"
+            )
+        }
+        _ => why.to_string(),
     }
 }
 

@@ -12,9 +12,7 @@ use crate::lease;
 /// A partition on its way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShownReassignment {
-    /// The topic.
     pub topic: String,
-    /// The partition.
     pub partition: i32,
     /// Its brokers before.
     pub from: Vec<i32>,

@@ -18,7 +18,6 @@ use crate::lease::{self, WantedStop};
 /// A broker stops, starts and copies what it missed in less, where nothing is wrong.
 const DURATION_DEFAULT: Duration = Duration::from_secs(10 * 60);
 
-/// How a lease is asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Asked {

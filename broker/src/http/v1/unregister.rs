@@ -14,7 +14,6 @@ use crate::quorum::{MemberProgress, QuorumProgress};
 /// Who has answered the quorum's leader so lately may come back at once: as long as a session.
 const ALIVE: std::time::Duration = std::time::Duration::from_secs(3);
 
-/// A broker that is forgotten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Forgotten {
     /// Its number.

@@ -47,11 +47,9 @@ impl TryFrom<Body> for Wanted {
 /// How it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Vote {
-    /// The broker.
     pub broker: i32,
     /// The metadata directory with which it is a member.
     pub directory: String,
-    /// Whether it votes.
     pub votes: bool,
     /// Whether it did otherwise before.
     pub changed: bool,
@@ -92,7 +90,6 @@ impl Wanted {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Chosen {
     directory: DirectoryId,
-    /// Whether its vote is to change.
     changes: bool,
 }
 

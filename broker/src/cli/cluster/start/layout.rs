@@ -25,6 +25,28 @@ const PORT_BASE: &str = "port-base";
 /// Kafka's port.
 const PORT_BASE_DEFAULT: u16 = 9092;
 
+/// What each broker has for itself, and `--set` would give to all of them; and why nobody has to.
+const OWN: &[(&str, &str)] = &[
+    ("node.id", NUMBERED),
+    ("broker.id", NUMBERED),
+    ("log.dirs", IN_DATA),
+    ("log.dir", IN_DATA),
+    ("metadata.log.dir", IN_DATA),
+    ("listeners", BY_PORT_BASE),
+    ("http.listener", BY_PORT_BASE),
+    (
+        "controller.quorum.voters",
+        "the first three brokers vote, or the only one of fewer",
+    ),
+    (
+        "cluster.found",
+        "a cluster is founded where the directory has none",
+    ),
+];
+const NUMBERED: &str = "the brokers are numbered from 1 on";
+const IN_DATA: &str = "each broker's data is below the directory that --data names";
+const BY_PORT_BASE: &str = "--port-base says which ports they have";
+
 /// A local cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Layout {
@@ -44,6 +66,8 @@ impl Layout {
         port_base: Option<u16>,
         set: &[String],
     ) -> Result<Self, Failure> {
+        check_directory(dir)?;
+        check_set(set)?;
         let here = |number: &u16| dir.join(number.to_string()).is_dir();
         let known = (1..=BROKERS_MAX).filter(here).max();
         let brokers = brokers.or(known).unwrap_or(BROKERS_DEFAULT);
@@ -52,10 +76,6 @@ impl Layout {
             let hint =
                 format!("--brokers {known} starts them; `milena cluster drain` empties some");
             return Err(Failure::new(Exit::Usage, text).hint(hint));
-        }
-        if let Some(bad) = set.iter().find(|set| !set.contains('=')) {
-            let text = format!("--set {bad} is not NAME=VALUE");
-            return Err(Failure::new(Exit::Usage, text));
         }
         let is_named = |number| dir.join(format!("{number}")).join(IDENTITY).exists();
         let is_new = !(1..=brokers).any(is_named);
@@ -217,6 +237,35 @@ impl Layout {
     }
 }
 
+/// Brokers below the directory of another would be a cluster inside its data.
+fn check_directory(dir: &Path) -> Result<(), Failure> {
+    if !dir.join(IDENTITY).exists() {
+        return Ok(());
+    }
+    let dir = dir.display();
+    let text = format!(
+        "{dir} is the data directory of one broker, not of a cluster that was started here"
+    );
+    let hint =
+        format!("`milena serve --data {dir}` starts that broker; give --data another directory");
+    Err(Failure::new(Exit::Usage, text).hint(hint))
+}
+
+fn check_set(set: &[String]) -> Result<(), Failure> {
+    for one in set {
+        let Some((name, _)) = one.split_once('=') else {
+            let text = format!("--set {one} is not NAME=VALUE");
+            return Err(Failure::new(Exit::Usage, text));
+        };
+        if let Some((name, why)) = OWN.iter().find(|(own, _)| *own == name.trim()) {
+            let text =
+                format!("--set {name} is not for all brokers: `cluster start` gives each its own");
+            return Err(Failure::new(Exit::Usage, text).hint(*why));
+        }
+    }
+    Ok(())
+}
+
 fn port_base_of(dir: &Path) -> Option<u16> {
     let written = std::fs::read_to_string(dir.join(PORT_BASE)).ok()?;
     written.trim().parse().ok()
@@ -255,6 +304,35 @@ mod tests {
         let again = layout.command(5);
         assert!(again.contains("cluster.found=false"), "{again}");
         assert_eq!(set(&fifth, "default.replication.factor"), "3");
+    }
+
+    #[test]
+    fn what_each_broker_has_for_itself_is_not_set_for_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let refused = |set: &str| Layout::of(dir.path(), Some(2), None, &[set.into()]).unwrap_err();
+        for (name, _) in OWN {
+            let failure = refused(&format!("{name}=x"));
+            assert_eq!(failure.exit, Exit::Usage);
+            assert!(failure.text().contains(name), "{failure}");
+        }
+        assert_eq!(refused("num.partitions").exit, Exit::Usage);
+        let own: Vec<&str> = OWN.iter().map(|(name, _)| *name).collect();
+        for (name, value) in Layout::of(dir.path(), None, None, &[]).unwrap().settings(1) {
+            let is_default = name.ends_with("replication.factor") || name == "shutdown.timeout.ms";
+            assert!(own.contains(&&*name) != is_default, "{name}={value}");
+        }
+    }
+
+    #[test]
+    fn the_data_of_a_lone_broker_is_no_clusters() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(IDENTITY), "").unwrap();
+        let failure = Layout::of(dir.path(), None, None, &[]).unwrap_err();
+        assert_eq!(failure.exit, Exit::Usage);
+        assert!(
+            failure.to_string().contains("milena serve --data"),
+            "{failure}"
+        );
     }
 
     #[test]

@@ -32,7 +32,6 @@ struct Changed {
 /// What there is after an offset.
 #[derive(Debug, PartialEq, Eq)]
 pub enum News {
-    /// Nothing.
     None,
     /// These topics have changed, some of which may be gone.
     Changed(BTreeSet<(TopicName, TopicId)>),
