@@ -40,13 +40,11 @@ pub enum Unreadable {
     Line {
         /// From 1.
         line: usize,
-        /// What is wrong.
         problem: &'static str,
     },
 }
 
 impl Annotations {
-    /// Reads the file as it is now.
     pub fn read(path: &Path) -> Result<Self, Unreadable> {
         let mut text = String::new();
         File::open(path)?

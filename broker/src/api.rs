@@ -76,7 +76,6 @@ pub struct Call {
 /// Who asks, from where, and in which version: every handler's second argument.
 #[derive(Debug, Clone)]
 pub struct RequestContext {
-    /// The request's version of its API.
     pub version: i16,
     /// The client's name for itself, empty where it gave none.
     pub client_id: Str,
@@ -100,11 +99,8 @@ impl RequestContext {
 /// One row of the table.
 #[derive(Debug)]
 pub struct Route {
-    /// The API's number.
     pub key: i16,
-    /// The API's name.
     pub name: &'static str,
-    /// The versions served.
     pub versions: RangeInclusive<i16>,
     flexible_from: i16,
 }

@@ -43,9 +43,7 @@ const AUTO_CREATE_WITHIN: Duration = Duration::from_secs(1);
 const GROUPS_LOADED_WITHIN: Duration = Duration::from_secs(2);
 const GROUPS_LOADED_CHECK: Duration = Duration::from_millis(2);
 
-/// One broker.
 pub struct Broker {
-    /// Who this is.
     node_id: BrokerId,
     broker_epoch: i64,
     clock: Clock,
@@ -72,17 +70,12 @@ pub struct Broker {
 
 /// The parts that a broker is put together from.
 pub struct Parts {
-    /// The broker's id.
     pub node_id: BrokerId,
     /// The epoch of its registration.
     pub broker_epoch: i64,
-    /// Its configuration.
     pub config: Arc<BrokerConfig>,
-    /// The metadata quorum.
     pub quorum: Arc<Quorum>,
-    /// Its partitions.
     pub partitions: Arc<Partitions>,
-    /// Its metrics.
     pub metrics: Arc<Metrics>,
 }
 
@@ -117,7 +110,6 @@ impl Broker {
         })
     }
 
-    /// This broker's id.
     pub fn node_id(&self) -> i32 {
         self.node_id.get()
     }
@@ -147,12 +139,10 @@ impl Broker {
         self.quorum.image()
     }
 
-    /// The metadata quorum.
     pub fn quorum(&self) -> &Quorum {
         &self.quorum
     }
 
-    /// The partitions hosted here.
     pub fn partitions(&self) -> &Arc<Partitions> {
         &self.partitions
     }
@@ -162,7 +152,6 @@ impl Broker {
         &self.changed_replicas
     }
 
-    /// Brokers that may be dead.
     pub fn suspects(&self) -> &Suspects {
         &self.suspects
     }
@@ -172,7 +161,6 @@ impl Broker {
         &self.isr
     }
 
-    /// The consumer groups coordinated here.
     pub fn groups(&self) -> &Groups {
         &self.groups
     }
@@ -182,17 +170,14 @@ impl Broker {
         &self.waits_ended
     }
 
-    /// The incremental fetch sessions.
     pub fn fetch_sessions(&self) -> &FetchSessions {
         &self.fetch_sessions
     }
 
-    /// Where producer ids come from.
     pub fn producer_ids(&self) -> &ProducerIds {
         &self.producer_ids
     }
 
-    /// The connections there are.
     pub fn connections(&self) -> &Arc<Connections> {
         &self.connections
     }
@@ -202,7 +187,6 @@ impl Broker {
         (self.in_flight.clone(), self.in_flight_max)
     }
 
-    /// The metrics.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
     }

@@ -3,7 +3,6 @@
 #[cfg(not(feature = "simulation"))]
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Tells the time of day.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Clock;
 

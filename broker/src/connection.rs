@@ -39,28 +39,20 @@ pub enum ConnectionError {
     /// A frame that is no request of ours.
     #[error("{api} (version {version}) can't be read: {source}")]
     Malformed {
-        /// The request's API.
         api: &'static str,
         /// Its version; -1 where the header can't be read.
         version: i16,
-        /// The field and its problem.
         source: DecodeError,
     },
     /// An API or version that is not in the routing table.
     #[error("API key {key} in version {version} is not served; ApiVersions tells what is")]
-    NotServed {
-        /// The API's number.
-        key: i16,
-        /// The version asked for.
-        version: i16,
-    },
+    NotServed { key: i16, version: i16 },
     /// A Produce with acks=0 failed; closing is the only answer such a client gets.
     #[error("a produce request with acks=0 failed: {0}")]
     UnansweredProduce(milena_protocol::ErrorCode),
     /// The client closed the connection while its request waited.
     #[error("the client left while its request waited")]
     Left,
-    /// Sending failed.
     #[error(transparent)]
     Send(#[from] io::Error),
     /// The client neither sent nor took anything for `connections.max.idle.ms`.

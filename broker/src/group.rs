@@ -158,7 +158,6 @@ impl Groups {
             .unwrap_or_else(|_| refuse(ErrorCode::NotCoordinator))
     }
 
-    /// Heartbeat.
     pub async fn heartbeat(&self, group: String, member: MemberOf) -> Result<(), ErrorCode> {
         not_empty(&group)?;
         let answer = self.ask(self.partition_of(&group), |reply| Request::Heartbeat {

@@ -5,7 +5,6 @@ use parking_lot::Mutex;
 /// What a broker's data directory is bound to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Identity {
-    /// Its number.
     pub broker: i32,
     /// Its cluster, from the first time on that it was in one.
     pub cluster_id: Option<String>,
@@ -26,7 +25,6 @@ impl Known {
         self.0.lock().clone()
     }
 
-    /// From now on this is known.
     pub fn set(&self, identity: Identity) {
         *self.0.lock() = identity;
     }

@@ -22,10 +22,8 @@ use crate::broker::{Broker, into_refusal};
 use crate::peer::{Door, Progressing, Watched};
 pub use gather::reassigning;
 
-/// A wanted stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WantedStop {
-    /// Which broker is to stop.
     pub broker: BrokerId,
     /// How long it may take, until its next life has caught up. Bounded by the decision.
     pub duration: Duration,

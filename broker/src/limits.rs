@@ -21,9 +21,7 @@ pub enum Refusal {
 /// The bounds that hold for one address: `max.connections`, and `max.connections.per.ip` with its overrides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections in all.
     pub total: usize,
-    /// Connections from the address in question.
     pub per_address: usize,
 }
 
@@ -33,7 +31,6 @@ struct Counts {
     by_address: HashMap<IpAddr, usize>,
 }
 
-/// The connections there are.
 #[derive(Debug, Default)]
 pub struct Connections {
     counts: Mutex<Counts>,
@@ -65,7 +62,6 @@ impl Connections {
         })
     }
 
-    /// How many connections there are.
     pub fn count(&self) -> usize {
         self.counts.lock().total
     }

@@ -226,7 +226,6 @@ impl Metrics {
         self.started.elapsed()
     }
 
-    /// Counts an answered request.
     pub fn answered(&self, key: i16, error: ErrorCode, started: Instant) {
         let Some(api) = self.api(key) else {
             return;
@@ -265,12 +264,10 @@ impl Metrics {
         self.software.with_label_values(&labels).inc();
     }
 
-    /// Counts an accepted connection.
     pub fn connection_accepted(&self) {
         self.connections_accepted.inc();
     }
 
-    /// Counts a refused connection.
     pub fn connection_refused(&self) {
         self.connections_refused.inc();
     }
@@ -299,7 +296,6 @@ impl Metrics {
         }
     }
 
-    /// Counts what retention removed.
     pub fn retained(&self, removed: Removed) {
         self.retention_segments.inc_by(removed.segments as u64);
         self.retention_bytes.inc_by(removed.bytes);

@@ -59,13 +59,10 @@ pub enum Commit {
 pub struct Appended {
     /// The first record's offset; that of the first time for a duplicate.
     pub base_offset: i64,
-    /// The last record's offset.
     pub last_offset: i64,
     /// The log append time in ms; -1 where records carry the producer's.
     pub log_append_time_ms: i64,
-    /// The first offset that the log keeps.
     pub log_start_offset: i64,
-    /// The epoch that it was appended in.
     pub leader_epoch: i32,
 }
 
@@ -80,9 +77,7 @@ pub struct Partition {
     queued: AtomicUsize,
     reader: LogReader,
     flusher: LogFlusher,
-    /// The data directory's room for appends.
     appends: Arc<AppendRoom>,
-    /// The data directory's flushes.
     flushes: Arc<FlushQueue>,
     flush_state: FlushState,
     config: ArcSwap<TopicConfig>,
@@ -141,17 +136,14 @@ impl Partition {
         }
     }
 
-    /// The topic's name.
     pub fn topic(&self) -> &TopicName {
         &self.topic
     }
 
-    /// The topic's id.
     pub fn topic_id(&self) -> TopicId {
         self.topic_id
     }
 
-    /// The partition's number.
     pub fn index(&self) -> i32 {
         self.index
     }
@@ -171,7 +163,6 @@ impl Partition {
         &self.traffic
     }
 
-    /// The fetches that wait here.
     pub fn waiters(&self) -> &Waiters {
         &self.waiters
     }
@@ -420,7 +411,6 @@ pub enum Refused {
 }
 
 impl Refused {
-    /// Kafka's code for it.
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::Code(code) => *code,

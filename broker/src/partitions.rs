@@ -45,7 +45,6 @@ pub struct DataDir {
     pub directory: DataDirectory,
     /// Whether it had no identity before this start: no life of a broker has used it.
     pub is_new: bool,
-    /// What is known of the logs in it.
     pub known: Known,
     /// Appends that may be under way in it at once: each holds a thread while the disk stalls.
     pub appends: Arc<AppendRoom>,
@@ -106,12 +105,10 @@ impl Partitions {
         }
     }
 
-    /// A topic by name.
     pub fn topic(&self, name: &str) -> Option<Arc<HostedTopic>> {
         self.topics.read().by_name.get(name).cloned()
     }
 
-    /// A topic by id.
     pub fn topic_by_id(&self, id: Uuid) -> Option<Arc<HostedTopic>> {
         self.topics.read().by_id.get(&id).cloned()
     }
@@ -124,12 +121,10 @@ impl Partitions {
         topic.find(index).cloned()
     }
 
-    /// All topics.
     pub fn topics(&self) -> Vec<Arc<HostedTopic>> {
         self.topics.read().by_name.values().cloned().collect()
     }
 
-    /// All partitions.
     pub fn all(&self) -> Vec<Arc<Partition>> {
         self.topics()
             .iter()
@@ -137,7 +132,6 @@ impl Partitions {
             .collect()
     }
 
-    /// The data directories.
     pub fn dirs(&self) -> &[DataDir] {
         &self.dirs
     }
@@ -152,7 +146,6 @@ impl Partitions {
         self.metrics.recovery()
     }
 
-    /// How many appends are under way.
     pub fn appends_under_way(&self) -> usize {
         self.dirs.iter().map(|dir| dir.appends.used()).sum()
     }
@@ -196,7 +189,6 @@ impl Partitions {
         self.unopened.load(Ordering::Relaxed)
     }
 
-    /// Which directory a partition lies in.
     fn dir_of(&self, partition: &Partition) -> usize {
         let folder = partition.reader().folder();
         let holds = |dir: &DataDir| folder.parent() == Some(dir.directory.path());

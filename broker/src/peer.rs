@@ -45,7 +45,6 @@ pub struct Hello {
     pub cluster: Option<String>,
     /// The member that speaks.
     pub from: NodeId,
-    /// Its broker's number.
     pub broker: i32,
     /// The member it looks for; none where it knows an address only.
     pub to: Option<NodeId>,
@@ -58,11 +57,9 @@ pub enum Request {
     Hello(Hello),
     /// Entries of the metadata log, or none: a heartbeat.
     Append(AppendEntriesRequest<TypeConfig>),
-    /// Asks for a vote.
     Vote(VoteRequest<NodeId>),
     /// Whether a vote would be given now; asking changes nothing.
     WouldVote(WouldVote),
-    /// A part of a snapshot.
     Snapshot(SnapshotPart),
     /// Whether there is a cluster already.
     Probe,
@@ -94,7 +91,6 @@ impl Request {
     }
 }
 
-/// What is answered.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Answer {
     /// The connection is open; who answers.
@@ -119,16 +115,13 @@ pub enum Answer {
     Progress(Vec<PartitionProgress>),
     /// Who was asked does not lead the quorum; who does, as far as it knows.
     NotLeader(Option<(NodeId, Node)>),
-    /// It was refused.
     Refused(Refusal),
-    /// It failed, for the reason given.
     Failed(String),
 }
 
 /// A candidate-to-be.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct WouldVote {
-    /// The end of its log.
     pub last_log: Option<LogId<NodeId>>,
 }
 
@@ -141,7 +134,6 @@ pub struct SnapshotPart {
     pub meta: SnapshotMeta<NodeId, Node>,
     /// Bytes before this part.
     pub offset: u64,
-    /// Whether it is the last.
     pub last: bool,
     /// The part itself, behind the document.
     #[serde(skip)]
@@ -153,7 +145,6 @@ pub struct SnapshotPart {
 pub struct Probed {
     /// Who answers.
     pub id: NodeId,
-    /// Its address and names.
     pub node: Node,
     /// Whether it knows of no cluster.
     pub empty: bool,
@@ -164,16 +155,13 @@ pub struct Probed {
 /// A member that wants to follow.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Joining {
-    /// Its id.
     pub id: NodeId,
-    /// Its address and names.
     pub node: Node,
 }
 
 /// A change of the voters (KIP-853).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VoterChange {
-    /// The broker.
     pub broker: i32,
     /// Its metadata's directory: a broker with a new disk is another member.
     pub directory: DirectoryId,
@@ -200,10 +188,8 @@ pub trait Door: Send + Sync + 'static {
 /// An answer to [`Request::Progress`] on its way.
 pub type Progressing = Pin<Box<dyn Future<Output = Vec<PartitionProgress>> + Send>>;
 
-/// A decided command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decided {
-    /// Its answer.
     pub outcome: Outcome,
     /// The metadata's offset that holds it.
     pub offset: u64,

@@ -65,14 +65,12 @@ pub enum Awaits {
     Data,
     /// The quorum, which has it fenced.
     Quorum,
-    /// Its replicas.
     Replicas(Lagging),
 }
 
 /// Replicas that are not in sync.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Lagging {
-    /// How many they are.
     pub count: usize,
     /// The first few of their partitions.
     pub named: Vec<String>,

@@ -78,7 +78,6 @@ pub(super) fn in_places(
         .map(move |place| place.and_then(|()| next()))
 }
 
-/// Kafka's code and the sentence.
 pub(super) fn code_and_message(outcome: Result<(), Refusal>) -> (ErrorCode, Option<Str>) {
     match outcome {
         Ok(()) => (ErrorCode::None, None),

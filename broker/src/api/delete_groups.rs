@@ -7,7 +7,6 @@ use milena_protocol::api::delete_groups::{
 use super::RequestContext;
 use crate::group::host::GroupHost;
 
-/// Each group's result.
 pub async fn handle(
     broker: &impl GroupHost,
     _context: &RequestContext,

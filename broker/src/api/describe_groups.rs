@@ -15,7 +15,6 @@ const NOT_FOUND_FROM: i16 = 6;
 /// everyone may do with a group while there is no authorizer.
 const GROUP_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;
 
-/// Each group.
 pub async fn handle(
     broker: &impl GroupHost,
     context: &RequestContext,

@@ -9,7 +9,6 @@ use milena_protocol::api::describe_producers::{
 use super::RequestContext;
 use crate::broker::Broker;
 
-/// Answers for each partition.
 pub async fn handle(
     broker: &Broker,
     _context: &RequestContext,

@@ -326,7 +326,6 @@ async fn read(
     Ok(found)
 }
 
-/// Encodes what was found.
 async fn respond(
     broker: &Broker,
     context: &RequestContext,

@@ -17,7 +17,6 @@ const KNOWN_ID_FROM: i16 = 4;
 /// The first version that can skip the assignment (KIP-814).
 const SKIP_ASSIGNMENT_FROM: i16 = 9;
 
-/// The new generation.
 pub async fn handle(
     broker: &impl GroupHost,
     context: &RequestContext,

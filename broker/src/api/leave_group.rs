@@ -11,7 +11,6 @@ use crate::group::host::GroupHost;
 /// The first version that names several members.
 const SEVERAL_FROM: i16 = 3;
 
-/// Each member's result.
 pub async fn handle(
     broker: &impl GroupHost,
     context: &RequestContext,

@@ -34,7 +34,6 @@ const EARLIEST_PENDING_UPLOAD: i64 = -6;
 /// An offset with its record's timestamp, where it has one.
 type Found = (i64, i64);
 
-/// Answers for each partition.
 pub async fn handle(
     broker: &Broker,
     context: &RequestContext,

@@ -17,7 +17,6 @@ const TOPIC_IDS_FROM: i16 = 10;
 /// The first version in which a missing group has an error of its own.
 const GROUP_NOT_FOUND_FROM: i16 = 9;
 
-/// Each offset's result.
 pub async fn handle(
     broker: &impl GroupHost,
     context: &RequestContext,

@@ -9,7 +9,6 @@ use milena_protocol::api::offset_delete::{
 use super::RequestContext;
 use crate::group::host::GroupHost;
 
-/// Each partition's result.
 pub async fn handle(
     broker: &impl GroupHost,
     _context: &RequestContext,

@@ -9,7 +9,6 @@ use milena_protocol::api::offset_for_leader_epoch::{
 use super::RequestContext;
 use crate::broker::Broker;
 
-/// Answers for each partition.
 pub async fn handle(
     broker: &Broker,
     context: &RequestContext,

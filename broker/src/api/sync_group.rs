@@ -7,7 +7,6 @@ use super::RequestContext;
 use crate::group::classic::Syncing;
 use crate::group::host::GroupHost;
 
-/// The member's assignment.
 pub async fn handle(
     broker: &impl GroupHost,
     _context: &RequestContext,

@@ -28,7 +28,6 @@ static STAGES: Mutex<Vec<Box<[u8]>>> = Mutex::new(Vec::new());
 /// An encoded response, and the parts of the log that its external chunks name by index.
 #[derive(Debug, Default)]
 pub struct Response {
-    /// The message.
     pub frame: Frame,
     /// What the frame's external chunks stand for.
     pub regions: Vec<Region>,
@@ -46,7 +45,6 @@ impl From<Frame> for Response {
 /// Why not everything was sent.
 #[derive(Debug, Error)]
 pub enum SendError {
-    /// The socket is broken.
     #[error(transparent)]
     Io(#[from] io::Error),
     /// The client took nothing for as long as it may.

@@ -25,13 +25,9 @@ pub enum Awaits {
 /// What one partition's records wait for.
 #[derive(Debug)]
 pub struct Wait {
-    /// Where they were appended.
     pub partition: Arc<Partition>,
-    /// The last of them.
     pub last_offset: i64,
-    /// The epoch that they were appended in.
     pub leader_epoch: i32,
-    /// What they wait for.
     pub awaits: Awaits,
     /// Where the result stands in the response: topic, partition.
     pub place: (usize, usize),
@@ -46,9 +42,7 @@ pub struct PendingProduce {
     pub waits: VecDeque<Wait>,
     /// When the wait ends with REQUEST_TIMED_OUT, or NOT_ENOUGH_REPLICAS_AFTER_APPEND.
     pub deadline: Instant,
-    /// The request's version.
     pub version: i16,
-    /// The request's correlation id.
     pub correlation_id: i32,
     /// The request's acks; 0 gets no answer.
     pub acks: i16,
@@ -59,7 +53,6 @@ pub struct PendingProduce {
 }
 
 impl PendingProduce {
-    /// Whether nothing is left to wait for.
     pub fn is_done(&self) -> bool {
         self.waits.is_empty()
     }

@@ -34,7 +34,6 @@ pub struct Request {
 /// Why a connection can't be read any further.
 #[derive(Debug, Error)]
 pub enum ReadError {
-    /// The connection broke.
     #[error(transparent)]
     Io(#[from] io::Error),
     /// The peer closed it in the middle of a request.
@@ -57,7 +56,6 @@ pub enum ReadError {
     BadLength {
         /// What the length field says.
         len: u32,
-        /// The largest that is allowed.
         max: u32,
         /// What the bytes look like, if not like Kafka's protocol.
         hint: &'static str,

@@ -36,7 +36,6 @@ enum LinkError {
     /// The metadata has no address of it.
     #[error("the metadata has no address of the broker on listener {0}")]
     NoAddress(String),
-    /// The connection.
     #[error(transparent)]
     Connection(#[from] ConnectionError),
     /// The leader refused the whole request.

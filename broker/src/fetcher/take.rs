@@ -12,10 +12,12 @@ use crate::partition::{Partition, Refused};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Taken {
     /// So many bytes were appended; the last batch is of that epoch.
-    Appended { bytes: usize, last_epoch: i32 },
+    Appended {
+        bytes: usize,
+        last_epoch: i32,
+    },
     /// The log was cut, or begun anew: what the leader has is asked for from there.
     Cut,
-    /// There was nothing.
     Nothing,
     /// The leader, or this replica, would not: it is tried again after a while.
     Refused,

@@ -117,7 +117,6 @@ pub enum Write {
 pub struct ClassicGroup {
     limits: Limits,
     state: GroupState,
-    /// The state before this one.
     previous: GroupState,
     /// Since when, ms since 1970; `None` where an old record did not say.
     since_ms: Option<i64>,
@@ -260,12 +259,10 @@ impl ClassicGroup {
         }
     }
 
-    /// Whether the subscriptions of all members are known.
     pub fn knows_subscriptions(&self) -> bool {
         self.subscribed.is_some()
     }
 
-    /// Where it stands.
     pub fn state(&self) -> GroupState {
         self.state
     }
@@ -275,7 +272,6 @@ impl ClassicGroup {
         self.since_ms
     }
 
-    /// The number of the current generation.
     #[cfg(test)]
     pub fn generation(&self) -> i32 {
         self.generation
@@ -291,12 +287,10 @@ impl ClassicGroup {
         self.protocol.as_deref()
     }
 
-    /// The members by id.
     pub fn members(&self) -> impl Iterator<Item = &Member> {
         self.members.values()
     }
 
-    /// How many members there are.
     pub fn size(&self) -> usize {
         self.members.len()
     }

@@ -182,7 +182,6 @@ impl<M: Machine> Coordinator<M> {
         }
     }
 
-    /// The shards that are here and loaded.
     pub fn loaded_shards(&self) -> Vec<i32> {
         let indexes = 0..self.slots.len() as i32;
         indexes.filter(|&shard| self.queue(shard).is_ok()).collect()

@@ -10,10 +10,8 @@ use super::Groups;
 
 /// A broker that coordinates groups.
 pub trait GroupHost: Sync {
-    /// The groups.
     fn groups(&self) -> &Groups;
 
-    /// The cluster's metadata as it is now.
     fn image(&self) -> Arc<Image>;
 
     /// Creates `__consumer_offsets` if it is not there yet, and waits until it is. An error is for the

@@ -22,7 +22,6 @@ pub struct Offsets {
 }
 
 impl Offsets {
-    /// The offset of one partition.
     pub fn get(&self, topic: &str, partition: i32) -> Option<&CommittedOffset> {
         self.topics.get(topic)?.get(&partition)
     }
@@ -39,7 +38,6 @@ impl Offsets {
         };
     }
 
-    /// Forgets an offset.
     pub fn remove(&mut self, topic: &str, partition: i32) {
         if let Some(partitions) = self.topics.get_mut(topic) {
             partitions.remove(&partition);
@@ -49,7 +47,6 @@ impl Offsets {
         }
     }
 
-    /// Whether nothing is committed.
     pub fn is_empty(&self) -> bool {
         self.topics.is_empty()
     }

@@ -40,7 +40,6 @@ const FRAME_LENGTH_SIZE: usize = 4;
 /// A record to be appended: its key, and its value or a tombstone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// The key's bytes.
     pub key: Bytes,
     /// The value's bytes; `None` deletes what the key named.
     pub value: Option<Bytes>,
@@ -51,11 +50,8 @@ pub struct Record {
 pub enum Key {
     /// A group's offset of one partition.
     Offset {
-        /// The group's id.
         group: String,
-        /// The topic's name.
         topic: String,
-        /// The partition's number.
         partition: i32,
     },
     /// A group's members.
@@ -86,19 +82,15 @@ pub struct CommittedOffset {
 pub struct GroupMetadata {
     /// Such as `consumer`; empty for a group that only stores offsets.
     pub protocol_type: String,
-    /// The generation's number.
     pub generation: i32,
     /// The chosen assignor.
     pub protocol: Option<String>,
-    /// The leading member's id.
     pub leader: Option<String>,
     /// Since when the group is in its state, ms since 1970; -1 in old records.
     pub state_timestamp_ms: i64,
-    /// Its members.
     pub members: Vec<MemberMetadata>,
 }
 
-/// A member, as recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs)] // the fields are those of Kafka's GroupMetadataValue
 pub struct MemberMetadata {
@@ -139,7 +131,6 @@ pub fn group_record(group: &str, value: Option<&GroupMetadata>) -> Record {
     }
 }
 
-/// Reads a record's key.
 pub fn read_key(key: &Bytes) -> Result<Key, DecodeError> {
     let mut r = Reader::new(key.clone(), 0, false);
     match field(&mut r, "key.version")? {

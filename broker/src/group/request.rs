@@ -82,12 +82,9 @@ pub struct MemberOf {
     pub generation: i32,
 }
 
-/// Offsets to commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Commit {
-    /// The group's id.
     pub group: String,
-    /// Who commits.
     pub member: MemberOf,
     /// How long to keep them, ms; -1 leaves that to the broker.
     pub retention_ms: i64,
@@ -125,7 +122,6 @@ pub fn answer<T>(reply: oneshot::Sender<T>, answer: T) {
 }
 
 impl Request {
-    /// Answers it with an error.
     pub fn refuse(self, error: ErrorCode) {
         match self {
             Self::Join { join, reply, .. } => {

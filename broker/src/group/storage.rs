@@ -25,7 +25,6 @@ pub struct PartitionLog {
 }
 
 impl PartitionLog {
-    /// Reads and appends through `partitions`.
     pub fn new(partitions: Arc<Partitions>, clock: Clock) -> Self {
         Self { partitions, clock }
     }

@@ -4,7 +4,6 @@ use super::table;
 use super::text::Page;
 use crate::quorum::{MemberStatus, QuorumStatus};
 
-/// Writes all of it.
 pub fn write(status: &QuorumStatus, page: &mut Page) {
     let leader = status.leader.as_ref();
     let leads = leader.is_some_and(|(id, _)| *id == status.id);

@@ -28,7 +28,6 @@ pub struct Replication {
 }
 
 impl Replication {
-    /// Reads it.
     pub fn read(broker: &Broker) -> Self {
         let (image, config, me) = (broker.image(), broker.config(), broker.broker_id());
         let led_here = |topic: &str, partition: i32| {
@@ -46,7 +45,6 @@ impl Replication {
         }
     }
 
-    /// Writes all of it.
     pub fn write(&self, page: &mut Page) {
         let Health {
             offline,

@@ -109,7 +109,6 @@ impl State {
         }
     }
 
-    /// Writes all of it.
     pub fn write(&self, page: &mut Page) {
         page.one(&table::IN_FLIGHT_BYTES, self.in_flight_bytes as f64);
         page.one(&table::IN_FLIGHT_MAX_BYTES, self.in_flight_max_bytes as f64);

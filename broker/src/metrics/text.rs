@@ -34,7 +34,6 @@ impl Page {
         self.family(metric).series(&[], value);
     }
 
-    /// The finished page.
     pub fn into_text(self) -> String {
         self.text
     }

@@ -27,9 +27,7 @@ thread_local! {
 /// What a topic and the request's version ask of the bytes.
 #[derive(Debug)]
 pub struct Intake<'a> {
-    /// The request's version.
     pub version: i16,
-    /// The topic's configuration.
     pub config: &'a TopicConfig,
     /// The broker's clock, ms since 1970.
     pub now_ms: i64,
@@ -97,7 +95,6 @@ impl Refusal {
         }
     }
 
-    /// The partition's answer.
     pub fn into_response(self, index: i32) -> PartitionProduceResponse {
         let refused: &[RefusedRecord] = match &self {
             Self::Batch(BatchRefusal::Records(refused)) => refused,

@@ -9,7 +9,6 @@ use milena_metadata::BrokerId;
 /// One life of a broker: its id and its epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Member {
-    /// Whose.
     pub broker: BrokerId,
     /// Which life.
     pub epoch: i64,
@@ -20,13 +19,11 @@ pub struct Member {
 pub struct Term {
     /// The leader itself.
     pub me: BrokerId,
-    /// Its epoch.
     pub leader_epoch: i32,
     /// The version of the ISR that a proposal builds on.
     pub partition_epoch: i32,
     /// All replicas, those that are being added among them.
     pub replicas: Vec<BrokerId>,
-    /// The replicas that are in sync.
     pub isr: Vec<BrokerId>,
     /// Whether replicas out of sync may be elected, because they hold all that is committed (KIP-966): nothing may be
     /// committed without them.
@@ -257,7 +254,6 @@ impl Leadership {
 /// An ISR that the quorum is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proposal {
-    /// The epoch that it is made in.
     pub leader_epoch: i32,
     /// The version that it builds on.
     pub partition_epoch: i32,

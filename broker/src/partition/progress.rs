@@ -9,13 +9,10 @@ use super::replica::Role;
 /// A leader's followers at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Followers {
-    /// The epoch that it leads in.
     pub leader_epoch: i32,
-    /// The end of its log.
     pub log_end: i64,
     /// The other replicas, each with the offset below which it has everything.
     pub reached: Vec<(BrokerId, i64)>,
-    /// The replicas that are in sync.
     pub isr: Vec<BrokerId>,
 }
 

@@ -17,7 +17,6 @@ pub(super) enum Role {
     /// It copies what the leader has; without one it waits.
     Follower {
         leader: Option<BrokerId>,
-        /// Whether it is in the ISR.
         in_sync: bool,
     },
 }
@@ -25,11 +24,8 @@ pub(super) enum Role {
 /// Where a follower goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Following {
-    /// Who leads.
     pub leader: BrokerId,
-    /// In which epoch.
     pub leader_epoch: i32,
-    /// Whether this replica is in sync.
     pub in_sync: bool,
 }
 
@@ -88,7 +84,6 @@ impl Partition {
         }
     }
 
-    /// Whether this replica leads.
     pub fn leads(&self) -> bool {
         self.leads.load(Ordering::Acquire)
     }

@@ -122,7 +122,6 @@ impl Waiters {
         self.arrived(ENOUGH_FOR_ALL);
     }
 
-    /// Whether a fetch waits.
     #[cfg(test)]
     pub fn is_waited_for(&self) -> bool {
         self.count.load(Ordering::SeqCst) > 0

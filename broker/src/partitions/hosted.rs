@@ -16,7 +16,6 @@ pub(super) enum Slot {
     Elsewhere,
     /// It belongs here, and its log could not be opened.
     Offline,
-    /// It is here.
     Here(Arc<Partition>),
 }
 
@@ -30,12 +29,10 @@ pub struct HostedTopic {
 }
 
 impl HostedTopic {
-    /// The topic's name.
     pub fn name(&self) -> &TopicName {
         &self.name
     }
 
-    /// The topic's id.
     pub fn topic_id(&self) -> TopicId {
         TopicId(self.id)
     }

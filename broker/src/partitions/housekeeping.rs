@@ -220,7 +220,6 @@ impl Partitions {
         })
     }
 
-    /// Writes all checkpoints.
     pub fn checkpoint(&self) -> Result<(), StorageError> {
         self.checkpoint_cleaned()?;
         self.checkpoint_recovery_points()?;

@@ -22,12 +22,10 @@ impl Noted {
         }
     }
 
-    /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.replicas.is_empty()
     }
 
-    /// Takes them all.
     pub fn take(&mut self) -> Vec<Arc<Partition>> {
         std::mem::take(self).replicas
     }

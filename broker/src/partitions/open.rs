@@ -39,7 +39,6 @@ impl Known {
         })
     }
 
-    /// What a checkpoint said.
     pub fn offsets(&self, checkpoint: Checkpoint) -> &Offsets {
         match checkpoint {
             Checkpoint::RecoveryPoint => &self.recovery_points,
@@ -52,26 +51,18 @@ impl Known {
 
 /// A log to be opened; `place` says for which topic of the caller's list.
 pub struct LogToOpen {
-    /// The topic's place.
     pub place: usize,
-    /// The topic.
     pub topic: Arc<Topic>,
-    /// The partition.
     pub id: PartitionId,
-    /// Its configuration.
     pub config: Arc<TopicConfig>,
 }
 
-/// A log that was opened.
 pub struct OpenLog {
     /// The data directory that it is in, by its place among them.
     pub dir: usize,
     place: usize,
-    /// The partition.
     pub id: PartitionId,
-    /// Its log.
     pub log: Log,
-    /// Its configuration.
     pub config: Arc<TopicConfig>,
     /// All below it was committed when the broker stopped, as far as is known.
     pub high_watermark: i64,

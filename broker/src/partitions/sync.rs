@@ -17,7 +17,6 @@ use crate::partition::Partition;
 /// What a new image has meant for the partitions here.
 #[derive(Debug, Default)]
 pub struct Synced {
-    /// Topics that were deleted.
     pub gone: Vec<TopicName>,
     /// Partitions here that the metadata has changed; new ones among them.
     pub changed: Vec<Arc<Partition>>,

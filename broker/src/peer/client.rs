@@ -32,26 +32,13 @@ const UNANSWERED_MAX: usize = 1_024;
 pub enum CallError {
     /// Nobody listens there: the request was not sent.
     #[error("{address}: connection refused")]
-    Refused {
-        /// Where.
-        address: String,
-    },
+    Refused { address: String },
     /// There is no way to it, or it does not answer the greeting: the request was not sent.
     #[error("{address}: {why}")]
-    Unreachable {
-        /// Where.
-        address: String,
-        /// Why.
-        why: String,
-    },
+    Unreachable { address: String, why: String },
     /// It is not who was looked for, or of another cluster: the request was not sent.
     #[error("{address} refused the connection: {why}")]
-    Rejected {
-        /// Where.
-        address: String,
-        /// What it said.
-        why: String,
-    },
+    Rejected { address: String, why: String },
     /// The connection ended before the answer came.
     #[error("the connection was closed before the answer")]
     Closed,
@@ -148,7 +135,6 @@ impl Connection {
         }
     }
 
-    /// Whether it has ended.
     pub fn is_closed(&self) -> bool {
         self.end.closed.is_cancelled()
     }

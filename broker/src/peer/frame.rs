@@ -101,7 +101,6 @@ fn finish(mut frame: BytesMut, body: &impl Serialize, attachment: &[u8]) -> io::
     Ok(frame)
 }
 
-/// Gives a request its correlation id.
 pub fn set_correlation(request: &mut BytesMut, correlation: u32) {
     request[8..12].copy_from_slice(&correlation.to_be_bytes());
 }

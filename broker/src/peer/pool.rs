@@ -64,7 +64,6 @@ impl Peers {
         self.cluster.store(Some(Arc::new(cluster.to_owned())));
     }
 
-    /// The cluster, if it is known.
     pub fn cluster(&self) -> Option<String> {
         self.cluster.load().as_deref().cloned()
     }

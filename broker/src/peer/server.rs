@@ -32,7 +32,6 @@ pub trait Answers: Send + Sync + 'static {
     /// Greets back, or says why not.
     fn hello(&self, hello: &Hello) -> Result<Hello, String>;
 
-    /// Answers what a peer asks.
     fn answer(&self, from: NodeId, request: Request) -> impl Future<Output = Answer> + Send;
 
     /// A peer's connection, which began with this greeting, has ended. `by_peer` says that the other end closed it.

@@ -15,7 +15,6 @@ pub(super) const RACK_AWARE: &str = "org.apache.kafka.common.replica.RackAwareRe
 /// What a consumer may be given.
 #[derive(Debug, Clone, Copy)]
 pub struct Consumer<'a> {
-    /// Whether it may read from a follower.
     pub reads_followers: bool,
     /// Its rack, where the leader looks for a replica there.
     rack: Option<&'a str>,

@@ -50,13 +50,10 @@ impl TopicKey {
 /// What a client wants of one partition.
 #[derive(Debug)]
 pub struct Wanted {
-    /// The partition's topic.
     pub topic: TopicKey,
-    /// The partition's number.
     pub index: i32,
     /// The first offset wanted.
     pub offset: i64,
-    /// Bytes wanted at the most.
     pub bytes_max: i32,
     /// The leader epoch that the client knows, or -1.
     pub leader_epoch: i32,
@@ -96,9 +93,7 @@ impl Wanted {
 /// What a client knows of a partition from its session's last response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Told {
-    /// The high watermark.
     pub high_watermark: i64,
-    /// The log start offset.
     pub log_start_offset: i64,
 }
 
@@ -142,12 +137,10 @@ impl Session {
         }
     }
 
-    /// Whether no partition is wanted.
     pub fn is_empty(&self) -> bool {
         self.index.is_empty()
     }
 
-    /// What wakes this fetch.
     pub fn wakeup(&self) -> &Arc<Wakeup> {
         &self.wakeup
     }
@@ -315,7 +308,6 @@ impl FetchSessions {
         self.slots.saturating_sub(self.places.available_permits())
     }
 
-    /// Whether there is no session.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -38,7 +38,6 @@ pub struct Member {
 }
 
 impl Member {
-    /// Its id in the group.
     pub fn id(&self) -> &str {
         &self.id
     }
@@ -48,7 +47,6 @@ impl Member {
         self.instance_id.as_deref()
     }
 
-    /// Its client's id.
     pub fn client_id(&self) -> &str {
         &self.client_id
     }
@@ -58,7 +56,6 @@ impl Member {
         &self.client_host
     }
 
-    /// What it is to consume.
     pub fn assignment(&self) -> &Bytes {
         &self.assignment
     }
