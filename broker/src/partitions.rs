@@ -1,5 +1,6 @@
 //! The partitions hosted here: opened, grown and deleted as the cluster's metadata says.
 
+pub mod holders;
 mod hosted;
 pub mod housekeeping;
 mod noted;

@@ -1,7 +1,7 @@
 //! The process: opens the data, listens, serves, and stops cleanly.
 
 mod assemble;
-mod data;
+mod directories;
 pub mod last_end;
 mod life;
 mod listen;
@@ -36,7 +36,7 @@ use crate::replica_directories;
 use assemble::assemble;
 #[cfg(test)]
 pub(crate) use assemble::{assemble_alone, try_assemble_alone};
-use data::LockedData;
+use directories::LockedData;
 pub(crate) use life::{Standing, standing};
 use listen::BoundListener;
 use opening::Opening;
@@ -89,6 +89,9 @@ pub enum StartError {
     /// A data directory, or the metadata, that this broker had is not there.
     #[error("{0}")]
     Missing(String),
+    /// Several directories have a log of one partition.
+    #[error("{0}")]
+    Ambiguous(String),
     /// Another process has taken this broker's number, or it was unregistered.
     #[error(
         "broker {0} was registered by another process, or removed from the cluster: stop the other, or give this one a \

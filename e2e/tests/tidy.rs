@@ -34,7 +34,17 @@ const LONG_FUNCTIONS: &[(&str, &str, &str)] = &[(
 
 /// Names that say nothing about what is inside.
 const EMPTY_NAMES: &[&str] = &[
-    "common", "helper", "helpers", "misc", "mod", "util", "utils",
+    "common",
+    "data",
+    "handle_it",
+    "helper",
+    "helpers",
+    "info",
+    "manager",
+    "misc",
+    "mod",
+    "util",
+    "utils",
 ];
 
 /// Built, installed, written by a broker, or bytes for the decoders: not ours to read.

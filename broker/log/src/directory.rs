@@ -13,6 +13,7 @@ pub(crate) mod partition_metadata;
 mod volume_claim;
 
 use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use milena_protocol::Uuid;
@@ -21,6 +22,7 @@ use thiserror::Error;
 
 use crate::error::{LogError, StorageError};
 use crate::files::{self, Durability};
+use crate::log::offset_in_name;
 
 pub use identity::Identity;
 pub use volume_claim::VolumeClaim;
@@ -137,7 +139,13 @@ impl LockedDirectory {
 
     /// Whether a partition has its log in it.
     pub fn has_log(&self, topic: &str, partition: i32) -> bool {
-        log_folder(&self.path, topic, partition).is_dir()
+        // One that can't be read is there all the same: its opening tells why.
+        is_log(&self.partition_path(topic, partition)).unwrap_or(true)
+    }
+
+    /// As [`DataDirectory::partition_path`].
+    pub fn partition_path(&self, topic: &str, partition: i32) -> PathBuf {
+        log_folder(&self.path, topic, partition)
     }
 
     /// As [`DataDirectory::partition_folders`].
@@ -270,7 +278,7 @@ impl DataDirectory {
         let kept = topic.len().min(NAME_MAX - suffix.len());
         let to = self.path.join(format!("{}{suffix}", &topic[..kept]));
         match std::fs::rename(&from, &to) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(StorageError::of("rename", &from)(error))
             }
             // A partition that was never written has no folder; one that comes late comes where it is removed.
@@ -299,6 +307,28 @@ impl DataDirectory {
 
 fn log_folder(directory: &Path, topic: &str, partition: i32) -> PathBuf {
     directory.join(format!("{topic}-{partition}"))
+}
+
+/// Whether there is a log in a folder, as its files say: by its name alone it may be anybody's.
+pub fn is_log(folder: &Path) -> Result<bool, StorageError> {
+    let wrap = |error| StorageError::of("list", folder)(error);
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if is_no_folder(&error) => return Ok(false),
+        entries => entries.map_err(wrap)?,
+    };
+    for entry in entries {
+        let name = entry.map_err(wrap)?.file_name();
+        let is_segment = |name: &str| offset_in_name(name, "log").is_some();
+        if name == partition_metadata::FILE || name.to_str().is_some_and(is_segment) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn is_no_folder(error: &io::Error) -> bool {
+    use io::ErrorKind::{NotADirectory, NotFound};
+    matches!(error.kind(), NotADirectory | NotFound)
 }
 
 fn folders_in(directory: &Path) -> Result<Vec<PartitionFolder>, StorageError> {

@@ -32,7 +32,7 @@ pub use cleaner::{Cleaned, CleaningPlan};
 pub use config::LogConfig;
 pub use directory::partition_metadata::read as topic_id_of;
 pub use directory::{
-    DataDirectory, DirectoryError, Identity, LockedDirectory, PartitionFolder, VolumeClaim,
+    DataDirectory, DirectoryError, Identity, LockedDirectory, PartitionFolder, VolumeClaim, is_log,
 };
 pub use error::{AppendError, LogError, ReadError, StorageError};
 pub use files::open_count as open_file_count;

@@ -7,7 +7,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use milena_log::{Checkpoint, Log, LogError, Offsets, PartitionFolder, StorageError, Trash, trash};
+use milena_log::{
+    Checkpoint, Log, LogError, Offsets, PartitionFolder, StorageError, Trash, is_log, trash,
+};
 use rustix::process::{Resource, getrlimit};
 use tokio::sync::MutexGuard;
 
@@ -150,7 +152,8 @@ impl Partitions {
                 let belongs = self
                     .topic(&topic)
                     .is_some_and(|hosted| hosted.belongs_here(partition));
-                if belongs {
+                // Without a log in it, it may be anybody's.
+                if belongs || !is_log(&path).unwrap_or(false) {
                     return;
                 }
                 match dir.directory.rename_stray(&topic, partition) {

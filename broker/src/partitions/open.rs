@@ -5,10 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use milena_log::{Checkpoint, Log, LogError, Offsets, Opening};
-use milena_metadata::{PartitionId, Topic};
+use milena_log::{Checkpoint, Log, LogError, Offsets, Opening, StorageError};
+use milena_metadata::{DirectoryId, PartitionId, Topic};
 use parking_lot::Mutex;
 
+use super::holders::{Ambiguous, Holder, choose};
 use super::{DataDir, Partitions, report_offline};
 use crate::config::{BrokerConfig, TopicConfig};
 
@@ -157,14 +158,11 @@ impl Work<'_> {
 
     fn open(&self, wanted: &LogToOpen) -> Result<(usize, Log), LogError> {
         let (topic, index) = (wanted.topic.name.as_str(), wanted.id.get());
-        let dirs = self.partitions.dirs();
-        let holds = |dir: &DataDir| dir.directory.partition_path(topic, index).is_dir();
-        if let Some(holder) = dirs.iter().position(holds) {
+        if let Some(holder) = self.holder(wanted)? {
             match self.open_in(holder, wanted, true) {
                 // A topic of this name was deleted while its folder could not be renamed.
                 Err(error @ LogError::TopicId { .. }) => {
-                    let aside = dirs[holder].directory.rename_stray(topic, index)?;
-                    tracing::warn!(topic, partition = index, %error, aside = %aside.display(), "the folder is set aside, and removed in a week");
+                    self.set_aside(holder, wanted, &error.to_string())?;
                 }
                 opened => return opened.map(|log| (holder, log)),
             }
@@ -177,6 +175,74 @@ impl Work<'_> {
         }
         let dir = self.emptiest();
         self.open_in(dir, wanted, false).map(|log| (dir, log))
+    }
+
+    /// The directory that has the log; what others have in its place is set aside.
+    fn holder(&self, wanted: &LogToOpen) -> Result<Option<usize>, LogError> {
+        let (topic, index) = (wanted.topic.name.as_str(), wanted.id.get());
+        let dirs = self.partitions.dirs();
+        let folder = |dir: usize| dirs[dir].directory.partition_path(topic, index);
+        let found: Vec<usize> = (0..dirs.len())
+            .filter(|dir| folder(*dir).is_dir())
+            .collect();
+        if found.len() < 2 {
+            return Ok(found.first().copied());
+        }
+        let look = |&dir: &usize| {
+            let id = DirectoryId(dirs[dir].directory.identity().directory_id);
+            Holder::look(dir, Some(id), &folder(dir), wanted.topic.id)
+        };
+        let holders: Vec<Holder> = found.iter().map(look).collect();
+        let chosen = choose(&holders, self.named(wanted));
+        let chosen = chosen.map_err(|Ambiguous(one, other)| LogError::Malformed {
+            path: folder(one),
+            problem: format!(
+                "{} has a log of this partition too, and the metadata does not say which counts; move the one that is \
+                 not wanted out of its directory, and start again",
+                folder(other).display()
+            ),
+        })?;
+        for dir in found.into_iter().filter(|dir| Some(*dir) != chosen) {
+            let why = "another directory has the log";
+            if let Err(error) = self.set_aside(dir, wanted, why) {
+                tracing::error!(topic, partition = index, %error, "a folder beside the log stays where it is");
+            }
+        }
+        if let Some(dir) = chosen {
+            self.recall_cleaned(dir, wanted);
+        }
+        Ok(chosen)
+    }
+
+    /// The directory that the metadata has for the replica here.
+    fn named(&self, wanted: &LogToOpen) -> DirectoryId {
+        let state = wanted.topic.partition(wanted.id.get());
+        let mut replicas = state.iter().flat_map(|state| &state.replicas);
+        let here = replicas.find(|replica| replica.broker == self.partitions.node_id);
+        here.map_or(DirectoryId::UNASSIGNED, |replica| replica.directory)
+    }
+
+    fn set_aside(&self, dir: usize, wanted: &LogToOpen, why: &str) -> Result<(), StorageError> {
+        let (topic, partition) = (wanted.topic.name.as_str(), wanted.id.get());
+        let directory = &self.partitions.dirs()[dir].directory;
+        let folder = directory.partition_path(topic, partition);
+        let aside = directory.rename_stray(topic, partition)?;
+        tracing::warn!(
+            folder = %folder.display(), aside = %aside.display(), why,
+            "the folder is set aside, and removed in a week"
+        );
+        Ok(())
+    }
+
+    /// Of several directories' notes on what is compacted, those count that are beside the log.
+    fn recall_cleaned(&self, dir: usize, wanted: &LogToOpen) {
+        let key = (wanted.topic.name.to_string(), wanted.id.get());
+        let noted = &self.partitions.dirs()[dir].known.cleaned_to;
+        let mut cleaned_to = self.partitions.cleaned_to.lock();
+        match noted.get(&key) {
+            Some(&offset) => cleaned_to.insert(key, offset),
+            None => cleaned_to.remove(&key),
+        };
     }
 
     /// New partitions go where the fewest are.

@@ -6,7 +6,7 @@ use milena_metadata::{Endpoint, LastEnd};
 use tokio::time::Instant;
 
 use super::StartError;
-use super::data::LockedData;
+use super::directories::LockedData;
 use super::last_end;
 use super::life::Registrant;
 use super::missing::Missing;
@@ -25,10 +25,11 @@ pub(super) async fn assemble(
     rack: Option<&str>,
 ) -> Result<Arc<Broker>, StartError> {
     let (config, start_wait) = (opening.config, opening.start_wait.clone());
+    let was_begun = opening.is_begun()?;
     let quorum = Arc::new(opening.open(&data).await?);
-    // Data beside metadata that was just made is somebody's to look at, not ours to set aside.
+    // Logs beside a cluster that was just founded are somebody's to look at, not ours to set aside; one alone refuses them.
     let is_new = quorum.image().brokers().next().is_none();
-    let missing = Missing::check(&data, &quorum, config)?;
+    let missing = Missing::check(&data, &quorum, was_begun, config)?;
     let cluster_id = quorum
         .image()
         .cluster_id()
@@ -38,7 +39,7 @@ pub(super) async fn assemble(
     let metrics =
         Metrics::new().map_err(|error| StartError::System(std::io::Error::other(error)))?;
     let node_id = data.node_id();
-    let last_end = last_end::take(data.dirs());
+    let last_end = missing.end(last_end::take(data.dirs()));
     let mut registrant = Registrant {
         id: node_id,
         endpoints,

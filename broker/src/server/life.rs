@@ -270,11 +270,22 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_left_where_the_others_are_fenced() {
+    fn nobody_is_left_where_the_others_are_fenced_or_stop_as_well() {
         let (one, two) = (BrokerId::new(1).unwrap(), BrokerId::new(2).unwrap());
-        assert!(!has_heirs(&registered(1, false).0, one), "it is alone");
-        assert!(has_heirs(&registered(1, false).0, two));
+        let (mut image, epoch) = registered(1, false);
+        assert!(!has_heirs(&image, one), "it is alone");
+        assert!(has_heirs(&image, two));
         assert!(!has_heirs(&registered(1, true).0, two));
+        let stopping = ChangeBroker {
+            id: one,
+            epoch,
+            fenced: None,
+            draining: None,
+            stopping: Some(true),
+        };
+        let decision = decide(&image, &stopping.into(), &NoConfigRules).unwrap();
+        image.apply_entry(1, &decision.records).unwrap();
+        assert!(!has_heirs(&image, two));
     }
 
     #[test]

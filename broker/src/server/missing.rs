@@ -5,7 +5,13 @@
 //! - what other brokers have as well is copied from them, as on a new disk;
 //! - where nobody else has it, the start is refused until the disk is back, or `log.dirs.lost` says that it never will be.
 //!
-//! Where all directories are new, the broker has other disks than it had, and what nobody else has begins anew.
+//! Where the broker has other disks than it had, what nobody else has begins anew. They are others if the metadata
+//! knows none of the directories, none of them has a log, and the metadata itself is in one of them or new at this
+//! start: if the logs alone were away, it would be there. So it is too after a start that ended before it registered.
+//!
+//! A directory that is back after it was given up is looked at in `missing/back.rs`.
+
+mod back;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -16,7 +22,7 @@ use milena_metadata::{
 use milena_protocol::Uuid;
 
 use super::StartError;
-use super::data::LockedData;
+use super::directories::LockedData;
 use crate::config::BrokerConfig;
 use crate::quorum::Quorum;
 
@@ -28,26 +34,33 @@ pub struct Missing {
     only_there: Vec<(TopicName, PartitionId)>,
     /// Whether a replica that counts as in sync may be there without the quorum knowing it.
     is_trusted: bool,
+    /// Whether the broker has other disks than it had: nothing that the metadata says of the ones before holds.
+    has_other_disks: bool,
 }
 
 impl Missing {
     /// Finds them before anything is written to the directories, and refuses the start that would hide records.
+    /// `was_begun` says whether the quorum's store was there before this start.
     pub fn check(
         data: &LockedData,
         quorum: &Quorum,
+        was_begun: bool,
         config: &BrokerConfig,
     ) -> Result<Self, StartError> {
-        if data.are_new() {
-            return Ok(Self::default());
-        }
+        back::check(data, quorum, config)?;
+        let (image, metadata) = (quorum.image(), config.metadata_dir());
+        let used = image.broker(data.node_id());
+        let used = used.map_or(&[][..], |life| &life.directories);
         let present = Present {
             broker: data.node_id(),
-            directories: data.ids(&config.metadata_dir(), quorum.directory()),
+            directories: data.ids(&metadata, quorum.directory()),
+            has_logs: data.with_logs()?.is_some(),
+            has_metadata_elsewhere: was_begun && !data.contains(&metadata),
             has_log: |topic: &TopicName, partition: PartitionId| {
-                data.has_log(topic.as_str(), partition.get())
+                data.has_log(topic.as_str(), partition.get(), used)
             },
         };
-        let missing = find(&quorum.image(), &present, &lost(config));
+        let missing = find(&image, &present, &lost(config));
         if !missing.only_there.is_empty() {
             return Err(StartError::Missing(missing.refusal(data)));
         }
@@ -61,12 +74,22 @@ impl Missing {
         Ok(missing)
     }
 
-    /// How the quorum is told that the last life ended: it knows by itself of replicas that it has in a missing
-    /// directory, and of others it must hear.
+    /// How the last life ended, by the marks in the directories: on other disks a start that was not finished may have
+    /// left some.
+    pub fn end(&self, marked: LastEnd) -> LastEnd {
+        match self.has_other_disks {
+            true => LastEnd::None,
+            false => marked,
+        }
+    }
+
+    /// How the quorum is told of that end: it knows by itself of replicas that it has in a missing directory, and of
+    /// others it must hear.
     pub fn end_to_tell(&self, last_end: LastEnd) -> LastEnd {
-        match self.is_trusted {
-            true => LastEnd::Unclean,
-            false => last_end,
+        match last_end {
+            LastEnd::None => LastEnd::None,
+            _ if self.is_trusted => LastEnd::Unclean,
+            _ => last_end,
         }
     }
 
@@ -78,14 +101,14 @@ impl Missing {
     fn refusal(&self, data: &LockedData) -> String {
         let (ids, count) = (self.listed(), self.only_there.len());
         let (topic, partition) = &self.only_there[0];
-        let new: Vec<_> = data
-            .new_ones()
+        let others: Vec<_> = data
+            .without_identity()
             .iter()
             .map(|path| path.display().to_string())
             .collect();
-        let instead = match new.is_empty() {
+        let instead = match others.is_empty() {
             true => String::new(),
-            false => format!(" (new and empty: {})", new.join(", ")),
+            false => format!(" (without meta.properties: {})", others.join(", ")),
         };
         format!(
             "no directory of log.dirs has the directory.id {ids}, which this broker had{instead}: {count} partition(s) \
@@ -128,7 +151,11 @@ fn lost(config: &BrokerConfig) -> BTreeSet<DirectoryId> {
 struct Present<F> {
     broker: BrokerId,
     directories: Vec<DirectoryId>,
-    /// Whether a partition's log is in one of them.
+    /// Whether a log of any partition is in one of them.
+    has_logs: bool,
+    /// Whether the metadata is in none of them, and was there before.
+    has_metadata_elsewhere: bool,
+    /// Whether a partition's log is in one of them, and is not older than one that is elsewhere.
     has_log: F,
 }
 
@@ -149,18 +176,24 @@ fn find(
     let registered = image.broker(me).into_iter();
     let registered = registered.flat_map(|life| life.directories.iter().copied());
     let assigned = hosted().map(|(_, _, _, replica)| replica.directory);
-    let mut ids: BTreeSet<DirectoryId> = registered.chain(assigned).collect();
     let none = [DirectoryId::UNASSIGNED, DirectoryId::LOST];
-    for id in present.directories.iter().chain(&none) {
-        ids.remove(id);
+    let known = registered.chain(assigned).filter(|id| !none.contains(id));
+    let known: BTreeSet<DirectoryId> = known.collect();
+    let is_missing = |id: &&DirectoryId| !present.directories.contains(id);
+    let ids: BTreeSet<DirectoryId> = known.iter().filter(is_missing).copied().collect();
+    if ids.is_empty() {
+        return Missing::default();
+    }
+    if ids.len() == known.len() && !present.has_logs && !present.has_metadata_elsewhere {
+        return Missing {
+            has_other_disks: true,
+            ..Missing::default()
+        };
     }
     let mut missing = Missing {
         ids,
         ..Missing::default()
     };
-    if missing.ids.is_empty() {
-        return missing;
-    }
     let is_unexplained = !missing.ids.is_subset(lost);
     for (topic, number, state, replica) in hosted() {
         if !counts(state, replica, &missing.ids) || (present.has_log)(topic, number) {

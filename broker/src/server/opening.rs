@@ -1,12 +1,13 @@
 //! Opens the metadata quorum as the configuration says.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 
 use super::StartError;
-use super::data::LockedData;
+use super::directories::LockedData;
 use super::listen::BoundListener;
 use super::missing;
 use crate::config::{BrokerConfig, QuorumConfig};
@@ -24,10 +25,19 @@ pub struct Opening<'a> {
 }
 
 impl Opening<'_> {
+    /// Whether the store is one that a life before this has begun.
+    pub fn is_begun(&self) -> Result<bool, StartError> {
+        Ok(Quorum::is_begun(&self.store())?)
+    }
+
+    fn store(&self) -> PathBuf {
+        self.config.metadata_dir().join("quorum")
+    }
+
     /// Returns when this broker's cluster is known, its metadata is here, and the quorum has a leader.
     pub async fn open(&self, data: &LockedData) -> Result<Quorum, StartError> {
         let (config, dir) = (self.config, self.config.metadata_dir());
-        let store = dir.join("quorum");
+        let store = self.store();
         missing::check_metadata(&store, data, config)?;
         let (listener, address) = match &self.peers {
             Some((bound, others)) => {

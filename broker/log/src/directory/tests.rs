@@ -68,6 +68,27 @@ fn folders_are_told_apart_by_their_names() {
 }
 
 #[test]
+fn a_folder_is_a_log_by_its_files_and_not_by_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let locked = LockedDirectory::lock(folder.path(), 1, None).unwrap();
+    let has = |file: &str, is_there: bool| {
+        let photos = folder.path().join("photos-2024");
+        std::fs::create_dir(&photos).unwrap();
+        std::fs::write(photos.join(file), "").unwrap();
+        assert_eq!(is_log(&photos).unwrap(), is_there, "{file}");
+        assert_eq!(locked.has_log("photos", 2024), is_there, "{file}");
+        std::fs::remove_dir_all(photos).unwrap();
+    };
+    has("00000000000000000007.log", true);
+    has("partition.metadata", true);
+    has("import.log", false);
+    has("beach.jpg", false);
+    assert!(!locked.has_log("photos", 2024), "there is no folder");
+    std::fs::write(folder.path().join("photos-2024"), "").unwrap();
+    assert!(!locked.has_log("photos", 2024), "it is a file");
+}
+
+#[test]
 fn a_directory_is_bound_to_the_first_claim_that_is_known_and_refuses_another_naming_both() {
     let folder = tempfile::tempdir().unwrap();
     let _held = DataDirectory::open(folder.path(), 1, None).unwrap();

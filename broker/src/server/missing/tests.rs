@@ -1,3 +1,5 @@
+mod back;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,18 +18,24 @@ use crate::server::try_assemble_alone;
 /// More than a directory has files of its own, so that each gets some.
 const PARTITIONS: i32 = 20;
 
-async fn start(dirs: &[&Path], lost: &str) -> Result<Arc<Broker>, StartError> {
+/// The settings of a start beside its directories.
+type More<'a> = &'a [(&'a str, &'a str)];
+
+async fn start(dirs: &[&Path], more: More<'_>) -> Result<Arc<Broker>, StartError> {
     let dirs: Vec<String> = dirs.iter().map(|dir| dir.display().to_string()).collect();
     let dirs = dirs.join(",");
-    let set = [("log.dirs", dirs.as_str()), ("log.dirs.lost", lost)];
+    let mut set = vec![("log.dirs", dirs.as_str())];
+    set.extend(more);
     try_assemble_alone(Sources::of(&set).load().unwrap().0).await
 }
 
-/// A life with a record in each partition of `t`, which ends cleanly.
-fn live_and_write(dirs: &[&Path]) {
+/// A life that adds a record to each partition of `t`, and ends cleanly.
+fn live_and_write(dirs: &[&Path], more: More<'_>) {
     Runtime::new().unwrap().block_on(async {
-        let broker = start(dirs, "").await.unwrap();
-        create_with(&broker, "t", PARTITIONS).await;
+        let broker = start(dirs, more).await.unwrap();
+        if broker.partitions().topic("t").is_none() {
+            create_with(&broker, "t", PARTITIONS).await;
+        }
         for partition in 0..PARTITIONS {
             let mut builder = BatchBuilder::new(BatchOptions::default());
             let value: &[u8] = b"kept";
@@ -43,15 +51,19 @@ fn live_and_write(dirs: &[&Path]) {
 }
 
 /// Where the logs of `t` end in a life with these directories; or why there is none.
-fn ends(dirs: &[&Path], lost: &str) -> Result<Vec<i64>, String> {
+fn ends(dirs: &[&Path], more: More<'_>) -> Result<Vec<i64>, String> {
     Runtime::new().unwrap().block_on(async {
-        let broker = start(dirs, lost).await.map_err(|error| error.to_string())?;
+        let broker = start(dirs, more).await.map_err(|error| error.to_string())?;
         let end = |partition| {
             let partition = broker.partitions().partition("t", partition);
             partition.unwrap().reader().log_end_offset()
         };
         Ok((0..PARTITIONS).map(end).collect())
     })
+}
+
+fn lost(id: &str) -> [(&str, &str); 1] {
+    [("log.dirs.lost", id)]
 }
 
 fn put_back(from: &Path, to: &Path) {
@@ -72,14 +84,15 @@ fn a_broker_alone_does_not_start_without_a_directory_that_has_its_records() {
     let folder = tempfile::tempdir().unwrap();
     let [first, second, away] = ["first", "second", "away"].map(|name| folder.path().join(name));
     let dirs = &[first.as_path(), second.as_path()];
-    live_and_write(dirs);
-    let lost = id_of(&second);
+    live_and_write(dirs, &[]);
+    let id = id_of(&second);
     std::fs::rename(&second, &away).unwrap();
     for _ in 0..2 {
-        let refused = ends(dirs, "").unwrap_err();
+        let refused = ends(dirs, &[]).unwrap_err();
         let says = |text: &str| assert!(refused.contains(text), "{text} is not in: {refused}");
         says(&second.display().to_string());
-        says(&format!("log.dirs.lost={lost}"));
+        says("without meta.properties");
+        says(&format!("log.dirs.lost={id}"));
         assert!(
             first.join(".kafka_cleanshutdown").exists(),
             "what is there is left as it was"
@@ -87,23 +100,23 @@ fn a_broker_alone_does_not_start_without_a_directory_that_has_its_records() {
     }
     put_back(&away, &second);
     let whole = vec![1; PARTITIONS as usize];
-    assert_eq!(ends(dirs, "").unwrap(), whole);
+    assert_eq!(ends(dirs, &[]).unwrap(), whole);
 
     std::fs::rename(&second, &away).unwrap();
-    let without = ends(dirs, &lost).unwrap();
+    let without = ends(dirs, &lost(&id)).unwrap();
     assert!(
         without.contains(&0) && without.contains(&1),
         "what was elsewhere is still there: {without:?}"
     );
-    assert_eq!(ends(dirs, "").unwrap(), without, "it is said once");
+    assert_eq!(ends(dirs, &[]).unwrap(), without, "it is said once");
 }
 
 #[test]
 fn a_directory_that_left_log_dirs_is_missed() {
     let folder = tempfile::tempdir().unwrap();
     let [first, second] = ["first", "second"].map(|name| folder.path().join(name));
-    live_and_write(&[&first, &second]);
-    let refused = ends(&[&first], "").unwrap_err();
+    live_and_write(&[&first, &second], &[]);
+    let refused = ends(&[&first], &[]).unwrap_err();
     assert!(refused.contains(&id_of(&second)), "{refused}");
 }
 
@@ -112,14 +125,53 @@ fn a_broker_alone_does_not_start_without_its_metadata() {
     let folder = tempfile::tempdir().unwrap();
     let [first, second, away] = ["first", "second", "away"].map(|name| folder.path().join(name));
     let dirs = &[first.as_path(), second.as_path()];
-    live_and_write(dirs);
+    live_and_write(dirs, &[]);
     std::fs::rename(&first, &away).unwrap();
     for _ in 0..2 {
-        let refused = ends(dirs, "").unwrap_err();
+        let refused = ends(dirs, &[]).unwrap_err();
         assert!(refused.contains("there is no metadata in"), "{refused}");
     }
     put_back(&away, &first);
-    assert_eq!(ends(dirs, "").unwrap(), vec![1; PARTITIONS as usize]);
+    assert_eq!(ends(dirs, &[]).unwrap(), vec![1; PARTITIONS as usize]);
+}
+
+#[test]
+fn a_broker_alone_does_not_start_without_all_its_directories_beside_its_metadata() {
+    let folder = tempfile::tempdir().unwrap();
+    let [first, second, away, metadata] =
+        ["first", "second", "away", "metadata"].map(|name| folder.path().join(name));
+    let dirs = &[first.as_path(), second.as_path()];
+    let metadata = metadata.display().to_string();
+    let beside = &[("metadata.log.dir", metadata.as_str())];
+    live_and_write(dirs, beside);
+    std::fs::create_dir(&away).unwrap();
+    for (dir, name) in [(&first, "first"), (&second, "second")] {
+        std::fs::rename(dir, away.join(name)).unwrap();
+    }
+    for _ in 0..2 {
+        let refused = ends(dirs, beside).unwrap_err();
+        assert!(refused.contains("log.dirs.lost="), "{refused}");
+    }
+    for (dir, name) in [(&first, "first"), (&second, "second")] {
+        put_back(&away.join(name), dir);
+    }
+    assert_eq!(ends(dirs, beside).unwrap(), vec![1; PARTITIONS as usize]);
+}
+
+#[test]
+fn a_folder_with_the_name_of_a_partition_and_no_log_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let photos = folder.path().join("photos-2024");
+    std::fs::create_dir(&photos).unwrap();
+    for _ in 0..2 {
+        Runtime::new().unwrap().block_on(async {
+            let broker = start(&[folder.path()], &[]).await.unwrap();
+            let partitions = broker.partitions().clone();
+            let sweeping = crate::blocking::spawn(move || partitions.sweep());
+            sweeping.await.unwrap();
+        });
+        assert!(photos.exists());
+    }
 }
 
 const HERE: DirectoryId = DirectoryId(Uuid([1; 16]));
@@ -184,9 +236,43 @@ fn found(image: &Image, lost: &[DirectoryId], has_log: bool) -> Missing {
     let present = Present {
         broker: broker(1),
         directories: vec![HERE],
+        has_logs: has_log,
+        has_metadata_elsewhere: false,
         has_log: |_: &TopicName, _| has_log,
     };
     find(image, &present, &lost.iter().copied().collect())
+}
+
+#[test]
+fn other_disks_begin_anew_also_after_a_start_that_ended_before_it_was_registered() {
+    const ANEW: DirectoryId = DirectoryId(Uuid([4; 16]));
+    let image = image(GONE, &[1], &[1]);
+    // The directories, whether they have logs, whether the metadata was elsewhere, and whether the start is refused.
+    let cases: [(&[DirectoryId], bool, bool, bool); 6] = [
+        (&[], false, false, false),
+        (&[ANEW], false, false, false),
+        (&[], false, true, true),
+        (&[ANEW], false, true, true),
+        (&[ANEW], true, false, true),
+        (&[ANEW, HERE], false, false, true),
+    ];
+    for (directories, has_logs, has_metadata_elsewhere, refused) in cases {
+        let present = Present {
+            broker: broker(1),
+            directories: directories.to_vec(),
+            has_logs,
+            has_metadata_elsewhere,
+            has_log: |_: &TopicName, _| false,
+        };
+        let missing = find(&image, &present, &BTreeSet::new());
+        let case = format!("{directories:?} {has_logs} {has_metadata_elsewhere}");
+        assert_eq!(!missing.only_there.is_empty(), refused, "{case}");
+        let end = match refused {
+            true => LastEnd::Killed,
+            false => LastEnd::None,
+        };
+        assert_eq!(missing.end(LastEnd::Killed), end, "{case}");
+    }
 }
 
 #[test]
@@ -222,11 +308,14 @@ fn a_start_is_refused_only_for_what_nobody_else_has() {
 
 #[test]
 fn a_replica_that_the_quorum_trusts_without_knowing_where_it_is_counts_as_unclean() {
-    let told = |directory, isr: &[i32]| {
+    let told_of = |end, directory, isr: &[i32]| {
         let image = image(directory, &[1, 2], isr);
-        found(&image, &[], false).end_to_tell(LastEnd::Clean)
+        found(&image, &[], false).end_to_tell(end)
     };
+    let told = |directory, isr: &[i32]| told_of(LastEnd::Clean, directory, isr);
     assert_eq!(told(DirectoryId::UNASSIGNED, &[2, 1]), LastEnd::Unclean);
     assert_eq!(told(DirectoryId::UNASSIGNED, &[2]), LastEnd::Clean);
     assert_eq!(told(GONE, &[2, 1]), LastEnd::Clean);
+    let of_new = told_of(LastEnd::None, DirectoryId::UNASSIGNED, &[2, 1]);
+    assert_eq!(of_new, LastEnd::None, "that says more");
 }

@@ -1,10 +1,11 @@
 //! The data directories: whose they are, and how their last life ended.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use milena_log::{DirectoryError, LockedDirectory, PartitionFolder};
-use milena_metadata::{BrokerId, DirectoryId};
+use milena_log::{DirectoryError, LockedDirectory, PartitionFolder, is_log};
+use milena_metadata::{BrokerId, DirectoryId, Topic};
 
 use super::StartError;
 use super::pod::Pod;
@@ -12,7 +13,11 @@ use crate::config::BrokerConfig;
 use crate::identity::Identity;
 use crate::partition::room::AppendRoom;
 use crate::partitions::DataDir;
+use crate::partitions::holders::Holder;
 use crate::partitions::open::Known;
+
+/// A topic, and a partition's number.
+type Named = (String, i32);
 
 /// The broker's directories, locked, before it is known which cluster they are to be of.
 pub struct LockedData {
@@ -80,37 +85,79 @@ impl LockedData {
 
     /// The ids of the directories that have one. The one at `metadata` is the quorum's, whatever is written there.
     pub fn ids(&self, metadata: &Path, metadata_id: DirectoryId) -> Vec<DirectoryId> {
-        let of_quorum = self.dirs.iter().any(|dir| dir.path() == metadata);
+        let of_quorum = self.contains(metadata);
         let own = self.dirs.iter().filter_map(LockedDirectory::identity);
         let own = own.map(|identity| DirectoryId(identity.directory_id));
         own.chain(of_quorum.then_some(metadata_id)).collect()
     }
 
-    /// The directories that no life of a broker has used.
-    pub fn new_ones(&self) -> Vec<&Path> {
+    /// The directories that no life of a broker has used, or that have lost what said so.
+    pub fn without_identity(&self) -> Vec<&Path> {
         let new = self.dirs.iter().filter(|dir| dir.identity().is_none());
         new.map(LockedDirectory::path).collect()
     }
 
-    /// Whether all are such.
-    pub fn are_new(&self) -> bool {
-        self.new_ones().len() == self.dirs.len()
+    /// Whether the directory is one of them.
+    pub fn contains(&self, path: &Path) -> bool {
+        self.dirs.iter().any(|dir| dir.path() == path)
     }
 
-    pub fn has_log(&self, topic: &str, partition: i32) -> bool {
-        self.dirs.iter().any(|dir| dir.has_log(topic, partition))
+    /// Whether a partition has its log in one of the `used` directories, or in one that has no identity any more. What
+    /// another has, which was given up and is back, may be older than what is elsewhere.
+    pub fn has_log(&self, topic: &str, partition: i32, used: &[DirectoryId]) -> bool {
+        self.dirs.iter().any(|dir| {
+            let id = self.directory_id(dir.path());
+            id.is_none_or(|id| used.contains(&id)) && dir.has_log(topic, partition)
+        })
     }
 
     /// One that has logs of partitions, whichever these are.
     pub fn with_logs(&self) -> Result<Option<&Path>, StartError> {
         for dir in &self.dirs {
-            let folders = dir.partition_folders().map_err(DirectoryError::from)?;
-            let is_log = |folder: &PartitionFolder| matches!(folder, PartitionFolder::Log { .. });
-            if folders.iter().any(is_log) {
-                return Ok(Some(dir.path()));
+            for (_, path) in partitions_in(dir)? {
+                if is_log(&path).map_err(DirectoryError::from)? {
+                    return Ok(Some(dir.path()));
+                }
             }
         }
         Ok(None)
+    }
+
+    /// The partitions of which several directories have a folder.
+    pub fn in_several(&self) -> Result<BTreeSet<Named>, StartError> {
+        let (mut seen, mut several) = (BTreeSet::new(), BTreeSet::new());
+        if self.dirs.len() < 2 {
+            return Ok(several);
+        }
+        for dir in &self.dirs {
+            let folders = partitions_in(dir)?.into_iter();
+            let here: BTreeSet<_> = folders.map(|(partition, _)| partition).collect();
+            several.extend(here.intersection(&seen).cloned());
+            seen.extend(here);
+        }
+        Ok(several)
+    }
+
+    /// The directories that have a folder of the partition; the one at `metadata` is the quorum's.
+    pub fn holders(
+        &self,
+        topic: &Topic,
+        partition: i32,
+        (metadata, metadata_id): (&Path, DirectoryId),
+    ) -> Vec<Holder> {
+        let look = |(place, dir): (usize, &LockedDirectory)| {
+            let folder = dir.partition_path(&topic.name, partition);
+            let of_quorum = (dir.path() == metadata).then_some(metadata_id);
+            let id = self.directory_id(dir.path()).or(of_quorum);
+            let look = || Holder::look(place, id, &folder, topic.id);
+            folder.is_dir().then(look)
+        };
+        self.dirs.iter().enumerate().filter_map(look).collect()
+    }
+
+    /// Where a partition's folder is in the directory of this place.
+    pub fn partition_path(&self, place: usize, topic: &str, partition: i32) -> PathBuf {
+        self.dirs[place].partition_path(topic, partition)
     }
 
     /// Makes the directories the cluster's, and the one at `metadata` the quorum's.
@@ -171,6 +218,20 @@ impl Data {
     pub fn into_dirs(self) -> Vec<DataDir> {
         self.dirs
     }
+}
+
+/// The folders that have a partition's name.
+fn partitions_in(dir: &LockedDirectory) -> Result<Vec<(Named, PathBuf)>, StartError> {
+    let folders = dir.partition_folders().map_err(DirectoryError::from)?;
+    let named = folders.into_iter().filter_map(|folder| match folder {
+        PartitionFolder::Log {
+            topic,
+            partition,
+            path,
+        } => Some(((topic, partition), path)),
+        PartitionFolder::Deleted(_) | PartitionFolder::Stray(_) => None,
+    });
+    Ok(named.collect())
 }
 
 /// Each directory has an id of its own: where two have one, replicas would be taken for those of the other.
