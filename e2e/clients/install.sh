@@ -6,6 +6,7 @@
 #
 # Runtimes that are missing come from Debian's packages when this runs as root. A suite that can't be installed is
 # skipped: DIR/skipped/SUITE says why and what would help, and the exit status is 3. A failed download is an error: 1.
+# Tests that are skipped add to that folder (e2e/src/skip.rs), which is emptied before every suite is installed.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -227,6 +228,7 @@ recent_go() {
 
 # ---------------------------------------------------------------- main
 
+[ $# -gt 0 ] || rm -f "$dir"/skipped/*
 skipped=0
 for suite in "${@:-${all[@]}}"; do
   missing=

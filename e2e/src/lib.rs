@@ -9,6 +9,7 @@ pub mod kube;
 pub mod ledger;
 pub mod load;
 pub mod process;
+pub mod skip;
 pub mod suite;
 pub mod trial;
 pub mod wire;

@@ -99,7 +99,8 @@ fn clients() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("clients")
 }
 
-fn installed_in() -> PathBuf {
+/// Where clients are installed: `target/clients`, or what `MILENA_CLIENTS_DIR` names.
+pub(crate) fn installed_in() -> PathBuf {
     let default = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/clients");
     std::env::var_os("MILENA_CLIENTS_DIR").map_or_else(default, PathBuf::from)
 }

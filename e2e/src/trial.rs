@@ -12,6 +12,7 @@ use anyhow::{Context, Result, ensure};
 use crate::cluster::{Cluster, Kind, Network, Plan};
 use crate::ledger::{Consuming, Findings, Producing, Stored, Target, longest, now_us};
 use crate::process;
+use crate::skip::skipped;
 use crate::suite::Suite;
 use results::Row;
 
@@ -90,13 +91,6 @@ pub fn under_load(
         test(&mut trial)?;
         trial.end(what)
     })
-}
-
-/// Says so where the test harness does not swallow it.
-fn skipped(fault: &str, why: &str) -> Result<()> {
-    use std::io::Write;
-    writeln!(std::io::stderr(), "SKIPPED {fault}: {why}")?;
-    Ok(())
 }
 
 fn number(variable: &str, default: u32) -> Result<u32> {

@@ -1,6 +1,5 @@
 //! The command line against Apache Kafka, where `../shared/kafka/kafka` or `MILENA_BENCH_KAFKA` starts one.
 
-use std::io::Write;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -9,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use e2e::command::CommandLine;
 use e2e::process;
+use e2e::skip::skipped;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -45,8 +45,7 @@ impl Kafka {
     fn start() -> Result<Option<Self>> {
         let program = program();
         if let Some(why) = missing(&program) {
-            // Not by eprintln, which the test harness keeps to itself.
-            writeln!(std::io::stderr(), "SKIPPED any_kafka: {why}")?;
+            skipped("any_kafka", &why)?;
             return Ok(None);
         }
         let kafka = Self {
@@ -255,7 +254,10 @@ fn records_go_in_and_come_out(milena: &CommandLine) -> Result<()> {
     let read = milena.prints("consume t -p 3 --from beginning -n 10")?;
     assert_eq!(read, "unanswered\n".repeat(10));
     let made = milena.run_with("x\ny\n", &["produce", "made", "--create", "-o", "json"])?;
-    assert_eq!(made.json()?, json!({"stored": 2, "failed": 0}));
+    assert_eq!(
+        made.json()?,
+        json!({"stored": 2, "failed": 0, "unknown": 0})
+    );
     Ok(())
 }
 
@@ -302,6 +304,7 @@ fn a_group_is_consumed_with_described_moved_and_deleted(milena: &CommandLine) ->
         ("--to-offset 1", 1),
         ("--shift-by -3", 1),
         ("--by-duration 1h", 0),
+        ("--to-current", 4),
         ("--to-datetime 2033-01-01T00:00:00Z", 4),
     ] {
         let shown = milena.prints_json(&format!("group reset-offsets g -t grouped {to}"))?;

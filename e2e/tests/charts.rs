@@ -1,11 +1,11 @@
 //! The charts, as far as they can be tried without a cluster. What needs `helm` says that it is skipped without it.
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
+use e2e::skip::skipped;
 
 const OPERATOR: &str = "charts/milena-operator";
 const CLUSTER: &str = "charts/milena-cluster";
@@ -22,11 +22,7 @@ fn helm(arguments: &[&str]) -> Result<Option<std::process::Output>> {
         .status()
         .is_err()
     {
-        let line = format!(
-            "SKIPPED helm {}: helm is not on the PATH\n",
-            arguments.join(" ")
-        );
-        std::io::stderr().write_all(line.as_bytes())?;
+        skipped("charts", "helm is not on the PATH")?;
         return Ok(None);
     }
     let mut command = Command::new("helm");

@@ -133,7 +133,7 @@ fn records_go_in_and_come_out_in_every_form() -> Result<()> {
     let stored = milena
         .run_with("x\ny\n", &["produce", "made", "--create", "-o", "json"])?
         .json()?;
-    assert_eq!(stored, json!({"stored": 2, "failed": 0}));
+    assert_eq!(stored, json!({"stored": 2, "failed": 0, "unknown": 0}));
     Ok(())
 }
 
@@ -215,6 +215,7 @@ fn a_group_is_consumed_with_described_moved_and_deleted() -> Result<()> {
         ("--to-offset 1", 1),
         ("--shift-by -3", 1),
         ("--by-duration 1h", 0),
+        ("--to-current", 4),
         ("--to-datetime 2033-01-01T00:00:00Z", 4),
     ] {
         let shown = milena.prints_json(&format!("group reset-offsets g -t t {to}"))?;

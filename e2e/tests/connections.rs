@@ -1,11 +1,11 @@
 //! Very many connections, and the limits on them.
 
-use std::io::Write;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use e2e::broker::Broker;
 use e2e::load::{Bystander, PRODUCE_VERSION, batch, create_topic, produce};
+use e2e::skip::skipped;
 use e2e::wire::{Wire, framed};
 use milena_protocol::api::api_versions::ApiVersionsRequest;
 use milena_protocol::api::produce::ProduceRequest;
@@ -30,12 +30,11 @@ const ROUNDS: usize = 3;
 fn raise_descriptors() -> Result<bool> {
     let limit = getrlimit(Resource::Nofile);
     if limit.maximum.is_some_and(|maximum| maximum < DESCRIPTORS) {
-        // Not by eprintln, which the test harness keeps to itself.
-        writeln!(
-            std::io::stderr(),
-            "SKIPPED: the hard limit of open files is {:?}, and {DESCRIPTORS} are needed: ulimit -Hn",
+        let why = format!(
+            "the hard limit of open files is {:?}, and {DESCRIPTORS} are needed: ulimit -Hn",
             limit.maximum
-        )?;
+        );
+        skipped("connections", &why)?;
         return Ok(false);
     }
     let raised = Rlimit {

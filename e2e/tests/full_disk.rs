@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use e2e::cluster::{Cluster, Plan, View};
 use e2e::load::block_on;
+use e2e::skip::skipped;
 use milena_client::{Client, Producer, ProducerOptions, Record};
 
 const TOPIC: &str = "kept";
@@ -96,8 +97,7 @@ fn produce(client: Client, first: usize) -> Result<()> {
 #[test]
 fn a_broker_whose_disk_is_full_is_replaced_and_comes_back_when_there_is_room() -> Result<()> {
     if !rustix::process::geteuid().is_root() {
-        eprintln!("skipped: only root can mount a small disk");
-        return Ok(());
+        return skipped("full_disk", "only root can mount a small disk");
     }
     let mut cluster = Cluster::prepare("full-disk", &Plan::of(3))?;
     let disk = SmallDisk::mount(&cluster.node(SMALL).data())?;

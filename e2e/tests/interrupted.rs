@@ -2,6 +2,8 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::Child;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -176,6 +178,110 @@ fn a_signal_that_leaves_lines_unsent_is_told_with_how_far_it_came() -> Result<()
         );
         ensure!(told.starts_with(&sentence), "stored {stored}, told: {told}");
         ensure!(ended.code() == Some(status), "{ended}");
+    }
+    Ok(())
+}
+
+/// What a command that is no more than a few seconds from its end may take on a busy machine.
+const SOON: Duration = Duration::from_secs(20);
+/// Longer than all of it, so that nothing ends for this.
+const PATIENT: [&str; 2] = ["--timeout", "90s"];
+
+/// What the child exits with, and says on stderr.
+fn told(mut child: Child) -> Result<(Option<i32>, String)> {
+    let mut told = String::new();
+    let mut stderr = child.stderr.take().context("no stderr")?;
+    stderr.read_to_string(&mut told)?;
+    Ok((child.wait()?.code(), told))
+}
+
+/// The numbers in a text.
+fn numbers(text: &str) -> Vec<u64> {
+    let words = text.split(|c: char| !c.is_ascii_digit());
+    words.filter_map(|word| word.parse().ok()).collect()
+}
+
+#[test]
+fn a_signal_ends_producing_soon_where_the_broker_is_gone_and_memory_is_full() -> Result<()> {
+    let (mut broker, milena) = start()?;
+    milena.prints("topic create t -p 1")?;
+    let mut child = milena.start(&[&["produce", "t"][..], &PATIENT].concat())?;
+    let mut stdin = child.stdin.take().context("no stdin")?;
+    let written = Arc::new(AtomicU64::new(0));
+    let line = [&[b'x'; 10_000][..], b"\n"].concat();
+    let writing = written.clone();
+    let writer = thread::spawn(move || {
+        while stdin.write_all(&line).is_ok() {
+            writing.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    milena.prints("consume t --from beginning -n 1")?;
+    broker.kill9()?;
+    until_it_stands_still(&written)?;
+    kill_process(Pid::from_child(&child), Signal::INT)?;
+    let ended = wait(&mut child, SOON).is_some();
+    child.kill()?;
+    ensure!(writer.join().is_ok(), "the writer panicked");
+    let (status, told) = told(child)?;
+    ensure!(ended && status == Some(130), "{status:?}, told: {told}");
+    let [stored, unknown, line, ..] = numbers(&told)[..] else {
+        bail!("told: {told}");
+    };
+    ensure!(unknown > 0 && stored + unknown + 1 == line, "told: {told}");
+    let words = format!(
+        "error: {stored} records were stored, of {unknown} more that is not known: SIGINT ended it before line {line} was sent\n"
+    );
+    ensure!(told.starts_with(&words), "told: {told}");
+    Ok(())
+}
+
+/// Nothing is taken any more.
+fn until_it_stands_still(count: &AtomicU64) -> Result<()> {
+    let (mut last, mut since) = (0, Instant::now());
+    let stands = poll(LIMIT, || {
+        let now = count.load(Ordering::Relaxed);
+        if now != last {
+            (last, since) = (now, Instant::now());
+        }
+        (since.elapsed() > Duration::from_secs(1)).then_some(())
+    });
+    stands.context("it takes on and on")
+}
+
+#[test]
+fn what_was_typed_is_not_waited_for_long_after_a_signal_and_not_at_all_after_two() -> Result<()> {
+    let (mut broker, milena) = start()?;
+    milena.prints("topic create t -p 1")?;
+    let start = || -> Result<Child> {
+        let mut child = milena.start(&[&["produce", "t"][..], &PATIENT].concat())?;
+        let mut stdin = child.stdin.take().context("no stdin")?;
+        stdin.write_all(b"first\n")?;
+        milena.prints("consume t --from beginning -n 1")?;
+        child.stdin = Some(stdin);
+        Ok(child)
+    };
+    let children = [(1, start()?), (2, start()?)];
+    broker.kill9()?;
+    for (signals, mut child) in children {
+        let mut stdin = child.stdin.take().context("no stdin")?;
+        stdin.write_all(b"second\n")?;
+        drop(stdin);
+        let begun = Instant::now();
+        let mut sent = 0;
+        let ended = poll(SOON, || {
+            // A second one that is not the first once more comes half a second after it at the earliest.
+            if sent == 0 || signals > 1 && begun.elapsed() > sent * Duration::from_millis(700) {
+                kill_process(Pid::from_child(&child), Signal::TERM).ok()?;
+                sent += 1;
+            }
+            child.try_wait().ok().flatten().map(|_| begun.elapsed())
+        });
+        child.kill()?;
+        let (status, told) = told(child)?;
+        let ended = ended.with_context(|| format!("it goes on after {sent} signals: {told}"))?;
+        ensure!(status == Some(143), "{status:?}, told: {told}");
+        ensure!(told.contains("SIGTERM ended it before"), "told: {told}");
+        ensure!(signals == 1 || ended < Duration::from_secs(4), "{ended:?}");
     }
     Ok(())
 }

@@ -1,12 +1,12 @@
 //! Alerts and dashboards on a real cluster: a real Prometheus scrapes it, each panel has data, and alerts fire and clear.
 
-use std::io::Write;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use e2e::kube::manifests::{MAIN, cluster, topic};
 use e2e::kube::prometheus::{Prometheus, Scraped};
 use e2e::kube::{Scene, broker, list, operator, repository, scene, text, until};
+use e2e::skip::skipped;
 use e2e::witness::Witnesses;
 use serde_json::{Value, json};
 
@@ -95,8 +95,8 @@ fn panels_have_data_and_alerts_fire_and_clear() -> Result<()> {
         let Some(prometheus) =
             Prometheus::start(&scene.kube, &scraped(scene)?, &rules, scene.folder())?
         else {
-            let line = "SKIPPED kube_monitoring: prometheus is not on the PATH; Debian has it in the package prometheus\n";
-            return Ok(std::io::stderr().write_all(line.as_bytes())?);
+            let why = "prometheus is not on the PATH; Debian has it in the package prometheus";
+            return skipped("kube_monitoring", why);
         };
         let witnesses = Witnesses::begin(&target, scene.folder())?;
         let mut asked = queries(scene)?;

@@ -1,27 +1,27 @@
 //! `milena produce`: records from lines of a file or standard input.
 
 mod input;
+mod tally;
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, IsTerminal, Read, stdin};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use clap::Args;
-use milena_client::{Acks, Client, Error, Producer, ProducerOptions};
+use milena_client::{Acks, Client, Producer, ProducerOptions};
 use milena_protocol::records::{Compression, Header};
-use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 
 use super::failure::{Exit, Failure};
 use super::output::{self, Format};
-use super::stop_asked::StopAsked;
+use super::stop_asked::Ending;
 use super::target::{ClusterArgs, duration};
 use input::{Input, Lines};
+use tally::Tally;
 
 /// Lines read ahead of the producer.
 const LINES_AHEAD: usize = 1024;
@@ -33,6 +33,8 @@ const LINE_BYTES_MAX: usize = 32 << 20;
 
 /// A line that a signal finds waiting, or on its way from the file, comes within this.
 const LEFT_WITHIN: Duration = Duration::from_millis(100);
+/// What was read is stored in this time after a signal, or it is not waited for.
+const STORE_WITHIN: Duration = Duration::from_secs(5);
 
 /// Write records, one a line.
 #[derive(Debug, Args)]
@@ -147,67 +149,19 @@ pub async fn run(args: ProduceArgs) -> Result<(), Failure> {
     }
     let tally = Arc::new(Tally::default());
     let producer = Producer::start(client, options(&args, &tally)).await?;
-    let sent = send_all(&args, &producer).await;
+    let mut ending = Ending::listen(STORE_WITHIN.min(args.cluster.timeout))?;
+    let sent = send_all(&args, &producer, &tally, &mut ending).await;
     // What was sent before a line that can't be is stored all the same, and counted.
-    producer.flush().await;
-    tally.report(&args, sent)
-}
-
-/// What became of the records.
-#[derive(Default)]
-struct Tally {
-    stored: AtomicU64,
-    failed: AtomicU64,
-    first_error: Mutex<Option<Error>>,
-}
-
-impl Tally {
-    fn count(&self, records: usize, outcome: &Result<i64, Error>) {
-        let Err(error) = outcome else {
-            self.stored.fetch_add(records as u64, Ordering::Relaxed);
-            return;
-        };
-        self.failed.fetch_add(records as u64, Ordering::Relaxed);
-        let mut first = self.first_error.lock();
-        first.get_or_insert_with(|| error.clone());
+    let given_up = ending.within(producer.flush()).await.err();
+    let counts = tally.counts();
+    if args.cluster.output == Format::Json {
+        output::json(&counts)?;
     }
-
-    /// `sent` is how the sending ended.
-    fn report(&self, args: &ProduceArgs, sent: Result<(), Failure>) -> Result<(), Failure> {
-        let stored = self.stored.load(Ordering::Relaxed);
-        let failed = self.failed.load(Ordering::Relaxed);
-        if args.cluster.output == Format::Json {
-            let counts = serde_json::json!({ "stored": stored, "failed": failed });
-            output::json(&counts)?;
-        }
-        let first = self.first_error.lock().take();
-        let done = match args.acks {
-            AcksArg::None => "sent",
-            AcksArg::Leader | AcksArg::All => "stored",
-        };
-        let failure = match (first, sent) {
-            (None, Ok(())) => return Ok(()),
-            (None, Err(failure)) if stored == 0 => return Err(failure),
-            (None, Err(failure)) if stored == 1 => {
-                failure.before(&format!("1 record was {done}, then"))
-            }
-            (None, Err(failure)) => failure.before(&format!("{stored} records were {done}, then")),
-            (Some(error), sent) => {
-                let also = sent.err().map(|failure| format!(" ({})", failure.text()));
-                Failure::from(error).before(&format!(
-                    "{failed} of {} records were not stored{}",
-                    stored + failed,
-                    also.unwrap_or_default()
-                ))
-            }
-        };
-        // That code says that nothing was done.
-        let exit = match failure.exit {
-            Exit::Usage if stored > 0 => Exit::Failed,
-            exit => exit,
-        };
-        Err(failure.exiting(exit))
-    }
+    let done = match args.acks {
+        AcksArg::None => "sent",
+        AcksArg::Leader | AcksArg::All => "stored",
+    };
+    tally::outcome(counts, done, tally.first_error(), sent, given_up)
 }
 
 fn options(args: &ProduceArgs, tally: &Arc<Tally>) -> ProducerOptions {
@@ -226,7 +180,12 @@ fn options(args: &ProduceArgs, tally: &Arc<Tally>) -> ProducerOptions {
 }
 
 /// Reads lines until they end, or a signal, and sends them. It fails where the signal finds lines left.
-async fn send_all(args: &ProduceArgs, producer: &Producer) -> Result<(), Failure> {
+async fn send_all(
+    args: &ProduceArgs,
+    producer: &Producer,
+    tally: &Tally,
+    ending: &mut Ending,
+) -> Result<(), Failure> {
     if args.key.is_some() && args.format == Input::KeyValue {
         let text = "--key and --format key:value both give each record its key";
         return Err(Failure::new(Exit::Usage, text).hint("leave one of them out"));
@@ -242,13 +201,15 @@ async fn send_all(args: &ProduceArgs, producer: &Producer) -> Result<(), Failure
     };
     let mut source = open(args)?;
     let mut number: u64 = 0;
-    let mut stop = StopAsked::listen()?;
     loop {
-        let line = tokio::select! {
-            line = source.recv() => line,
-            exit = stop.asked() => match timeout(LEFT_WITHIN, source.recv()).await {
+        let line = match ending.asked() {
+            Some(exit) => match timeout(LEFT_WITHIN, source.recv()).await {
                 Ok(Some(_)) => return Err(cut_short(exit, number + 1)),
                 Ok(None) | Err(_) => None,
+            },
+            None => tokio::select! {
+                line = source.recv() => line,
+                () = ending.signal() => continue,
             },
         };
         let Some(line) = line else { return Ok(()) };
@@ -257,16 +218,22 @@ async fn send_all(args: &ProduceArgs, producer: &Producer) -> Result<(), Failure
             .within_bound()
             .and_then(|line| lines.record(line))
             .map_err(|problem| Failure::new(Exit::Usage, format!("line {number}: {problem}")))?;
-        producer.send(record).await?;
+        let sending = ending.within(producer.send(record)).await;
+        sending.map_err(|exit| cut_short(exit, number))??;
+        tally.queued(1);
+    }
+}
+
+/// The name of the signal that a command exits with.
+fn signal_of(exit: Exit) -> &'static str {
+    match exit {
+        Exit::Interrupted => "SIGINT",
+        _ => "SIGTERM",
     }
 }
 
 fn cut_short(exit: Exit, next: u64) -> Failure {
-    let signal = match exit {
-        Exit::Interrupted => "SIGINT",
-        _ => "SIGTERM",
-    };
-    let text = format!("{signal} ended it before line {next} was sent");
+    let text = format!("{} ended it before line {next} was sent", signal_of(exit));
     Failure::new(exit, text).hint(format!("`tail -n +{next}` gives the lines that are left"))
 }
 

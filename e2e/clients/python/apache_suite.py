@@ -1,4 +1,5 @@
 """Apache Kafka's own command-line tools: topics, configs, console and perf clients, groups, offsets, log dirs."""
+import datetime
 import json
 import re
 import subprocess
@@ -229,35 +230,80 @@ def groups(plan, *arguments):
     return tool(plan, "kafka-consumer-groups", *arguments)
 
 
-def offsets(plan):
+def offsets(plan, group):
     """{partition: (committed offset, lag)} of the group in the topic."""
-    text = groups(plan, "--describe", "--group", plan.group, "--offsets")
-    rows = [line.split() for line in text.splitlines() if line.startswith(plan.group)]
-    return {int(row[2]): (int(row[3]), int(row[5])) for row in rows if row[1] == plan.topic}
+    text = groups(plan, "--describe", "--group", group, "--offsets")
+    rows = [line.split() for line in text.splitlines() if line.startswith(group)]
+    return {int(row[2]): (int(row[3]), int(row[5])) for row in rows if row[1] == plan.topic and row[3] != "-"}
 
 
 def read_by_group(plan):
     consume(plan, "--group", plan.group, count=plan.sent)
-    equal("committed offsets and lags", offsets(plan), {p: (end, 0) for p, end in enumerate(ends(plan, plan.topic))})
+    wanted = {p: (end, 0) for p, end in enumerate(ends(plan, plan.topic))}
+    equal("committed offsets and lags", offsets(plan, plan.group), wanted)
     ensure(plan.group in groups(plan, "--list").split(), f"{plan.group} is not listed")
     text = groups(plan, "--describe", "--group", plan.group, "--state")
     ensure(re.search(r"\sEmpty\s", text), f"kafka-consumer-groups --describe --state printed {text!r}")
 
 
 def manage_groups(plan):
-    topic = ("--group", plan.group, "--topic", plan.topic, "--execute")
-    groups(plan, "--reset-offsets", *topic, "--to-earliest")
-    equal("offsets after --to-earliest", [one[0] for one in offsets(plan).values()], [0] * PARTITIONS)
-    groups(plan, "--reset-offsets", *topic, "--to-datetime", "2020-01-01T00:00:00.000")
-    groups(plan, "--reset-offsets", *topic, "--shift-by", "5")
-    equal("offsets after --shift-by", [one[0] for one in offsets(plan).values()], [5] * PARTITIONS)
-    groups(plan, "--reset-offsets", *topic, "--to-offset", str(RESET))
-    equal("offsets after --to-offset", [one[0] for one in offsets(plan).values()], [RESET] * PARTITIONS)
+    reset_by_each_form(plan)
+    reset_from_file(plan)
+    everywhere = ("--topic", plan.topic)
+    reset(plan, everywhere, ("--to-offset", str(RESET)), [RESET] * PARTITIONS)
     other = plan.named("other-group")
-    groups(plan, "--reset-offsets", "--group", other, "--topic", plan.topic, "--execute", "--to-latest")
+    reset(plan, everywhere, ("--to-current",), ends(plan, plan.topic), group=other)
     groups(plan, "--delete-offsets", "--group", other, "--topic", f"{plan.topic}:0")
+    equal("partitions after --delete-offsets", sorted(committed(plan, other)), list(range(1, PARTITIONS)))
     groups(plan, "--delete", "--group", other)
     ensure(other not in groups(plan, "--list").split(), "a deleted group is still listed")
+
+
+def committed(plan, group):
+    """{partition: committed offset} in the topic."""
+    return {partition: offset for partition, (offset, _) in offsets(plan, group).items()}
+
+
+def reset(plan, scope, form, wanted, group=None):
+    """Puts the group somewhere, and looks where it is in each partition of the topic."""
+    group = group or plan.group
+    groups(plan, "--reset-offsets", "--group", group, *scope, *form, "--execute")
+    equal(f"offsets after {' '.join((*scope, *form))}", committed(plan, group), dict(enumerate(wanted)))
+
+
+def reset_by_each_form(plan):
+    whole = consume(plan, "--from-beginning", count=plan.sent)
+    last = ends(plan, plan.topic)
+    middle = sorted(at for _, at in whole.values())[len(whole) // 2]
+    first = [min((offset for (other, offset), (_, at) in whole.items() if other == partition and at >= middle),
+                 default=end) for partition, end in enumerate(last)]
+    ensure(0 < sum(first) < sum(last), f"{middle} ms is not amid the records: {first} of {last}")
+    date = datetime.datetime.fromtimestamp(middle / 1000, datetime.timezone.utc)
+    date = date.strftime("%Y-%m-%dT%H:%M:%S.") + f"{middle % 1000:03}"
+    everywhere = ("--topic", plan.topic)
+    for scope, form, wanted in [
+        (everywhere, ("--to-earliest",), [0] * PARTITIONS),
+        (everywhere, ("--shift-by", "5"), [5] * PARTITIONS),
+        (("--all-topics",), ("--shift-by", "-1"), [4] * PARTITIONS),
+        (everywhere, ("--to-latest",), last),
+        (everywhere, ("--by-duration", "PT1H"), [0] * PARTITIONS),
+        (everywhere, ("--to-datetime", date), first),
+        (everywhere, ("--to-current",), first),
+        (("--topic", f"{plan.topic}:1"), ("--to-offset", "2"), [first[0], 2, *first[2:]]),
+    ]:
+        reset(plan, scope, form, wanted)
+
+
+def reset_from_file(plan):
+    """What one call exports another one takes."""
+    exported = groups(plan, "--reset-offsets", "--group", plan.group, "--topic", plan.topic, "--to-offset", "6",
+                      "--dry-run", "--export")
+    rows = sorted(line.replace('"', "") for line in exported.splitlines() if line)
+    equal("exported offsets", rows, [f"{plan.topic},{partition},6" for partition in range(PARTITIONS)])
+    with tempfile.NamedTemporaryFile("w", suffix=".csv") as plans:
+        plans.write(exported)
+        plans.flush()
+        reset(plan, (), ("--from-file", plans.name), [6] * PARTITIONS)
 
 
 def members(plan, group):

@@ -1,6 +1,5 @@
 //! A test's own namespace: made before it, gone after it, with what happened there kept where the test has failed.
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -10,6 +9,7 @@ use serde_json::{Value, json};
 use super::{Kube, evidence, is_true, list, operator, repository, text, until, watch};
 use crate::cluster::View;
 use crate::ledger::Target;
+use crate::skip::skipped;
 
 /// From an applied manifest to a cluster that serves, images being there; on a busy machine.
 const AVAILABLE_LIMIT: Duration = Duration::from_secs(180);
@@ -26,6 +26,8 @@ const ASK_LIMIT: Duration = Duration::from_secs(5);
 /// Until all replicas are in sync.
 const SYNC_LIMIT: Duration = Duration::from_secs(120);
 
+const NO_CLUSTER: &str = "E2E_CONTEXT names no Kubernetes cluster; `make e2e` makes one";
+
 /// A namespace, and the files of its test.
 pub struct Scene {
     /// The Kubernetes cluster.
@@ -38,7 +40,7 @@ pub struct Scene {
 /// Runs a test in a namespace of its own, with the operator there. Skipped, and said so, where no cluster is named.
 pub fn scene(name: &str, test: impl FnOnce(&Scene) -> Result<()>) -> Result<()> {
     let Some(kube) = Kube::from_environment() else {
-        return skipped(name);
+        return skipped(&format!("kube {name}"), NO_CLUSTER);
     };
     operator::ensure(&kube)?;
     let scene = Scene::make(kube, name)?;
@@ -49,13 +51,6 @@ pub fn scene(name: &str, test: impl FnOnce(&Scene) -> Result<()>) -> Result<()> 
     }
     let removed = scene.remove();
     outcome.and(removed)
-}
-
-/// Says so where the test harness does not swallow it.
-fn skipped(name: &str) -> Result<()> {
-    let line =
-        format!("SKIPPED {name}: E2E_CONTEXT names no Kubernetes cluster; `make e2e` makes one\n");
-    Ok(std::io::stderr().write_all(line.as_bytes())?)
 }
 
 impl Scene {

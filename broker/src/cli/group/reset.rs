@@ -1,6 +1,9 @@
 //! `milena group reset-offsets`: where a group is to go on.
 
+mod plan;
+
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
@@ -58,6 +61,12 @@ struct To {
     /// So long ago, such as 1h or PT1H
     #[arg(long, value_name = "TIME", value_parser = duration)]
     by_duration: Option<Duration>,
+    /// Where the group is now; to the end where it has committed nothing
+    #[arg(long)]
+    to_current: bool,
+    /// To the offsets of a file, and only of its partitions; a line is `topic,partition,offset`
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["topics", "all_topics"])]
+    from_file: Option<PathBuf>,
 }
 
 fn topic_and_partitions(text: &str) -> Result<(String, Vec<i32>), String> {
@@ -79,14 +88,21 @@ struct Moved {
 
 /// Runs the command.
 pub(super) async fn run(client: &Client, reset: Reset, format: Format) -> Result<(), Failure> {
-    if reset.topics.is_empty() && !reset.all_topics {
+    if reset.topics.is_empty() && !reset.all_topics && reset.to.from_file.is_none() {
         let failure = Failure::new(Exit::Usage, "no topic is named");
         return Err(failure.hint("give --topic TOPIC, or --all-topics"));
     }
     check_empty(client, &reset.group).await?;
     let committed = client.committed(&reset.group).await?;
-    let partitions = partitions(client, &reset, &committed).await?;
-    let targets = targets(client, &reset.to, &partitions, &committed).await?;
+    let listed = match &reset.to.from_file {
+        Some(path) => Some(plan::read(client, path).await?),
+        None => None,
+    };
+    let partitions = match &listed {
+        Some(listed) => listed.keys().cloned().collect(),
+        None => partitions(client, &reset, &committed).await?,
+    };
+    let targets = targets(client, &reset.to, listed.as_ref(), &partitions, &committed).await?;
     if reset.execute {
         let offset = |(partition, &offset): (&(String, i32), &i64)| {
             (partition.clone(), Committed::at(offset))
@@ -165,6 +181,7 @@ async fn partitions(
 async fn targets(
     client: &Client,
     to: &To,
+    listed: Option<&Offsets>,
     partitions: &[(String, i32)],
     committed: &BTreeMap<(String, i32), Committed>,
 ) -> Result<Offsets, Failure> {
@@ -185,12 +202,13 @@ async fn targets(
     let mut targets = Offsets::new();
     for partition in partitions {
         let (start, end) = (starts[partition], ends[partition]);
-        let from = committed
-            .get(partition)
-            .map_or(start, |committed| committed.offset);
-        let wanted = match (to.to_offset, to.shift_by) {
+        let current = committed.get(partition).map(|committed| committed.offset);
+        let listed = listed.and_then(|listed| listed.get(partition)).copied();
+        let wanted = match (listed.or(to.to_offset), to.shift_by) {
             (Some(offset), _) => offset,
-            (None, shift) => from.saturating_add(shift.unwrap_or(0)),
+            (None, Some(shift)) => current.unwrap_or(start).saturating_add(shift),
+            // --to-current
+            (None, None) => current.unwrap_or(end),
         };
         let target = wanted.clamp(start, end);
         if target != wanted {
