@@ -9,6 +9,7 @@ set -euo pipefail
 image=milena:${1:-dev}
 docker=${DOCKER:-docker}
 name=milena-image-test-$$
+root=$(cd "$(dirname "$0")/../.." && pwd)
 plain_port=9092
 port=${PORT:-39092}
 
@@ -17,13 +18,30 @@ say() { printf '%s image: %s\n' "$(date +%T)" "$*"; }
 clean_up() {
   local status=$?
   [ "$status" -eq 0 ] || "$docker" logs "$name" 2>&1 | tail -n 30 >&2 || true
+  local file
+  for file in compose.yaml compose.cluster.yaml; do
+    compose "$file" down -v > /dev/null 2>&1 || true
+  done
   "$docker" rm -f -v "$name" > /dev/null 2>&1 || true
   "$docker" volume rm "$name" > /dev/null 2>&1 || true
   "$docker" network rm "$name" > /dev/null 2>&1 || true
   exit "$status"
 }
 
-# The arguments are those of compose.yaml.
+# compose FILE ARGUMENTS...: as docker's plugin, or as the program of its own that came before it.
+compose() {
+  local files=(-p "$name" -f "$root/$1")
+  shift
+  if "$docker" compose version > /dev/null 2>&1; then
+    "$docker" compose "${files[@]}" "$@"
+  elif command -v docker-compose > /dev/null; then
+    docker-compose "${files[@]}" "$@"
+  else
+    return 127
+  fi
+}
+
+# The arguments are those of compose.yaml, on another port.
 start() {
   "$docker" run -d --name "$name" --network "$name" --network-alias milena -p "127.0.0.1:$port:9092" -v "$name:/data" \
     --read-only --cap-drop ALL "$image" serve --data=/data \
@@ -83,4 +101,20 @@ stop
 start
 until_it_serves "$port"
 expect 2 "$(kcat -b "localhost:$port" -C -t notes -o beginning -e -q | wc -l)" 'the records are there'
+stop
+
+if [ "$image" != milena:dev ]; then
+  say "SKIPPED compose: its files are for milena:dev"
+elif ! compose compose.yaml version > /dev/null 2>&1; then
+  say 'SKIPPED compose: neither docker compose nor docker-compose is there (Debian: apt-get install docker-compose)'
+else
+  for file in compose.yaml compose.cluster.yaml; do
+    say "$file"
+    compose "$file" up -d > /dev/null 2>&1
+    until_it_serves "$plain_port"
+    echo 'by compose' | kcat -b "localhost:$plain_port" -P -t notes -X acks=all
+    expect 'by compose' "$(kcat -b "localhost:$plain_port" -C -t notes -o beginning -e -q)" 'kcat reads what it wrote'
+    compose "$file" down -v > /dev/null 2>&1
+  done
+fi
 say 'ok'

@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, ExitStatus, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -19,6 +20,8 @@ use tempfile::TempDir;
 const LIMIT: Duration = Duration::from_secs(90);
 /// Clients, peers and HTTP of broker 1; those of 2 and 3 follow.
 const PORTS_ABOVE_BASE: [u16; 3] = [0, 100, 312];
+/// So far from each other two clusters have no port in common.
+const APART: u16 = 400;
 
 /// Killed when dropped, with its brokers: those end with the pipe's and the test's end.
 struct Local {
@@ -112,19 +115,26 @@ fn spawn(folder: &Path, base: u16, settings: &[String]) -> Result<Child> {
         .context("start the cluster")
 }
 
-/// A base above which all that is needed is free now.
+/// A base above which all that is needed is free now, and no other test's cluster will be.
 fn free_base() -> Result<u16> {
+    static GIVEN: Mutex<Vec<u16>> = Mutex::new(Vec::new());
+    let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
     let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
     let first = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
     // Below the ports that the system gives to whoever asks for any.
     let mut bases = (0..500).map(|step| 10_000 + (first % 1_000) * 10 + step * 10);
     let base = bases.find(|base| {
+        if given.iter().any(|other| base.abs_diff(*other) < APART) {
+            return false;
+        }
         let mut ports = PORTS_ABOVE_BASE
             .iter()
             .flat_map(|above| base + above..base + above + 3);
         ports.all(is_free)
     });
-    base.context("no free ports side by side")
+    let base = base.context("no free ports side by side")?;
+    given.push(base);
+    Ok(base)
 }
 
 fn brokers(milena: &CommandLine) -> Result<Vec<Value>> {
