@@ -9,7 +9,7 @@ use super::StartError;
 use super::directories::LockedData;
 use super::last_end;
 use super::life::Registrant;
-use super::missing::Missing;
+use super::missing::{self, Missing};
 use super::opening::Opening;
 use crate::broker::{Broker, Parts};
 use crate::clock::Clock;
@@ -26,6 +26,9 @@ pub(super) async fn assemble(
 ) -> Result<Arc<Broker>, StartError> {
     let (config, start_wait) = (opening.config, opening.start_wait.clone());
     let was_begun = opening.is_begun()?;
+    if !was_begun {
+        missing::check_metadata(&opening.store(), &data, config)?;
+    }
     let quorum = Arc::new(opening.open(&data).await?);
     // Logs beside a cluster that was just founded are somebody's to look at, not ours to set aside; one alone refuses them.
     let is_new = quorum.image().brokers().next().is_none();

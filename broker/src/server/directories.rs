@@ -84,7 +84,7 @@ impl LockedData {
     }
 
     /// The ids of the directories that have one. The one at `metadata` is the quorum's, whatever is written there.
-    pub fn ids(&self, metadata: &Path, metadata_id: DirectoryId) -> Vec<DirectoryId> {
+    pub fn ids(&self, metadata: &Path, metadata_id: DirectoryId) -> BTreeSet<DirectoryId> {
         let of_quorum = self.contains(metadata);
         let own = self.dirs.iter().filter_map(LockedDirectory::identity);
         let own = own.map(|identity| DirectoryId(identity.directory_id));

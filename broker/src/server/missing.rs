@@ -49,11 +49,15 @@ impl Missing {
     ) -> Result<Self, StartError> {
         back::check(data, quorum, config)?;
         let (image, metadata) = (quorum.image(), config.metadata_dir());
+        let directories = data.ids(&metadata, quorum.directory());
+        if known(&image, data.node_id()).is_subset(&directories) {
+            return Ok(Self::default());
+        }
         let used = image.broker(data.node_id());
         let used = used.map_or(&[][..], |life| &life.directories);
         let present = Present {
             broker: data.node_id(),
-            directories: data.ids(&metadata, quorum.directory()),
+            directories,
             has_logs: data.with_logs()?.is_some(),
             has_metadata_elsewhere: was_begun && !data.contains(&metadata),
             has_log: |topic: &TopicName, partition: PartitionId| {
@@ -119,14 +123,14 @@ impl Missing {
     }
 }
 
-/// Refuses to begin with empty metadata, in `store`, where there are logs: their topics would be unknown, and new ones
+/// Refuses to begin with empty metadata, in a `store` that no life has begun, where there are logs: their topics would be unknown, and new ones
 /// of their names would set them aside.
 pub fn check_metadata(
     store: &Path,
     data: &LockedData,
     config: &BrokerConfig,
 ) -> Result<(), StartError> {
-    if config.is_in_a_cluster() || Quorum::is_begun(store)? {
+    if config.is_in_a_cluster() {
         return Ok(());
     }
     match data.with_logs()? {
@@ -150,7 +154,7 @@ fn lost(config: &BrokerConfig) -> BTreeSet<DirectoryId> {
 /// What a broker starts with.
 struct Present<F> {
     broker: BrokerId,
-    directories: Vec<DirectoryId>,
+    directories: BTreeSet<DirectoryId>,
     /// Whether a log of any partition is in one of them.
     has_logs: bool,
     /// Whether the metadata is in none of them, and was there before.
@@ -159,28 +163,38 @@ struct Present<F> {
     has_log: F,
 }
 
+/// The replicas that a broker has, with the partitions' names and states.
+fn hosted(
+    image: &Image,
+    broker: BrokerId,
+) -> impl Iterator<Item = (&TopicName, PartitionId, &State, &Replica)> {
+    image.topics().flat_map(move |topic| {
+        topic.partitions().filter_map(move |(number, state)| {
+            let mut replicas = state.replicas.iter();
+            let replica = replicas.find(|replica| replica.broker == broker)?;
+            Some((&topic.name, number, &**state, replica))
+        })
+    })
+}
+
+/// The directories that the metadata knows of a broker: of its last life, and of its replicas.
+fn known(image: &Image, broker: BrokerId) -> BTreeSet<DirectoryId> {
+    let registered = image.broker(broker).into_iter();
+    let registered = registered.flat_map(|life| life.directories.iter().copied());
+    let assigned = hosted(image, broker).map(|(_, _, _, replica)| replica.directory);
+    let none = [DirectoryId::UNASSIGNED, DirectoryId::LOST];
+    let known = registered.chain(assigned);
+    known.filter(|id| !none.contains(id)).collect()
+}
+
 fn find(
     image: &Image,
     present: &Present<impl Fn(&TopicName, PartitionId) -> bool>,
     lost: &BTreeSet<DirectoryId>,
 ) -> Missing {
     let me = present.broker;
-    let hosted = || {
-        image.topics().flat_map(move |topic| {
-            topic.partitions().filter_map(move |(number, state)| {
-                let replica = state.replicas.iter().find(|replica| replica.broker == me)?;
-                Some((&topic.name, number, state, replica))
-            })
-        })
-    };
-    let registered = image.broker(me).into_iter();
-    let registered = registered.flat_map(|life| life.directories.iter().copied());
-    let assigned = hosted().map(|(_, _, _, replica)| replica.directory);
-    let none = [DirectoryId::UNASSIGNED, DirectoryId::LOST];
-    let known = registered.chain(assigned).filter(|id| !none.contains(id));
-    let known: BTreeSet<DirectoryId> = known.collect();
-    let is_missing = |id: &&DirectoryId| !present.directories.contains(id);
-    let ids: BTreeSet<DirectoryId> = known.iter().filter(is_missing).copied().collect();
+    let known = known(image, me);
+    let ids: BTreeSet<DirectoryId> = known.difference(&present.directories).copied().collect();
     if ids.is_empty() {
         return Missing::default();
     }
@@ -195,7 +209,7 @@ fn find(
         ..Missing::default()
     };
     let is_unexplained = !missing.ids.is_subset(lost);
-    for (topic, number, state, replica) in hosted() {
+    for (topic, number, state, replica) in hosted(image, me) {
         if !counts(state, replica, &missing.ids) || (present.has_log)(topic, number) {
             continue;
         }

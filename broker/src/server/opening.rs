@@ -9,7 +9,6 @@ use tokio::runtime::Handle;
 use super::StartError;
 use super::directories::LockedData;
 use super::listen::BoundListener;
-use super::missing;
 use crate::config::{BrokerConfig, QuorumConfig};
 use crate::group::OFFSETS_TOPIC;
 use crate::peer::server::Others;
@@ -30,15 +29,14 @@ impl Opening<'_> {
         Ok(Quorum::is_begun(&self.store())?)
     }
 
-    fn store(&self) -> PathBuf {
+    /// The folder of this member's metadata.
+    pub fn store(&self) -> PathBuf {
         self.config.metadata_dir().join("quorum")
     }
 
     /// Returns when this broker's cluster is known, its metadata is here, and the quorum has a leader.
     pub async fn open(&self, data: &LockedData) -> Result<Quorum, StartError> {
         let (config, dir) = (self.config, self.config.metadata_dir());
-        let store = self.store();
-        missing::check_metadata(&store, data, config)?;
         let (listener, address) = match &self.peers {
             Some((bound, others)) => {
                 let listener = PeersListener {
@@ -57,7 +55,7 @@ impl Opening<'_> {
             told: told(&config.quorum, config.node_id),
             leading: leading(config),
             start_wait: self.start_wait.clone(),
-            ..QuorumOptions::alone(store, config.node_id)
+            ..QuorumOptions::alone(self.store(), config.node_id)
         };
         let quorum = Quorum::open(options, config.clone(), listener, self.control.clone()).await?;
         // Before anything of the data is touched: who is stopped meanwhile leaves it as it was.

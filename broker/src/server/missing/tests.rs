@@ -235,7 +235,7 @@ fn image(directory: DirectoryId, brokers: &[i32], isr: &[i32]) -> Image {
 fn found(image: &Image, lost: &[DirectoryId], has_log: bool) -> Missing {
     let present = Present {
         broker: broker(1),
-        directories: vec![HERE],
+        directories: BTreeSet::from([HERE]),
         has_logs: has_log,
         has_metadata_elsewhere: false,
         has_log: |_: &TopicName, _| has_log,
@@ -259,7 +259,7 @@ fn other_disks_begin_anew_also_after_a_start_that_ended_before_it_was_registered
     for (directories, has_logs, has_metadata_elsewhere, refused) in cases {
         let present = Present {
             broker: broker(1),
-            directories: directories.to_vec(),
+            directories: directories.iter().copied().collect(),
             has_logs,
             has_metadata_elsewhere,
             has_log: |_: &TopicName, _| false,

@@ -1,5 +1,7 @@
 //! A directory that was given up, and is back.
 
+use std::path::PathBuf;
+
 use milena_log::{Checkpoint, Offsets};
 
 use super::*;
@@ -11,13 +13,17 @@ fn folders(dir: &Path) -> Vec<String> {
     names.filter(|name| name.starts_with("t-")).collect()
 }
 
+/// Places in a folder, and one for the metadata, which is in none of the data directories.
+fn places<const N: usize>(folder: &Path, names: [&str; N]) -> ([PathBuf; N], String) {
+    let metadata = folder.join("metadata").display().to_string();
+    (names.map(|name| folder.join(name)), metadata)
+}
+
 #[test]
 fn a_broker_alone_does_not_choose_between_two_logs_of_a_partition() {
     let folder = tempfile::tempdir().unwrap();
-    let [given_up, other, away, metadata] =
-        ["given-up", "other", "away", "metadata"].map(|name| folder.path().join(name));
+    let ([given_up, other, away], metadata) = places(folder.path(), ["given-up", "other", "away"]);
     let dirs = &[given_up.as_path(), other.as_path()];
-    let metadata = metadata.display().to_string();
     let beside = ("metadata.log.dir", metadata.as_str());
     live_and_write(dirs, &[beside]);
     let id = id_of(&given_up);
@@ -50,10 +56,9 @@ fn a_broker_alone_does_not_choose_between_two_logs_of_a_partition() {
 #[test]
 fn a_directory_that_is_back_in_the_place_of_another_does_not_pass_for_it() {
     let folder = tempfile::tempdir().unwrap();
-    let [given_up, other, away, instead, metadata] =
-        ["given-up", "other", "away", "instead", "metadata"].map(|name| folder.path().join(name));
+    let names = ["given-up", "other", "away", "instead"];
+    let ([given_up, other, away, instead], metadata) = places(folder.path(), names);
     let dirs = &[given_up.as_path(), other.as_path()];
-    let metadata = metadata.display().to_string();
     let beside = ("metadata.log.dir", metadata.as_str());
     live_and_write(dirs, &[beside]);
     let id = id_of(&given_up);
@@ -72,9 +77,7 @@ fn a_directory_that_is_back_in_the_place_of_another_does_not_pass_for_it() {
 #[test]
 fn the_log_in_the_directory_that_the_metadata_names_counts_and_the_other_is_kept_aside() {
     let folder = tempfile::tempdir().unwrap();
-    let [given_up, other, away, metadata] =
-        ["given-up", "other", "away", "metadata"].map(|name| folder.path().join(name));
-    let metadata = metadata.display().to_string();
+    let ([given_up, other, away], metadata) = places(folder.path(), ["given-up", "other", "away"]);
     let beside = ("metadata.log.dir", metadata.as_str());
     // Of the only directory the metadata knows without being told.
     live_and_write(&[&given_up], &[beside]);
