@@ -13,9 +13,11 @@ use super::missing::{self, Missing};
 use super::opening::Opening;
 use crate::broker::{Broker, Parts};
 use crate::clock::Clock;
+use crate::config::BrokerConfig;
 use crate::lease;
 use crate::metrics::Metrics;
 use crate::partitions::Partitions;
+use crate::quorum::{Quorum, StartWait};
 
 /// Opens metadata and partitions, and registers this life of the broker.
 pub(super) async fn assemble(
@@ -56,23 +58,16 @@ pub(super) async fn assemble(
         Clock,
         metrics.clone(),
     ));
-    let lived_before = quorum.image().broker(node_id).is_some();
-    let mut registered = registrant.register(&quorum, config, &start_wait).await?;
-    let begun = Instant::now();
-    partitions.open(&quorum.image(), config).await;
-    if lived_before {
-        last_end::tell(last_end, &partitions, begun.elapsed());
-    }
-    if registrant.last_end != LastEnd::Unclean && partitions.were_cut() {
-        tracing::warn!(
-            "records may be missing here, and this broker leaves the in-sync replicas until it has them"
-        );
-        registrant.last_end = LastEnd::Unclean;
-        registered = registrant.register(&quorum, config, &start_wait).await?;
-    }
+    let joining = Joining {
+        quorum: &quorum,
+        partitions: &partitions,
+        config,
+        start_wait: &start_wait,
+    };
+    let broker_epoch = joining.register(&mut registrant, last_end).await?;
     let broker = Broker::new(Parts {
         node_id,
-        broker_epoch: registered.epoch,
+        broker_epoch,
         config: config.clone(),
         quorum,
         partitions,
@@ -92,24 +87,57 @@ pub(super) async fn assemble(
     Ok(broker)
 }
 
+/// What a broker registers with, and opens once it is registered.
+struct Joining<'a> {
+    quorum: &'a Quorum,
+    partitions: &'a Arc<Partitions>,
+    config: &'a Arc<BrokerConfig>,
+    start_wait: &'a StartWait,
+}
+
+impl Joining<'_> {
+    /// Registers this life and opens its partitions, and returns the broker's epoch; once more, as unclean, if opening cut a log.
+    async fn register(
+        &self,
+        registrant: &mut Registrant,
+        last_end: LastEnd,
+    ) -> Result<i64, StartError> {
+        let (quorum, config) = (self.quorum, self.config);
+        let lived_before = quorum.image().broker(registrant.id).is_some();
+        let registered = registrant.register(quorum, config, self.start_wait).await?;
+        let begun = Instant::now();
+        self.partitions.open(&quorum.image(), config).await;
+        if lived_before {
+            last_end::tell(last_end, self.partitions, begun.elapsed());
+        }
+        if registrant.last_end == LastEnd::Unclean || !self.partitions.were_cut() {
+            return Ok(registered.epoch);
+        }
+        tracing::warn!(
+            "records may be missing here, and this broker leaves the in-sync replicas until it has them"
+        );
+        registrant.last_end = LastEnd::Unclean;
+        let registered = registrant.register(quorum, config, self.start_wait).await?;
+        Ok(registered.epoch)
+    }
+}
+
 /// A broker alone, without listeners and background work.
 #[cfg(test)]
-pub(crate) async fn assemble_alone(config: crate::config::BrokerConfig) -> Arc<Broker> {
+pub(crate) async fn assemble_alone(config: BrokerConfig) -> Arc<Broker> {
     try_assemble_alone(config).await.unwrap()
 }
 
 /// The same, where the start may be refused.
 #[cfg(test)]
-pub(crate) async fn try_assemble_alone(
-    config: crate::config::BrokerConfig,
-) -> Result<Arc<Broker>, StartError> {
+pub(crate) async fn try_assemble_alone(config: BrokerConfig) -> Result<Arc<Broker>, StartError> {
     let config = Arc::new(config);
     let data = LockedData::lock(&config)?;
     let opening = Opening {
         config: &config,
         control: tokio::runtime::Handle::current(),
         peers: None,
-        start_wait: crate::quorum::StartWait::default(),
+        start_wait: StartWait::default(),
     };
     let rack = config.broker_rack.as_deref();
     assemble(opening, data, Vec::new(), rack).await
