@@ -58,6 +58,7 @@ pub fn repeat(
             trial
                 .round(|cluster| inflict(cluster, round))
                 .with_context(|| format!("round {}", round + 1))?;
+            println!("{fault}: round {} of {rounds}", round + 1);
         }
         Ok(())
     })
