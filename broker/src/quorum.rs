@@ -55,6 +55,7 @@ use std::time::Duration;
 
 use milena_metadata::{ConfigRules, DirectoryId, Image, Refusal, Request};
 use milena_protocol::ErrorCode;
+use openraft::error::Fatal;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -356,6 +357,25 @@ impl Quorum {
             .control
             .spawn(async move { member.ask_to_change_voters(change).await });
         asked.await.map_err(|_| QuorumError::Stopped)?
+    }
+
+    /// Waits until this member can take no further part, as when its disk refuses a write, and says why. It does not
+    /// come back within this process: its store may not be trusted until it is read anew.
+    pub async fn failed(&self) -> String {
+        let mut metrics = self.member.raft.metrics();
+        let failed = metrics.wait_for(|now| {
+            let over = now.running_state.as_ref().err();
+            over.is_some_and(|fatal| !matches!(fatal, Fatal::Stopped))
+        });
+        let why = match failed.await {
+            Ok(now) => now.running_state.as_ref().err().map(Fatal::to_string),
+            Err(_) => None,
+        };
+        match why {
+            Some(why) => why,
+            // It was stopped.
+            None => std::future::pending().await,
+        }
     }
 
     /// Ends this member's part, and closes its store.

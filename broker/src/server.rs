@@ -98,6 +98,11 @@ pub enum StartError {
          node.id of its own"
     )]
     Replaced(i32),
+    /// The metadata's disk refused a write or a read while the broker served.
+    #[error(
+        "the metadata can be kept no longer, and the broker ends: {0}; mend the disk or make room on it, and start again"
+    )]
+    MetadataLost(String),
     /// The system refused threads, signals or memory.
     #[error(
         "the system gives the broker no threads or signals: {0}; look at its limits (ulimit -a, the container's pids)"
@@ -194,9 +199,12 @@ async fn serve(
     let pod = pod::follow(pod, running.broker.clone(), http.known().clone());
     let mut pod = AbortOnDropHandle::new(control.spawn(pod));
     running.accept_all(listeners, http.readiness().clone());
+    let broker = running.broker.clone();
     let ended = tokio::select! {
         () = signals.stop_asked() => Ok(()),
         over = running.over() => over,
+        // Others lead what it led as soon as its connections close; it would go on by metadata that is no more.
+        why = broker.quorum().failed() => Err(StartError::MetadataLost(why)),
         Ok(copied) = &mut pod => {
             let ended = Err(copied.into());
             if running.is_fenced() {

@@ -1,16 +1,18 @@
-//! The disk of one broker's logs is full, and the quorum's files are on another: others lead, and once there is room again a
+//! A disk of one broker is full, that of its logs or that of its metadata: others lead, and once there is room again a
 //! start brings the broker back. Mounts a file system in memory, which needs root.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Duration;
+use std::process::{Command, ExitStatus};
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use e2e::cluster::{Cluster, Plan, View};
 use e2e::load::block_on;
 use e2e::skip::skipped;
+use milena_client::admin::NewTopic;
 use milena_client::{Client, Producer, ProducerOptions, Record};
 
 const TOPIC: &str = "kept";
@@ -31,9 +33,9 @@ const HANDED_LIMIT: Duration = Duration::from_secs(30);
 struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    fn mount(at: &Path) -> Result<Self> {
+    fn mount(at: &Path, mib: u32) -> Result<Self> {
         fs::create_dir_all(at)?;
-        let size = format!("size={DISK_MIB}m");
+        let size = format!("size={mib}m");
         run(Command::new("mount")
             .args(["-t", "tmpfs", "-o", &size, "tmpfs"])
             .arg(at))?;
@@ -48,9 +50,9 @@ impl SmallDisk {
         Ok(())
     }
 
-    fn make_room(&self) -> Result<()> {
+    fn make_room(&self, mib: u32) -> Result<()> {
         fs::remove_file(self.filler())?;
-        let options = format!("remount,size={LARGER_DISK_MIB}m");
+        let options = format!("remount,size={mib}m");
         run(Command::new("mount").args(["-o", &options]).arg(&self.0))
     }
 
@@ -100,7 +102,7 @@ fn a_broker_whose_disk_is_full_is_replaced_and_comes_back_when_there_is_room() -
         return skipped("full_disk", "only root can mount a small disk");
     }
     let mut cluster = Cluster::prepare("full-disk", &Plan::of(3))?;
-    let disk = SmallDisk::mount(&cluster.node(SMALL).data())?;
+    let disk = SmallDisk::mount(&cluster.node(SMALL).data(), DISK_MIB)?;
     let metadata = cluster.folder().join("metadata");
     let setting = format!("metadata.log.dir={}", metadata.display());
     cluster.node(SMALL).set(&setting);
@@ -124,7 +126,7 @@ fn a_broker_whose_disk_is_full_is_replaced_and_comes_back_when_there_is_room() -
     cluster.until("others lead", HANDED_LIMIT, is_handed_over)?;
     produce(cluster.client(), rounds * RECORDS_A_ROUND)?;
 
-    disk.make_room()?;
+    disk.make_room(LARGER_DISK_MIB)?;
     if cluster.node(SMALL).is_running() {
         cluster.node(SMALL).kill9()?;
     }
@@ -132,5 +134,84 @@ fn a_broker_whose_disk_is_full_is_replaced_and_comes_back_when_there_is_room() -
     cluster.until_in_sync()?;
     cluster.node(SMALL).kill9()?;
     drop(disk);
+    cluster.remove()
+}
+
+/// Beside topics of some records, what the metadata of a cluster takes.
+const METADATA_MIB: u32 = 16;
+const METADATA_LARGER_MIB: u32 = 64;
+/// Each is two changes, of some KiB together; more than fit into what the store's file has already.
+const TOPICS_MAX: u32 = 400;
+const TOPIC_PARTITIONS: i32 = 40;
+
+/// Makes and deletes topics until the broker ends, since its disk holds no more metadata; how it ended.
+fn change_metadata_until_it_ends(cluster: &mut Cluster, broker: i32) -> Result<ExitStatus> {
+    let topic = NewTopic {
+        name: "made".to_owned(),
+        partitions: Some(TOPIC_PARTITIONS),
+        replication_factor: Some(2),
+        configs: Vec::new(),
+    };
+    let mut refused = None;
+    for _ in 0..TOPICS_MAX {
+        if let Some(status) = cluster.node(broker).ended(Duration::ZERO) {
+            return Ok(status);
+        }
+        let client = cluster.client();
+        let (created, deleted) = block_on(async {
+            let created = client.create_topic(&topic, false).await;
+            (created, client.delete_topic(&topic.name).await)
+        })?;
+        // One that loses its broker while it is under way may be done, and refused when it is asked for again.
+        refused = created.err().or(deleted.err()).or(refused);
+    }
+    bail!(
+        "broker {broker} runs on after {TOPICS_MAX} topics on a full disk; the last refusal: {refused:?}"
+    )
+}
+
+#[test]
+fn a_broker_that_can_keep_no_metadata_ends_and_others_lead() -> Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        return skipped("full_disk, metadata", "only root can mount a small disk");
+    }
+    let mut cluster = Cluster::prepare("full-metadata", &Plan::of(3))?;
+    let mut disks = BTreeMap::new();
+    for broker in cluster.ids() {
+        let folder = cluster.folder().join(format!("metadata-{broker}"));
+        disks.insert(broker, SmallDisk::mount(&folder, METADATA_MIB)?);
+        let setting = format!("metadata.log.dir={}", folder.display());
+        cluster.node(broker).set(&setting);
+    }
+    cluster.start_all()?;
+    cluster.until_ready()?;
+    cluster.create_topic(TOPIC, PARTITIONS, 3)?;
+    cluster.until("all are in sync", HANDED_LIMIT, View::is_in_sync)?;
+
+    let leader = cluster.quorum_leader()?;
+    let follower = leader % 3 + 1;
+    for broker in [leader, follower] {
+        disks[&broker].fill()?;
+        let begun = Instant::now();
+        let status = change_metadata_until_it_ends(&mut cluster, broker)?;
+        ensure!(
+            status.code() == Some(1),
+            "broker {broker} ended with {status}"
+        );
+        // Who asks the broker that ends asks another next.
+        ensure!(begun.elapsed() < HANDED_LIMIT, "{:?}", begun.elapsed());
+        let log = cluster.node(broker).log();
+        ensure!(log.contains("make room on it"), "{log}");
+        let led = |view: &View| view.is_led_without(broker);
+        cluster.until("others lead", HANDED_LIMIT, led)?;
+
+        disks[&broker].make_room(METADATA_LARGER_MIB)?;
+        cluster.start(broker)?;
+        cluster.until_in_sync()?;
+    }
+    for broker in cluster.ids() {
+        cluster.node(broker).kill9()?;
+    }
+    drop(disks);
     cluster.remove()
 }

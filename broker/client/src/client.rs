@@ -317,13 +317,14 @@ impl Client {
         }
     }
 
-    /// A connection to the broker that takes administration.
+    /// A connection to the broker that takes administration; asks anew where the one that is known can't be reached.
     pub async fn controller(&self) -> Result<Connection, Error> {
-        let mut cluster = self.cluster();
-        if cluster.brokers.is_empty() {
-            cluster = self.ask(Some(&[])).await?;
+        if let Some(id) = self.cluster().controller
+            && let Ok(connection) = self.broker(id).await
+        {
+            return Ok(connection);
         }
-        match cluster.controller {
+        match self.ask(Some(&[])).await?.controller {
             Some(id) => self.broker(id).await,
             None => self.any().await,
         }

@@ -128,6 +128,9 @@ impl Member {
 
     /// Waits until the image here is as far; where it does not get there in time, the outcome holds all the same.
     async fn catch_up(&self, offset: u64, deadline: Instant) {
+        if self.raft.metrics().borrow().running_state.is_err() {
+            return;
+        }
         let mut images = self.shown.watch();
         let reached = images.wait_for(|image| image.position().offset >= offset);
         if timeout_at(deadline, reached).await.is_err() {

@@ -40,7 +40,9 @@ pub(super) async fn assemble(
         .cluster_id()
         .map(|id| id.to_string())
         .unwrap_or_default();
-    let data = data.claim(&cluster_id, &config.metadata_dir(), quorum.directory())?;
+    let last_life = quorum.image().broker(data.node_id()).map(|life| life.epoch);
+    let metadata = (config.metadata_dir(), quorum.directory());
+    let data = data.claim(&cluster_id, (&metadata.0, metadata.1), last_life)?;
     let metrics =
         Metrics::new().map_err(|error| StartError::System(std::io::Error::other(error)))?;
     let node_id = data.node_id();

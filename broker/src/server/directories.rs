@@ -7,8 +7,8 @@ use std::sync::Arc;
 use milena_log::{DirectoryError, LockedDirectory, PartitionFolder, is_log};
 use milena_metadata::{BrokerId, DirectoryId, Topic};
 
-use super::StartError;
 use super::pod::Pod;
+use super::{StartError, last_end};
 use crate::config::BrokerConfig;
 use crate::identity::Identity;
 use crate::partition::room::AppendRoom;
@@ -160,12 +160,13 @@ impl LockedData {
         self.dirs[place].partition_path(topic, partition)
     }
 
-    /// Makes the directories the cluster's, and the one at `metadata` the quorum's.
+    /// Makes the directories the cluster's, and the one at `metadata` the quorum's. `last_epoch` is that of the life
+    /// before, as the quorum has it.
     pub fn claim(
         self,
         cluster_id: &str,
-        metadata: &Path,
-        metadata_id: DirectoryId,
+        (metadata, metadata_id): (&Path, DirectoryId),
+        last_epoch: Option<i64>,
     ) -> Result<Data, StartError> {
         let appends_max = appends_max(super::workers(), self.dirs.len());
         let mut dirs = Vec::new();
@@ -174,10 +175,11 @@ impl LockedData {
             let is_new = locked.identity().is_none();
             let id = (path == metadata).then_some(metadata_id.into());
             let directory = locked.claim(cluster_id, id)?;
-            let clean = directory
+            let mark = directory
                 .take_clean_shutdown()
                 .map_err(DirectoryError::from)?;
-            let known = Known::read(&path, clean.is_some()).map_err(DirectoryError::from)?;
+            let is_clean = mark.is_some_and(|epoch| is_of_life(&path, epoch, last_epoch));
+            let known = Known::read(&path, is_clean).map_err(DirectoryError::from)?;
             let appends = Arc::new(AppendRoom::new(appends_max));
             dirs.push(DataDir {
                 directory,
@@ -220,6 +222,23 @@ impl Data {
     }
 }
 
+/// Whether the mark of a clean stop is of the life before, whose epoch is `last`. One of an earlier life is in a copy of
+/// the directory from then, as a volume's snapshot is: what was acknowledged since is not in it.
+fn is_of_life(dir: &Path, marked: i64, last: Option<i64>) -> bool {
+    let Some(last) = last.filter(|&last| last != marked) else {
+        return true;
+    };
+    tracing::warn!(
+        directory = %dir.display(),
+        marked,
+        last,
+        "the mark of a clean stop is not of this broker's last life: the directory is an older copy, and is treated as \
+         after a loss of power"
+    );
+    last_end::distrust(dir);
+    false
+}
+
 /// The folders that have a partition's name.
 fn partitions_in(dir: &LockedDirectory) -> Result<Vec<(Named, PathBuf)>, StartError> {
     let folders = dir.partition_folders().map_err(DirectoryError::from)?;
@@ -259,7 +278,34 @@ fn appends_max(workers: usize, dirs: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use milena_metadata::LastEnd;
+
     use super::*;
+    use crate::config::Sources;
+
+    /// How the life before is taken to have ended, with a mark of a life of epoch 7.
+    fn end_by_the_mark(last_epoch: Option<i64>) -> LastEnd {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().display().to_string();
+        let (config, _) = Sources::of(&[("log.dirs", &path)]).load().unwrap();
+        let id = DirectoryId::random();
+        let claim = |last_epoch| {
+            let data = LockedData::lock(&config).unwrap();
+            data.claim("c", (folder.path(), id), last_epoch).unwrap()
+        };
+        let life = claim(None);
+        last_end::take(life.dirs());
+        life.dirs()[0].directory.mark_clean_shutdown(7).unwrap();
+        drop(life);
+        last_end::take(claim(last_epoch).dirs())
+    }
+
+    #[test]
+    fn only_the_mark_of_the_last_life_says_that_the_stop_was_clean() {
+        assert_eq!(end_by_the_mark(None), LastEnd::Clean);
+        assert_eq!(end_by_the_mark(Some(7)), LastEnd::Clean);
+        assert_eq!(end_by_the_mark(Some(9)), LastEnd::Unclean);
+    }
 
     #[test]
     fn stalled_appends_leave_a_worker_to_others() {
