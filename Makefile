@@ -27,7 +27,7 @@ test-clients: ## Real clients and tools against a real broker
 	$(CARGO) test -p e2e -- --test-threads=$(TESTS_AT_ONCE)
 	./e2e/clients/skipped.sh
 
-chaos: ## Repeat each fault of a cluster under load ROUNDS times (30) on BROKERS ("3 5"); hours
+chaos: chaos-sim ## Simulate 200 clusters, then repeat each fault of a real one under load ROUNDS times (30) on BROKERS ("3 5"); hours
 	./e2e/chaos/run.sh
 
 chaos-sim: ## Simulate whole clusters under faults, SEEDS of them (200) from FIRST (1) on; see docs/reliability.md

@@ -60,6 +60,8 @@ pub enum Request {
     Vote(VoteRequest<NodeId>),
     /// Whether a vote would be given now; asking changes nothing.
     WouldVote(WouldVote),
+    /// To have on disk the vote that will be asked for next.
+    Promise(Promise),
     Snapshot(SnapshotPart),
     /// Whether there is a cluster already.
     Probe,
@@ -99,7 +101,7 @@ pub enum Answer {
     Append(AppendEntriesResponse<NodeId>),
     /// To [`Request::Vote`].
     Vote(VoteResponse<NodeId>),
-    /// To [`Request::WouldVote`].
+    /// To [`Request::WouldVote`] and [`Request::Promise`].
     WouldVote(bool),
     /// To [`Request::Snapshot`]: the vote that holds there.
     Snapshot(Vote<NodeId>),
@@ -123,6 +125,13 @@ pub enum Answer {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct WouldVote {
     pub last_log: Option<LogId<NodeId>>,
+}
+
+/// A vote that a candidate-to-be will ask for.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Promise {
+    pub vote: Vote<NodeId>,
+    pub candidate: WouldVote,
 }
 
 /// A part of a snapshot; they come one after the other.

@@ -28,6 +28,26 @@ struct Known {
 static KNOWN: Mutex<Option<Known>> = Mutex::new(None);
 static STORES: Mutex<BTreeMap<PathBuf, Arc<Store>>> = Mutex::new(BTreeMap::new());
 
+/// How long a sync of the metadata's store takes, at least and at most, ms.
+const SYNC_USUALLY_MS: (u64, u64) = (1, 4);
+static SYNC_MS: Mutex<(u64, u64)> = Mutex::new(SYNC_USUALLY_MS);
+
+/// From now on a sync of the metadata's store takes so long on every machine, at least and at most, ms.
+pub fn set_sync_ms(least_and_most: (u64, u64)) {
+    *SYNC_MS.lock() = least_and_most;
+}
+
+/// Syncs take what they usually do.
+pub fn calm() {
+    set_sync_ms(SYNC_USUALLY_MS);
+}
+
+/// How long the next one takes, ms.
+pub fn next_sync_ms() -> u64 {
+    let (least, most) = *SYNC_MS.lock();
+    rand::rng().random_range(least..=most)
+}
+
 fn known<T>(with: impl FnOnce(&mut Known) -> T) -> T {
     with(KNOWN.lock().get_or_insert_default())
 }

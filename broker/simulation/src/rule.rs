@@ -19,10 +19,14 @@ pub enum Broken {
     LeadsInOldEpoch,
     /// A member that finds itself in its own log does not ask again to be let in, whether or not that was committed.
     JoinsOnce,
+    /// Who has founded a cluster calls one election; where that is lost, nobody calls another.
+    FoundsOnce,
+    /// A voter that hears no leader calls an election whether or not a majority would vote.
+    ElectsUnasked,
 }
 
 /// All of them, by the name that a command line has for each.
-pub const ALL: [(&str, Broken); 6] = [
+pub const ALL: [(&str, Broken); 8] = [
     ("watermark-counts-fenced", Broken::WatermarkCountsFenced),
     (
         "duplicate-acknowledged-early",
@@ -32,6 +36,8 @@ pub const ALL: [(&str, Broken); 6] = [
     ("unclean-stays-in-sync", Broken::UncleanStaysInSync),
     ("leads-in-old-epoch", Broken::LeadsInOldEpoch),
     ("joins-once", Broken::JoinsOnce),
+    ("founds-once", Broken::FoundsOnce),
+    ("elects-unasked", Broken::ElectsUnasked),
 ];
 
 static BROKEN: AtomicU8 = AtomicU8::new(0);

@@ -10,7 +10,7 @@ use super::member::Member;
 use super::receive::Receiving;
 use super::types::{NodeId, TypeConfig, Vote};
 use crate::peer::server::Answers;
-use crate::peer::{Answer, Hello, Probed, Request, SnapshotPart, WouldVote};
+use crate::peer::{Answer, Hello, Probed, Promise, Request, SnapshotPart, WouldVote};
 use crate::rule::is_broken;
 
 impl Answers for Member {
@@ -49,6 +49,7 @@ impl Answers for Member {
             }
             Request::Vote(rpc) => self.give_vote(rpc).await,
             Request::WouldVote(candidate) => Answer::WouldVote(self.would_vote(&candidate)),
+            Request::Promise(promise) => Answer::WouldVote(self.promise(&promise).await),
             Request::Snapshot(part) => self.take_part(from, part).await,
             Request::Probe => Answer::Probe(self.probed()),
             Request::Join(joining) => self.let_join(joining).await,
@@ -128,6 +129,21 @@ impl Member {
             && !self.is_leader()
             && self.heard.silence() >= LEASE
             && candidate.last_log >= self.last_log()
+    }
+
+    /// Whether the vote that it is about to be asked for is on disk; see `election.rs`.
+    async fn promise(&self, promise: &Promise) -> bool {
+        if !self.would_vote(&promise.candidate) || promise.vote <= self.vote() {
+            return false;
+        }
+        self.heard.promised();
+        match self.log.promise(promise.vote).await {
+            Ok(is_kept) => is_kept,
+            Err(error) => {
+                tracing::error!(%error, "a vote can't be kept, and is not promised");
+                false
+            }
+        }
     }
 
     async fn take_part(&self, from: NodeId, part: SnapshotPart) -> Answer {

@@ -6,19 +6,22 @@
 //! - the silence has lasted for another election timeout;
 //!
 //! and when a majority say that they would vote, having heard of no leader for a lease either. So one bad link
-//! calls no election: it would cost a leader that all others hear. Whether votes are given is openraft's to say. Who has
-//! just founded the cluster goes on calling elections until it has led once: the others know of no cluster yet.
+//! calls no election: it would cost a leader that all others hear. Whether votes are given is openraft's to say. It waits
+//! for a vote no longer than [`VOTE_WITHIN`], and a vote has to be on disk before it is given, so that on disks that are
+//! slower than that none would ever be given in time: a majority first has the vote on disk that it is going to be asked
+//! for, however long that takes. Who has just founded the cluster goes on calling elections until it has led once: the others know of no cluster yet.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rand::Rng;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::member::Member;
-use super::types::{Node, NodeId};
-use crate::peer::{Answer, Lane, Request, WouldVote, network};
+use super::types::{Node, NodeId, Vote};
+use crate::peer::{Answer, Lane, Promise, Request, WouldVote, network};
+use crate::rule::is_broken;
 
 /// A leader's heartbeats.
 pub(super) const HEARTBEAT: Duration = Duration::from_millis(50);
@@ -28,6 +31,13 @@ pub(super) const TIMEOUT_MAX: Duration = Duration::from_millis(300);
 /// A voter gives no vote for so long after it has heard of a leader; openraft takes it from the timeout's bound.
 pub(super) const LEASE: Duration = TIMEOUT_MAX;
 
+/// openraft waits so long for a vote; it wants less than the lease.
+pub(super) const VOTE_WITHIN: Duration = Duration::from_millis(299);
+
+/// A majority that has not put a vote on disk by then has disks that stand still.
+const PROMISED_WITHIN: Duration = Duration::from_secs(2);
+/// Who has promised its vote calls no election for so long: the other's disk may be a little slower.
+const PROMISE_HELD: Duration = Duration::from_millis(500);
 /// How often a voter looks.
 const LOOK: Duration = Duration::from_millis(10);
 /// How much later than its lease a voter moves: others heard of the leader a little later.
@@ -48,7 +58,7 @@ struct Seen {
     silence: Duration,
     /// The leader's end closed the connection.
     closed: bool,
-    /// It has just given its vote to another, who may be about to lead.
+    /// It has just given or promised its vote to another, who may be about to lead.
     voted: bool,
 }
 
@@ -130,7 +140,8 @@ pub(super) async fn run(member: Arc<Member>) {
         let seen = Seen {
             silence: member.heard.silence(),
             closed: member.heard.closed_by().is_some(),
-            voted: member.heard.voted_within(TIMEOUT_MIN),
+            voted: member.heard.voted_within(TIMEOUT_MIN)
+                || member.heard.promised_within(PROMISE_HELD),
         };
         let ask = match patience.next(seen) {
             Step::Wait => false,
@@ -149,8 +160,10 @@ pub(super) async fn run(member: Arc<Member>) {
         member.reached.set(reached);
         let voters = others.len() + 1;
         let majority = voters / 2 + 1;
-        let is_willed = willing >= majority;
-        if is_willed || (reached >= majority && has_only_founded(&member)) {
+        let may_elect = is_broken!(ElectsUnasked)
+            || (willing >= majority && is_promised(&member, &others, &before).await)
+            || (reached >= majority && has_only_founded(&member));
+        if may_elect {
             // It may have given its vote meanwhile: another election would undo that one.
             if member.vote() == before {
                 elect(&member).await;
@@ -172,7 +185,7 @@ pub(super) async fn run(member: Arc<Member>) {
 /// Whether it has founded a cluster and never led it: then nobody else knows of the cluster, so that nothing of it can be
 /// lost, and nobody says that it would vote. What openraft asked for at the founding may have been answered too late.
 fn has_only_founded(member: &Member) -> bool {
-    member.last_log().is_some_and(|last| last.index == 0)
+    !is_broken!(FoundsOnce) && member.last_log().is_some_and(|last| last.index == 0)
 }
 
 /// This voter's place among those that may follow the leader.
@@ -213,6 +226,37 @@ async fn ask_all(member: &Arc<Member>, others: &[(NodeId, Node)]) -> (usize, usi
         }
     }
     (reached, willing)
+}
+
+/// Whether a majority, this member included, has the vote on disk that it asks for next.
+async fn is_promised(member: &Arc<Member>, others: &[(NodeId, Node)], before: &Vote) -> bool {
+    let promise = Promise {
+        vote: Vote::new(before.leader_id().term + 1, member.id),
+        candidate: WouldVote {
+            last_log: member.last_log(),
+        },
+    };
+    let mut asked = tokio::task::JoinSet::new();
+    let (me, vote) = (member.clone(), promise.vote);
+    asked.spawn(async move { me.log.promise(vote).await.unwrap_or(false) });
+    for (id, node) in others.iter().cloned() {
+        let (member, request) = (member.clone(), Request::Promise(promise.clone()));
+        asked.spawn(async move {
+            let peers = &member.peers;
+            let answer = peers.call(Lane::Raft, (id, &node), &request, PROMISED_WITHIN);
+            matches!(answer.await, Ok(Answer::WouldVote(true)))
+        });
+    }
+    let voters = others.len() + 1;
+    let (majority, mut promised) = (voters / 2 + 1, 0);
+    let deadline = Instant::now() + PROMISED_WITHIN;
+    while promised < majority {
+        match timeout_at(deadline, asked.join_next()).await {
+            Ok(Some(answer)) => promised += usize::from(answer.unwrap_or(false)),
+            Ok(None) | Err(_) => return false,
+        }
+    }
+    true
 }
 
 /// Calls the election, and gives it its time.

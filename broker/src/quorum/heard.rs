@@ -17,6 +17,7 @@ struct State {
     spoke: Instant,
     closed: bool,
     voted: Option<Instant>,
+    promised: Option<Instant>,
 }
 
 impl State {
@@ -28,6 +29,7 @@ impl State {
             spoke: now,
             closed: false,
             voted: None,
+            promised: None,
         }
     }
 }
@@ -70,6 +72,17 @@ impl Heard {
     /// Whether it did, so lately.
     pub(super) fn voted_within(&self, within: Duration) -> bool {
         self.0.lock().voted.is_some_and(|at| at.elapsed() < within)
+    }
+
+    /// This member promises its vote to another.
+    pub(super) fn promised(&self) {
+        self.0.lock().promised = Some(Instant::now());
+    }
+
+    /// Whether it did, so lately.
+    pub(super) fn promised_within(&self, within: Duration) -> bool {
+        let promised = self.0.lock().promised;
+        promised.is_some_and(|at| at.elapsed() < within)
     }
 
     /// For how long no leader has spoken, while this member might have called an election.

@@ -76,6 +76,13 @@ impl Log {
             .store(unsaved_max, Ordering::Relaxed);
     }
 
+    /// Has a vote on disk that may be asked for next, so that giving it takes no time; whether it is there. It binds this
+    /// member to nothing but to remember it, and nothing that was given is ever replaced by a lower one.
+    pub(super) async fn promise(&self, vote: Vote) -> Result<bool, StoreError> {
+        self.shared.writer.write(Change::Promise(vote)).await?;
+        Ok(self.shared.store.vote()? == Some(vote))
+    }
+
     fn grew(&self, bytes: usize) {
         let before = self
             .shared
@@ -203,6 +210,10 @@ impl RaftLogStorage<TypeConfig> for Log {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), StorageError<NodeId>> {
+        // It was promised.
+        if self.shared.store.vote().map_err(reading)? == Some(*vote) {
+            return Ok(());
+        }
         let change = Change::Vote(*vote);
         self.shared.writer.write(change).await.map_err(writing)
     }

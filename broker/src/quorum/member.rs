@@ -12,6 +12,7 @@ use super::decider::Waiting;
 use super::election::Reached;
 use super::heard::Heard;
 use super::liveness::Fencings;
+use super::log::Log;
 use super::machine::Shown;
 use super::network::Contacts;
 use super::receive::Receiving;
@@ -24,6 +25,7 @@ pub(super) struct Member {
     /// Where its peers find it.
     pub(super) me: Node,
     pub(super) raft: Raft,
+    pub(super) log: Log,
     pub(super) peers: Arc<Peers>,
     pub(super) shown: Arc<Shown>,
     pub(super) contacts: Arc<Contacts>,

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::decider::{Decider, WAITING_MAX};
 use super::duties;
-use super::election::{self, HEARTBEAT, TIMEOUT_MAX, TIMEOUT_MIN};
+use super::election::{self, HEARTBEAT, TIMEOUT_MAX, VOTE_WITHIN};
 use super::heard::Heard;
 use super::import;
 use super::liveness::{self, Fencings};
@@ -61,6 +61,7 @@ pub(super) async fn start(
         id: identity.id,
         me,
         raft: raft.clone(),
+        log: log.clone(),
         peers,
         shown: machine,
         contacts,
@@ -149,7 +150,8 @@ fn raft_config(options: &QuorumOptions) -> Config {
     Config {
         cluster_name: "milena".into(),
         heartbeat_interval: ms(HEARTBEAT),
-        election_timeout_min: ms(TIMEOUT_MIN),
+        // All that it decides here: how long a vote is waited for.
+        election_timeout_min: ms(VOTE_WITHIN),
         election_timeout_max: ms(TIMEOUT_MAX),
         // `election.rs` calls them.
         enable_elect: false,

@@ -176,8 +176,8 @@ async fn elect(client: &mut Client) {
     let _ = client.ask(broker, &request, 2).await;
 }
 
-/// Who leads the metadata quorum, as some broker has it.
-pub async fn quorum_leader(client: &mut Client) -> Option<i32> {
+/// Who leads the metadata quorum and in which term, as some broker has it.
+pub async fn quorum_leader(client: &mut Client) -> Option<(i32, i32)> {
     let request = DescribeQuorumRequest {
         topics: vec![DescribeQuorumRequestTopic {
             topic_name: Str::from("__cluster_metadata"),
@@ -189,8 +189,8 @@ pub async fn quorum_leader(client: &mut Client) -> Option<i32> {
     let mut partitions = answer.topics.iter().flat_map(|topic| &topic.partitions);
     partitions
         .next()
-        .map(|partition| partition.leader_id)
-        .filter(|leader| *leader > 0)
+        .map(|partition| (partition.leader_id, partition.leader_epoch))
+        .filter(|(leader, _)| *leader > 0)
 }
 
 async fn delete_records(client: &mut Client, place: Place, ledger: &Shared) {

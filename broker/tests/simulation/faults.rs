@@ -1,5 +1,6 @@
 //! What goes wrong, and when: all of it from the seed.
 
+use milena_simulation::disk;
 use milena_simulation::machine::{self, Machine};
 use milena_simulation::network::{self, Latency};
 use rand::Rng;
@@ -13,6 +14,8 @@ use super::run::Health;
 const PAUSE_MS: std::ops::Range<u64> = 50..1_500;
 /// How long a cut, a slow link or a dead process stays.
 const LASTS_MS: std::ops::Range<u64> = 100..5_000;
+/// What a sync takes on busy disks, at least and at most.
+const BUSY_SYNC_MS: (u64, u64) = (10, 250);
 /// How long a voter is behind, and then another dead.
 const BEHIND_MS: u64 = 2_000;
 /// After this a broker that says nothing is fenced, with time for the decision.
@@ -30,6 +33,8 @@ enum Kind {
     /// From the other brokers alone: clients still reach it.
     Estrange,
     Slow,
+    /// Syncs of the metadata take long, on every machine.
+    BusyDisks,
     Kill,
     /// Killed, and started again before it is missed.
     Restart,
@@ -43,12 +48,13 @@ enum Kind {
 }
 
 /// How often each comes, in parts of the sum.
-const KINDS: [(Kind, u32); 14] = [
+const KINDS: [(Kind, u32); 15] = [
     (Kind::CutBoth, 12),
     (Kind::CutOne, 12),
     (Kind::Isolate, 8),
     (Kind::Estrange, 8),
     (Kind::Slow, 6),
+    (Kind::BusyDisks, 6),
     (Kind::Kill, 16),
     (Kind::Restart, 6),
     (Kind::KillAll, 2),
@@ -64,6 +70,8 @@ const KINDS: [(Kind, u32); 14] = [
 enum Undo {
     Heal(Machine, Machine),
     Hasten(Machine, Machine),
+    /// Ends [`Kind::BusyDisks`].
+    Calm,
     /// The second act of [`Kind::WipeBehind`]: the disk of the first goes, and the second dies.
     Behind(i32, i32),
     /// The second act of [`Kind::LastStanding`]: it loses its power.
@@ -134,6 +142,7 @@ impl Faults {
                     }
                 }
                 Undo::Heal(from, to) => network::heal(from, to),
+                Undo::Calm => disk::calm(),
                 Undo::Hasten(from, to) => network::set_latency(from, to, Latency::default()),
             }
         }
@@ -161,6 +170,10 @@ impl Faults {
             Kind::Isolate => self.isolate(cluster, broker, now_ms + lasts_ms),
             Kind::Estrange => self.estrange(cluster, broker, now_ms + lasts_ms),
             Kind::Slow => self.slow(cluster, broker, now_ms + lasts_ms),
+            Kind::BusyDisks => {
+                disk::set_sync_ms(BUSY_SYNC_MS);
+                self.undo.push((now_ms + lasts_ms, Undo::Calm));
+            }
             Kind::Kill if is_running => cluster.kill(broker, lasts_ms),
             Kind::Restart if is_running => {
                 let down_ms = self.rng.random_range(RESTART_MS);

@@ -97,6 +97,9 @@ fn run(seed: u64, asked: &Asked) -> usize {
         rule::break_it(*broken);
     }
     let mut run = Run::new(seed, asked);
+    if let Some(scenario) = run.scenario {
+        (scenario.founding)(&mut run);
+    }
     run.found();
     run.start_clients();
     match run.scenario {
@@ -189,7 +192,8 @@ impl Run {
         true
     }
 
-    fn wrong(&self, what: String) {
+    /// Something that must not be.
+    pub fn wrong(&self, what: String) {
         self.ledger.borrow_mut().wrong(what);
     }
 
@@ -272,11 +276,12 @@ impl Run {
         self.cluster.lose_power(broker, down_ms, &mut self.rng);
     }
 
-    /// Who leads the metadata quorum.
-    pub fn quorum_leader(&mut self) -> Option<i32> {
+    /// Who leads the metadata quorum, and in which term.
+    pub fn quorum_leader(&mut self) -> Option<(i32, i32)> {
         let (mut client, found) = (self.client(), Rc::new(Cell::new(None)));
         let told = found.clone();
-        self.cluster.client("asker", async move {
+        let name = format!("asker{}", self.now_ms);
+        self.cluster.client(&name, async move {
             while told.get().is_none() {
                 told.set(admin::quorum_leader(&mut client).await);
             }

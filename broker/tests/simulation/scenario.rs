@@ -4,7 +4,7 @@
 mod plays;
 
 use milena_simulation::machine::Machine;
-use milena_simulation::network;
+use milena_simulation::network::{self, Latency};
 
 use super::run::Run;
 
@@ -24,18 +24,21 @@ pub struct Scenario {
     pub replicas: [i32; 3],
     /// Each of these rules, broken, is noticed in it.
     pub shows: &'static [&'static str],
+    /// What happens while the cluster is founded.
+    pub founding: fn(&mut Run),
     /// What goes wrong; all is mended behind it.
     pub play: fn(&mut Run),
 }
 
 /// All of them.
-pub const ALL: [Scenario; 5] = [
+pub const ALL: [Scenario; 8] = [
     Scenario {
         name: "last-in-sync-loses-power",
         brokers: 5,
         voters: 3,
         replicas: [4, 5, 1],
         shows: &["watermark-counts-fenced", "unclean-stays-in-sync"],
+        founding: plays::nothing,
         play: plays::last_in_sync_loses_power,
     },
     Scenario {
@@ -44,6 +47,7 @@ pub const ALL: [Scenario; 5] = [
         voters: 3,
         replicas: [1, 2, 3],
         shows: &["duplicate-acknowledged-early"],
+        founding: plays::nothing,
         play: plays::leader_is_cut_from_brokers,
     },
     Scenario {
@@ -52,6 +56,7 @@ pub const ALL: [Scenario; 5] = [
         voters: 3,
         replicas: [1, 2, 3],
         shows: &["leads-in-old-epoch"],
+        founding: plays::nothing,
         play: plays::leader_restarts_at_once,
     },
     Scenario {
@@ -60,6 +65,7 @@ pub const ALL: [Scenario; 5] = [
         voters: 3,
         replicas: [3, 2, 1],
         shows: &["wiped-voter-votes"],
+        founding: plays::nothing,
         play: plays::voter_is_wiped_beside_one_behind,
     },
     Scenario {
@@ -68,7 +74,35 @@ pub const ALL: [Scenario; 5] = [
         voters: 5,
         replicas: [1, 2, 3],
         shows: &["joins-once"],
+        founding: plays::nothing,
         play: plays::wiped_voter_joins_in_vain,
+    },
+    Scenario {
+        name: "first-votes-come-late",
+        brokers: 3,
+        voters: 3,
+        replicas: [1, 2, 3],
+        shows: &["founds-once"],
+        founding: plays::first_votes_come_late,
+        play: plays::nothing,
+    },
+    Scenario {
+        name: "one-link-is-bad",
+        brokers: 3,
+        voters: 3,
+        replicas: [1, 2, 3],
+        shows: &["elects-unasked"],
+        founding: plays::nothing,
+        play: plays::one_link_is_bad,
+    },
+    Scenario {
+        name: "quorum-leader-dies-on-busy-disks",
+        brokers: 3,
+        voters: 3,
+        replicas: [1, 2, 3],
+        shows: &[],
+        founding: plays::nothing,
+        play: plays::quorum_leader_dies_on_busy_disks,
     },
 ];
 
@@ -116,6 +150,17 @@ impl Run {
         brokers
             .chain(self.cluster.clients().iter().copied())
             .collect()
+    }
+
+    /// From now on, between all brokers.
+    fn set_latency(&self, latency: Latency) {
+        let machines = (1..=self.cluster.brokers()).map(|broker| self.cluster.machine(broker));
+        let machines: Vec<Machine> = machines.collect();
+        for from in &machines {
+            for to in machines.iter().filter(|to| *to != from) {
+                network::set_latency(*from, *to, latency);
+            }
+        }
     }
 
     /// Ends all cuts.

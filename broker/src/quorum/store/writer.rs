@@ -5,7 +5,9 @@ use parking_lot::Mutex;
 use redb::{Durability, ReadableTable};
 use tokio::sync::mpsc;
 
-use super::{LOG, MEMBER, SNAPSHOTS, SnapshotHead, Store, StoreError, sealed, sealed_bytes};
+use super::{
+    LOG, MEMBER, SNAPSHOTS, SnapshotHead, Store, StoreError, opened, sealed, sealed_bytes,
+};
 use crate::quorum::types::{LogId, Vote};
 
 /// Bytes of one part of a snapshot: what an entry has to wait for when a snapshot is written.
@@ -16,6 +18,8 @@ pub(in crate::quorum) enum Change {
     /// Entries as JSON, each with its index.
     Append(Vec<(u64, Vec<u8>)>),
     Vote(Vote),
+    /// A vote that may be asked for; kept where it is greater than the last.
+    Promise(Vote),
     /// Entries from this index on go.
     Truncate(u64),
     /// Entries up to this one go.
@@ -129,11 +133,10 @@ fn start_thread(
     mut waiting: mpsc::UnboundedReceiver<(Change, Done)>,
     keep: impl Fn(&Change) -> Result<(), StoreError> + Send + 'static,
 ) -> std::io::Result<Thread> {
-    use rand::Rng;
     Ok(tokio::spawn(async move {
         while let Some((change, done)) = waiting.recv().await {
-            let fsync_ms = rand::rng().random_range(1..=4);
-            tokio::time::sleep(std::time::Duration::from_millis(fsync_ms)).await;
+            let sync_ms = milena_simulation::disk::next_sync_ms();
+            tokio::time::sleep(std::time::Duration::from_millis(sync_ms)).await;
             done(keep(&change));
         }
     }))
@@ -169,6 +172,15 @@ fn make(transaction: &redb::WriteTransaction, change: &Change) -> Result<(), red
         Change::Vote(vote) => {
             let mut member = transaction.open_table(MEMBER)?;
             member.insert("vote", &*sealed(vote))?;
+        }
+        Change::Promise(vote) => {
+            let mut member = transaction.open_table(MEMBER)?;
+            let given = member.get("vote")?.map(|row| row.value().to_vec());
+            // One that is damaged is told of when it is read.
+            let given = given.and_then(|row| serde_json::from_slice::<Vote>(opened(&row)?).ok());
+            if given.is_none_or(|given| *vote > given) {
+                member.insert("vote", &*sealed(vote))?;
+            }
         }
         Change::Truncate(from) => {
             let mut log = transaction.open_table(LOG)?;
@@ -209,4 +221,31 @@ fn publish(transaction: &redb::WriteTransaction, head: &SnapshotHead) -> Result<
             .is_none_or(|(key, _)| key.value().0 == head.number)
     );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_promise_never_takes_the_place_of_a_greater_vote() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let voted_after = |change| {
+            keep(&store, &change, None).unwrap();
+            store.vote().unwrap()
+        };
+        let given = Vote::new(5, 2);
+        assert_eq!(voted_after(Change::Vote(given)), Some(given));
+        assert_eq!(voted_after(Change::Promise(Vote::new(4, 9))), Some(given));
+        assert_eq!(voted_after(Change::Promise(Vote::new(5, 1))), Some(given));
+        let promised = Vote::new(6, 1);
+        assert_eq!(voted_after(Change::Promise(promised)), Some(promised));
+        let led = Vote::new_committed(5, 2);
+        assert_eq!(
+            voted_after(Change::Vote(led)),
+            Some(led),
+            "what is given counts"
+        );
+    }
 }
