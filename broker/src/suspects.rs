@@ -154,6 +154,7 @@ mod tests {
             pool: None,
             directories: Vec::new(),
             software: "test".into(),
+            levels: Default::default(),
             last_end: LastEnd::Clean,
             fenced,
         };

@@ -10,6 +10,7 @@ use milena_protocol::ErrorCode;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::configs::ConfigResource;
+use crate::features::Levels;
 use crate::names::{BrokerId, DirectoryId, IncarnationId, TopicId, TopicName};
 use crate::record::{Endpoint, LastEnd, LeaseRecord, PartitionRecord};
 
@@ -20,7 +21,7 @@ pub use lease::{
 };
 pub use replicas::{
     AlterPartition, AlterPartitionReassignments, AssignDirectories, ChangeBrokers, ElectLeaders,
-    ElectedLeader, ElectionKind, IsrProposal, LoseDirectories, UnregisterBroker, WantedReplicas,
+    ElectedLeader, ElectionKind, IsrProposal, UnregisterBroker, WantedReplicas,
 };
 
 /// A refusal: Kafka's code for the client, a sentence for the person.
@@ -78,6 +79,9 @@ pub struct RegisterBroker {
     pub directories: Vec<DirectoryId>,
     /// Its software's version.
     pub software: Arc<str>,
+    /// The levels of `milena.version` that its software knows.
+    #[serde(default)]
+    pub levels: Levels,
     /// How the life before this one ended.
     pub last_end: LastEnd,
     /// Whether it stays fenced until it has caught up with the metadata. A broker that is the whole quorum has.
@@ -361,8 +365,6 @@ commands! {
     UnregisterBroker -> ();
     /// Assigns replicas to log directories.
     AssignDirectories -> Vec<Result<(), Refusal>>;
-    /// Takes log directories out of service.
-    LoseDirectories -> ();
     /// Proposes ISRs.
     AlterPartition -> Vec<Result<PartitionRecord, Refusal>>;
     /// Starts, replaces and cancels reassignments.
@@ -391,4 +393,17 @@ commands! {
     AllocateProducerIds -> ProducerIdBlock;
     /// Sets levels of features.
     SetFeatures -> ();
+}
+
+impl Command {
+    /// Sets the time of a command that carries one. The quorum's leader does so before it decides: on another machine's
+    /// word for it a clock that is ahead would end leases that are out.
+    pub fn stamp(&mut self, now_ms: i64) {
+        match self {
+            Self::RequestLease(ask) => ask.now_ms = now_ms,
+            Self::ExpireLeases(ask) => ask.now_ms = now_ms,
+            Self::SetStopping(ask) => ask.now_ms = now_ms,
+            _ => {}
+        }
+    }
 }

@@ -19,8 +19,8 @@ use milena_protocol::ErrorCode;
 
 use crate::command::{Command, FoundCluster, Outcome, Refusal, SetFeatures};
 use crate::configs::ConfigRules;
-use crate::features;
-use crate::image::Image;
+use crate::features::{self, Levels};
+use crate::image::{Broker, Image};
 use crate::record::{ClusterRecord, FeatureRecord, Record};
 
 pub use brokers::BROKERS_MAX;
@@ -78,9 +78,6 @@ fn outcome(
         }
         Command::AssignDirectories(ask) => {
             Outcome::AssignDirectories(directories::assign(draft, ask, rules)?)
-        }
-        Command::LoseDirectories(ask) => {
-            Outcome::LoseDirectories(directories::lose(draft, ask, rules)?)
         }
         Command::AlterPartition(ask) => Outcome::AlterPartition(isr::alter(draft, ask, rules)?),
         Command::AlterPartitionReassignments(ask) => {
@@ -197,10 +194,22 @@ fn set_features(draft: &mut Draft, set: &SetFeatures) -> Result<(), Refusal> {
                  or unsafe downgrade."
                     .into(),
             );
+        } else if let Some(broker) = without_level(&draft.image, *level) {
+            let Levels { min, max } = broker.levels;
+            return invalid(format!(
+                "Broker {} only supports versions {min}-{max} (software {}): upgrade it first, or unregister it if it is \
+                 gone for good.",
+                broker.id, broker.software
+            ));
         } else if *level != present {
             let (name, level) = (name.as_str().into(), *level);
             draft.push(FeatureRecord { name, level });
         }
     }
     Ok(())
+}
+
+/// A broker whose software can't read what the others would write. One that is away comes back with it.
+fn without_level(image: &Image, level: i16) -> Option<&Arc<Broker>> {
+    image.brokers().find(|broker| !broker.levels.allow(level))
 }

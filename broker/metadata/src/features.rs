@@ -1,5 +1,7 @@
 //! The features that a cluster may switch on, and the levels that this software knows (KIP-584).
 
+use serde::{Deserialize, Serialize};
+
 /// A feature and its levels; 0 is always allowed and means off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SupportedFeature {
@@ -11,13 +13,46 @@ pub struct SupportedFeature {
     pub level_max: i16,
 }
 
-/// `milena.version` is the level of what brokers write for each other: it is raised by hand once every broker
-/// runs software that reads it, and until then nothing newer is written.
+/// The level of what brokers write for each other: it is raised by hand once every broker runs software that reads it,
+/// and until then nothing newer is written.
+pub(crate) const MILENA_VERSION: &str = "milena.version";
+
+/// All of them.
 pub const SUPPORTED_FEATURES: &[SupportedFeature] = &[SupportedFeature {
-    name: "milena.version",
-    level_min: 1,
-    level_max: 1,
+    name: MILENA_VERSION,
+    level_min: Levels::OWN.min,
+    level_max: Levels::OWN.max,
 }];
+
+/// The levels of `milena.version` that a broker's software knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Levels {
+    /// The lowest.
+    pub min: i16,
+    /// The highest.
+    pub max: i16,
+}
+
+impl Levels {
+    /// What this software knows.
+    pub const OWN: Self = Self { min: 1, max: 1 };
+
+    /// Whether a cluster at that level may have such software; 0 is off.
+    pub(crate) fn allow(self, level: i16) -> bool {
+        level == 0 || (self.min..=self.max).contains(&level)
+    }
+
+    pub(crate) fn are_unsaid(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What all software knew that did not say so.
+impl Default for Levels {
+    fn default() -> Self {
+        Self { min: 1, max: 1 }
+    }
+}
 
 /// The feature of that name.
 pub(crate) fn find(name: &str) -> Option<&'static SupportedFeature> {

@@ -15,9 +15,9 @@ pub struct Condition {
     pub offline: bool,
     /// A wanted replica is not in sync. Those that a reassignment adds are not counted.
     pub under_replicated: bool,
-    /// Fewer in sync than `min.insync.replicas`: acknowledged writes are refused.
+    /// Fewer in sync than writes need, see [`Partition::min_isr`]: acknowledged ones are refused.
     pub under_min_isr: bool,
-    /// Exactly `min.insync.replicas`: one more loss stops them.
+    /// Exactly as many: one more loss stops them.
     pub at_min_isr: bool,
     /// Another replica than the preferred one leads.
     pub not_preferred: bool,
@@ -66,32 +66,44 @@ impl Health {
 pub enum Scope {
     /// All of the cluster.
     Cluster,
-    /// Those that a broker leads, and those without a leader that prefer it: each is counted at one broker.
+    /// Those that a broker leads. One without a leader is at its first replica whose broker runs, or at the first
+    /// broker that runs: each is counted once, and by a broker that can be asked.
     LedBy(BrokerId),
     /// Those that a broker has a replica of.
     HostedBy(BrokerId),
 }
 
 impl Scope {
-    fn holds(self, partition: &Partition) -> bool {
+    fn holds(self, image: &Image, partition: &Partition) -> bool {
         match self {
             Self::Cluster => true,
-            Self::LedBy(id) => partition.leader.or_else(|| partition.brokers().next()) == Some(id),
+            Self::LedBy(id) => partition.leader.or_else(|| teller(image, partition)) == Some(id),
             Self::HostedBy(id) => partition.hosts(id),
         }
     }
+}
+
+/// Who tells of a partition without a leader. Its replicas are most often away.
+fn teller(image: &Image, partition: &Partition) -> Option<BrokerId> {
+    let runs = |id: &BrokerId| image.broker(*id).is_some_and(|broker| !broker.fenced);
+    let running = || image.brokers().find(|broker| !broker.fenced);
+    partition
+        .brokers()
+        .find(runs)
+        .or_else(|| running().map(|broker| broker.id))
+        .or_else(|| partition.brokers().next())
 }
 
 impl Partition {
     /// How it is, where its topic's `min.insync.replicas` is `min_insync_replicas`.
     pub fn condition(&self, min_insync_replicas: usize) -> Condition {
         let lags = |id: BrokerId| !self.isr.contains(&id) && !self.is_adding(id);
+        let needed = self.min_isr(min_insync_replicas);
         Condition {
             offline: self.leader.is_none(),
             under_replicated: self.brokers().any(lags),
-            // As Kafka counts it: what a topic asks for, and not what its replicas could give.
-            under_min_isr: self.isr.len() < min_insync_replicas,
-            at_min_isr: self.isr.len() == min_insync_replicas,
+            under_min_isr: self.isr.len() < needed,
+            at_min_isr: self.isr.len() == needed,
             not_preferred: self.leader.is_some() && self.leader != self.brokers().next(),
             reassigning: self.reassignment.is_some(),
             lossy: self.leader.is_some() && self.elected.may_lose(),
@@ -112,7 +124,9 @@ impl Image {
     ) -> impl Iterator<Item = Conditioned<'a>> {
         self.topics().flat_map(move |topic| {
             let min = TopicPolicy::of(self, rules, &topic.name).min_insync_replicas;
-            let in_scope = topic.partitions().filter(move |(_, p)| scope.holds(p));
+            let in_scope = topic
+                .partitions()
+                .filter(move |(_, p)| scope.holds(self, p));
             in_scope.map(move |(number, partition)| {
                 (topic, number, partition, partition.condition(min))
             })

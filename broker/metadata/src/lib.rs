@@ -26,8 +26,8 @@ pub use command::{
     ChangeRack, Command, ConfigChange, ConfigOperation, ConfigValues, CreatePartitions,
     CreateTopics, CreatedTopic, DeleteTopics, DeletedTopic, ElectLeaders, ElectedLeader,
     ElectionKind, ExpireLeases, FoundCluster, GrantedLease, IncrementalAlterConfigs, IsrProposal,
-    LeaseAnswer, LeaseRefusal, LoseDirectories, NeverSafe, NewPartitions, NewTopic, NotStaying,
-    Outcome, PartitionProgress, ProducerIdBlock, QuorumBlocks, Refusal, RegisterBroker, Registered,
+    LeaseAnswer, LeaseRefusal, NeverSafe, NewPartitions, NewTopic, NotStaying, Outcome,
+    PartitionProgress, ProducerIdBlock, QuorumBlocks, Refusal, RegisterBroker, Registered,
     ReleaseLease, Request, RequestLease, SetFeatures, SetStopping, TopicReference,
     UnregisterBroker, VoterProgress, WantedReplicas,
 };
@@ -36,7 +36,7 @@ pub use decide::{
     BROKERS_MAX, CONFIG_VALUE_BYTES_MAX, Decision, LEASE_MS_MAX, LEASE_PARTITIONS_NAMED_MAX,
     PARTITIONS_PER_REQUEST_MAX, PRODUCER_ID_BLOCK, STOPPING_MS_MAX, decide, founding_records,
 };
-pub use features::{SUPPORTED_FEATURES, SupportedFeature};
+pub use features::{Levels, SUPPORTED_FEATURES, SupportedFeature};
 pub use health::{Condition, Conditioned, Health, Scope};
 pub use image::{
     Broker, Change, Configs, Image, Lease, Load, Mismatch, Partition, PartitionChange, Position,

@@ -31,7 +31,8 @@ pub struct Candidate {
     pub pool: Option<Arc<str>>,
     /// It takes no new replica.
     pub draining: bool,
-    /// It can't lead now, being fenced or about to stop: taken for new replicas where others do not suffice, and never as all of them.
+    /// It can't lead now, being fenced or about to stop: taken for new partitions where others do not suffice, and never
+    /// as all of their replicas; for a partition that is there never.
     pub fenced: bool,
     /// What it carries before the placement.
     pub load: Load,

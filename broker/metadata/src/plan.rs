@@ -1,7 +1,8 @@
 //! What to move, and where: reassignments that one could ask for, as values. Nothing is decided here: a plan is
 //! made on an image, shown to whoever wants it (`--dry-run`), and sent as `AlterPartitionReassignments`.
 //!
-//! Every plan keeps the rules of [`crate::placement`] and copies as few replicas as it can.
+//! Every plan keeps the rules of [`crate::placement`] and copies as few replicas as it can, to brokers that run: where
+//! these do not suffice, a partition is stuck.
 
 mod board;
 mod even;

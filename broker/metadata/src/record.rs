@@ -3,7 +3,7 @@
 //! | `type` | `version` | says |
 //! | --- | --- | --- |
 //! | `cluster` | 1 | the cluster's id, once |
-//! | `broker` | 1 | one life of a broker: epoch, incarnation, endpoints, node, rack, directories |
+//! | `broker` | 1 | one life of a broker: epoch, incarnation, endpoints, node, rack, directories, levels |
 //! | `broker_state` | 1, 2 | that life is fenced, draining, or stopping; 2 where its rack is another |
 //! | `broker_removed` | 1 | a broker is no longer part of the cluster, nor are its configs and lease |
 //! | `topic` | 1 | a topic's name and id; its partitions follow, from 0 |
@@ -29,6 +29,7 @@ use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::configs::ConfigResource;
+use crate::features::Levels;
 use crate::names::{BrokerId, DirectoryId, IncarnationId, PartitionId, TopicId, TopicName};
 
 /// The cluster's id.
@@ -87,6 +88,9 @@ pub struct BrokerRecord {
     pub directories: Vec<DirectoryId>,
     /// Its software's version.
     pub software: Arc<str>,
+    /// The levels of `milena.version` that its software knows.
+    #[serde(default, skip_serializing_if = "Levels::are_unsaid")]
+    pub levels: Levels,
     /// How the life before this one ended.
     pub last_end: LastEnd,
     /// Fenced: leads nothing and is in no ISR that can do without it.
@@ -135,7 +139,8 @@ pub struct BrokerStateRecord {
     /// See [`BrokerRecord::stopping`].
     #[serde(default, skip_serializing_if = "is_false")]
     pub stopping: bool,
-    /// The log directories that are online now; `None` where they are as they were.
+    /// The log directories that are online now; `None` where they are as they were, as they are in all that is written
+    /// today.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub directories: Option<Vec<DirectoryId>>,
     /// The rack it is in from now on; `None` where it is as it was.
@@ -320,7 +325,7 @@ pub struct LeaseRecord {
     pub broker: BrokerId,
     /// The life that may end.
     pub incarnation: IncarnationId,
-    /// When it is over if that life goes on, in milliseconds since 1970.
+    /// When it is over if the broker serves then, in milliseconds since 1970 by the clock of the quorum's leader.
     pub expires_ms: i64,
 }
 

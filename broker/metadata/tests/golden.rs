@@ -1,6 +1,6 @@
 //! Every version of every record that was ever written stays readable, and today's are written as they were.
 
-use milena_metadata::{Record, RecordError};
+use milena_metadata::{Levels, Record, RecordError};
 
 /// One line a version. Lines are added, never changed.
 const EVER_WRITTEN: &[&str] = &[
@@ -24,6 +24,7 @@ const EVER_WRITTEN: &[&str] = &[
     r#"{"type":"lease_ended","version":1,"broker":1,"incarnation":"AAAAAAAAAAAAAAAAAAAAAQ"}"#,
     r#"{"type":"cluster_state","version":1,"stopping":{"since":12,"until_ms":1700000000000}}"#,
     r#"{"type":"cluster_state","version":1,"stopping":null}"#,
+    r#"{"type":"broker","version":1,"id":1,"epoch":7,"incarnation":"AAAAAAAAAAAAAAAAAAAAAQ","endpoints":[],"node":"n","rack":null,"pool":null,"directories":["AAAAAAAAAAAAAAAAAAAABA"],"software":"0.1.0","levels":{"min":1,"max":2},"last_end":"clean","fenced":false,"draining":false}"#,
 ];
 
 #[test]
@@ -94,4 +95,12 @@ fn what_is_no_record_is_refused() {
         let error = Record::from_json(line.as_bytes()).unwrap_err();
         assert!(matches!(error, RecordError::Malformed(_)), "{line}");
     }
+}
+
+#[test]
+fn a_broker_that_said_no_levels_knows_the_first() {
+    let Ok(Record::Broker(broker)) = Record::from_json(EVER_WRITTEN[1].as_bytes()) else {
+        panic!("the second line is a broker's")
+    };
+    assert_eq!(broker.levels, Levels { min: 1, max: 1 });
 }

@@ -42,6 +42,7 @@ fn register(id: i32) -> RegisterBroker {
         pool: None,
         directories: vec![DirectoryId(Uuid([id as u8 + 1; 16]))],
         software: "test".into(),
+        levels: Default::default(),
         last_end: LastEnd::Clean,
         fenced: false,
     }

@@ -97,6 +97,7 @@ mod tests {
                 pool: None,
                 directories: Vec::new(),
                 software: "test".into(),
+                levels: Default::default(),
                 last_end: LastEnd::None,
                 fenced: id > unfenced,
             };

@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::machine::Shown;
 use super::topic_changes::TopicChanges;
 use super::types::{Applied, ImportedAt, Proposal, Raft, Vote};
+use crate::clock::Clock;
 use crate::peer::Decided;
 
 /// Commands that wait for the decider; whoever comes later waits to queue. The admin APIs are rare, and each
@@ -125,9 +126,14 @@ impl Decider {
     async fn decide(&self, first: Waiting, waiting: &mut mpsc::Receiver<Waiting>) {
         let mut batch = Batch::after(self.shown.image());
         let mut next = Some(first);
-        while let Some(Waiting { command, answer }) = next {
+        while let Some(Waiting {
+            mut command,
+            answer,
+        }) = next
+        {
             // Who asked may have given up, and asked another leader.
             if !answer.is_closed() {
+                command.stamp(Clock.now_ms());
                 let result = batch.decide(&command, &*self.rules);
                 batch.answers.push((answer, result));
             }

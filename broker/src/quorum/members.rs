@@ -194,10 +194,9 @@ impl Member {
             .iter()
             .filter(|(other, known)| *other != id && known.broker == node.broker);
         let former: Vec<&(NodeId, Node)> = former.collect();
-        let alive = |id: NodeId| self.contacts.since(id).is_some_and(|since| since < ALIVE);
         if let Some((_, known)) = former
             .iter()
-            .find(|(other, _)| *other == self.id || alive(*other))
+            .find(|(other, _)| *other == self.id || self.answers(*other))
         {
             let message = format!(
                 "{known} runs with the metadata directory {}, and {node} with {}: two brokers have one number; stop \
@@ -284,6 +283,7 @@ impl Member {
                 format!("{whom} is the last voter; add another one first."),
             )),
             (false, Some((id, _))) => {
+                self.majority_stays_without(*id, &whom).await?;
                 // It stays as a learner, unless that broker has a new disk already.
                 let is_replaced = nodes
                     .iter()
@@ -300,8 +300,38 @@ impl Member {
     fn is_gone(&self, id: NodeId, node: &Node) -> bool {
         let image = self.shown.image();
         let is_registered = BrokerId::new(node.broker).is_ok_and(|id| image.broker(id).is_some());
-        let answers = self.contacts.since(id).is_some_and(|since| since < ALIVE);
-        !is_registered && !answers
+        !is_registered && !self.answers(id)
+    }
+
+    /// Whether another member has answered lately.
+    fn answers(&self, id: NodeId) -> bool {
+        self.contacts.since(id).is_some_and(|since| since < ALIVE)
+    }
+
+    /// A change that leaves voters without a majority is never decided, nor is anything after it. Who has just been
+    /// elected may have to hear of them first.
+    async fn majority_stays_without(&self, voter: NodeId, whom: &str) -> Result<(), Refusal> {
+        let begun = Instant::now();
+        loop {
+            let mut staying = self.voters();
+            staying.retain(|(id, _)| *id != voter);
+            let silent = |(id, _): &&(NodeId, Node)| *id != self.id && !self.answers(*id);
+            let silent: Vec<&(NodeId, Node)> = staying.iter().filter(silent).collect();
+            if silent.len() * 2 < staying.len() {
+                return Ok(());
+            }
+            if begun.elapsed() > ALIVE {
+                let names: Vec<String> = silent.iter().map(|(_, node)| node.to_string()).collect();
+                let message = format!(
+                    "{whom} keeps its vote: of the {} voters that would be left these do not answer: {}. Without a \
+                     majority nothing could be decided any more; bring them back, or take their votes first.",
+                    staying.len(),
+                    names.join(", "),
+                );
+                return Err(Refusal::new(ErrorCode::InvalidRequest, message));
+            }
+            sleep(JOIN_AGAIN).await;
+        }
     }
 
     /// A voter that lags would hold up every change. One that has just joined is waited for.

@@ -29,6 +29,7 @@ fn registration_of(broker: i32) -> RegisterBroker {
         pool: None,
         directories: Vec::new(),
         software: "test".into(),
+        levels: Default::default(),
         last_end: LastEnd::None,
         fenced: false,
     }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use milena_metadata::{
-    BrokerId, ChangeBroker, Endpoint, Image, IncarnationId, LastEnd, RegisterBroker, Registered,
+    BrokerId, ChangeBroker, Endpoint, Image, IncarnationId, LastEnd, Levels, RegisterBroker,
+    Registered,
 };
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -85,6 +86,7 @@ impl Registrant {
             pool: text(&config.broker_pool),
             directories: self.directories.clone(),
             software: crate::SOFTWARE.into(),
+            levels: Levels::OWN,
             last_end,
             fenced: config.is_in_a_cluster() && !is_broken!(LeadsInOldEpoch),
         }
@@ -259,6 +261,7 @@ mod tests {
                 pool: None,
                 directories: Vec::new(),
                 software: "test".into(),
+                levels: Default::default(),
                 last_end: LastEnd::Clean,
                 fenced,
             };

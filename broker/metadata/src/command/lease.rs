@@ -11,7 +11,7 @@ use crate::record::LeaseRecord;
 pub struct RequestLease {
     /// Which broker wants to stop, or is to.
     pub broker: BrokerId,
-    /// The time, in milliseconds since 1970.
+    /// The time, in milliseconds since 1970; see [`super::Command::stamp`].
     pub now_ms: i64,
     /// How long the broker may take to stop, in milliseconds; bounded by [`crate::LEASE_MS_MAX`].
     pub duration_ms: i64,
@@ -169,14 +169,14 @@ pub enum NotStaying {
 pub struct SetStopping {
     /// Whether it is being stopped.
     pub stopping: bool,
-    /// The time, in milliseconds since 1970.
+    /// The time, in milliseconds since 1970; see [`super::Command::stamp`].
     pub now_ms: i64,
 }
 
 /// Ends leases whose time is over while the broker serves, and so the mark of a cluster that is being stopped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExpireLeases {
-    /// The time, in milliseconds since 1970.
+    /// The time, in milliseconds since 1970; see [`super::Command::stamp`].
     pub now_ms: i64,
 }
 

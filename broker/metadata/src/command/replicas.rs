@@ -116,16 +116,3 @@ pub struct AssignDirectories {
     /// Topic, partition and directory.
     pub replicas: Vec<(TopicId, PartitionId, DirectoryId)>,
 }
-
-/// A broker can no longer use some of its log directories, and serves the others on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LoseDirectories {
-    /// Whose.
-    pub broker: BrokerId,
-    /// Its life.
-    pub broker_epoch: i64,
-    /// The directories that are lost.
-    pub directories: Vec<DirectoryId>,
-    /// Replicas there whose directory the cluster was not told yet.
-    pub unassigned: Vec<(TopicId, PartitionId)>,
-}

@@ -8,6 +8,7 @@ use crate::command::{
 };
 use crate::configs::ConfigRules;
 use crate::election::Turn;
+use crate::features::{Levels, MILENA_VERSION};
 use crate::names::BrokerId;
 use crate::record::{BrokerRecord, BrokerRemovedRecord, BrokerStateRecord, LastEnd};
 use crate::rule::is_broken;
@@ -41,6 +42,16 @@ pub(super) fn register(
             ),
         ));
     }
+    let level = draft.image.feature(MILENA_VERSION);
+    if !ask.levels.allow(level) {
+        let Levels { min, max } = ask.levels;
+        let message = format!(
+            "Unable to register because the broker does not support level {level} of {MILENA_VERSION}, at which this \
+             cluster is. Its software ({}) knows levels {min} to {max}: start a version that knows {level}.",
+            ask.software
+        );
+        return Err(Refusal::new(ErrorCode::UnsupportedVersion, message));
+    }
     // As in Kafka, the position of the registration: it only grows, and starts at 1.
     let epoch = draft.image.position().offset as i64 + 1;
     draft.push(BrokerRecord {
@@ -53,6 +64,7 @@ pub(super) fn register(
         pool: ask.pool.clone(),
         directories: ask.directories.clone(),
         software: ask.software.clone(),
+        levels: ask.levels,
         last_end: ask.last_end,
         fenced: ask.fenced,
         draining,

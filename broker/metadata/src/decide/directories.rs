@@ -1,14 +1,13 @@
-//! Log directories (KIP-858): where a broker's replicas are, and which of them it can no longer use.
+//! Log directories (KIP-858): where a broker's replicas are, and which replicas it can no longer use.
 
 use milena_protocol::ErrorCode;
 
-use super::{Draft, brokers, isr, settle};
-use crate::command::{AssignDirectories, LoseDirectories, Refusal};
+use super::{Draft, brokers, isr};
+use crate::command::{AssignDirectories, Refusal};
 use crate::configs::ConfigRules;
 use crate::election::{self, Turn};
 use crate::names::{BrokerId, DirectoryId, PartitionId, TopicId};
 use crate::policy::TopicPolicy;
-use crate::record::BrokerStateRecord;
 
 pub(super) fn assign(
     draft: &mut Draft,
@@ -52,39 +51,5 @@ fn assign_one(
     if let Some(state) = election::settle(&draft.image, policy, &turn, &before, next) {
         draft.push(state);
     }
-    Ok(())
-}
-
-/// What the broker keeps there is not served any more: as if it were fenced, for these replicas only.
-pub(super) fn lose(
-    draft: &mut Draft,
-    ask: &LoseDirectories,
-    rules: &dyn ConfigRules,
-) -> Result<(), Refusal> {
-    let broker = brokers::present(draft, ask.broker, ask.broker_epoch)?.clone();
-    let lost = |directory: &DirectoryId| ask.directories.contains(directory);
-    if !broker.directories.iter().any(lost) {
-        return Ok(());
-    }
-    let online = broker
-        .directories
-        .iter()
-        .filter(|directory| !lost(directory));
-    draft.push(BrokerStateRecord {
-        id: broker.id,
-        epoch: broker.epoch,
-        fenced: broker.fenced,
-        draining: broker.draining,
-        stopping: broker.stopping,
-        directories: Some(online.copied().collect()),
-        rack: None,
-    });
-    if let Some(&directory) = ask.directories.first() {
-        for &replica in &ask.unassigned {
-            // A topic that was deleted meanwhile has nothing to lose.
-            let _ = assign_one(draft, rules, broker.id, replica, directory);
-        }
-    }
-    settle::hosted(draft, rules, &[broker.id], &Turn::default());
     Ok(())
 }

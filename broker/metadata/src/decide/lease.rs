@@ -3,8 +3,8 @@
 //! Granted when every partition that the broker hosts keeps max(1, `min.insync.replicas`) replicas in sync on brokers
 //! that run, have caught up and hold no lease; when voters of the same kind are a majority; and when there are
 //! fewer leases out than may be. Trouble elsewhere blocks nothing. It ends when the broker's next life is back in
-//! every ISR, or by its time while the life that it is for serves on. Of all this nothing is asked while the cluster is
-//! being stopped as a whole (`stopping.rs`).
+//! every ISR, or by its time while the broker serves, in whatever life: one that drains may never be in every ISR again.
+//! Of all this nothing is asked while the cluster is being stopped as a whole (`stopping.rs`).
 
 use std::collections::BTreeMap;
 
@@ -107,11 +107,8 @@ pub(super) fn end_returned(draft: &mut Draft) {
 fn end_expired(draft: &mut Draft, now_ms: i64) -> Vec<Lease> {
     stopping::end_expired(draft, now_ms);
     let image = &draft.image;
-    let serves = |lease: &Lease| {
-        let broker = image.broker(lease.broker);
-        broker.is_some_and(|broker| broker.incarnation == lease.incarnation && !broker.fenced)
-    };
-    let expired = |lease: &&Lease| lease.expires_ms <= now_ms && serves(lease);
+    let serves = |id: BrokerId| image.broker(id).is_some_and(|broker| !broker.fenced);
+    let expired = |lease: &&Lease| lease.expires_ms <= now_ms && serves(lease.broker);
     let ended: Vec<Lease> = image.leases().filter(expired).cloned().collect();
     ended.iter().for_each(|lease| end(draft, lease));
     ended

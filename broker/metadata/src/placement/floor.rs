@@ -27,6 +27,8 @@ pub(crate) struct Floor {
     pub(crate) sites: Vec<Site>,
     pub(crate) racks: Vec<Option<Arc<str>>>,
     pub(crate) nodes: Vec<Arc<str>>,
+    /// Whether a broker that is away gets new replicas.
+    fenced_take: bool,
     leaders_by_rack: Vec<u32>,
     by_id: BTreeMap<BrokerId, usize>,
 }
@@ -52,6 +54,7 @@ impl Floor {
             sites: Vec::with_capacity(brokers.len()),
             racks: Vec::new(),
             nodes: Vec::new(),
+            fenced_take: true,
             leaders_by_rack: Vec::new(),
             by_id: BTreeMap::new(),
         };
@@ -85,6 +88,14 @@ impl Floor {
             });
         }
         floor
+    }
+
+    /// For partitions that are there: a new replica copies, and a move to a broker that is away would never end.
+    pub(crate) fn of_those_that_run(brokers: &[Candidate]) -> Self {
+        Self {
+            fenced_take: false,
+            ..Self::of(brokers)
+        }
     }
 
     pub(crate) fn ground(&self, wish: &Wish) -> Ground {
@@ -147,7 +158,12 @@ impl Floor {
 
     /// The sites that may get a replica.
     pub(crate) fn usable<'a>(&'a self, ground: &'a Ground) -> impl Iterator<Item = usize> + 'a {
-        (0..self.sites.len()).filter(|&site| self.sites[site].open && ground.allowed[site])
+        (0..self.sites.len()).filter(|&site| self.takes(site) && ground.allowed[site])
+    }
+
+    fn takes(&self, site: usize) -> bool {
+        let site = &self.sites[site];
+        site.open && (self.fenced_take || !site.fenced)
     }
 
     fn check_count(
@@ -160,7 +176,8 @@ impl Floor {
         let usable: BTreeSet<usize> = self.usable(ground).chain(chosen.iter().copied()).collect();
         let brokers = usable.len();
         let nodes: BTreeSet<usize> = usable.iter().map(|&site| self.sites[site].node).collect();
-        let open = self.sites.iter().filter(|site| site.open).count();
+        let open = (0..self.sites.len()).filter(|&site| self.takes(site));
+        let open = open.count();
         if wanted > brokers && brokers < open {
             Err(PlacementRefusal::TooFewAllowed {
                 wanted,
@@ -242,9 +259,11 @@ impl Floor {
     }
 
     fn check_racks(&self, ground: &Ground, in_rack: &[u32]) -> Result<(), PlacementRefusal> {
-        let racks: BTreeSet<usize> = self
-            .usable(ground)
-            .map(|site| self.sites[site].rack)
+        // One whose brokers are away is still to have its share.
+        let sites = self.sites.iter().zip(&ground.allowed);
+        let racks: BTreeSet<usize> = sites
+            .filter(|(site, allowed)| site.open && **allowed)
+            .map(|(site, _)| site.rack)
             .collect();
         let least = racks.iter().min_by_key(|&&rack| in_rack[rack]);
         let most = in_rack.iter().max().copied().unwrap_or(0);

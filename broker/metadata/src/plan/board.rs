@@ -33,7 +33,7 @@ struct Item {
 
 impl Board {
     pub(super) fn of(image: &Image, rules: &dyn ConfigRules) -> Self {
-        let floor = Floor::of(&candidates(image));
+        let floor = Floor::of_those_that_run(&candidates(image));
         let (mut topics, mut items) = (Vec::new(), Vec::new());
         for topic in image.topics() {
             let first = items.len();

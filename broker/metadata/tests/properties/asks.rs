@@ -26,6 +26,7 @@ pub fn register(id: i32, life: u8, last_end: LastEnd, fenced: bool) -> RegisterB
         pool: None,
         directories: vec![directory(1 + 10 * disk + id as u8)],
         software: "test".into(),
+        levels: Default::default(),
         last_end,
         fenced,
     }
@@ -75,8 +76,7 @@ pub enum Ask {
     Change(Vec<(i32, [Option<bool>; 3])>),
     Rack(i32, bool),
     Unregister(i32),
-    LoseDirectory(i32),
-    AssignDirectory(String, i32, i32),
+    AssignDirectory(String, i32, i32, DirectoryId),
     Isr(String, i32, Vec<i32>, i32, i32),
     Reassign(String, i32, Option<Vec<i32>>),
     Elect(ElectionKind, Option<Vec<(String, i32)>>),
@@ -107,9 +107,8 @@ impl Ask {
             }
             .into(),
             Self::Unregister(id) => UnregisterBroker { id: broker(id) }.into(),
-            Self::LoseDirectory(id) => lose_directories(image, broker(id)).into(),
-            Self::AssignDirectory(topic, partition, id) => {
-                assign_directory(image, &topic, partition, broker(id)).into()
+            Self::AssignDirectory(topic, partition, id, directory) => {
+                assign_directory(image, &topic, partition, broker(id), directory).into()
             }
             Self::Isr(topic, partition, isr, stale, life) => {
                 propose(image, &topic, partition, &isr, stale, life)
@@ -170,24 +169,18 @@ fn grow(topic: String, count: i32, assignments: Option<Vec<Vec<i32>>>) -> Create
     }
 }
 
-/// Of all that the broker has.
-fn lose_directories(image: &Image, id: BrokerId) -> LoseDirectories {
-    LoseDirectories {
-        broker: id,
-        broker_epoch: epoch(image, id),
-        directories: image
-            .broker(id)
-            .map_or_else(Vec::new, |broker| broker.directories.clone()),
-        unassigned: Vec::new(),
-    }
-}
-
-/// To none in particular, where the topic is there.
-fn assign_directory(image: &Image, topic: &str, partition: i32, id: BrokerId) -> AssignDirectories {
+/// Where the topic is there.
+fn assign_directory(
+    image: &Image,
+    topic: &str,
+    partition: i32,
+    id: BrokerId,
+    directory: DirectoryId,
+) -> AssignDirectories {
     let number = PartitionId::new(partition).unwrap();
     let replicas = image
         .topic(topic)
-        .map(|topic| (topic.id, number, DirectoryId::UNASSIGNED));
+        .map(|topic| (topic.id, number, directory));
     AssignDirectories {
         broker: id,
         broker_epoch: epoch(image, id),
@@ -270,14 +263,15 @@ pub fn asks() -> impl Strategy<Value = Vec<Ask>> {
     ));
     let kind = prop::sample::select(vec![ElectionKind::Preferred, ElectionKind::Unclean]);
     let some = prop::collection::vec((names(), 0..3i32), 0..3);
+    let places = prop::sample::select(vec![DirectoryId::UNASSIGNED, DirectoryId::LOST]);
     let ask = prop_oneof![
         3 => (0..5i32, any::<u8>(), ends(), any::<bool>())
             .prop_map(|(id, life, end, f)| Ask::Register(id, life % 24, end, f)),
         4 => prop::collection::vec((0..5i32, flags()), 1..3).prop_map(Ask::Change),
         1 => (0..5i32, any::<bool>()).prop_map(|(id, even)| Ask::Rack(id, even)),
         1 => (0..5i32).prop_map(Ask::Unregister),
-        1 => (0..5i32).prop_map(Ask::LoseDirectory),
-        1 => (names(), 0..3i32, 0..5i32).prop_map(|(t, p, b)| Ask::AssignDirectory(t, p, b)),
+        2 => (names(), 0..3i32, 0..5i32, places)
+            .prop_map(|(t, p, b, place)| Ask::AssignDirectory(t, p, b, place)),
         5 => (names(), 0..3i32, list(), mostly(0), mostly(0))
             .prop_map(|(t, p, isr, stale, life)| Ask::Isr(t, p, isr, stale, life)),
         3 => (names(), 0..3i32, prop::option::weighted(0.8, list()))

@@ -1,9 +1,9 @@
-//! A broker within one life: the rack that it moves to, and its replicas that are not in sync.
+//! A broker within one life: the rack that it moves to, its replicas that are not in sync, and what its software knows.
 
 use milena_metadata::*;
 use milena_protocol::ErrorCode;
 
-use super::asks::{broker, change, epoch};
+use super::asks::{broker, change, epoch, register};
 use super::{apply, start};
 
 fn move_to(image: &mut Image, rack: &str, late_by: i64) -> Result<Outcome, Refusal> {
@@ -46,4 +46,52 @@ fn a_broker_that_was_fenced_is_out_of_sync_until_it_is_in_the_isr_again() {
         apply(&mut image, &ask.into()).unwrap();
         assert_eq!(image.out_of_sync(id).count(), hosted, "fenced: {fenced}");
     }
+}
+
+fn knowing(id: i32, min: i16, max: i16) -> RegisterBroker {
+    RegisterBroker {
+        levels: Levels { min, max },
+        software: "9.0".into(),
+        ..register(id, 1, LastEnd::None, false)
+    }
+}
+
+fn set_level(image: &mut Image, level: i16) -> Result<Outcome, Refusal> {
+    let ask = SetFeatures {
+        levels: vec![("milena.version".into(), level)],
+        downgrade: false,
+        validate_only: false,
+    };
+    apply(image, &ask.into())
+}
+
+#[test]
+fn no_level_is_set_that_a_registered_broker_lacks_and_that_one_is_named() {
+    let mut image = start();
+    apply(&mut image, &knowing(7, 2, 3).into()).unwrap();
+    let refused = set_level(&mut image, 1).unwrap_err();
+    assert_eq!(refused.code, ErrorCode::InvalidUpdateVersion);
+    let names = refused
+        .message
+        .contains("Broker 7 only supports versions 2-3");
+    assert!(names, "{}", refused.message);
+    assert_eq!(image.feature("milena.version"), 0);
+    apply(&mut image, &register(7, 2, LastEnd::Clean, false).into()).unwrap();
+    set_level(&mut image, 1).unwrap();
+    assert_eq!(image.feature("milena.version"), 1);
+}
+
+#[test]
+fn a_broker_that_does_not_know_the_clusters_level_is_not_registered() {
+    let mut image = start();
+    set_level(&mut image, 1).unwrap();
+    let refused = apply(&mut image, &knowing(7, 2, 3).into()).unwrap_err();
+    assert_eq!(refused.code, ErrorCode::UnsupportedVersion);
+    assert!(
+        refused.message.contains("knows levels 2 to 3"),
+        "{}",
+        refused.message
+    );
+    assert_eq!(image.broker(broker(7)), None);
+    apply(&mut image, &knowing(7, 1, 3).into()).unwrap();
 }

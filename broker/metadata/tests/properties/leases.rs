@@ -160,6 +160,22 @@ proptest! {
         });
         prop_assert!(voters < 3 || can.next().is_some());
     }
+
+    /// Draining brokers join no ISR, and not every replica needs to have caught up.
+    #[test]
+    fn no_lease_outlasts_its_time_once_its_broker_serves(asks in asks(), granted in 0..4i32) {
+        let mut image = super::start();
+        let lease = ask(&image, granted, NeverSafe::Allow, &[]);
+        request(&mut image, lease);
+        for ask in asks {
+            let command = ask.on(&image);
+            let _ = apply(&mut image, &command);
+        }
+        apply(&mut image, &ExpireLeases { now_ms: i64::MAX }.into()).unwrap();
+        for lease in image.leases() {
+            prop_assert!(image.broker(lease.broker).unwrap().fenced);
+        }
+    }
 }
 
 fn three() -> Image {
@@ -319,4 +335,23 @@ fn a_lease_is_of_a_life_and_lasts_until_the_next_is_in_every_isr() {
     assert_eq!(image.leases().len(), 0);
     let stranger = ask(&image, 77, NeverSafe::Block, &[]);
     assert!(apply(&mut image, &stranger.into()).is_err());
+}
+
+#[test]
+fn a_lease_of_a_broker_that_is_back_and_drains_is_over_by_its_time() {
+    let mut image = three();
+    let first = ask(&image, 0, NeverSafe::Allow, &[]);
+    request(&mut image, first);
+    let away = change(&image, 0, [Some(true), Some(true), None]);
+    apply(&mut image, &away.into()).unwrap();
+    apply(&mut image, &register(0, 1, LastEnd::Clean, true).into()).unwrap();
+    let late = ExpireLeases { now_ms: 61_000 };
+    apply(&mut image, &late.clone().into()).unwrap();
+    assert!(image.lease(broker(0)).is_some(), "it does not serve yet");
+    let back = change(&image, 0, [Some(false), None, None]);
+    apply(&mut image, &back.into()).unwrap();
+    apply(&mut image, &ExpireLeases { now_ms: 60_999 }.into()).unwrap();
+    assert!(image.lease(broker(0)).is_some(), "its time is not over");
+    apply(&mut image, &late.into()).unwrap();
+    assert_eq!(image.lease(broker(0)), None);
 }

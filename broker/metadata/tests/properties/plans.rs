@@ -8,7 +8,7 @@ use milena_metadata::*;
 use proptest::prelude::*;
 
 use super::apply;
-use super::asks::{broker, create, register};
+use super::asks::{broker, change, create, register};
 
 /// Where each broker stands: node and rack.
 type Places = Vec<(Option<u8>, u8)>;
@@ -167,6 +167,23 @@ proptest! {
     }
 
     #[test]
+    fn no_plan_copies_to_a_broker_that_is_away(image in clusters(3, true), id in 0..3i32, factor in 1..5usize) {
+        let mut image = image;
+        fence(&mut image, id, true);
+        let rules = &NoConfigRules;
+        let plans = [
+            plan::drain(&image, rules, &[broker((id + 1) % 3)]),
+            plan::repair(&image, rules),
+            plan::rebalance(&image, rules),
+            plan::replication(&image, rules, "t0", factor),
+            plan::grow(&image, rules, &[("t0", factor)]),
+        ];
+        for plan in &plans {
+            prop_assert!(plan.moves.iter().all(|one| one.copies().all(|to| to != broker(id))), "{plan:?}");
+        }
+    }
+
+    #[test]
     fn topics_grow_to_the_factor_or_to_what_there_is_room_for(image in clusters(2, true), factor in 1..5usize) {
         let plan = plan::grow(&image, &NoConfigRules, &[("t0", factor)]);
         let after = follow(&image, &plan);
@@ -217,4 +234,38 @@ fn shared(image: &Image) -> BTreeMap<(TopicName, i32), usize> {
         topic.partitions().map(count).collect::<Vec<_>>()
     };
     image.topics().flat_map(|topic| of(topic)).collect()
+}
+
+fn fence(image: &mut Image, id: i32, fenced: bool) {
+    let ask = change(image, id, [Some(fenced), None, None]);
+    apply(image, &ask.into()).unwrap();
+}
+
+#[test]
+fn a_drain_is_stuck_while_the_only_other_broker_is_away_and_leaves_it_what_it_has() {
+    let places = (0..4).map(|_| (None, 0)).collect();
+    let mut image = cluster(&places, vec![vec![vec![0, 1, 2], vec![0, 2, 3]]]);
+    fence(&mut image, 3, true);
+    let drain = |image: &Image| plan::drain(image, &NoConfigRules, &[broker(2)]);
+    let now = drain(&image);
+    let stuck: Vec<i32> = now.stuck.iter().map(|one| one.partition.get()).collect();
+    let ids = |list: [i32; 3]| list.map(broker);
+    assert_eq!((stuck.as_slice(), now.moves.len()), (&[0][..], 1));
+    assert_eq!(now.moves[0].to, ids([0, 1, 3]));
+    fence(&mut image, 3, false);
+    let then = drain(&image);
+    assert_eq!(
+        (then.stuck.len(), then.moves[0].to.as_slice()),
+        (0, &ids([0, 1, 3])[..])
+    );
+}
+
+#[test]
+fn a_new_topic_may_have_a_replica_on_a_broker_that_is_away_where_the_others_do_not_suffice() {
+    let places = (0..3).map(|_| (None, 0)).collect();
+    let mut image = cluster(&places, Vec::new());
+    fence(&mut image, 0, true);
+    apply(&mut image, &create("new", 9, 1, 3).into()).unwrap();
+    let made = image.partition("new", 0).unwrap();
+    assert!(made.hosts(broker(0)) && !made.isr.contains(&broker(0)));
 }

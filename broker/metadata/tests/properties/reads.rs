@@ -7,7 +7,7 @@ use milena_metadata::*;
 use proptest::prelude::*;
 
 use super::apply;
-use super::asks::{asks, broker, change, configure};
+use super::asks::{asks, broker, change, configure, create};
 
 type Partitions = BTreeMap<(TopicId, i32), Arc<Partition>>;
 
@@ -126,4 +126,31 @@ fn health_counts_what_is_offline_under_replicated_and_under_the_minimum() {
     assert_eq!((all.offline, all.under_min_isr), (3, 3));
     let led = (0..4).map(|id| health(&image, Scope::LedBy(broker(id))).offline);
     assert_eq!(led.sum::<usize>(), 3, "each is counted at one broker");
+}
+
+#[test]
+fn a_partition_without_a_leader_is_counted_by_a_broker_that_runs() {
+    let mut image = super::start();
+    apply(&mut image, &create("one", 2, 1, 1).into()).unwrap();
+    let host = image.partition("one", 0).unwrap().leader.unwrap();
+    let away = change(&image, host.get(), [Some(true), None, None]);
+    apply(&mut image, &away.into()).unwrap();
+    let offline = |id: BrokerId| image.health(&NoConfigRules, Scope::LedBy(id)).offline;
+    let running = image.brokers().filter(|broker| !broker.fenced);
+    let told: Vec<usize> = running.map(|broker| offline(broker.id)).collect();
+    assert_eq!((told.as_slice(), offline(host)), (&[1, 0, 0][..], 0));
+}
+
+#[test]
+fn a_partition_with_fewer_replicas_than_the_minimum_is_not_below_it_while_all_are_in_sync() {
+    let mut image = super::start();
+    apply(&mut image, &create("one", 2, 1, 1).into()).unwrap();
+    let min = configure(
+        ConfigResource::topic("one"),
+        "min.insync.replicas",
+        Some("2"),
+    );
+    apply(&mut image, &min).unwrap();
+    let health = image.health(&NoConfigRules, Scope::Cluster);
+    assert_eq!((health.under_min_isr, health.at_min_isr), (0, 1));
 }

@@ -389,13 +389,16 @@ fn a_broker_is_unregistered_when_it_is_stopped_and_hosts_nothing() {
 #[test]
 fn a_lost_directory_moves_its_leaders_and_no_others() {
     let (mut image, b) = start();
-    let lose = Ask::LoseDirectory(b[0]).on(&image);
+    let before = image.clone();
+    let to = |directory| Ask::AssignDirectory("a".into(), 0, b[0], directory);
+    let lose = to(DirectoryId::LOST).on(&image);
     apply(&mut image, &lose).unwrap();
     assert_eq!(state(&image).leader, Some(broker(b[1])));
     assert!(!image.broker(broker(b[0])).unwrap().fenced);
+    assert_eq!(image.changed_partitions(&before).count(), 1);
     let join = propose(&image, "a", 0, &b[..3], 0, 0);
     assert_eq!(refusal(&mut image, join), ErrorCode::IneligibleReplica);
-    let elsewhere = Ask::AssignDirectory("a".into(), 0, b[0]).on(&image);
+    let elsewhere = to(DirectoryId::UNASSIGNED).on(&image);
     apply(&mut image, &elsewhere).unwrap();
     isr(&mut image, &b[..3]);
 }

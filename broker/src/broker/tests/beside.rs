@@ -35,6 +35,7 @@ pub(crate) async fn register(broker: &Broker, number: i32, rack: Option<&str>) -
         pool: None,
         directories: Vec::new(),
         software: "test".into(),
+        levels: Default::default(),
         last_end: LastEnd::Clean,
         fenced: false,
     };

@@ -1,7 +1,8 @@
 //! What the leader does at times.
 
 use milena_metadata::{
-    AlterPartition, ChangeBroker, IsrProposal, NeverSafe, PartitionId, RequestLease, VoterProgress,
+    AlterPartition, ChangeBroker, ExpireLeases, IsrProposal, LeaseAnswer, NeverSafe, PartitionId,
+    RequestLease, STOPPING_MS_MAX, SetStopping, VoterProgress,
 };
 
 use super::process::{BOUND, until};
@@ -24,26 +25,55 @@ fn id(broker: i32) -> BrokerId {
     BrokerId::new(broker).unwrap()
 }
 
+fn lease(broker: i32, now_ms: i64, duration_ms: i64) -> RequestLease {
+    let voter = VoterProgress {
+        broker: id(1),
+        caught_up: true,
+    };
+    RequestLease {
+        broker: id(broker),
+        now_ms,
+        duration_ms,
+        max_unavailable: 1,
+        never_safe: NeverSafe::Allow,
+        voters: vec![voter],
+        partitions: Vec::new(),
+    }
+}
+
 #[tokio::test]
 async fn a_lease_ends_when_its_time_is_over() {
     let (_dir, quorum) = open(Leading::default()).await;
     quorum.request(registration()).await.unwrap();
-    let ask = RequestLease {
-        broker: id(1),
-        now_ms: Clock.now_ms(),
-        duration_ms: 100,
-        max_unavailable: 1,
-        never_safe: NeverSafe::Allow,
-        voters: vec![VoterProgress {
-            broker: id(1),
-            caught_up: true,
-        }],
-        partitions: Vec::new(),
-    };
+    let ask = lease(1, Clock.now_ms(), 100);
     quorum.request(ask).await.unwrap();
     let granted = quorum.image().lease(id(1)).cloned().unwrap();
     until("it has ended", || quorum.image().leases().len() == 0).await;
     assert!(Clock.now_ms() >= granted.expires_ms);
+}
+
+#[tokio::test]
+async fn a_broker_whose_clock_is_ahead_ends_nobody_elses_lease_nor_the_clusters_mark() {
+    const HOUR_MS: i64 = 3_600_000;
+    let (_dir, quorum) = open(Leading::default()).await;
+    quorum.request(registration()).await.unwrap();
+    quorum.request(registration_of(2)).await.unwrap();
+    let ahead_ms = Clock.now_ms() + 100 * HOUR_MS;
+    quorum.request(lease(2, ahead_ms, HOUR_MS)).await.unwrap();
+    let granted = quorum.image().lease(id(2)).cloned().unwrap();
+    assert!(granted.expires_ms <= Clock.now_ms() + HOUR_MS);
+    let other = quorum.request(lease(1, ahead_ms, HOUR_MS)).await.unwrap();
+    assert!(matches!(other, LeaseAnswer::Refused(refusal) if refusal.leases_out == [id(2)]));
+    let mark = SetStopping {
+        stopping: true,
+        now_ms: ahead_ms,
+    };
+    quorum.request(mark).await.unwrap();
+    let early = ExpireLeases { now_ms: ahead_ms };
+    assert_eq!(quorum.request(early).await.unwrap(), []);
+    let image = quorum.image();
+    assert_eq!(image.lease(id(2)), Some(&granted));
+    assert!(image.stopping().unwrap().until_ms <= Clock.now_ms() + STOPPING_MS_MAX);
 }
 
 #[tokio::test]

@@ -188,3 +188,34 @@ async fn a_learner_is_forgotten_when_its_broker_is_gone_and_not_before() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn while_a_voter_is_dead_no_living_one_is_taken_and_the_dead_one_can_be() {
+    let places = Places::new(3);
+    let mut all = places.found().await;
+    all[0].quorum.request(registration()).await.unwrap();
+    let dead = (leader_of(&all).await + 1) % 3;
+    let dead = all.remove(dead);
+    let (directory, broker) = (dead.quorum.directory(), dead.place.broker);
+    dead.kill();
+    let leader = &all[leader_of(&all).await];
+    until("its silence is noticed", || {
+        let voters = leader.quorum.status().voters;
+        let long = |last: Option<Duration>| last.is_none_or(|last| last > Duration::from_secs(1));
+        let mut of_it = voters.iter().filter(|voter| voter.node.broker == broker);
+        of_it.all(|voter| long(voter.last_contact))
+    })
+    .await;
+    for living in &all {
+        let quorum = &leader.quorum;
+        let taken = quorum.remove_voter(living.place.broker, living.quorum.directory());
+        let refused = taken.await.unwrap_err();
+        assert_eq!(refused.code(), ErrorCode::InvalidRequest);
+        let why = format!("broker {broker}");
+        assert!(refused.to_string().contains(&why), "{refused}");
+    }
+    let created = leader.quorum.request(topics(["decided".into()], 1)).await;
+    assert!(created.unwrap()[0].is_ok());
+    leader.quorum.remove_voter(broker, directory).await.unwrap();
+    until("two are left", || voter_directories(leader).len() == 2).await;
+}

@@ -195,6 +195,7 @@ fn image(directory: DirectoryId, brokers: &[i32], isr: &[i32]) -> Image {
         pool: None,
         directories: vec![HERE, GONE],
         software: "test".into(),
+        levels: Default::default(),
         last_end: LastEnd::Clean,
         fenced: false,
         draining: false,

@@ -24,6 +24,7 @@ impl Metadata {
                 pool: None,
                 directories: Vec::new(),
                 software: "test".into(),
+                levels: Default::default(),
                 last_end: LastEnd::None,
                 fenced: false,
             });
