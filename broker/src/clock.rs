@@ -1,7 +1,13 @@
 //! The broker's clock, in one place so that a simulation can put another there.
 
 #[cfg(not(feature = "simulation"))]
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::LazyLock;
+#[cfg(not(feature = "simulation"))]
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// What [`Clock::monotonic_ms`] counts from.
+#[cfg(not(feature = "simulation"))]
+static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Clock;
@@ -20,5 +26,18 @@ impl Clock {
     #[cfg(feature = "simulation")]
     pub fn now_ms(self) -> i64 {
         milena_simulation::clock::now_ms()
+    }
+
+    /// Milliseconds since some moment of this process's life, for how long something takes: whoever sets the machine's
+    /// clock does not change it.
+    #[cfg(not(feature = "simulation"))]
+    pub fn monotonic_ms(self) -> i64 {
+        i64::try_from(ORIGIN.elapsed().as_millis()).unwrap_or(i64::MAX)
+    }
+
+    /// Milliseconds since the simulation began.
+    #[cfg(feature = "simulation")]
+    pub fn monotonic_ms(self) -> i64 {
+        i64::try_from(milena_simulation::clock::elapsed_ms()).unwrap_or(i64::MAX)
     }
 }

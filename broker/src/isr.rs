@@ -89,12 +89,12 @@ async fn watch(broker: &Broker) {
 type Proposed = (Arc<Partition>, Proposal);
 
 fn proposals(broker: &Broker, due: &[Arc<Partition>], lag_max_ms: i64) -> Vec<Proposed> {
-    let (image, now_ms) = (broker.image(), broker.now_ms());
+    let image = broker.image();
     let propose = |partition: &Arc<Partition>| {
         let topic = image.topic_by_id(partition.topic_id())?;
         let state = topic.partition(partition.index())?;
         let eligible = |id| eligible(&image, state, id);
-        let proposal = partition.propose(now_ms, lag_max_ms, eligible)?;
+        let proposal = partition.propose(lag_max_ms, eligible)?;
         Some((partition.clone(), proposal))
     };
     due.iter().filter_map(propose).collect()

@@ -33,6 +33,7 @@ use tokio::time::Instant;
 use crate::api;
 use crate::broker::Broker;
 use crate::group::GroupsSnapshot;
+use crate::partition::Following;
 use state::State;
 use table::Metric;
 use text::Page;
@@ -71,8 +72,10 @@ pub struct Metrics {
     isr_shrinks: IntCounter,
     isr_expansions: IntCounter,
     leaderships: IntCounter,
+    lossy_elections: IntCounter,
     replication_bytes: IntCounter,
     catch_up_bytes: IntCounter,
+    reassignment_bytes: IntCounter,
     software: IntCounterVec,
     software_seen: Mutex<HashSet<(String, String)>>,
     topics_seen: Mutex<HashSet<String>>,
@@ -179,8 +182,10 @@ impl Metrics {
             isr_shrinks: isr_changes.with_label_values(&["shrink"]),
             isr_expansions: isr_changes.with_label_values(&["expand"]),
             leaderships: registrar.counter(&table::LEADERSHIPS)?,
+            lossy_elections: registrar.counter(&table::LOSSY_ELECTIONS)?,
             replication_bytes: registrar.counter(&table::REPLICATION_BYTES)?,
             catch_up_bytes: registrar.counter(&table::CATCH_UP_BYTES)?,
+            reassignment_bytes: registrar.counter(&table::REASSIGNMENT_BYTES)?,
             software: registrar.counters(&table::CLIENT_SOFTWARE)?,
             software_seen: Mutex::default(),
             topics_seen: Mutex::default(),
@@ -288,11 +293,20 @@ impl Metrics {
         self.leaderships.inc();
     }
 
-    /// Counts what was copied from another broker.
-    pub fn copied(&self, bytes: usize, in_sync: bool) {
-        self.replication_bytes.inc_by(bytes as u64);
-        if !in_sync {
-            self.catch_up_bytes.inc_by(bytes as u64);
+    /// Counts a leadership that begins here although this replica may lack committed records.
+    pub fn lossily_elected(&self) {
+        self.lossy_elections.inc();
+    }
+
+    /// Counts what a replica has copied from its leader.
+    pub fn copied(&self, bytes: usize, replica: Following) {
+        let bytes = bytes as u64;
+        self.replication_bytes.inc_by(bytes);
+        if !replica.in_sync {
+            self.catch_up_bytes.inc_by(bytes);
+            if replica.is_added {
+                self.reassignment_bytes.inc_by(bytes);
+            }
         }
     }
 

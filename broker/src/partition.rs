@@ -28,6 +28,7 @@ use milena_protocol::ErrorCode;
 use tokio::sync::futures::Notified;
 use tokio::sync::{Mutex, MutexGuard, Notify};
 
+use crate::clock::Clock;
 use crate::config::{BrokerConfig, TimestampType, TopicConfig};
 use crate::metrics::TopicTraffic;
 use crate::rule::is_broken;
@@ -88,7 +89,7 @@ pub struct Partition {
     // What the role says, for those who need no more. Changed only while the log is held.
     leads: AtomicBool,
     leader_epoch: AtomicI32,
-    replica_count: AtomicI32,
+    min_isr_max: AtomicI32,
     in_sync_replicas: AtomicI32,
     // Moved forward only under the role's lock: a proposal must know what is committed while it is made.
     high_watermark: AtomicI64,
@@ -126,10 +127,11 @@ impl Partition {
             role: parking_lot::Mutex::new(Role::Follower {
                 leader: None,
                 in_sync: false,
+                is_added: false,
             }),
             leads: AtomicBool::new(false),
             leader_epoch: AtomicI32::new(NO_EPOCH),
-            replica_count: AtomicI32::new(0),
+            min_isr_max: AtomicI32::new(0),
             in_sync_replicas: AtomicI32::new(0),
             moved: Notify::new(),
             waiters: Waiters::default(),
@@ -146,6 +148,11 @@ impl Partition {
 
     pub fn index(&self) -> i32 {
         self.index
+    }
+
+    /// Which data directory it lies in: the same number for those that share one.
+    pub fn directory(&self) -> usize {
+        Arc::as_ptr(&self.appends).addr()
     }
 
     /// The log's reading half.
@@ -303,13 +310,14 @@ impl Partition {
         self.has_in_sync(self.config.load().min_insync_replicas)
     }
 
-    /// Whether so many replicas are in sync, or all of them where they are fewer (KIP-966).
+    /// Whether so many replicas are in sync, or all of them where they are fewer (KIP-966). Those that a reassignment
+    /// adds must not stop the writes of a partition that had fewer.
     fn has_in_sync(&self, min: i32) -> bool {
         if is_broken!(WatermarkCountsFenced) {
             return true;
         }
-        let replicas = self.replica_count.load(Ordering::Acquire);
-        self.in_sync_replicas.load(Ordering::Acquire) >= min.min(replicas)
+        let min = min.min(self.min_isr_max.load(Ordering::Acquire));
+        self.in_sync_replicas.load(Ordering::Acquire) >= min
     }
 
     async fn log_to_append(&self) -> MutexGuard<'_, Log> {
@@ -333,7 +341,8 @@ impl Partition {
             self.moved.notify_waiters();
         })?;
         let bytes = i64::try_from(appended.bytes).unwrap_or(i64::MAX);
-        let moved = self.advance_by(|leadership| leadership.appending(end_before, stamp.now_ms));
+        let now_ms = Clock.monotonic_ms();
+        let moved = self.advance_by(|leadership| leadership.appending(end_before, now_ms));
         if self.high_watermark() > appended.last_offset {
             self.waiters.arrived(bytes);
         } else {

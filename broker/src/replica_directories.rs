@@ -1,6 +1,6 @@
 //! Which log directory each replica here is in, as the quorum knows it (KIP-858), and which replicas can't be used any
-//! more: their disk has refused a write, or their log could not be opened. Of those others lead on; until the broker is
-//! started anew they are as offline, and the broker's other replicas go on.
+//! more: their disk has refused a write or a read, or their log could not be opened. Of those others lead on; until the
+//! broker is started anew they are as offline, and the broker's other replicas go on.
 //!
 //! It is a comparison of what is here with the image, made when a log has failed or the metadata has changed.
 

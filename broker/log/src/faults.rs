@@ -17,6 +17,8 @@ pub enum Fault {
     FailWrites(usize),
     /// Reads wait until the guard is dropped, also of what the page cache has.
     StallReads,
+    /// Reads fail as of a bad block, also of what the page cache has.
+    FailReads,
     /// Syncs wait until the guard is dropped.
     StallSyncs,
     /// Syncs fail.
@@ -43,6 +45,8 @@ struct Armed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Call {
     Read,
+    /// Of what the page cache has, or to a socket.
+    CachedRead,
     Write,
     Sync,
 }
@@ -95,6 +99,7 @@ fn matching<'a>(faults: &'a [Armed], path: &Path, call: Call) -> Option<&'a Arme
     let path = path.to_string_lossy();
     let matches = |fault: Fault| match fault {
         Fault::StallReads => call == Call::Read,
+        Fault::FailReads => matches!(call, Call::Read | Call::CachedRead),
         Fault::StallWrites | Fault::FailWrites(_) => call == Call::Write,
         Fault::StallSyncs | Fault::FailSyncs => call == Call::Sync,
         Fault::CountSyncs => false,
@@ -133,8 +138,20 @@ fn wait_for_fault(path: &Path, call: Call) -> Option<Fault> {
     }
 }
 
-pub(crate) fn before_read(path: &Path) {
-    let _ = wait_for_fault(path, Call::Read);
+pub(crate) fn before_read(path: &Path) -> io::Result<()> {
+    bad_block_at(wait_for_fault(path, Call::Read))
+}
+
+pub(crate) fn before_cached_read(path: &Path) -> io::Result<()> {
+    bad_block_at(wait_for_fault(path, Call::CachedRead))
+}
+
+/// EIO, where there is a fault.
+fn bad_block_at(fault: Option<Fault>) -> io::Result<()> {
+    match fault {
+        Some(_) => Err(io::Error::from_raw_os_error(5)),
+        None => Ok(()),
+    }
 }
 
 pub(crate) fn before_write(
@@ -152,8 +169,5 @@ pub(crate) fn before_sync(path: &Path) -> io::Result<()> {
     if ARMED.load(Ordering::Acquire) > 0 {
         count_sync(path);
     }
-    match wait_for_fault(path, Call::Sync) {
-        Some(_) => Err(io::Error::from_raw_os_error(5)),
-        None => Ok(()),
-    }
+    bad_block_at(wait_for_fault(path, Call::Sync))
 }

@@ -84,7 +84,7 @@ impl LogFile {
     /// Reads until `buffer` is full or the file ends; returns the bytes read.
     pub fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
         #[cfg(any(test, feature = "faults"))]
-        crate::faults::before_read(&self.path);
+        crate::faults::before_read(&self.path)?;
         let mut have = 0;
         while have < buffer.len() {
             match self
@@ -102,6 +102,10 @@ impl LogFile {
 
     /// Reads without waiting for the disk: the bytes that the page cache has from `position` on, maybe none.
     pub fn read_cached_at(&self, buffer: &mut [u8], position: u64) -> usize {
+        #[cfg(any(test, feature = "faults"))]
+        if crate::faults::before_cached_read(&self.path).is_err() {
+            return 0;
+        }
         let mut have = 0;
         while have < buffer.len() {
             let at = position + have as u64;
@@ -151,6 +155,8 @@ impl LogFile {
     /// Hands at most `len` bytes from `position` on to a socket without copying them; returns the bytes that it took,
     /// 0 where the file is shorter.
     pub fn send_at(&self, socket: BorrowedFd<'_>, position: u64, len: usize) -> io::Result<usize> {
+        #[cfg(any(test, feature = "faults"))]
+        crate::faults::before_cached_read(&self.path)?;
         let mut offset = position;
         Ok(rustix::fs::sendfile(
             socket,
@@ -205,6 +211,14 @@ pub(crate) fn is_short_of_descriptors(error: &io::Error) -> bool {
     error
         .raw_os_error()
         .is_some_and(|code| codes.contains(&code))
+}
+
+/// A failed read's error once more, where the disk is to blame, or the file system that has found its own blocks
+/// damaged. A file that is gone, one that has become shorter and a lack of descriptors are no faults of theirs.
+pub(crate) fn disk_fault(error: &io::Error) -> Option<io::Error> {
+    let codes = [Errno::IO, Errno::UCLEAN, Errno::BADMSG].map(Errno::raw_os_error);
+    let code = error.raw_os_error().filter(|code| codes.contains(code));
+    code.map(io::Error::from_raw_os_error)
 }
 
 /// Whether a replaced file must have reached the disk when the call returns.

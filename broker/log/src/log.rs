@@ -141,11 +141,6 @@ impl Log {
             .expire(now_ms, self.config.producer_id_expiration_ms);
     }
 
-    /// The leader epoch of the last record, as far as any is known.
-    pub fn last_epoch(&self) -> Option<i32> {
-        self.epochs.latest()
-    }
-
     /// A clean stop: afterwards everything is on disk and the next opening scans nothing. The caller then writes
     /// the checkpoints and the clean-shutdown marker.
     pub fn close(&mut self) -> Result<(), StorageError> {

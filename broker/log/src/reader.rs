@@ -82,6 +82,13 @@ impl LogReader {
         self.shared.epochs().of(offset)
     }
 
+    /// The leader epoch of the last record; of an empty log the one that its last record had, as far as it is known.
+    pub fn last_epoch(&self) -> Option<i32> {
+        let (epochs, end) = self.shared.epochs_and_end();
+        // An epoch that begins at the end may be one of an append that is under way.
+        epochs.of(end - 1).or_else(|| epochs.of(end))
+    }
+
     /// The largest known leader epoch up to `epoch` and the offset at which it ends (OffsetForLeaderEpoch).
     pub fn end_offset_for(&self, epoch: i32) -> Option<(i32, i64)> {
         let (epochs, end) = self.shared.epochs_and_end();
@@ -123,7 +130,7 @@ impl LogReader {
         }
     }
 
-    /// `Err` once writing has failed; reading goes on.
+    /// `Err` once writing has failed, or the disk could not be read; reading goes on as far as it can.
     pub fn check_writable(&self) -> Result<(), StorageError> {
         self.shared.check_writable()
     }
@@ -184,7 +191,11 @@ impl LogReader {
         }
         let mut next = self.shared.segment_of(offset);
         while let Some(segment) = next {
-            if let Some((position, _)) = segment.find(offset)? {
+            let found = segment.find(offset);
+            if let Err(LogError::Storage(error)) = &found {
+                self.shared.note_failed_read(&segment, &error.source);
+            }
+            if let Some((position, _)) = found? {
                 return Ok(Some((segment, position)));
             }
             // Compaction leaves gaps: the batch may be the next segment's first.
@@ -260,6 +271,7 @@ impl Slice {
         let fetch = |len: usize| -> Result<Buffer, ReadError> {
             let mut buffer = Buffer::of(len);
             let read = source(&place.file, buffer.bytes_mut(), place.position)
+                .inspect_err(|error| self.shared.note_failed_read(&place.segment, error))
                 .map_err(|error| StorageError::of("read", &place.segment.path("log"))(error))?;
             buffer.truncate(read);
             Ok(buffer)

@@ -8,16 +8,17 @@ use crate::error::ReadError;
 use crate::files::LogFile;
 use crate::reader::LogReader;
 use crate::segment::Segment;
-use crate::shared::Tip;
+use crate::shared::{Shared, Tip};
 
 /// Bytes of a segment's file, from the start of a batch on. The last batch may be cut short, as Kafka's clients
 /// expect; the file stays open while this lives, also where its segment is deleted meanwhile.
 #[derive(Debug, Clone)]
 pub struct Region {
+    shared: Arc<Shared>,
+    segment: Arc<Segment>,
     file: Arc<LogFile>,
     position: u64,
     len: usize,
-    base_offset: i64,
     /// The offset behind its last whole batch, where it ends with one; otherwise one in its first.
     behind: Result<i64, i64>,
 }
@@ -25,7 +26,8 @@ pub struct Region {
 impl LogReader {
     /// Where the batches from the one that holds `offset` on are: those of offsets below `bound` (the high watermark),
     /// about `bytes_max` of them, from one segment. With `at_least_one` the first batch is whole whatever its size.
-    /// `None` where there is nothing to send.
+    /// `None` where there is nothing to send. Fails for all of a segment of which the disk has refused to read a part:
+    /// who is sent it would lose its connection, with all else that it asks for there, again and again.
     pub fn region(
         &self,
         offset: i64,
@@ -46,11 +48,15 @@ impl LogReader {
         let Some((segment, position)) = self.locate(offset)? else {
             return Ok(None);
         };
+        segment.check_readable()?;
         let stop = self.stop_position(&segment, bound, tip)?;
         let available = usize::try_from(stop.saturating_sub(position)).unwrap_or(usize::MAX);
         let mut len = available.min(bytes_max);
         if len < available && at_least_one {
-            len = len.max(segment.batch_size_at(position)?.min(available));
+            let size = segment
+                .batch_size_at(position)
+                .inspect_err(|error| shared.note_failed_read(&segment, &error.source))?;
+            len = len.max(size.min(available));
         }
         if len == available && bound >= end {
             // Whoever reads to the end comes back for what follows it.
@@ -60,15 +66,17 @@ impl LogReader {
             return Ok(None);
         }
         let next = || shared.segment_after(segment.base_offset());
+        let behind = match len == available {
+            true => Ok(next().map_or(bound.min(end), |next| bound.min(next.base_offset()))),
+            false => Err(offset),
+        };
         Ok(Some(Region {
+            shared: shared.clone(),
             file: segment.file()?,
+            segment,
             position,
             len,
-            base_offset: segment.base_offset(),
-            behind: match len == available {
-                true => Ok(next().map_or(bound.min(end), |next| bound.min(next.base_offset()))),
-                false => Err(offset),
-            },
+            behind,
         }))
     }
 
@@ -81,16 +89,16 @@ impl LogReader {
         };
         let shared = self.shared();
         let generation = shared.generation();
-        let segment = shared.segment_of(region.base_offset);
-        let Some(segment) = segment.filter(|found| found.base_offset() == region.base_offset)
-        else {
+        let base_offset = region.segment.base_offset();
+        let segment = shared.segment_of(base_offset);
+        let Some(segment) = segment.filter(|found| found.base_offset() == base_offset) else {
             return from;
         };
         // An unreadable header shows when the region is sent; here it only spoils a count.
         let Ok((behind, position)) = segment.cut_at(region.position + region.len as u64) else {
             return from;
         };
-        shared.remember(generation, behind, region.base_offset, position);
+        shared.remember(generation, behind, base_offset, position);
         behind.max(from)
     }
 
@@ -152,7 +160,7 @@ impl Region {
 
     /// Brings this part into the page cache; waits for the disk. Fails where the file has become shorter.
     pub fn warm(&self) -> io::Result<()> {
-        if self.file.warm_at(self.position, self.len)? {
+        if self.noted(self.file.warm_at(self.position, self.len))? {
             Ok(())
         } else {
             Err(cut())
@@ -162,7 +170,7 @@ impl Region {
     /// Reads this part for the page cache's sake, and keeps none of it; waits until all of it is there. Fails where the
     /// file has become shorter.
     pub fn read_through(&self) -> io::Result<()> {
-        match self.file.read_through(self.position, self.len)? {
+        match self.noted(self.file.read_through(self.position, self.len))? {
             true => Ok(()),
             false => Err(cut()),
         }
@@ -172,7 +180,7 @@ impl Region {
     /// where the cache lacks them. Fails where the file has become shorter, and with `WouldBlock` where a
     /// non-blocking socket takes none.
     pub fn send(&mut self, socket: BorrowedFd<'_>) -> io::Result<()> {
-        let sent = self.file.send_at(socket, self.position, self.len)?;
+        let sent = self.noted(self.file.send_at(socket, self.position, self.len))?;
         if sent == 0 && self.len > 0 {
             return Err(cut());
         }
@@ -185,11 +193,8 @@ impl Region {
     pub fn split_to(&mut self, len: usize) -> Self {
         let len = len.min(self.len);
         let front = Self {
-            file: self.file.clone(),
-            position: self.position,
             len,
-            base_offset: self.base_offset,
-            behind: self.behind,
+            ..self.clone()
         };
         self.skip(len);
         front
@@ -198,12 +203,16 @@ impl Region {
     /// Reads all that is left; may wait for the disk. Fails where the file has become shorter.
     pub fn read_all(&mut self) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; self.len];
-        let read = self.file.read_at(&mut bytes, self.position)?;
+        let read = self.noted(self.file.read_at(&mut bytes, self.position))?;
         if read < bytes.len() {
             return Err(cut());
         }
         self.skip(read);
         Ok(bytes)
+    }
+
+    fn noted<T>(&self, read: io::Result<T>) -> io::Result<T> {
+        read.inspect_err(|error| self.shared.note_failed_read(&self.segment, error))
     }
 
     fn skip(&mut self, bytes: usize) {

@@ -5,8 +5,8 @@
 mod confirm;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use milena_protocol::records::{BatchHeader, LOG_OVERHEAD};
 use parking_lot::{Mutex, RwLock};
@@ -39,6 +39,8 @@ pub(crate) struct Segment {
     youngest: Mutex<Option<Youngest>>,
     /// Cleared by each look for idle files, set by each use.
     used: AtomicBool,
+    /// Why nothing of it is handed out to be sent: its disk has refused to read it.
+    unreadable: OnceLock<StorageError>,
     /// Whether the files are there; a log's first segment gets them with its first batch.
     made: AtomicBool,
 }
@@ -70,6 +72,7 @@ impl Segment {
             times: Index::lazy(),
             youngest: Mutex::new(None),
             used: AtomicBool::new(true),
+            unreadable: OnceLock::new(),
             made: AtomicBool::new(true),
         }
     }
@@ -155,6 +158,16 @@ impl Segment {
         let file = Arc::new(file);
         slot.file = Some(file.clone());
         Ok(file)
+    }
+
+    /// Notes that its disk refuses to read it; false where that is known.
+    pub fn set_unreadable(&self, error: StorageError) -> bool {
+        self.unreadable.set(error).is_ok()
+    }
+
+    /// Whether it can be read, as far as anybody has tried.
+    pub fn check_readable(&self) -> Result<(), StorageError> {
+        self.unreadable.get().cloned().map_or(Ok(()), Err)
     }
 
     /// Gives descriptors back if nobody has used the segment since the last call.

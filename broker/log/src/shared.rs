@@ -1,6 +1,7 @@
 //! What the writer of a log and its readers share.
 
 use std::collections::VecDeque;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
@@ -283,6 +284,19 @@ impl Shared {
             FAILED.fetch_add(1, Ordering::Release);
         }
         first
+    }
+
+    /// Notes a read of `segment` that has failed. Where the disk is to blame, the log is offline for writing as after a
+    /// failed write, so that another replica leads on, and nothing of the segment is handed out to be sent any more.
+    pub fn note_failed_read(&self, segment: &Arc<Segment>, error: &io::Error) {
+        let Some(fault) = files::disk_fault(error).filter(|_| self.holds(segment)) else {
+            return;
+        };
+        let error = StorageError::of("read", &segment.path("log"))(fault);
+        if segment.set_unreadable(error.clone()) {
+            tracing::error!(%error, "a log takes no more writes, for its disk can't be read");
+            self.fail(error);
+        }
     }
 
     /// As `fail`, where nothing was stored yet and the call may be repeated: a lack of descriptors is not the disk's.

@@ -317,7 +317,7 @@ async fn read(
         }
     };
     if let Reader::Follower(member) = reader {
-        let may_join = partition.follower_fetched(member, wanted.offset, broker.now_ms())?;
+        let may_join = partition.follower_fetched(member, wanted.offset)?;
         found.high_watermark = partition.high_watermark();
         if may_join {
             broker.isr().look_at(partition);

@@ -17,13 +17,14 @@ use milena_protocol::api::produce::{
 use milena_protocol::api::sync_group::SyncGroupRequest;
 use milena_protocol::header::{decode_response, encode_request};
 use milena_protocol::records::{BatchBuilder, BatchOptions};
-use milena_protocol::{ErrorCode, Str};
+use milena_protocol::{ErrorCode, Records, Str};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 
 use super::*;
 use crate::api::join_group;
+use crate::broker::tests::beside::batch;
 use crate::broker::tests::{append_batch, broker, context, create_with};
 use crate::config::Sources;
 use crate::group::host::GroupHost;
@@ -131,7 +132,7 @@ async fn follow_by_nobody(broker: &Broker) {
     state.partition_epoch += 1;
     let me = BrokerId::new(broker.node_id()).unwrap();
     let partition = broker.partitions().partition("t", 0).unwrap();
-    partition.apply(me, &state, broker.now_ms()).await;
+    partition.apply(me, &state).await;
 }
 
 /// Waits until so many records are in the log.
@@ -268,6 +269,65 @@ async fn reading(dir: &std::path::Path) -> (Arc<Broker>, Conversation) {
     };
     conversation.send(&fetch, FETCH_VERSION).await;
     (broker, conversation)
+}
+
+/// Asks for what both partitions of `t` have from offset 1 on; none where the connection ends instead.
+async fn fetched_from_both(broker: &Arc<Broker>) -> Option<Vec<(ErrorCode, usize)>> {
+    let partition = |partition| FetchPartition {
+        partition,
+        current_leader_epoch: -1,
+        fetch_offset: 1,
+        partition_max_bytes: i32::MAX,
+        ..Default::default()
+    };
+    let fetch = FetchRequest {
+        min_bytes: 1,
+        max_bytes: i32::MAX,
+        topics: vec![FetchTopic {
+            topic: Str::from("t"),
+            partitions: [0, 1].map(partition).to_vec(),
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    let mut conversation = Conversation::begin(broker).await;
+    conversation.send(&fetch, FETCH_VERSION).await;
+    let length = conversation.client.read_u32().await.ok()?;
+    let mut frame = vec![0; length as usize];
+    conversation.client.read_exact(&mut frame).await.ok()?;
+    let (_, answer) = decode_response::<FetchRequest>(frame.into(), FETCH_VERSION).unwrap();
+    let bytes = |records: &Option<Records>| match records {
+        Some(Records::Bytes(bytes)) => bytes.len(),
+        _ => 0,
+    };
+    let partitions = answer.responses.iter().flat_map(|topic| &topic.partitions);
+    Some(
+        partitions
+            .map(|p| (p.error_code, bytes(&p.records)))
+            .collect(),
+    )
+}
+
+#[tokio::test]
+async fn a_partition_whose_disk_can_not_be_read_costs_a_connection_once_and_is_offline() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = broker(dir.path()).await;
+    create_with(&broker, "t", 2).await;
+    let partition = |index| broker.partitions().partition("t", index).unwrap();
+    for index in [0, 1] {
+        for _ in 0..2 {
+            let appending = partition(index);
+            appending.append(batch(0, 0), 1, 1).await.unwrap();
+        }
+    }
+    let bad = partition(0).reader().folder().display().to_string();
+    let _fault = inject(&bad, Fault::FailReads);
+    assert_eq!(fetched_from_both(&broker).await, None);
+    let size = batch(0, 0)[0].body.len();
+    let found = vec![(ErrorCode::KafkaStorageError, 0), (ErrorCode::None, size)];
+    assert_eq!(fetched_from_both(&broker).await, Some(found));
+    let is_offline = [0, 1].map(|index| partition(index).reader().check_writable().is_err());
+    assert_eq!(is_offline, [true, false]);
 }
 
 /// Has the clock stand still but for [`tokio::time::advance`], until the sender is dropped.

@@ -38,6 +38,8 @@ pub(super) struct Copy {
     /// Whether a flush is waited for, with which it is due: what is asked for says what is on disk, where
     /// `flush.messages` wants that.
     flushing: bool,
+    /// Whether its part of an answer is still being taken, while others go on: it is not asked for before it is.
+    held: bool,
     /// Refusals one after the other.
     refusals: u32,
     not_before: Option<Instant>,
@@ -109,6 +111,7 @@ impl Copies {
             last_epoch: None,
             due: false,
             flushing: known.is_some_and(|copy| copy.flushing),
+            held: known.is_some_and(|copy| copy.held),
             refusals: 0,
             not_before: None,
         };
@@ -123,7 +126,7 @@ impl Copies {
         self.waiting.clear();
         self.due = self.all.keys().copied().collect();
         for copy in self.all.values_mut() {
-            (copy.asked, copy.due, copy.not_before) = (None, true, None);
+            (copy.asked, copy.due, copy.not_before) = (None, !copy.held, None);
         }
     }
 
@@ -224,6 +227,26 @@ impl Copies {
             copy.flushing = false;
         }
         self.refused(key, now, wait_max);
+    }
+
+    /// Its part of an answer is still being taken: it is due again once [`Copies::release`] says so. Until then the
+    /// session has it no more, or each answer would bring the same again.
+    pub(super) fn hold(&mut self, key: Key) {
+        let Some(copy) = self.all.get_mut(&key) else {
+            return;
+        };
+        (copy.held, copy.due) = (true, false);
+        if copy.asked.take().is_some() {
+            self.forgotten.push(key);
+        }
+    }
+
+    /// Its part of an answer is taken.
+    pub(super) fn release(&mut self, key: Key) {
+        let copy = self.all.get_mut(&key);
+        if copy.is_some_and(|copy| std::mem::take(&mut copy.held)) {
+            self.call(key);
+        }
     }
 
     /// The partition is left in peace for so long.
@@ -346,6 +369,7 @@ impl Copies {
     fn call(&mut self, key: Key) {
         if let Some(copy) = self.all.get_mut(&key)
             && !copy.due
+            && !copy.held
         {
             (copy.due, copy.not_before) = (true, None);
             self.due.push_back(key);

@@ -10,12 +10,13 @@ use milena_metadata::BrokerId;
 use milena_protocol::api::fetch::{FetchRequest, FetchResponse};
 use milena_protocol::{ErrorCode, Request as _};
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::copies::{Bounds, Copies, Key};
 use super::news::News;
-use super::take::{Taken, take};
+use super::take::Taken;
+use super::taking::{Part, TakenThere, Taking, by_directory, take_all};
 use super::throttle::Throttle;
 use crate::broker::Broker;
 
@@ -26,6 +27,9 @@ const IN_FLIGHT_MAX: usize = 2;
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 /// Beyond the wait that was asked for, an answer takes no longer than this, or the leader hangs.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// So long all of an answer is waited for; then the partitions of a disk that is slower are left out of the session, and
+/// asked for again once theirs is taken. Longer than a healthy disk takes, or each would be left out and named anew.
+const TAKE_TOGETHER: Duration = Duration::from_millis(50);
 /// Between attempts to connect: a leader that has died is replaced within that order of time, one that restarts is
 /// back within it.
 const CONNECT_AGAIN: Duration = Duration::from_millis(50);
@@ -50,6 +54,7 @@ pub(super) struct Link {
     news: Arc<News>,
     copies: Copies,
     throttle: Throttle,
+    taking: Taking,
     /// Flushes that are waited for: at most one for each partition that is copied, or was.
     flushes: JoinSet<(Key, bool)>,
     /// Whether the present conversation has begun.
@@ -57,13 +62,20 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(broker: Arc<Broker>, leader: BrokerId, news: Arc<News>) -> Self {
+    /// `throttle` is the broker's.
+    pub(super) fn new(
+        broker: Arc<Broker>,
+        leader: BrokerId,
+        news: Arc<News>,
+        throttle: Throttle,
+    ) -> Self {
         Self {
             broker,
             leader,
             news,
             copies: Copies::of(leader),
-            throttle: Throttle::new(Instant::now()),
+            throttle,
+            taking: Taking::default(),
             flushes: JoinSet::new(),
             connected: false,
         }
@@ -133,6 +145,7 @@ impl Link {
                 }
                 changed = self.news.next() => self.copies.note_all(&changed),
                 Some(flushed) = self.flushes.join_next() => self.note_flush(flushed),
+                Some(taken) = self.taking.next() => self.note_taken(taken).await,
                 () = wait_until(retry), if retry.is_some() => {}
             }
         }
@@ -173,8 +186,7 @@ impl Link {
 
     async fn ask(&mut self, connection: &Connection) -> Result<Answer<FetchRequest>, LinkError> {
         for (key, partition) in self.copies.unknown_ends() {
-            self.copies
-                .set_last_epoch(key, partition.last_epoch().await);
+            self.copies.set_last_epoch(key, partition.last_epoch());
         }
         let me = (self.broker.broker_id(), self.broker.broker_epoch());
         let request = self.copies.request(me, self.bounds());
@@ -187,33 +199,75 @@ impl Link {
             return Err(LinkError::Refused(answer.error_code));
         }
         self.copies.answered(answer.session_id);
-        let mut cut = false;
-        for topic in answer.responses {
-            for partition in topic.partitions {
-                let key = (topic.topic_id, partition.partition_index);
-                let Some((replica, epoch)) = self.copies.asked(key) else {
-                    continue;
-                };
-                let taken = take(&replica, epoch, partition, self.broker.now_ms()).await;
-                cut |= taken == Taken::Cut;
-                self.note(key, taken);
+        let parts = answer.responses.into_iter().flat_map(|topic| {
+            let parts = topic.partitions.into_iter();
+            parts.map(move |part| ((topic.topic_id, part.partition_index), part))
+        });
+        let copies = &self.copies;
+        let asked = parts.filter_map(|(key, answer)| {
+            let (replica, epoch) = copies.asked(key)?;
+            Some(Part {
+                key,
+                replica,
+                epoch,
+                answer,
+            })
+        });
+        self.take_parts(by_directory(asked)).await;
+        Ok(())
+    }
+
+    /// Takes them, and where there are several disks waits for none that stalls.
+    async fn take_parts(&mut self, parts: Vec<(usize, Vec<Part>)>) {
+        let now_ms = self.broker.now_ms();
+        if self.broker.partitions().dirs().len() == 1 {
+            // All stall together: a task would only cost the way to it and back.
+            for (directory, parts) in parts {
+                let taken = take_all(directory, parts, now_ms).await;
+                self.note_taken(taken).await;
             }
+            return;
+        }
+        let mut awaited = Vec::new();
+        for (directory, parts) in parts {
+            let keys: Vec<Key> = parts.iter().map(|part| part.key).collect();
+            match self.taking.begin(directory, parts, now_ms) {
+                true => awaited.push((directory, keys)),
+                false => self.hold(keys),
+            }
+        }
+        let until = Instant::now() + TAKE_TOGETHER;
+        while !awaited.is_empty()
+            && let Ok(Some(taken)) = timeout_at(until, self.taking.next()).await
+        {
+            awaited.retain(|(directory, _)| *directory != taken.directory);
+            self.note_taken(taken).await;
+        }
+        awaited.into_iter().for_each(|(_, keys)| self.hold(keys));
+    }
+
+    fn hold(&mut self, keys: Vec<Key>) {
+        keys.into_iter().for_each(|key| self.copies.hold(key));
+    }
+
+    async fn note_taken(&mut self, taken: TakenThere) {
+        let cut = taken.parts.iter().any(|(_, taken)| *taken == Taken::Cut);
+        for (key, taken) in taken.parts {
+            self.copies.release(key);
+            self.note(key, taken);
         }
         if cut {
             self.note_cut().await;
         }
-        Ok(())
     }
 
     fn note(&mut self, key: Key, taken: Taken) {
         let now = Instant::now();
         match taken {
             Taken::Appended { bytes, last_epoch } => {
-                let in_sync = self
-                    .copies
-                    .get(key)
-                    .is_some_and(|copy| copy.following.in_sync);
-                self.broker.metrics().copied(bytes, in_sync);
+                if let Some(copy) = self.copies.get(key) {
+                    self.broker.metrics().copied(bytes, copy.following);
+                }
                 self.copies.advanced(key, Some(last_epoch));
                 self.hold_back(key, bytes, now);
             }
@@ -286,3 +340,6 @@ async fn wait_until(at: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -76,7 +76,7 @@ impl Replicas {
         (state.leader, state.isr) = (Some(id(leader)), vec![id(leader)]);
         (state.leader_epoch, state.partition_epoch) = (epoch, epoch);
         let partition = self.partition(index);
-        partition.apply(me, &state, self.broker.now_ms()).await;
+        partition.apply(me, &state).await;
         self.copies.note(&partition);
     }
 
@@ -334,7 +334,7 @@ async fn records_of_an_epoch_that_the_leader_does_not_have_are_cut_off_though_it
     };
     assert_eq!(replicas.take(0, 5, diverging).await, Taken::Cut);
     assert_eq!(replicas.end(0), 1);
-    assert_eq!(replicas.partition(0).last_epoch().await, 3);
+    assert_eq!(replicas.partition(0).last_epoch(), 3);
 }
 
 #[tokio::test]

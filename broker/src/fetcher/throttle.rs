@@ -1,15 +1,24 @@
-//! The bound on bytes a second for replicas that catch up (`follower.replication.throttled.rate`, KIP-73).
+//! The bound on bytes a second for replicas that catch up (`follower.replication.throttled.rate`, KIP-73): of all of a
+//! broker together, whichever leaders they copy from.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 /// Debts and savings are bounded by so much time's worth.
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// A bucket that fills with time. It may go below empty: an answer is taken whole, and paid for by waiting.
-#[derive(Debug)]
+/// A bucket that fills with time. It may go below empty: an answer is taken whole, and paid for by waiting. Clones
+/// share it.
+#[derive(Debug, Clone)]
 pub(super) struct Throttle {
+    bucket: Arc<Mutex<Bucket>>,
+}
+
+#[derive(Debug)]
+struct Bucket {
     bytes: f64,
     at: Instant,
 }
@@ -17,19 +26,28 @@ pub(super) struct Throttle {
 impl Throttle {
     /// Starts with a window's worth of time behind it, and nothing owed.
     pub(super) fn new(now: Instant) -> Self {
-        Self {
+        let bucket = Bucket {
             bytes: 0.0,
             at: now,
+        };
+        Self {
+            bucket: Arc::new(Mutex::new(bucket)),
         }
     }
 
     /// Notes bytes that came, at a rate of so many a second; until when the next have to wait, if at all.
-    pub(super) fn spend(&mut self, bytes: usize, rate: i64, now: Instant) -> Option<Instant> {
+    pub(super) fn spend(&self, bytes: usize, rate: i64, now: Instant) -> Option<Instant> {
         let rate = rate.max(1) as f64;
+        self.bucket.lock().spend(bytes, rate, now)
+    }
+}
+
+impl Bucket {
+    fn spend(&mut self, bytes: usize, rate: f64, now: Instant) -> Option<Instant> {
         let gained = now.saturating_duration_since(self.at).as_secs_f64() * rate;
         let most = rate * WINDOW.as_secs_f64();
         self.bytes = (self.bytes + gained).min(most) - bytes as f64;
-        self.at = now;
+        self.at = self.at.max(now);
         (self.bytes < 0.0).then(|| now + Duration::from_secs_f64(-self.bytes / rate))
     }
 }
@@ -41,7 +59,7 @@ mod tests {
     #[test]
     fn bytes_beyond_the_rate_are_paid_for_by_waiting() {
         let start = Instant::now();
-        let mut throttle = Throttle::new(start);
+        let throttle = Throttle::new(start);
         let wait = throttle.spend(3_000, 1_000, start).unwrap();
         assert_eq!(wait - start, Duration::from_secs(3));
         assert_eq!(throttle.spend(0, 1_000, wait), None);

@@ -37,12 +37,13 @@ struct Led {
 impl Led {
     /// A follower that is late for `lag_max_ms` leaves the in-sync replicas.
     async fn new(lag_max_ms: &str) -> Self {
+        Self::with(&[("replica.lag.time.max.ms", lag_max_ms)]).await
+    }
+
+    async fn with(set: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().display().to_string();
-        let set = [
-            ("log.dirs", path.as_str()),
-            ("replica.lag.time.max.ms", lag_max_ms),
-        ];
+        let set = [&[("log.dirs", path.as_str())], set].concat();
         let broker = assemble_alone(Sources::of(&set).load().unwrap().0).await;
         let others = [register(&broker, 101).await, register(&broker, 102).await];
         create(&broker).await;
@@ -59,18 +60,28 @@ impl Led {
     }
 
     async fn append(&self) -> i64 {
-        let mut builder = BatchBuilder::new(BatchOptions::default());
-        builder.push(1, None, Some(b"value"), &[]).unwrap();
-        let body = builder.finish().unwrap();
-        let header = BatchHeader::parse(&body).unwrap();
-        let batches = vec![BatchToAppend { header, body }];
-        let appended = self.partition.append(batches, 1, self.broker.now_ms());
+        let appended = self.partition.append(batch(), 1, self.broker.now_ms());
         appended.await.unwrap().last_offset
     }
 
+    /// Moves a partition from this broker alone to 101, and has this broker know of it.
+    async fn move_to_101(&self, topic: &str) {
+        let wanted = WantedReplicas {
+            topic: topic.into(),
+            partition: 0,
+            brokers: Some(vec![101]),
+        };
+        let reassign = AlterPartitionReassignments {
+            partitions: vec![wanted],
+            allow_replication_factor_change: false,
+        };
+        let begun = self.broker.change(reassign).await.unwrap();
+        assert!(begun.iter().all(Result::is_ok), "{begun:?}");
+    }
+
     fn fetch(&self, follower: usize, offset: i64) {
-        let (partition, now_ms) = (&self.partition, self.broker.now_ms());
-        let joins = partition.follower_fetched(self.others[follower], offset, now_ms);
+        let partition = &self.partition;
+        let joins = partition.follower_fetched(self.others[follower], offset);
         if joins.unwrap() {
             self.broker.isr().look_at(partition.clone());
         }
@@ -92,6 +103,14 @@ impl Led {
     }
 }
 
+fn batch() -> Vec<BatchToAppend> {
+    let mut builder = BatchBuilder::new(BatchOptions::default());
+    builder.push(1, None, Some(b"value"), &[]).unwrap();
+    let body = builder.finish().unwrap();
+    let header = BatchHeader::parse(&body).unwrap();
+    vec![BatchToAppend { header, body }]
+}
+
 impl Drop for Led {
     fn drop(&mut self) {
         self.stopping.cancel();
@@ -108,6 +127,7 @@ async fn register(broker: &Broker, number: i32) -> Member {
         pool: None,
         directories: vec![DirectoryId::UNASSIGNED],
         software: "test".into(),
+        levels: Default::default(),
         last_end: LastEnd::None,
         fenced: false,
     };
@@ -167,19 +187,9 @@ async fn a_leader_that_drains_hands_on_what_it_alone_has() {
         stopping: None,
     };
     broker.change(drain).await.unwrap();
-    let wanted = WantedReplicas {
-        topic: "alone".into(),
-        partition: 0,
-        brokers: Some(vec![101]),
-    };
-    let reassign = AlterPartitionReassignments {
-        partitions: vec![wanted],
-        allow_replication_factor_change: false,
-    };
-    let begun = broker.change(reassign).await.unwrap();
-    assert!(begun.iter().all(Result::is_ok), "{begun:?}");
+    led.move_to_101("alone").await;
     let partition = broker.partitions().partition("alone", 0).unwrap();
-    let joins = partition.follower_fetched(led.others[0], 0, broker.now_ms());
+    let joins = partition.follower_fetched(led.others[0], 0);
     assert!(joins.unwrap(), "it has all that there is");
     broker.isr().look_at(partition);
     let mut images = broker.quorum().watch();
@@ -224,9 +234,7 @@ async fn a_proposal_in_vain_holds_the_high_watermark_no_longer_than_its_answer()
         epoch: led.others[0].epoch + 1_000,
         ..led.others[0]
     };
-    let joins = led
-        .partition
-        .follower_fetched(stale, last + 1, led.broker.now_ms());
+    let joins = led.partition.follower_fetched(stale, last + 1);
     assert!(joins.unwrap());
     led.broker.isr().look_at(led.partition.clone());
     let last = led.append().await;
@@ -236,4 +244,31 @@ async fn a_proposal_in_vain_holds_the_high_watermark_no_longer_than_its_answer()
         }
     };
     tokio::time::timeout(SOON, committed).await.unwrap();
+}
+
+#[tokio::test]
+async fn replicas_that_are_on_their_way_stop_no_writes_of_a_partition_that_had_fewer() {
+    let led = Led::with(&[("min.insync.replicas", "2")]).await;
+    let (broker, me) = (&led.broker, led.broker.node_id());
+    create_on(broker, "alone", &[me]).await;
+    led.move_to_101("alone").await;
+    let state = broker.image().partition("alone", 0).unwrap().clone();
+    assert_eq!((state.replicas.len(), state.isr.len()), (2, 1));
+    let partition = broker.partitions().partition("alone", 0).unwrap();
+    let appended = partition.append(batch(), -1, broker.now_ms()).await;
+    let last = appended.unwrap().last_offset;
+    assert_eq!(partition.high_watermark(), last + 1, "it is committed");
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_keeps_no_late_follower_in_sync() {
+    const HOUR_MS: i64 = 3_600_000;
+    let led = Led::new("200").await;
+    let me = led.broker.node_id();
+    led.fetch(0, 0);
+    led.fetch(1, 0);
+    let ahead_ms = led.broker.now_ms() + HOUR_MS;
+    let appended = led.partition.append(batch(), 1, ahead_ms).await;
+    appended.unwrap();
+    led.until_in_sync(&[me]).await;
 }

@@ -113,13 +113,13 @@ metrics! {
 
     // Replication
     LEADERLESS Gauge "milena_partitions_without_leader" []
-        "Partitions of the cluster that nobody leads; each is counted by the broker that is preferred to lead it.";
+        "Partitions of the cluster that nobody leads; each is counted by one broker that runs, one of its own where any does.";
     UNDER_REPLICATED Gauge "milena_partitions_under_replicated" []
         "Partitions led here with a replica that is not in sync.";
     UNDER_MIN_ISR Gauge "milena_partitions_under_min_isr" []
-        "Partitions led here with fewer replicas in sync than min.insync.replicas: writes with acks=all are refused.";
+        "Partitions led here with fewer replicas in sync than min.insync.replicas, or than all where those are fewer: writes with acks=all are refused.";
     AT_MIN_ISR Gauge "milena_partitions_at_min_isr" []
-        "Partitions led here with exactly min.insync.replicas in sync: one more loss stops writes with acks=all.";
+        "Partitions led here with exactly as many replicas in sync as writes with acks=all need: one more loss stops them.";
     NOT_PREFERRED Gauge "milena_partitions_not_preferred" []
         "Partitions led here that prefer another leader.";
     REASSIGNING Gauge "milena_partitions_reassigning" []
@@ -132,6 +132,8 @@ metrics! {
         "Replicas that left (shrink) or joined (expand) the in-sync replicas of partitions led here.";
     LEADERSHIPS Counter "milena_leaderships_taken_total" []
         "Times that this broker began to lead a partition.";
+    LOSSY_ELECTIONS Counter "milena_lossy_elections_total" []
+        "Times among them that it was elected although it may lack committed records. A later election by the rule does not take them back; the log names the partitions.";
     REPLICATION_LAG Gauge "milena_replication_lag_records" ["follower"]
         "Records that the replicas on another broker lack of the partitions led here.";
     REPLICATION_LAG_MAX Gauge "milena_replication_lag_max_records" ["follower"]
@@ -139,7 +141,9 @@ metrics! {
     REPLICATION_BYTES Counter "milena_replication_bytes_total" []
         "Bytes of record batches copied from other brokers.";
     CATCH_UP_BYTES Counter "milena_replication_catch_up_bytes_total" []
-        "Bytes of them that were copied by replicas out of sync: new ones, and those that were away.";
+        "Bytes of them that were copied by replicas out of sync: those that a reassignment adds, and those that were away.";
+    REASSIGNMENT_BYTES Counter "milena_reassignment_bytes_total" []
+        "Bytes of those, in turn, that were copied by replicas that a reassignment adds.";
 
     // Consumer groups
     GROUPS Gauge "milena_groups" ["state"]

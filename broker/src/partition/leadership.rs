@@ -1,5 +1,6 @@
 //! What a leader knows of its partition's replicas, and what follows from it: the high watermark, and who may join the
-//! in-sync replicas or must leave them. Pure: offsets, epochs and times come in, decisions go out.
+//! in-sync replicas or must leave them. Pure: offsets, epochs and times come in, decisions go out. Times are
+//! [`crate::clock::Clock::monotonic_ms`]: who sets the machine's clock makes nobody late, and keeps nobody in.
 
 use std::collections::BTreeMap;
 
@@ -25,6 +26,9 @@ pub struct Term {
     /// All replicas, those that are being added among them.
     pub replicas: Vec<BrokerId>,
     pub isr: Vec<BrokerId>,
+    /// No more in-sync replicas than this are needed, whatever `min.insync.replicas` says: so many a partition has, or
+    /// had before a reassignment that adds some.
+    pub min_isr_max: usize,
     /// Whether replicas out of sync may be elected, because they hold all that is committed (KIP-966): nothing may be
     /// committed without them.
     pub has_eligible: bool,
@@ -216,12 +220,13 @@ impl Leadership {
         high_watermark >= self.epoch_start
     }
 
-    /// Whether the ISR may commit. A partition with fewer replicas than `min_isr` can't be held to it.
+    /// Whether the ISR may commit. A partition with fewer replicas than `min_isr` can't be held to it, nor one whose
+    /// others are still on their way.
     fn may_commit(&self, min_isr: usize) -> bool {
         if is_broken!(WatermarkCountsFenced) {
             return true;
         }
-        let enough = self.term.isr.len() >= min_isr.min(self.term.replicas.len());
+        let enough = self.term.isr.len() >= min_isr.min(self.term.min_isr_max);
         enough && !self.term.has_eligible
     }
 

@@ -8,6 +8,7 @@ use milena_protocol::ErrorCode;
 
 use super::leadership::{Leadership, Member, Proposal, Term};
 use super::{Partition, Refused};
+use crate::clock::Clock;
 
 /// What this replica is at present.
 #[derive(Debug)]
@@ -18,6 +19,7 @@ pub(super) enum Role {
     Follower {
         leader: Option<BrokerId>,
         in_sync: bool,
+        is_added: bool,
     },
 }
 
@@ -27,24 +29,26 @@ pub struct Following {
     pub leader: BrokerId,
     pub leader_epoch: i32,
     pub in_sync: bool,
+    /// Whether this broker has its replica only because a reassignment adds it.
+    pub is_added: bool,
 }
 
 impl Partition {
     /// Takes over what the metadata says. Appends of the epoch before have ended when this returns, and whoever waits
     /// here has been told.
-    pub async fn apply(&self, me: BrokerId, state: &State, now_ms: i64) {
+    pub async fn apply(&self, me: BrokerId, state: &State) {
         let log = self.log.lock().await;
-        self.apply_between_appends(&log, me, state, now_ms);
+        self.apply_between_appends(&log, me, state);
     }
 
     /// The same for a partition that is being opened, from a thread that may block.
-    pub fn apply_first(&self, me: BrokerId, state: &State, now_ms: i64) {
+    pub fn apply_first(&self, me: BrokerId, state: &State) {
         let log = crate::blocking::lock(&self.log);
-        self.apply_between_appends(&log, me, state, now_ms);
+        self.apply_between_appends(&log, me, state);
     }
 
     /// An append holds the log, so that it ends in the epoch in which it began.
-    fn apply_between_appends(&self, _log: &Log, me: BrokerId, state: &State, now_ms: i64) {
+    fn apply_between_appends(&self, _log: &Log, me: BrokerId, state: &State) {
         let before = self.leader_epoch.load(Ordering::Acquire);
         if state.leader_epoch < before {
             return;
@@ -59,18 +63,20 @@ impl Partition {
                 let end = self.reader.log_end_offset();
                 #[cfg(feature = "simulation")]
                 milena_simulation::witness::leads(self.topic(), self.index(), state.leader_epoch);
-                *role = Role::Leader(Leadership::begin(term(me, state), end, now_ms));
+                let began_ms = Clock.monotonic_ms();
+                *role = Role::Leader(Leadership::begin(term(me, state), end, began_ms));
             }
             role => {
                 *role = Role::Follower {
                     leader: state.leader,
                     in_sync: state.isr.contains(&me),
+                    is_added: state.is_adding(me),
                 };
             }
         }
         let count = |replicas: usize| i32::try_from(replicas).unwrap_or(i32::MAX);
-        self.replica_count
-            .store(count(state.replicas.len()), Ordering::Release);
+        self.min_isr_max
+            .store(count(min_isr_max(state)), Ordering::Release);
         self.in_sync_replicas
             .store(count(state.isr.len()), Ordering::Release);
         self.leads.store(leads, Ordering::Release);
@@ -94,10 +100,12 @@ impl Partition {
             Role::Follower {
                 leader: Some(leader),
                 in_sync,
+                is_added,
             } => Some(Following {
                 leader: *leader,
                 leader_epoch: self.leader_epoch(),
                 in_sync: *in_sync,
+                is_added: *is_added,
             }),
             _ => None,
         }
@@ -122,12 +130,8 @@ impl Partition {
     /// Notes that a follower has all below `offset`; whoever waits for that is woken. Answers whether the follower is
     /// out of sync and may join again: the ISR is to be looked at. `NOT_LEADER_OR_FOLLOWER` where this does not lead,
     /// `INELIGIBLE_REPLICA` for who is no replica in its present life.
-    pub fn follower_fetched(
-        &self,
-        follower: Member,
-        offset: i64,
-        now_ms: i64,
-    ) -> Result<bool, ErrorCode> {
+    pub fn follower_fetched(&self, follower: Member, offset: i64) -> Result<bool, ErrorCode> {
+        let now_ms = Clock.monotonic_ms();
         let end = self.reader.log_end_offset();
         let committed = self.high_watermark();
         let mut answer = Err(ErrorCode::NotLeaderOrFollower);
@@ -178,10 +182,10 @@ impl Partition {
     /// What the quorum is to be asked for, if anything: see [`Leadership::propose`].
     pub fn propose(
         &self,
-        now_ms: i64,
         lag_max_ms: i64,
         eligible: impl Fn(BrokerId) -> Option<i64>,
     ) -> Option<Proposal> {
+        let now_ms = Clock.monotonic_ms();
         match &mut *self.role.lock() {
             Role::Leader(leadership) => {
                 let end = self.reader.log_end_offset();
@@ -263,8 +267,8 @@ impl Partition {
     }
 
     /// The leader epoch of the last record; -1 where there is none.
-    pub async fn last_epoch(&self) -> i32 {
-        self.log.lock().await.last_epoch().unwrap_or(-1)
+    pub fn last_epoch(&self) -> i32 {
+        self.reader.last_epoch().unwrap_or(-1)
     }
 
     fn broken(&self, error: &LogError) -> Refused {
@@ -308,6 +312,11 @@ impl Partition {
     }
 }
 
+/// What `min.insync.replicas` may ask of a partition at the most.
+fn min_isr_max(state: &State) -> usize {
+    state.min_isr(usize::MAX)
+}
+
 fn term(me: BrokerId, state: &State) -> Term {
     Term {
         me,
@@ -315,6 +324,7 @@ fn term(me: BrokerId, state: &State) -> Term {
         partition_epoch: state.partition_epoch,
         replicas: state.brokers().collect(),
         isr: state.isr.clone(),
+        min_isr_max: min_isr_max(state),
         has_eligible: !state.elr.is_empty(),
     }
 }

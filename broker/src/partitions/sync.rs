@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use milena_metadata::{
-    BrokerId, Image, Partition as State, PartitionChange, ResourceKind, Topic, TopicId, TopicName,
+    BrokerId, Elected, Image, Partition as State, PartitionChange, ResourceKind, Topic, TopicId,
+    TopicName,
 };
 
 use super::hosted::Slot;
@@ -62,7 +63,6 @@ impl Partitions {
 
     /// Has the replicas here lead and follow as the image says.
     async fn apply(&self, image: &Image, before: &Image) -> Vec<Arc<Partition>> {
-        let now_ms = self.clock.now_ms();
         let mut changed = Vec::new();
         for change in image.changed_partitions_of(before, self.node_id) {
             let Some(state) = change.change.after().filter(|p| p.hosts(self.node_id)) else {
@@ -70,7 +70,7 @@ impl Partitions {
             };
             if let Some(partition) = self.here(&change.topic.name, change.partition.get()) {
                 self.count(&change);
-                partition.apply(self.node_id, state, now_ms).await;
+                partition.apply(self.node_id, state).await;
                 changed.push(partition);
             }
         }
@@ -88,6 +88,14 @@ impl Partitions {
         };
         if change.is_led_anew() {
             self.metrics.led_anew();
+            if let Some(why) = may_lack(after.elected) {
+                self.metrics.lossily_elected();
+                tracing::warn!(
+                    topic = %change.topic.name, partition = change.partition.get(),
+                    epoch = after.leader_epoch, why,
+                    "this replica leads although it may lack committed records: they may be lost"
+                );
+            }
         }
         if let Some(before) = change.change.before() {
             let lacks = |one: &State, other: &State| {
@@ -178,7 +186,6 @@ impl Partitions {
         for id in failed {
             hosted.slots[id.index()] = Slot::Offline;
         }
-        let now_ms = self.clock.now_ms();
         for log in opened {
             let id = log.id.get();
             let name = (hosted.name.clone(), TopicId(hosted.id), id);
@@ -194,7 +201,7 @@ impl Partitions {
                 ),
             );
             if let Some(state) = topic.partition(id) {
-                partition.apply_first(self.node_id, state, now_ms);
+                partition.apply_first(self.node_id, state);
             }
             hosted.slots[log.id.index()] = Slot::Here(Arc::new(partition));
         }
@@ -329,6 +336,19 @@ impl Partitions {
                 }
             }
         }
+    }
+}
+
+/// Why a leader may lack records that were committed, if it may.
+fn may_lack(elected: Elected) -> Option<&'static str> {
+    match elected {
+        Elected::InSync | Elected::Eligible => None,
+        Elected::LastKnown => Some(
+            "everybody in sync has ended uncleanly, and this replica, which led last, is the first one back",
+        ),
+        Elected::Unclean => Some(
+            "nobody in sync was there, and unclean.leader.election.enable or a person's order had this replica elected",
+        ),
     }
 }
 

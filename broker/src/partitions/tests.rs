@@ -4,14 +4,19 @@ use std::path::Path;
 use std::sync::Arc;
 
 use milena_log::Checkpoint;
-use milena_metadata::{DeleteTopics, TopicReference};
+use milena_metadata::{
+    AlterPartition, DeleteTopics, ElectLeaders, ElectionKind, IsrProposal, PartitionId,
+    TopicReference,
+};
 use milena_protocol::ErrorCode;
 use milena_protocol::records::{BatchBuilder, BatchOptions};
 use tokio::runtime::Runtime;
 
 use crate::broker::Broker;
+use crate::broker::tests::beside::{create_on, fence, id, register};
 use crate::broker::tests::{append_batch, create_with};
 use crate::config::Sources;
+use crate::group::GroupsSnapshot;
 use crate::server::assemble_alone;
 
 const MAP_BYTES: usize = 1 << 20;
@@ -94,4 +99,44 @@ fn a_log_that_can_not_be_opened_keeps_its_checkpoints() {
         broker.partitions().checkpoint().unwrap();
     });
     assert_eq!(known(), [Some(9), Some(2)]);
+}
+
+#[tokio::test]
+async fn an_election_that_may_lose_records_is_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = broker(dir.path(), "delete").await;
+    let life = register(&broker, 101, None).await;
+    create_on(&broker, "t", &[&[101, broker.node_id()]]).await;
+    let led = broker.image().partition("t", 0).unwrap().clone();
+    let shrink = IsrProposal {
+        topic: broker.image().topic("t").unwrap().id,
+        partition: PartitionId::new(0).unwrap(),
+        leader_epoch: led.leader_epoch,
+        partition_epoch: led.partition_epoch,
+        isr: vec![(id(101), life.epoch)],
+    };
+    let alone = AlterPartition {
+        broker: id(101),
+        broker_epoch: life.epoch,
+        partitions: vec![shrink],
+    };
+    let shrunk = broker.change(alone).await.unwrap();
+    assert!(shrunk.iter().all(Result::is_ok), "{shrunk:?}");
+    fence(&broker, 101).await;
+    let unclean = ElectLeaders {
+        kind: ElectionKind::Unclean,
+        partitions: Some(vec![("t".to_owned(), 0)]),
+    };
+    broker.change(unclean).await.unwrap();
+    broker.take_over().await;
+    assert!(broker.partitions().partition("t", 0).unwrap().leads());
+    let groups = GroupsSnapshot {
+        groups: Vec::new(),
+        shards_unread: 0,
+    };
+    let page = broker.metrics().render(&broker, groups).unwrap();
+    let counted = page
+        .lines()
+        .find(|line| line.starts_with("milena_lossy_elections_total"));
+    assert_eq!(counted, Some("milena_lossy_elections_total 1"));
 }

@@ -287,7 +287,7 @@ fn a_log_whose_records_a_power_loss_took_has_no_epochs_either() {
         fs::remove_file(last_segment(folder.path())).unwrap();
         fs::write(folder.path().join("leader-epoch-checkpoint"), left).unwrap();
         let (log, _) = open(folder.path(), CRASHED);
-        assert_eq!((log.log_end_offset(), log.last_epoch()), (0, None));
+        assert_eq!((log.log_end_offset(), log.reader().last_epoch()), (0, None));
     }
 }
 

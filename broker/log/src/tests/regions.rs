@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use milena_protocol::records::{BATCH_HEADER_SIZE, BatchHeader};
 
 use super::{CRASHED, STAMP, batch};
-use crate::{Log, LogConfig};
+use crate::faults::{Fault, inject};
+use crate::{Log, LogConfig, ReadError};
 
 /// Long enough to meet a writer between any two of its steps many times.
 const RACE: Duration = Duration::from_millis(500);
@@ -70,4 +71,36 @@ fn the_offset_behind_a_region_is_that_of_its_last_whole_batch() {
             }
         }
     }
+}
+
+#[test]
+fn a_read_that_the_disk_refuses_ends_the_writes_and_other_segments_are_still_sent() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut log, _) = Log::open(folder.path(), LogConfig::default(), CRASHED).unwrap();
+    let reader = log.reader();
+    log.append(&[batch(1, 5, b"")], STAMP).unwrap();
+    log.roll(1).unwrap();
+    log.append(&[batch(1, 5, b"")], STAMP).unwrap();
+    let region = |offset| reader.region(offset, 1 << 20, 2, true);
+    let mut first = region(0).unwrap().unwrap();
+    let segment = folder.path().join("00000000000000000000.log");
+    let fault = inject(&segment.display().to_string(), Fault::FailReads);
+    assert!(first.read_all().is_err());
+    drop(fault);
+    assert!(reader.check_writable().is_err());
+    assert!(log.append(&[batch(1, 5, b"")], STAMP).is_err());
+    assert!(matches!(region(0), Err(ReadError::Log(_))));
+    assert!(region(1).unwrap().unwrap().read_all().is_ok());
+}
+
+#[test]
+fn a_segment_that_retention_has_taken_meanwhile_is_not_the_logs_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut log, _) = Log::open(folder.path(), LogConfig::default(), CRASHED).unwrap();
+    log.append(&[batch(1, 5, b"")], STAMP).unwrap();
+    let mut region = log.reader().region(0, 1 << 20, 1, true).unwrap().unwrap();
+    log.truncate_fully_and_start_at(5, 1).unwrap();
+    let _fault = inject(&folder.path().display().to_string(), Fault::FailReads);
+    assert!(region.read_all().is_err());
+    assert!(log.reader().check_writable().is_ok());
 }

@@ -74,7 +74,7 @@ impl Led {
 
     async fn apply(&self, state: &State) {
         let me = id(self.broker.node_id());
-        self.partition.apply(me, state, self.broker.now_ms()).await;
+        self.partition.apply(me, state).await;
     }
 
     async fn append(&self) -> i64 {

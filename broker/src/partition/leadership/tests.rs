@@ -21,6 +21,7 @@ fn term(isr: &[i32], partition_epoch: i32) -> Term {
         partition_epoch,
         replicas: ids(&[1, 2, 3]),
         isr: ids(isr),
+        min_isr_max: 3,
         has_eligible: false,
     }
 }
@@ -70,7 +71,7 @@ fn nothing_is_committed_while_the_isr_is_below_the_minimum() {
     assert_eq!(leader.high_watermark(90, 120, 2), 90);
     assert_eq!(leader.high_watermark(90, 120, 1), 120);
     let mut lone = term(&[1], 7);
-    lone.replicas = ids(&[1]);
+    (lone.replicas, lone.min_isr_max) = (ids(&[1]), 1);
     let lone = Leadership::begin(lone, 100, 0);
     assert_eq!(
         lone.high_watermark(90, 120, 2),
