@@ -15,6 +15,7 @@ mod produce;
 mod serve;
 mod stop_asked;
 mod target;
+mod throttle;
 mod topic;
 
 use std::fmt;

@@ -14,6 +14,7 @@ use milena_client::admin::NewTopic;
 use milena_client::{Client, ClientOptions};
 use milena_protocol::ErrorCode;
 
+use crate::command::CommandLine;
 use crate::load::block_on;
 use crate::process;
 pub use network::{Kind, Network};
@@ -110,6 +111,22 @@ impl Cluster {
         Ok(cluster)
     }
 
+    /// Lays out broker 1 alone, without a list of voters and without a listener for peers. Others join it once
+    /// [`Node::listen_for_peers`] has given it one.
+    pub fn prepare_lone(name: &str, settings: &[&str]) -> Result<Self> {
+        let mut cluster = Self {
+            folder: folder_of(name)?,
+            network: Network::of(Kind::Loopback, 1)?,
+            settings: settings.iter().map(ToString::to_string).collect(),
+            nodes: BTreeMap::new(),
+        };
+        cluster.lay_out(1, &[]);
+        let node = cluster.node(1);
+        let listener = format!("listeners=PLAINTEXT://{}", node.bootstrap());
+        node.set(&listener);
+        Ok(cluster)
+    }
+
     fn lay_out(&mut self, id: i32, further: &[String]) {
         let node = self.node_at(id, id, further);
         self.nodes.insert(id, node);
@@ -147,6 +164,11 @@ impl Cluster {
         self.lay_out(id, &[further]);
         self.node(id).start()?;
         self.until_ready()
+    }
+
+    /// The command line, with all brokers named.
+    pub fn command_line(&self) -> CommandLine {
+        CommandLine::new(&self.bootstrap())
     }
 
     /// Where clients find it, all brokers named.

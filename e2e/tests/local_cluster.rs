@@ -246,7 +246,7 @@ fn a_lease_is_for_one_broker_at_a_time_and_partitions_move_when_told() -> Result
         stuck.status == Some(1)
             && stuck.stdout == "nothing can be moved\n"
             && stuck.stderr.contains(
-                "wide-0: 3 replicas need 3 brokers that are not draining, and there are only 2"
+                "wide-0: 3 replicas need 3 brokers that run and are not draining, and there are only 2"
             ),
         "{stuck:#?}"
     );

@@ -3,6 +3,7 @@
 mod batches;
 mod cluster;
 mod groups;
+mod lists;
 mod offsets;
 mod reassignments;
 mod replicas;
@@ -32,6 +33,7 @@ use crate::{Client, Error};
 pub use batches::Each;
 pub use cluster::{ClusterBroker, ClusterDescription, Feature, QuorumDescription, QuorumMember};
 pub use groups::{Committed, GroupDescription, GroupMember, GroupSummary};
+pub use lists::ListChange;
 pub(crate) use offsets::by_topic;
 pub use offsets::{Offsets, When};
 pub use reassignments::{OngoingReassignment, Sizes, WantedReplicas};

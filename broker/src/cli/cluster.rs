@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
+use moves::Mover;
+
 use super::failure::Failure;
 use super::http::HttpArgs;
 use super::target::{ClusterArgs, duration};
@@ -54,18 +56,25 @@ struct Drain {
     /// The brokers' numbers
     #[arg(required = true, value_name = "ID", value_parser = clap::value_parser!(i32).range(0..))]
     brokers: Vec<i32>,
-    /// They take replicas again; what is on its way away from them goes on
-    #[arg(long, conflicts_with_all = ["dry_run", "wait"])]
+    /// They take replicas again; what is on its way away from them goes on, and is named
+    #[arg(long, conflicts_with_all = ["dry_run", "throttle", "wait"])]
     cancel: bool,
     #[command(flatten)]
     moving: Moving,
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+With --throttle the new copies take no more than so many bytes a second on each broker, and the last rate that was given is
+that of all throttled moves. --wait takes the throttle away again once all is moved; without it `milena topic unthrottle`
+does.")]
 struct Moving {
     /// Only show what would move
     #[arg(long)]
     dry_run: bool,
+    /// Bytes a second that each broker may copy of it
+    #[arg(long, value_name = "BYTES", conflicts_with = "dry_run", value_parser = clap::value_parser!(i64).range(1..))]
+    throttle: Option<i64>,
     /// Wait until all of it has moved, at most so long [default where no time is given: 24h]
     #[arg(
         long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = WAIT_DEFAULT,
@@ -89,12 +98,15 @@ pub async fn run(args: ClusterCommands) -> Result<(), Failure> {
             moves::cancel_drain(&http, &drain.brokers, format).await
         }
         ClusterCommand::Drain(drain) => {
-            moves::drain(&http, &drain.brokers, &drain.moving, format).await
+            let mover = Mover::new(http, &cluster, &drain.moving);
+            moves::drain(&mover, &drain.brokers).await
         }
         ClusterCommand::Rebalance(moving) => {
-            moves::perform(&http, "rebalance", &moving, format).await
+            moves::perform(&Mover::new(http, &cluster, &moving), "rebalance").await
         }
-        ClusterCommand::Repair(moving) => moves::perform(&http, "repair", &moving, format).await,
+        ClusterCommand::Repair(moving) => {
+            moves::perform(&Mover::new(http, &cluster, &moving), "repair").await
+        }
         ClusterCommand::Lease(lease) => {
             let http = match lease.is_self() {
                 true => address.here(&cluster),

@@ -1,9 +1,12 @@
 //! How far copies between brokers are: bytes done and left, the rate, and the time that is left.
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanBytes, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use milena_client::Client;
+use milena_client::admin::Sizes;
 use serde::Serialize;
 
 /// Between two looks while a command waits.
@@ -58,6 +61,30 @@ impl Pace {
             left.map_or("-".to_owned(), |left| HumanDuration(left).to_string()),
         )
     }
+}
+
+/// What partitions weigh on the brokers that are asked for them, by broker. One that is down has no size to tell; the
+/// others do.
+pub async fn weigh(
+    client: &Client,
+    at: impl Iterator<Item = (i32, (String, i32))>,
+) -> BTreeMap<i32, Sizes> {
+    let mut asked: BTreeMap<i32, Vec<(String, i32)>> = BTreeMap::new();
+    for (broker, partition) in at {
+        asked.entry(broker).or_default().push(partition);
+    }
+    let mut told = BTreeMap::new();
+    for (broker, partitions) in asked {
+        if let Ok(sizes) = client.log_sizes(broker, &partitions).await {
+            told.insert(broker, sizes);
+        }
+    }
+    told
+}
+
+/// Bytes for people, where they are known.
+pub fn size_in_words(bytes: Option<u64>) -> String {
+    bytes.map_or("-".to_owned(), |bytes| HumanBytes(bytes).to_string())
 }
 
 /// What a person sees on stderr while a command waits for copies.

@@ -1,4 +1,4 @@
-//! `milena topic`: list, create, describe, alter, delete, move.
+//! `milena topic`: list, create, describe, alter, delete, move, unthrottle.
 
 mod describe;
 mod moves;
@@ -53,6 +53,8 @@ enum TopicCommand {
     Move(moves::Move),
     /// Show the partitions that are on their way, how many bytes are left, and how fast they go
     Moves,
+    /// Take the throttle of `topic move` and `cluster drain` off all that has moved, and the rate with the last of it
+    Unthrottle,
     /// Delete topics with all their records
     Delete {
         /// Topics to delete
@@ -129,6 +131,7 @@ pub async fn run(args: TopicArgs) -> Result<(), Failure> {
         }
         TopicCommand::Move(wanted) => wanted.run(&client, format).await,
         TopicCommand::Moves => moves::list(&client, format).await,
+        TopicCommand::Unthrottle => moves::unthrottle(&client, format).await,
         TopicCommand::Alter(alter) => alter_topic(&client, alter, format).await,
         TopicCommand::Delete {
             topics,

@@ -15,6 +15,7 @@
 //! | `POST /v1/brokers/{id}/unregister` | forgets a broker that is gone for good; 409 while it is not | `v1/unregister.rs` |
 //! | `GET /v1/reassignments` | what is on its way, with the bytes that are left | `v1/reassignments.rs` |
 //! | `GET /v1/misplaced` | partitions that break a rule of their placement | `v1/misplaced.rs` |
+//! | `GET /v1/unhealthy` | partitions that are offline, lack replicas in sync, or may lack records | `v1/unhealthy.rs` |
 //! | `POST /v1/plans/{kind}` | what to move, and with `?apply=true` moves it | `v1/plans.rs` |
 //!
 //! `{id}` is a broker's number, or `self` for the one that answers. What changes something needs the token of
@@ -29,6 +30,7 @@ pub mod misplaced;
 pub mod plans;
 pub mod reassignments;
 pub mod stop_lease;
+pub mod unhealthy;
 mod unregister;
 mod voters;
 
@@ -64,6 +66,7 @@ pub(super) fn router(stage: &Arc<Stage>) -> Router<Arc<Stage>> {
         .route("/brokers/{id}/unregister", post(unregister::forget))
         .route("/reassignments", get(reassignments::list))
         .route("/misplaced", get(misplaced::list))
+        .route("/unhealthy", get(unhealthy::list))
         .route("/plans/{kind}", post(plans::make))
         .layer(from_fn_with_state(stage.clone(), admin_token::guard))
         // Behind the guard: what changes nothing needs no token.

@@ -126,6 +126,12 @@ impl Node {
         self.settings.push(setting.to_owned());
     }
 
+    /// From the next start on it has the listener for peers that it was laid out without.
+    pub fn listen_for_peers(&mut self) {
+        self.settings
+            .retain(|setting| !setting.starts_with("listeners="));
+    }
+
     /// HOST:PORT of its peers' listener.
     pub fn peers(&self) -> String {
         format!("{}:{PEERS_PORT}", self.host)

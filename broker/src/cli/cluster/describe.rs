@@ -1,10 +1,16 @@
 //! `milena cluster describe`.
 
+use serde_json::json;
+
 use crate::cli::failure::Failure;
 use crate::cli::http::Http;
 use crate::cli::output::{self, Format};
 use crate::http::v1::brokers::{ShownBroker, State};
 use crate::http::v1::cluster::{ShownCluster, ShownHealth, ShownMember};
+use crate::http::v1::unhealthy::ShownUnhealthy;
+
+/// Partitions that a person is shown by name.
+const UNHEALTHY_MAX: usize = 20;
 
 const HEADERS: [&str; 10] = [
     "broker",
@@ -23,13 +29,61 @@ const HEADERS: [&str; 10] = [
 pub(super) async fn run(http: &Http, format: Format) -> Result<(), Failure> {
     let cluster: ShownCluster = http.get("/v1/cluster").await?;
     let brokers: Vec<ShownBroker> = http.get("/v1/brokers").await?;
+    // A broker of older software does not tell; how many there are, it does.
+    let unhealthy: Option<Vec<ShownUnhealthy>> = http.get("/v1/unhealthy").await.ok();
     if format == Format::Json {
-        return output::json(&serde_json::json!({ "cluster": cluster, "brokers": brokers }));
+        let all = json!({ "cluster": cluster, "brokers": brokers, "unhealthy": unhealthy });
+        return output::json(&all);
     }
     output::line(&head(&cluster))?;
     let rows: Vec<_> = brokers.iter().map(|broker| row(broker, &cluster)).collect();
     output::table(HEADERS, &rows)?;
-    output::line(&health(&cluster.partitions))
+    output::line(&health(&cluster.partitions))?;
+    name(&unhealthy.unwrap_or_default())
+}
+
+/// Names the worst.
+fn name(unhealthy: &[ShownUnhealthy]) -> Result<(), Failure> {
+    if unhealthy.is_empty() {
+        return Ok(());
+    }
+    let rows = unhealthy.iter().take(UNHEALTHY_MAX).map(named);
+    let headers = [
+        "partition",
+        "state",
+        "leader",
+        "replicas",
+        "in sync",
+        "may be elected",
+    ];
+    output::table(headers, &rows.collect::<Vec<_>>())?;
+    match unhealthy.len().saturating_sub(UNHEALTHY_MAX) {
+        0 => Ok(()),
+        more => output::line(&format!("and {more} more: -o json has all")),
+    }
+}
+
+fn named(one: &ShownUnhealthy) -> [String; 6] {
+    let ids = |ids: &[i32]| {
+        let ids: Vec<String> = ids.iter().map(i32::to_string).collect();
+        ids.join(",")
+    };
+    let states = [
+        (one.offline, "offline"),
+        (one.under_min_isr, "below min.insync.replicas"),
+        (one.under_replicated, "under-replicated"),
+        (one.lossy, "may lack records"),
+    ];
+    let states = states.iter().filter(|(is_so, _)| *is_so);
+    let states: Vec<&str> = states.map(|(_, what)| *what).collect();
+    [
+        format!("{}-{}", one.topic, one.partition),
+        states.join(", "),
+        one.leader.map_or("none".to_owned(), |id| id.to_string()),
+        ids(&one.replicas),
+        ids(&one.in_sync),
+        ids(&one.electable),
+    ]
 }
 
 fn head(cluster: &ShownCluster) -> String {
@@ -141,5 +195,17 @@ mod tests {
         assert_eq!(health(&of), "partitions: 12, all as they should be");
         (of.offline, of.misplaced) = (1, 2);
         assert_eq!(health(&of), "partitions: 12; 1 offline, 2 misplaced");
+    }
+
+    #[test]
+    fn a_partition_without_a_leader_is_named_with_who_may_be_elected() {
+        let told = serde_json::json!({
+            "topic": "t", "partition": 3, "offline": true, "under_min_isr": true, "under_replicated": false,
+            "lossy": false, "leader": null, "replicas": [1, 2, 3], "in_sync": [2], "electable": [2, 3],
+            "elected": "in_sync"
+        });
+        let row = named(&serde_json::from_value(told).unwrap());
+        let state = "offline, below min.insync.replicas";
+        assert_eq!(row, ["t-3", state, "none", "1,2,3", "2", "2,3"]);
     }
 }

@@ -2,40 +2,62 @@
 
 use std::time::{Duration, Instant};
 
-use tokio::time::sleep;
+use milena_client::admin::Sizes;
+use serde::Serialize;
+use tokio::time::{sleep, timeout};
 
 use super::Moving;
-use crate::cli::copying::{Copying, LOOK_EVERY, Watch};
+use crate::cli::copying::{self, Copying, LOOK_EVERY, Watch};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::http::Http;
 use crate::cli::output::{self, Format};
+use crate::cli::target::ClusterArgs;
+use crate::cli::throttle::{self, Throttled};
 use crate::http::v1::brokers::{Draining, ShownBroker};
-use crate::http::v1::plans::{NotMoved, ShownPlan};
+use crate::http::v1::plans::{NotMoved, ShownMove, ShownPlan};
 use crate::http::v1::reassignments::ShownReassignment;
 
+/// Sizes are worth no more: the plan is shown without those that are not known by then.
+const SIZES_WITHIN: Duration = Duration::from_secs(5);
+/// Of the moves that go on after a drain is cancelled, so many are named.
+const GOING_ON_MAX: usize = 20;
+
+/// Where a plan is made and moved, and how.
+pub(super) struct Mover<'a> {
+    http: Http,
+    cluster: &'a ClusterArgs,
+    moving: &'a Moving,
+}
+
+impl<'a> Mover<'a> {
+    pub(super) fn new(http: Http, cluster: &'a ClusterArgs, moving: &'a Moving) -> Self {
+        Self {
+            http,
+            cluster,
+            moving,
+        }
+    }
+}
+
 /// Marks the brokers as draining, and moves away what they have.
-pub(super) async fn drain(
-    http: &Http,
-    brokers: &[i32],
-    moving: &Moving,
-    format: Format,
-) -> Result<(), Failure> {
+pub(super) async fn drain(mover: &Mover<'_>, brokers: &[i32]) -> Result<(), Failure> {
+    let Mover { http, moving, .. } = mover;
     let ids: Vec<String> = brokers.iter().map(i32::to_string).collect();
     let plan = format!("drain?brokers={}", ids.join(","));
     let marked = match moving.dry_run {
         true => Vec::new(),
         false => mark(http, brokers).await?,
     };
-    let plan = match make(http, &plan, moving).await {
+    let plan = match make(mover, &plan).await {
         Ok(plan) => plan,
         Err(failure) => return Err(unmark(http, &marked, failure).await),
     };
-    show(&plan, format)?;
+    show(mover, &plan).await?;
     let begun = plan.moves.len() > plan.refused.len();
     if let (false, Err(failure)) = (begun, blame(&plan)) {
         return Err(unmark(http, &marked, failure).await);
     }
-    finish(http, &plan, moving)
+    finish(mover, &plan)
         .await
         .map_err(|failure| match moving.dry_run {
             true => failure,
@@ -80,18 +102,48 @@ fn stays_marked(brokers: &[i32]) -> String {
     format!("marked as draining: {ids}; `milena cluster drain --cancel {ids}` takes that back")
 }
 
-/// The brokers take replicas again.
+/// The brokers take replicas again. What leaves them goes on: who meant that, too, is told how to give it up.
 pub(super) async fn cancel_drain(
     http: &Http,
     brokers: &[i32],
     format: Format,
 ) -> Result<(), Failure> {
     set_draining(http, brokers, false).await?;
-    let done = brokers.iter().map(|id| match format {
-        Format::Json => output::json(&serde_json::json!({ "broker": id, "draining": false })),
-        Format::Table => output::line(&format!("broker {id}: takes replicas")),
-    });
-    done.collect()
+    let ways: Vec<ShownReassignment> = http.get("/v1/reassignments").await?;
+    brokers.iter().try_for_each(|id| {
+        let away = ways.iter().filter(|way| leaves(way, *id));
+        let away: Vec<String> = away
+            .map(|way| format!("{}-{}", way.topic, way.partition))
+            .collect();
+        match format {
+            Format::Json => output::json(
+                &serde_json::json!({ "broker": id, "draining": false, "on_their_way": away }),
+            ),
+            Format::Table => output::line(&takes_again(*id, &away)),
+        }
+    })
+}
+
+fn leaves(way: &ShownReassignment, broker: i32) -> bool {
+    way.from.contains(&broker) && !way.to.contains(&broker)
+}
+
+fn takes_again(broker: i32, away: &[String]) -> String {
+    if away.is_empty() {
+        return format!("broker {broker}: takes replicas");
+    }
+    let named: Vec<&str> = away.iter().take(GOING_ON_MAX).map(String::as_str).collect();
+    let more = match away.len() - named.len() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!(
+        "broker {broker}: takes replicas; {} partitions are still on their way from it: {}{more}\n\
+         `milena topic move {} --cancel` gives one up, and without the number all of its topic",
+        away.len(),
+        named.join(" "),
+        away[0],
+    )
 }
 
 async fn set_draining(http: &Http, brokers: &[i32], draining: bool) -> Result<(), Failure> {
@@ -118,34 +170,145 @@ async fn check_empty(http: &Http, brokers: &[i32]) -> Result<(), Failure> {
 }
 
 /// Makes a plan, shows it, and begins it.
-pub(super) async fn perform(
-    http: &Http,
-    plan: &str,
-    moving: &Moving,
-    format: Format,
-) -> Result<(), Failure> {
-    let plan = make(http, plan, moving).await?;
-    show(&plan, format)?;
-    finish(http, &plan, moving).await
+pub(super) async fn perform(mover: &Mover<'_>, plan: &str) -> Result<(), Failure> {
+    let plan = make(mover, plan).await?;
+    show(mover, &plan).await?;
+    finish(mover, &plan).await
 }
 
-async fn make(http: &Http, plan: &str, moving: &Moving) -> Result<ShownPlan, Failure> {
+/// Has a plan made, and begun where it is no dry run.
+async fn make(mover: &Mover<'_>, plan: &str) -> Result<ShownPlan, Failure> {
+    match mover.moving.throttle {
+        Some(rate) => make_throttled(mover, plan, rate).await,
+        None => ask(&mover.http, plan, !mover.moving.dry_run).await,
+    }
+}
+
+async fn ask(http: &Http, plan: &str, apply: bool) -> Result<ShownPlan, Failure> {
     let query = if plan.contains('?') { '&' } else { '?' };
-    let path = format!("/v1/plans/{plan}{query}apply={}", !moving.dry_run);
+    let path = format!("/v1/plans/{plan}{query}apply={apply}");
     http.post(&path, "").await?.read()
 }
 
-/// Waits, where that is wanted, and says what could not be moved.
-async fn finish(http: &Http, plan: &ShownPlan, moving: &Moving) -> Result<(), Failure> {
-    if let Some(within) = moving.wait {
-        wait(http, plan, within).await?;
+/// The throttle is there before the copies begin.
+async fn make_throttled(mover: &Mover<'_>, plan: &str, rate: i64) -> Result<ShownPlan, Failure> {
+    let client = mover.cluster.reach().await?;
+    let wanted = throttled(&ask(&mover.http, plan, false).await?);
+    wanted.begin(&client, rate).await?;
+    match ask(&mover.http, plan, true).await {
+        Ok(begun) => {
+            // The cluster may have changed between the two questions.
+            throttled(&begun).begin(&client, rate).await?;
+            Ok(begun)
+        }
+        Err(failure) => {
+            wanted.end(&client).await.ok();
+            Err(failure)
+        }
     }
+}
+
+fn throttled(plan: &ShownPlan) -> Throttled {
+    let mut throttled = Throttled::default();
+    for one in &plan.moves {
+        throttled.add(&one.topic, one.partition, &one.from, &one.to);
+    }
+    throttled
+}
+
+/// Waits, where that is wanted, and says what could not be moved.
+async fn finish(mover: &Mover<'_>, plan: &ShownPlan) -> Result<(), Failure> {
+    let moving = mover.moving;
+    let waited = match moving.wait {
+        Some(within) => wait(&mover.http, plan, within).await,
+        None => Ok(()),
+    };
+    let throttled = throttled(plan);
+    if moving.throttle.is_some() && !throttled.is_empty() {
+        match (moving.wait, &waited) {
+            (Some(_), Ok(())) => throttled.end(&mover.cluster.client()).await?,
+            _ => eprintln!("{}", throttle::STAYS),
+        }
+    }
+    waited?;
     blame(plan)
 }
 
-fn show(plan: &ShownPlan, format: Format) -> Result<(), Failure> {
-    if format == Format::Json {
-        return output::json(plan);
+/// A plan with what it weighs.
+#[derive(Serialize)]
+struct Weighed<'a> {
+    moves: Vec<WeighedMove<'a>>,
+    /// None where the size of one is not known.
+    bytes_to_copy: Option<u64>,
+    stuck: &'a [NotMoved],
+    copies: usize,
+    applied: bool,
+    refused: &'a [NotMoved],
+}
+
+#[derive(Serialize)]
+struct WeighedMove<'a> {
+    #[serde(flatten)]
+    one: &'a ShownMove,
+    /// What its leader has.
+    bytes: Option<u64>,
+}
+
+impl WeighedMove<'_> {
+    /// What all new replicas have to get.
+    fn bytes_to_copy(&self) -> Option<u64> {
+        let ShownMove { from, to, .. } = self.one;
+        let copies = to.iter().filter(|id| !from.contains(id)).count() as u64;
+        match copies {
+            0 => Some(0),
+            copies => self.bytes.map(|bytes| bytes * copies),
+        }
+    }
+}
+
+async fn weigh<'a>(cluster: &ClusterArgs, plan: &'a ShownPlan) -> Weighed<'a> {
+    let asked = timeout(SIZES_WITHIN, sizes(cluster, plan)).await;
+    let sizes = asked.unwrap_or_default();
+    let moves = plan.moves.iter().map(|one| WeighedMove {
+        one,
+        bytes: sizes.get(&(one.topic.clone(), one.partition)).copied(),
+    });
+    let moves: Vec<WeighedMove<'_>> = moves.collect();
+    Weighed {
+        bytes_to_copy: moves.iter().map(WeighedMove::bytes_to_copy).sum(),
+        moves,
+        stuck: &plan.stuck,
+        copies: plan.copies,
+        applied: plan.applied,
+        refused: &plan.refused,
+    }
+}
+
+/// What the leaders say; none where nobody can be asked.
+async fn sizes(cluster: &ClusterArgs, plan: &ShownPlan) -> Sizes {
+    if plan.moves.is_empty() {
+        return Sizes::new();
+    }
+    let Ok(client) = cluster.reach().await else {
+        return Sizes::new();
+    };
+    let known = client.refresh_all().await.ok();
+    let leader = |one: &ShownMove| {
+        let topic = known.as_ref()?.topics.get(&one.topic)?;
+        topic.partition(one.partition).ok()?.leader
+    };
+    let led = plan.moves.iter().filter_map(|one| {
+        let here = (one.topic.clone(), one.partition);
+        Some((leader(one)?, here))
+    });
+    let told = copying::weigh(&client, led).await;
+    told.into_values().flatten().collect()
+}
+
+async fn show(mover: &Mover<'_>, plan: &ShownPlan) -> Result<(), Failure> {
+    let weighed = weigh(mover.cluster, plan).await;
+    if mover.cluster.output == Format::Json {
+        return output::json(&weighed);
     }
     if plan.moves.is_empty() {
         return output::line(match plan.stuck.is_empty() {
@@ -157,22 +320,28 @@ fn show(plan: &ShownPlan, format: Format) -> Result<(), Failure> {
         let ids: Vec<String> = ids.iter().map(i32::to_string).collect();
         ids.join(",")
     };
-    let rows = plan.moves.iter().map(|one| {
+    let rows = weighed.moves.iter().map(|WeighedMove { one, bytes }| {
         [
             format!("{}-{}", one.topic, one.partition),
             ids(&one.from),
             ids(&one.to),
+            copying::size_in_words(*bytes),
         ]
     });
-    output::table(["partition", "from", "to"], &rows.collect::<Vec<_>>())?;
+    let headers = ["partition", "from", "to", "size"];
+    output::table(headers, &rows.collect::<Vec<_>>())?;
     let said = match plan.applied {
         true => "on their way",
         false => "would move",
     };
     let count = plan.moves.len() - plan.refused.len();
+    let copies = plan.copies;
+    let bytes = match weighed.bytes_to_copy {
+        Some(bytes) => format!("{} in all", copying::size_in_words(Some(bytes))),
+        None => "not all sizes are known".to_owned(),
+    };
     output::line(&format!(
-        "{count} partitions {said}, {} replicas to copy",
-        plan.copies
+        "{count} partitions {said}, {copies} replicas to copy, {bytes}"
     ))
 }
 
@@ -224,5 +393,45 @@ async fn wait(http: &Http, plan: &ShownPlan, within: Duration) -> Result<(), Fai
             );
         }
         sleep(LOOK_EVERY).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn moved(from: &[i32], to: &[i32]) -> ShownMove {
+        ShownMove {
+            topic: "t".into(),
+            partition: 0,
+            from: from.to_vec(),
+            to: to.to_vec(),
+        }
+    }
+
+    #[test]
+    fn what_is_to_copy_is_the_size_for_each_new_replica() {
+        let of = |bytes, from: &[i32], to: &[i32]| {
+            let one = moved(from, to);
+            let weighed = WeighedMove { one: &one, bytes };
+            weighed.bytes_to_copy()
+        };
+        assert_eq!(of(Some(100), &[1, 2, 3], &[3, 4, 5]), Some(200));
+        assert_eq!(of(None, &[1, 2], &[2, 3]), None);
+        assert_eq!(of(None, &[1, 2], &[2, 1]), Some(0), "nothing is copied");
+    }
+
+    #[test]
+    fn a_cancelled_drain_names_what_goes_on_and_what_gives_it_up() {
+        assert_eq!(takes_again(3, &[]), "broker 3: takes replicas");
+        let away: Vec<String> = (0..21).map(|number| format!("t-{number}")).collect();
+        let told = takes_again(3, &away);
+        for word in [
+            "21 partitions",
+            " t-19 and 1 more",
+            "topic move t-0 --cancel",
+        ] {
+            assert!(told.contains(word), "{word}: {told}");
+        }
     }
 }

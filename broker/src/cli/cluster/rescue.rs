@@ -12,9 +12,11 @@ use crate::quorum::rescue::{RescueError, Survey, Survivor};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 For the day on which more than half of the voters are lost and never come back. Stop this broker first. Of several
-survivors choose the one with the highest last entry. What the others had decided beyond it is lost; records of partitions
-are not touched. Never start the lost voters with their old disks again: together they would be a second quorum.
-Without --apply nothing is changed.")]
+survivors choose the one whose last entry has the highest term, and among those of one term the one with the highest entry:
+a higher entry of a lower term counts for nothing. What the others had decided beyond it is lost; records of partitions are
+not touched. Every other former member, with a vote or without, has to start without its old metadata: remove the folder
+`quorum` of its data directory, or of its metadata.log.dir, first. Old voters together would be a second quorum, and a member
+without a vote may have taken over what this one lacks. Without --apply nothing is changed.")]
 pub(super) struct Rescue {
     /// The stopped broker's data directory, or its metadata.log.dir
     #[arg(long, value_name = "DIR")]
@@ -69,7 +71,7 @@ fn told(survey: &Survey, applied: bool) -> Result<(), Failure> {
     let lost = voters.iter().filter(|voter| voter.broker != *broker);
     let lost: Vec<String> = lost.map(ToString::to_string).collect();
     output::line(&format!(
-        "broker {broker} has the metadata up to entry {last_entry} of term {last_term}; known to be decided: {known_decided}"
+        "broker {broker} has the metadata up to term {last_term}, entry {last_entry}; known to be decided: {known_decided}"
     ))?;
     output::line(&format!("voters that are given up: {}", lost.join(", ")))?;
     output::line(&format!(
@@ -79,8 +81,12 @@ fn told(survey: &Survey, applied: bool) -> Result<(), Failure> {
     ))?;
     output::line(match applied {
         true => {
-            "done: start this broker; the others join it with empty disks, and `milena cluster voter add` gives them a vote"
+            "done: start this broker. Every other former member, with a vote or without, joins it without its old metadata \
+             (the folder quorum); `milena cluster voter add` gives it a vote"
         }
-        false => "nothing was changed; --apply does it",
+        false => {
+            "nothing was changed; --apply does it. Of several survivors the highest term goes on, and of one term the highest \
+             entry"
+        }
     })
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use milena_client::admin::{Config, Offsets, Resource, When};
 use milena_client::{Client, Topic};
+use milena_metadata::Elected;
 use serde::Serialize;
 
 use super::{Listed, Stop, ids};
@@ -11,9 +12,10 @@ use crate::cli::failure::Failure;
 use crate::cli::http::Http;
 use crate::cli::output::{self, Format};
 use crate::http::v1::misplaced::ShownMisplaced;
+use crate::http::v1::unhealthy::ShownUnhealthy;
 
-/// Only Milena says what is misplaced: another Kafka has no such door, and nobody waits for it.
-const MISPLACED_WITHIN: Duration = Duration::from_secs(1);
+/// Only Milena says what is misplaced or may lack records: another Kafka has no such door, and nobody waits for it.
+const HTTP_WITHIN: Duration = Duration::from_secs(1);
 
 #[derive(Serialize)]
 struct Described {
@@ -34,6 +36,8 @@ struct DescribedPartition {
     eligible: Option<Vec<i32>>,
     /// The rules of placement that it breaks; none where nobody says.
     misplaced: Option<Vec<String>>,
+    /// How a leader was found that may lack records; none where it has all, or nobody says.
+    lossy: Option<Elected>,
     start: Option<i64>,
     end: Option<i64>,
 }
@@ -45,8 +49,13 @@ pub(super) async fn run(
     (names, all_configs): (&[String], bool),
     format: Format,
 ) -> Result<(), Stop> {
-    let asked = http.clone().within(MISPLACED_WITHIN);
+    let asked = http.clone().within(HTTP_WITHIN);
     let misplaced: Option<Vec<ShownMisplaced>> = asked.get("/v1/misplaced").await.ok();
+    let unhealthy: Option<Vec<ShownUnhealthy>> = match misplaced {
+        Some(_) => asked.get("/v1/unhealthy").await.ok(),
+        None => None,
+    };
+    let unhealthy = unhealthy.unwrap_or_default();
     let mut described = Vec::new();
     for name in names {
         let topic = client.topic(name).await?;
@@ -71,6 +80,7 @@ pub(super) async fn run(
             partition.misplaced = misplaced
                 .as_ref()
                 .map(|all| breaches(all, name, partition.partition));
+            partition.lossy = lossy(&unhealthy, name, partition.partition);
         }
         described.push(Described {
             partition_details,
@@ -93,6 +103,21 @@ fn breaches(all: &[ShownMisplaced], topic: &str, partition: i32) -> Vec<String> 
     found.map(|one| one.breaches.clone()).unwrap_or_default()
 }
 
+fn lossy(all: &[ShownUnhealthy], topic: &str, partition: i32) -> Option<Elected> {
+    let mut lossy = all.iter().filter(|one| one.lossy);
+    let found = lossy.find(|one| one.topic == topic && one.partition == partition);
+    found.map(|one| one.elected)
+}
+
+/// Why a leader that was found so may lack records.
+fn in_words(elected: Elected) -> &'static str {
+    match elected {
+        Elected::LastKnown => "led last, and nobody in sync was left after a bad end",
+        Elected::Unclean => "was elected out of sync: an unclean election",
+        Elected::InSync | Elected::Eligible => "has every record",
+    }
+}
+
 fn shown(configs: Vec<Config>, all: bool) -> serde_json::Map<String, serde_json::Value> {
     let shown = configs.into_iter().filter(|config| all || config.is_own);
     shown
@@ -111,6 +136,7 @@ fn partitions(topic: &Topic, starts: &Offsets, ends: &Offsets) -> Vec<DescribedP
             in_sync: partition.isr.clone(),
             eligible: None,
             misplaced: None,
+            lossy: None,
             start: starts.get(&key).copied(),
             end: ends.get(&key).copied(),
         }
@@ -153,6 +179,13 @@ fn print(described: &Described) -> Result<(), Failure> {
     ];
     output::table(headers, &rows.collect::<Vec<_>>())?;
     for partition in &described.partition_details {
+        if let Some(elected) = partition.lossy {
+            output::line(&format!(
+                "  partition {} may lack records: its leader {}",
+                partition.partition,
+                in_words(elected)
+            ))?;
+        }
         for breach in partition.misplaced.iter().flatten() {
             output::line(&format!(
                 "  partition {} is misplaced: {breach}",
@@ -161,4 +194,25 @@ fn print(described: &Described) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_leader_that_may_lack_records_is_told_of_with_how_it_was_elected() {
+        let of = |partition: i32, lossy: bool| {
+            serde_json::json!({
+                "topic": "t", "partition": partition, "offline": false, "under_min_isr": false,
+                "under_replicated": true, "lossy": lossy, "leader": 1, "replicas": [1, 2], "in_sync": [1],
+                "electable": [1], "elected": "unclean"
+            })
+        };
+        let told = serde_json::json!([of(0, false), of(1, true)]);
+        let told: Vec<ShownUnhealthy> = serde_json::from_value(told).unwrap();
+        assert_eq!(lossy(&told, "t", 0), None);
+        assert_eq!(lossy(&told, "t", 1), Some(Elected::Unclean));
+        assert_eq!(lossy(&told, "other", 1), None);
+    }
 }

@@ -5,28 +5,24 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use milena_client::admin::{ConfigChange, OngoingReassignment, Resource, Sizes, WantedReplicas};
+use milena_client::admin::{OngoingReassignment, Sizes, WantedReplicas};
 use milena_client::{Client, Error, Topic};
 use serde::Serialize;
 use tokio::time::sleep;
 
 use super::{Stop, ids};
-use crate::cli::copying::{Copying, LOOK_EVERY, Pace, Watch};
+use crate::cli::copying::{self, Copying, LOOK_EVERY, Pace, Watch};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::output::{self, Format};
 use crate::cli::target::duration;
-
-/// Bytes a second for copies that are throttled (KIP-73).
-const RATE: &str = "follower.replication.throttled.rate";
-/// The copies that are.
-const THROTTLED: &str = "follower.replication.throttled.replicas";
-/// The settings of all brokers.
-const ALL_BROKERS: &str = "";
+use crate::cli::throttle::{self, Throttled};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
 A move copies first: the replicas of today serve until the new ones are in sync. With --throttle the new copies take no
-more than so many bytes a second on each broker; --wait takes the throttle away again once all is moved.")]
+more than so many bytes a second on each broker, and the last rate that was given is that of all throttled moves. --wait
+takes the throttle away again once all is moved, --cancel at once; `milena topic unthrottle` does it where neither was
+given.")]
 pub(super) struct Move {
     /// The topic, or TOPIC-PARTITION for one partition
     #[arg(value_name = "TOPIC[-PARTITION]")]
@@ -71,30 +67,30 @@ impl Move {
             return self.give_up(client, &topic.name, &partitions, format).await;
         }
         let ways = self.ways(client, &topic, &partitions).await?;
+        let throttled = throttled(&topic.name, &ways);
         if !self.dry_run && !ways.is_empty() {
             if let Some(rate) = self.throttle {
-                throttle(client, &topic.name, &ways, rate).await?;
+                throttled.begin(client, rate).await?;
             }
-            let wanted = ways.iter().map(|way| WantedReplicas {
-                topic: topic.name.clone(),
-                partition: way.partition,
-                brokers: Some(way.to.clone()),
-            });
-            client.reassign(&wanted.collect::<Vec<_>>()).await?;
+            if let Err(error) = begin(client, &topic.name, &ways).await {
+                if self.throttle.is_some() {
+                    throttled.end(client).await.ok();
+                }
+                return Err(error.into());
+            }
         }
         show(&topic.name, &ways, self.dry_run, format)?;
-        if let Some(within) = self.wait {
-            wait(client, &topic.name, &partitions, within).await?;
-            if self.throttle.is_some() {
-                unthrottle(client, &topic.name).await?;
+        let waited = match self.wait {
+            Some(within) => wait(client, &topic.name, &partitions, within).await,
+            None => Ok(()),
+        };
+        if self.throttle.is_some() && !throttled.is_empty() {
+            match (self.wait, &waited) {
+                (Some(_), Ok(())) => throttled.end(client).await?,
+                _ => eprintln!("{}", throttle::STAYS),
             }
-        } else if self.throttle.is_some() {
-            eprintln!(
-                "once it has moved: milena topic alter {} -d {THROTTLED}",
-                topic.name
-            );
         }
-        Ok(())
+        waited
     }
 
     /// A topic may itself end in a dash and a number: one that is there as it is written is meant whole.
@@ -138,10 +134,10 @@ impl Move {
         let chosen: Vec<_> = chosen
             .filter(|partition| partition.replicas != self.to)
             .collect();
-        let led = chosen
-            .iter()
-            .filter_map(|partition| Some((partition.leader?, partition.index)));
-        let sizes = sizes(client, &topic.name, led).await?;
+        let led = chosen.iter().filter_map(|partition| {
+            Some((partition.leader?, (topic.name.clone(), partition.index)))
+        });
+        let sizes = copying::weigh(client, led).await;
         let way = |partition: &&milena_client::Partition| {
             let here = (topic.name.clone(), partition.index);
             let leader = partition.leader;
@@ -162,19 +158,17 @@ impl Move {
         partitions: &[i32],
         format: Format,
     ) -> Result<(), Stop> {
-        let ongoing = client.reassignments().await?;
-        let ours = ongoing
-            .iter()
-            .filter(|one| one.topic == topic && partitions.contains(&one.partition));
-        let cancelled: Vec<WantedReplicas> = ours
-            .map(|one| WantedReplicas {
-                topic: one.topic.clone(),
-                partition: one.partition,
-                brokers: None,
-            })
-            .collect();
+        let mut ours = client.reassignments().await?;
+        ours.retain(|one| one.topic == topic && partitions.contains(&one.partition));
+        let cancelled = ours.iter().map(|one| WantedReplicas {
+            topic: one.topic.clone(),
+            partition: one.partition,
+            brokers: None,
+        });
+        let cancelled: Vec<WantedReplicas> = cancelled.collect();
         if !cancelled.is_empty() {
             client.reassign(&cancelled).await?;
+            Throttled::of_ongoing(&ours).end(client).await?;
         }
         let count = cancelled.len();
         Ok(match format {
@@ -184,24 +178,6 @@ impl Move {
             Format::Table => output::line(&format!("topic {topic}: {count} moves given up")),
         }?)
     }
-}
-
-/// What partitions of a topic weigh, on each of the brokers that are asked for them.
-async fn sizes(
-    client: &Client,
-    topic: &str,
-    at: impl Iterator<Item = (i32, i32)>,
-) -> Result<BTreeMap<i32, Sizes>, Stop> {
-    let mut asked: BTreeMap<i32, Vec<(String, i32)>> = BTreeMap::new();
-    for (broker, partition) in at {
-        let partitions = asked.entry(broker).or_default();
-        partitions.push((topic.to_owned(), partition));
-    }
-    let mut told = BTreeMap::new();
-    for (broker, partitions) in asked {
-        told.insert(broker, client.log_sizes(broker, &partitions).await?);
-    }
-    Ok(told)
 }
 
 fn show(topic: &str, ways: &[Way], dry_run: bool, format: Format) -> Result<(), Failure> {
@@ -214,14 +190,11 @@ fn show(topic: &str, ways: &[Way], dry_run: bool, format: Format) -> Result<(), 
         return output::line(&format!("topic {topic}: nothing to move"));
     }
     let rows = ways.iter().map(|way| {
-        let bytes = way
-            .bytes
-            .map(|bytes| indicatif::HumanBytes(bytes).to_string());
         [
             format!("{topic}-{}", way.partition),
             ids(&way.from),
             ids(&way.to),
-            bytes.unwrap_or_else(|| "-".to_owned()),
+            copying::size_in_words(way.bytes),
         ]
     });
     let headers = ["partition", "from", "to", "size"];
@@ -234,34 +207,30 @@ fn show(topic: &str, ways: &[Way], dry_run: bool, format: Format) -> Result<(), 
     output::line(&format!("{} partitions {said}", ways.len()))
 }
 
-/// Bounds the copies that are new, and those alone.
-async fn throttle(client: &Client, topic: &str, ways: &[Way], rate: i64) -> Result<(), Stop> {
-    let replicas = ways.iter().flat_map(|way| {
-        let joins = way.to.iter().filter(|id| !way.from.contains(id));
-        joins.map(|id| format!("{}:{id}", way.partition))
-    });
-    let replicas: Vec<String> = replicas.collect();
-    if replicas.is_empty() {
-        return Ok(());
+fn throttled(topic: &str, ways: &[Way]) -> Throttled {
+    let mut throttled = Throttled::default();
+    for way in ways {
+        throttled.add(topic, way.partition, &way.from, &way.to);
     }
-    let rate: ConfigChange = (RATE.to_owned(), Some(rate.to_string()));
-    client
-        .alter_configs(Resource::Broker, ALL_BROKERS, &[rate], false)
-        .await?;
-    let throttled: ConfigChange = (THROTTLED.to_owned(), Some(replicas.join(",")));
-    client
-        .alter_configs(Resource::Topic, topic, &[throttled], false)
-        .await?;
-    Ok(())
+    throttled
 }
 
-/// The rate stays: other moves may have it.
-async fn unthrottle(client: &Client, topic: &str) -> Result<(), Stop> {
-    let none: ConfigChange = (THROTTLED.to_owned(), None);
-    client
-        .alter_configs(Resource::Topic, topic, &[none], false)
-        .await?;
-    Ok(())
+async fn begin(client: &Client, topic: &str, ways: &[Way]) -> Result<(), Error> {
+    let wanted = ways.iter().map(|way| WantedReplicas {
+        topic: topic.to_owned(),
+        partition: way.partition,
+        brokers: Some(way.to.clone()),
+    });
+    client.reassign(&wanted.collect::<Vec<_>>()).await
+}
+
+/// `milena topic unthrottle`.
+pub(super) async fn unthrottle(client: &Client, format: Format) -> Result<(), Stop> {
+    let count = throttle::lift(client).await?;
+    Ok(match format {
+        Format::Json => output::json(&serde_json::json!({ "unthrottled": count })),
+        Format::Table => output::line(&format!("{count} replicas are throttled no more")),
+    }?)
 }
 
 async fn wait(
@@ -282,7 +251,7 @@ async fn wait(
             watch.end();
             return Ok(());
         }
-        let copied = look(client, &ours).await?;
+        let copied = look(client, &ours).await;
         watch.show(ours.len(), sum(&copied));
         if begun.elapsed() > within {
             watch.end();
@@ -304,22 +273,13 @@ fn sum(all: &[Copying]) -> Copying {
 }
 
 /// How far each of these is: what the new replicas have of what the largest of the old ones has.
-async fn look(client: &Client, ongoing: &[OngoingReassignment]) -> Result<Vec<Copying>, Stop> {
-    let mut asked: BTreeMap<i32, Vec<(String, i32)>> = BTreeMap::new();
-    for one in ongoing {
-        for id in &one.replicas {
-            let partitions = asked.entry(*id).or_default();
-            partitions.push((one.topic.clone(), one.partition));
-        }
-    }
-    // A replica whose broker is down has no size to tell; the others do.
-    let mut told = BTreeMap::new();
-    for (broker, partitions) in asked {
-        if let Ok(sizes) = client.log_sizes(broker, &partitions).await {
-            told.insert(broker, sizes);
-        }
-    }
-    Ok(ongoing.iter().map(|one| copying(one, &told)).collect())
+async fn look(client: &Client, ongoing: &[OngoingReassignment]) -> Vec<Copying> {
+    let all = ongoing.iter().flat_map(|one| {
+        let here = (one.topic.clone(), one.partition);
+        one.replicas.iter().map(move |id| (*id, here.clone()))
+    });
+    let told = copying::weigh(client, all).await;
+    ongoing.iter().map(|one| copying(one, &told)).collect()
 }
 
 fn copying(one: &OngoingReassignment, sizes: &BTreeMap<i32, Sizes>) -> Copying {
@@ -354,9 +314,9 @@ pub(super) async fn list(client: &Client, format: Format) -> Result<(), Stop> {
     let ongoing = client.reassignments().await?;
     let mut shown = Vec::new();
     if !ongoing.is_empty() {
-        let (before, begun) = (look(client, &ongoing).await?, Instant::now());
+        let (before, begun) = (look(client, &ongoing).await, Instant::now());
         sleep(LOOK_EVERY).await;
-        let now = look(client, &ongoing).await?;
+        let now = look(client, &ongoing).await;
         let between = begun.elapsed();
         for (one, (before, copying)) in ongoing.into_iter().zip(before.into_iter().zip(now)) {
             shown.push(Shown {

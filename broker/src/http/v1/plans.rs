@@ -194,12 +194,12 @@ fn shown(plan: &Plan) -> ShownPlan {
     }
 }
 
-/// Kafka's words for a topic that is made count brokers as registered: one that drains is that, too.
+/// Kafka's words for a topic that is made count brokers as registered: one that drains or is away is that, too.
 fn in_words(why: &PlacementRefusal) -> String {
     match why {
         PlacementRefusal::TooFewBrokers { wanted, brokers } => {
             format!(
-                "{wanted} replicas need {wanted} brokers that are not draining, and there are only {brokers}"
+                "{wanted} replicas need {wanted} brokers that run and are not draining, and there are only {brokers}"
             )
         }
         _ => why.to_string(),

@@ -4,6 +4,7 @@ mod changes;
 mod members;
 mod stopping;
 mod token;
+mod unhealthy;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
