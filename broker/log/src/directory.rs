@@ -90,6 +90,37 @@ pub struct DataDirectory {
     _lock: File,
 }
 
+/// A data directory that this process alone uses, to look into it or to mend it while its broker is stopped.
+#[derive(Debug)]
+pub struct LockedFolder {
+    _lock: File,
+}
+
+impl LockedFolder {
+    /// Locks a folder that is there, whoever's it is.
+    pub fn lock(path: &Path) -> Result<Self, DirectoryError> {
+        Ok(Self {
+            _lock: lock_file(path)?,
+        })
+    }
+}
+
+fn lock_file(path: &Path) -> Result<File, DirectoryError> {
+    let lock_path = path.join(LOCK);
+    let lock = File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&lock_path)
+        .map_err(StorageError::of("open", &lock_path))?;
+    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(lock),
+        Err(_) => Err(DirectoryError::InUse {
+            path: path.to_path_buf(),
+        }),
+    }
+}
+
 /// A data directory that this process alone uses, and that may not be anybody's yet.
 #[derive(Debug)]
 pub struct LockedDirectory {
@@ -107,18 +138,7 @@ impl LockedDirectory {
         cluster_id: Option<&str>,
     ) -> Result<Self, DirectoryError> {
         std::fs::create_dir_all(path).map_err(StorageError::of("create", path))?;
-        let lock_path = path.join(LOCK);
-        let lock = File::options()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&lock_path)
-            .map_err(StorageError::of("open", &lock_path))?;
-        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
-            return Err(DirectoryError::InUse {
-                path: path.to_path_buf(),
-            });
-        }
+        let lock = lock_file(path)?;
         Ok(Self {
             path: path.to_path_buf(),
             node_id,
@@ -150,7 +170,7 @@ impl LockedDirectory {
 
     /// As [`DataDirectory::partition_folders`].
     pub fn partition_folders(&self) -> Result<Vec<PartitionFolder>, StorageError> {
-        folders_in(&self.path)
+        partition_folders(&self.path)
     }
 
     /// Makes it this node's where it is nobody's, with `directory_id` or a random one. One that is this node's
@@ -258,32 +278,12 @@ impl DataDirectory {
     /// Renames a deleted topic's folder out of the way and returns where it is now; a [`crate::Trash`] removes it.
     /// A [`DataDirectory::sync`] makes it last.
     pub fn rename_deleted(&self, topic: &str, partition: i32) -> Result<PathBuf, StorageError> {
-        self.rename(topic, partition, "delete")
+        rename(&self.path, topic, partition, "delete")
     }
 
     /// Renames the folder of a partition that the metadata does not know.
     pub fn rename_stray(&self, topic: &str, partition: i32) -> Result<PathBuf, StorageError> {
-        self.rename(topic, partition, "stray")
-    }
-
-    fn rename(&self, topic: &str, partition: i32, end: &str) -> Result<PathBuf, StorageError> {
-        let from = self.partition_path(topic, partition);
-        let id: String = Uuid::random()
-            .0
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        let suffix = format!("-{partition}.{id}-{end}");
-        // Topic names are ASCII, so any place is a character's end.
-        let kept = topic.len().min(NAME_MAX - suffix.len());
-        let to = self.path.join(format!("{}{suffix}", &topic[..kept]));
-        match std::fs::rename(&from, &to) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(StorageError::of("rename", &from)(error))
-            }
-            // A partition that was never written has no folder; one that comes late comes where it is removed.
-            _ => Ok(to),
-        }
+        set_aside(&self.path, topic, partition)
     }
 
     /// Makes what was renamed, made and removed in the directory itself survive a power loss: once for many.
@@ -301,8 +301,43 @@ impl DataDirectory {
 
     /// The folders of logs, with what waits for removal; folders of other names are left alone.
     pub fn partition_folders(&self) -> Result<Vec<PartitionFolder>, StorageError> {
-        folders_in(&self.path)
+        partition_folders(&self.path)
     }
+}
+
+/// Renames a log's folder, so that a broker takes it for nobody's and removes it a week later; where it is then.
+pub fn set_aside(directory: &Path, topic: &str, partition: i32) -> Result<PathBuf, StorageError> {
+    rename(directory, topic, partition, "stray")
+}
+
+fn rename(
+    directory: &Path,
+    topic: &str,
+    partition: i32,
+    end: &str,
+) -> Result<PathBuf, StorageError> {
+    let from = log_folder(directory, topic, partition);
+    let id: String = Uuid::random()
+        .0
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let suffix = format!("-{partition}.{id}-{end}");
+    // Topic names are ASCII, so any place is a character's end.
+    let kept = topic.len().min(NAME_MAX - suffix.len());
+    let to = directory.join(format!("{}{suffix}", &topic[..kept]));
+    match std::fs::rename(&from, &to) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(StorageError::of("rename", &from)(error))
+        }
+        // A partition that was never written has no folder; one that comes late comes where it is removed.
+        _ => Ok(to),
+    }
+}
+
+/// Whether the directory has the mark of a clean stop, which a start takes away.
+pub fn is_marked_clean(directory: &Path) -> bool {
+    directory.join(CLEAN_SHUTDOWN).exists()
 }
 
 fn log_folder(directory: &Path, topic: &str, partition: i32) -> PathBuf {
@@ -331,7 +366,8 @@ fn is_no_folder(error: &io::Error) -> bool {
     matches!(error.kind(), NotADirectory | NotFound)
 }
 
-fn folders_in(directory: &Path) -> Result<Vec<PartitionFolder>, StorageError> {
+/// The folders of logs in a data directory, with what waits for removal; folders of other names are left out.
+pub fn partition_folders(directory: &Path) -> Result<Vec<PartitionFolder>, StorageError> {
     let wrap = |error| StorageError::of("list", directory)(error);
     let mut folders = Vec::new();
     for entry in std::fs::read_dir(directory).map_err(wrap)? {

@@ -6,7 +6,7 @@
 //! | 2 | the number of entries |
 //! | then | `epoch start-offset`, both rising |
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -52,6 +52,16 @@ impl EpochStarts {
     }
 }
 
+/// What the file in `folder` says; without one no epoch is known.
+pub(crate) fn read(folder: &Path) -> Result<EpochStarts, LogError> {
+    let path = folder.join(FILE);
+    let text = files::read_if_there(&path).map_err(StorageError::of("read", &path))?;
+    let Some(text) = text else {
+        return Ok(EpochStarts::default());
+    };
+    parse(&text).map_err(|problem| LogError::Malformed { path, problem })
+}
+
 /// The epochs of one log, changed by its writer alone; the file follows each change.
 #[derive(Debug)]
 pub(crate) struct Epochs {
@@ -63,15 +73,7 @@ pub(crate) struct Epochs {
 impl Epochs {
     /// Reads the file; none means no epochs yet.
     pub fn open(folder: Folder) -> Result<Self, LogError> {
-        let path = folder.read().join(FILE);
-        let text = files::read_if_there(&path).map_err(StorageError::of("read", &path))?;
-        let starts = match text {
-            None => EpochStarts::default(),
-            Some(text) => parse(&text).map_err(|problem| LogError::Malformed {
-                path: path.clone(),
-                problem,
-            })?,
-        };
+        let starts = read(&folder.read())?;
         Ok(Self::of(folder, starts))
     }
 
@@ -191,8 +193,6 @@ fn parse(text: &[u8]) -> Result<EpochStarts, String> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use parking_lot::RwLock;
 
     use super::*;

@@ -52,7 +52,7 @@ pub enum LogError {
     #[error(transparent)]
     Storage(#[from] StorageError),
     /// Bytes that were safe on disk are no longer a valid log; they are never cut, the replica stays offline.
-    #[error("{} is damaged at offset {offset}, byte {byte}: {problem}; it is left as it is. Restore the file, or delete the partition's folder where another replica has the data", path.display())]
+    #[error("{} is damaged at offset {offset}, byte {byte}: {problem}; it is left as it is. Stop the broker and see `milena log repair`, or restore the file", path.display())]
     Damaged {
         /// The segment's file.
         path: PathBuf,

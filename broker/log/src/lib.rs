@@ -14,11 +14,13 @@ mod error;
 pub mod faults;
 mod files;
 mod index;
+pub mod inspect;
 mod log;
 mod preallocation;
 mod producers;
 mod reader;
 mod region;
+pub mod repair;
 mod retention;
 mod roll;
 mod scan;
@@ -32,7 +34,8 @@ pub use cleaner::{Cleaned, CleaningPlan};
 pub use config::LogConfig;
 pub use directory::partition_metadata::read as topic_id_of;
 pub use directory::{
-    DataDirectory, DirectoryError, Identity, LockedDirectory, PartitionFolder, VolumeClaim, is_log,
+    DataDirectory, DirectoryError, Identity, LockedDirectory, LockedFolder, PartitionFolder,
+    VolumeClaim, is_log, is_marked_clean, partition_folders, set_aside,
 };
 pub use error::{AppendError, LogError, ReadError, StorageError};
 pub use files::open_count as open_file_count;

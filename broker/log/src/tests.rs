@@ -6,6 +6,7 @@ use milena_protocol::records::{BATCH_HEADER_SIZE, BatchHeader, crc32c};
 
 use crate::{BatchToAppend, Log, LogConfig, Opening, Recovery, Stamp};
 
+mod inspect;
 mod model;
 mod recovery;
 mod regions;

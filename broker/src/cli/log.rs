@@ -1,4 +1,4 @@
-//! `milena log dump`: what a log's files hold, Kafka's or ours.
+//! `milena log dump`: what a log's files hold, Kafka's or ours. `log/check.rs` and `log/repair.rs` are of whole logs.
 //!
 //! | file | an entry is |
 //! | --- | --- |
@@ -10,7 +10,9 @@
 //! | `leader-epoch-checkpoint` | an epoch and its first offset |
 //! | `*-offset-checkpoint` | a partition's offset |
 
+mod check;
 mod index;
+mod repair;
 mod segment;
 
 use std::path::{Path, PathBuf};
@@ -20,8 +22,10 @@ use serde_json::Value;
 
 use super::failure::{Exit, Failure};
 use super::output::{self, Format};
+use check::Check;
+use repair::Repair;
 
-/// Look into a log's files.
+/// Look into a log's files, check whole logs, mend them.
 #[derive(Debug, Args)]
 pub struct LogArgs {
     #[command(subcommand)]
@@ -32,6 +36,10 @@ pub struct LogArgs {
 enum LogCommand {
     /// Print what segments, indexes, snapshots and checkpoints hold, and check it
     Dump(Dump),
+    /// Read all logs of a broker that is stopped, and name what is damaged
+    Check(Check),
+    /// Say what can be done for damaged logs of a broker that is stopped, and do it
+    Repair(Repair),
 }
 
 #[derive(Debug, Args)]
@@ -52,7 +60,14 @@ type Entry = Vec<(&'static str, Value)>;
 
 /// Runs the command. A damaged file is a failure, after what comes before the damage was printed.
 pub fn run(args: LogArgs) -> Result<(), Failure> {
-    let LogCommand::Dump(dump) = args.command;
+    match args.command {
+        LogCommand::Dump(dump) => run_dump(&dump),
+        LogCommand::Check(args) => check::run(&args),
+        LogCommand::Repair(args) => repair::run(&args),
+    }
+}
+
+fn run_dump(dump: &Dump) -> Result<(), Failure> {
     let mut files = Vec::new();
     for path in &dump.files {
         let text = format!("{} can't be read", path.display());
@@ -70,7 +85,7 @@ pub fn run(args: LogArgs) -> Result<(), Failure> {
     }
     for file in &files {
         match Kind::of(file) {
-            Some(kind) => dump_file(file, kind, &dump)
+            Some(kind) => dump_file(file, kind, dump)
                 .map_err(|failure| failure.before(&file.display().to_string()))?,
             None => eprintln!(
                 "{} is skipped: no file of a log that is known",

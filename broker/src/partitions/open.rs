@@ -91,6 +91,8 @@ struct Work<'a> {
     partitions: &'a Partitions,
     config: &'a BrokerConfig,
     now_ms: i64,
+    /// Whether this life of the broker begins: what the directories say of the life before holds.
+    is_start: bool,
     queue: Mutex<VecDeque<LogToOpen>>,
     opened: Mutex<Vec<OpenLog>>,
     /// How many folders each data directory has, or will have once all are written.
@@ -110,6 +112,7 @@ pub fn open_all(
         partitions,
         config,
         now_ms: partitions.clock.now_ms(),
+        is_start: partitions.applied.lock().cluster_id().is_none(),
         queue: Mutex::new(VecDeque::from(logs)),
         opened: Mutex::default(),
         folders: Mutex::new(folders(partitions.dirs())),
@@ -166,6 +169,14 @@ impl Work<'_> {
                 }
                 opened => return opened.map(|log| (holder, log)),
             }
+        } else if self.is_start && self.had_log(topic, index) {
+            // Somebody has taken it away, as one that was damaged: who trusts this replica would lose its records.
+            self.partitions.were_cut.store(true, Ordering::Relaxed);
+            tracing::warn!(
+                topic,
+                partition = index,
+                "the log is not in its data directory any more, and begins anew"
+            );
         }
         // What was cleaned of a log of this name is not there any more.
         let key = (topic.to_owned(), index);
@@ -175,6 +186,18 @@ impl Work<'_> {
         }
         let dir = self.emptiest();
         self.open_in(dir, wanted, false).map(|log| (dir, log))
+    }
+
+    /// Whether a checkpoint knows of records that were here.
+    fn had_log(&self, topic: &str, partition: i32) -> bool {
+        let key = (topic.to_owned(), partition);
+        let mut dirs = self.partitions.dirs().iter();
+        dirs.any(|dir| {
+            dir.known
+                .recovery_points
+                .get(&key)
+                .is_some_and(|&point| point > 0)
+        })
     }
 
     /// The directory that has the log; what others have in its place is set aside.

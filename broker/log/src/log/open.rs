@@ -47,6 +47,16 @@ pub struct Recovery {
     pub cut_at_offset: Option<i64>,
 }
 
+/// The names of what is in a partition's folder; none where there is no folder.
+pub(crate) fn names_in(path: &Path) -> Result<Vec<String>, StorageError> {
+    Ok(folder::list(path)?.unwrap_or_default())
+}
+
+/// Puts away what a compaction or a repair that was cut short has left in a partition's folder, or ends it.
+pub(crate) fn tidy(path: &Path) -> Result<(), LogError> {
+    folder::tidy(path, names_in(path)?).map(drop)
+}
+
 impl Log {
     /// Opens the log in `path`; where there is none it is empty, and made with its first batch. After a clean stop
     /// nothing is scanned. Otherwise what lies beyond the recovery point is checked, and the first invalid batch there

@@ -1,0 +1,234 @@
+//! Looking through the log of a broker that is stopped: every batch, every index entry and the small files beside them.
+//! Nothing is changed, and nothing believed: what a start trusts is read too.
+
+mod indexes;
+mod resync;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use milena_protocol::records::BatchHeader;
+
+use crate::directory::partition_metadata;
+use crate::epochs::{self, EpochStarts};
+use crate::error::{LogError, StorageError};
+use crate::files::LogFile;
+use crate::log::{names_in, offset_in_name};
+use crate::producers;
+use crate::scan::{Scan, ScanStop};
+use crate::segment::file_name;
+
+use indexes::IndexCheck;
+
+/// What was found in one log's folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspection {
+    /// The partition's folder.
+    pub folder: PathBuf,
+    /// How many there are.
+    pub segments: usize,
+    /// Of all segments.
+    pub bytes: u64,
+    /// Those that are whole.
+    pub batches: u64,
+    /// Where the first segment begins.
+    pub start_offset: i64,
+    /// Behind the last batch that is whole.
+    pub end_offset: i64,
+    /// What is wrong, in the order of the files.
+    pub findings: Vec<Finding>,
+}
+
+/// Something that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// Where.
+    pub file: PathBuf,
+    /// What, for people.
+    pub problem: String,
+    /// What, for programs.
+    pub kind: FindingKind,
+}
+
+/// What is wrong, and so what would mend it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FindingKind {
+    /// Bytes of a segment are no valid batches: their records are lost.
+    Records(Hole),
+    /// An index says something else than the batches: it can be made anew from them.
+    Index,
+    /// The leader epochs are others than the batches': they can be made anew from them.
+    Epochs,
+    /// A producers' snapshot can't be read: the batches say the same.
+    Snapshot,
+    /// `partition.metadata` can't be read: the broker knows the topic, and writes it again.
+    TopicId,
+}
+
+/// Bytes between valid batches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hole {
+    /// Where in the file.
+    pub byte: u64,
+    /// How many there are.
+    pub bytes: u64,
+    /// The offset that was due there.
+    pub offset: i64,
+    /// Where the batches go on; `None` where the file does not.
+    pub next_offset: Option<i64>,
+}
+
+/// Looks through the log in `folder`.
+pub fn inspect(folder: &Path) -> Result<Inspection, LogError> {
+    let names = names_in(folder)?;
+    let mut bases: Vec<i64> = names
+        .iter()
+        .filter_map(|name| offset_in_name(name, "log"))
+        .collect();
+    bases.sort_unstable();
+    let first = bases.first().copied().unwrap_or(0);
+    let mut walk = Walk {
+        found: Inspection {
+            folder: folder.to_path_buf(),
+            segments: bases.len(),
+            bytes: 0,
+            batches: 0,
+            start_offset: first,
+            end_offset: first,
+            findings: Vec::new(),
+        },
+        epochs: epochs_of(folder)?,
+    };
+    for base_offset in bases {
+        walk.segment(base_offset)?;
+    }
+    walk.small_files(&names)?;
+    Ok(walk.found)
+}
+
+/// The epochs on file, or what is wrong with it.
+fn epochs_of(folder: &Path) -> Result<Result<EpochStarts, String>, LogError> {
+    match epochs::read(folder) {
+        Ok(starts) => Ok(Ok(starts)),
+        Err(LogError::Malformed { problem, .. }) => Ok(Err(problem)),
+        Err(error) => Err(error),
+    }
+}
+
+struct Walk {
+    found: Inspection,
+    /// What is still believed of the epochs.
+    epochs: Result<EpochStarts, String>,
+}
+
+impl Walk {
+    fn segment(&mut self, base_offset: i64) -> Result<(), LogError> {
+        let path = self.path(base_offset, "log");
+        let file = LogFile::open(&path, false).map_err(StorageError::of("open", &path))?;
+        let size = file.len().map_err(StorageError::of("read", &path))?;
+        self.found.bytes += size;
+        // An offset has one place.
+        let floor = base_offset.max(self.found.end_offset);
+        let mut indexes = IndexCheck::open(&self.found.folder, base_offset)?;
+        let file = Arc::new(file);
+        let mut scan = Scan::new(file.clone(), 0, size, floor);
+        loop {
+            match scan.next_checked() {
+                Ok(Some((position, header))) => {
+                    self.batch(&header);
+                    indexes.batch(position, &header);
+                }
+                Ok(None) => break,
+                Err(ScanStop::Io(error)) => {
+                    return Err(StorageError::of("read", &path)(error).into());
+                }
+                Err(ScanStop::Invalid { position, problem }) => {
+                    let due = self.found.end_offset.max(base_offset);
+                    let next = resync::next_batch(&file, position + 1, size, due)
+                        .map_err(StorageError::of("read", &path))?;
+                    let resumed = next.map_or(size, |(at, _)| at);
+                    indexes.hole(resumed);
+                    self.found.findings.push(Finding {
+                        file: path.clone(),
+                        problem,
+                        kind: FindingKind::Records(Hole {
+                            byte: position,
+                            bytes: resumed - position,
+                            offset: due,
+                            next_offset: next.map(|(_, offset)| offset),
+                        }),
+                    });
+                    scan = Scan::new(file.clone(), resumed, size, due);
+                }
+            }
+        }
+        for (extension, problem) in indexes.end() {
+            let file = self.path(base_offset, extension);
+            self.note(file, problem, FindingKind::Index);
+        }
+        Ok(())
+    }
+
+    fn batch(&mut self, header: &BatchHeader) {
+        self.found.batches += 1;
+        self.found.end_offset = header.last_offset() + 1;
+        let (epoch, offset) = (header.partition_leader_epoch, header.base_offset);
+        if let Ok(starts) = &self.epochs
+            && epoch >= 0
+            && starts.of(offset) != Some(epoch)
+        {
+            let said = match starts.of(offset) {
+                Some(other) => format!("epoch {other}"),
+                None => "no epoch".to_owned(),
+            };
+            // The first of them is enough: the file is made anew as a whole.
+            self.epochs = Err(format!(
+                "it says {said} for offset {offset}, whose batch is of epoch {epoch}"
+            ));
+        }
+    }
+
+    fn small_files(&mut self, names: &[String]) -> Result<(), LogError> {
+        if let Err(problem) = &self.epochs {
+            let file = self.found.folder.join(epochs::FILE);
+            self.note(file, problem.clone(), FindingKind::Epochs);
+        }
+        let mut offsets: Vec<i64> = names
+            .iter()
+            .filter_map(|name| offset_in_name(name, "snapshot"))
+            .collect();
+        offsets.sort_unstable();
+        for offset in offsets {
+            let file = self.path(offset, "snapshot");
+            if let Some(problem) = problem_of(producers::read(&file, 0))? {
+                self.note(file, problem, FindingKind::Snapshot);
+            }
+        }
+        if let Some(problem) = problem_of(partition_metadata::read(&self.found.folder))? {
+            let file = self.found.folder.join(partition_metadata::FILE);
+            self.note(file, problem, FindingKind::TopicId);
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, file: PathBuf, problem: String, kind: FindingKind) {
+        self.found.findings.push(Finding {
+            file,
+            problem,
+            kind,
+        });
+    }
+
+    fn path(&self, offset: i64, extension: &str) -> PathBuf {
+        self.found.folder.join(file_name(offset, extension))
+    }
+}
+
+/// What makes a file unreadable, apart from the disk.
+fn problem_of<T>(read: Result<T, LogError>) -> Result<Option<String>, LogError> {
+    match read {
+        Ok(_) => Ok(None),
+        Err(LogError::Malformed { problem, .. }) => Ok(Some(problem)),
+        Err(error) => Err(error),
+    }
+}
