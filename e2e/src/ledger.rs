@@ -14,6 +14,11 @@ pub use check::{Findings, Stored};
 pub use gaps::longest;
 use program::Program;
 
+const LIBRDKAFKA: &str = "librdkafka";
+/// librdkafka dials a broker that it has lost again and again later each time, up to ten seconds, and forgets that after as
+/// long; here faults come faster, and the gaps would be its pauses. Kafka's own client has this bound by default.
+const RECONNECT_MAX_MS: &str = "1000";
+
 /// Now, in microseconds, on the clock that the clients use as well.
 pub fn now_us() -> i64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
@@ -74,6 +79,9 @@ impl Producing {
         let name = suite.name().trim_start_matches("ledger-").to_owned();
         let mut arguments = target.arguments("produce");
         arguments.extend([name.clone(), rate.to_string()]);
+        if name == LIBRDKAFKA {
+            arguments.push(RECONNECT_MAX_MS.to_owned());
+        }
         Ok(Self {
             program: Program::start(suite, &arguments, &folder.join(format!("{name}-produce")))?,
             name,

@@ -19,8 +19,9 @@ from session import settle
 
 RATE = 1000
 PARTITIONS = 6
-# Before each kill: two brokers gone within a second are another fault than one, and take Milena a session's time.
-REST_S = 3
+# Before each kill. librdkafka dials a broker that it has lost later each time, up to reconnect.backoff.max.ms (10 s), and
+# begins anew after as long: with less between them, the gaps of later kills would be its pauses.
+REST_S = 12
 # Kills in each round: of three rounds, 30 of ours. Kafka takes ten seconds over each.
 KILLS = {"milena": 10, "kafka": 2}
 FLOW_LIMIT_S = 120

@@ -1,9 +1,10 @@
 """librdkafka as one side of a ledger: what it was told of each record that it sent, or what it read.
 
-ledger.py produce BOOTSTRAP TOPIC PARTITIONS NAME RATE
+ledger.py produce BOOTSTRAP TOPIC PARTITIONS NAME RATE [RECONNECT_MAX_MS]
     Sends records RATE times a second, keyed NAME-0, NAME-1, and so on to the partitions in turn, acks=all and
     idempotent, until stdin ends. Prints a line for each record's fate: `ack PARTITION OFFSET NUMBER AT_US`, AT_US on
-    the machine's monotonic clock, or `failed PARTITION NUMBER WHY`; and `end SENT` when all have theirs.
+    the machine's monotonic clock, or `failed PARTITION NUMBER WHY`; and `end SENT` when all have theirs. A lost broker
+    is dialled after a pause of RECONNECT_MAX_MS at most, where that is given, instead of librdkafka's ten seconds.
 ledger.py consume BOOTSTRAP TOPIC PARTITIONS
     Reads from the beginning, without a group and without a way to reset: `read PARTITION OFFSET KEY`, until stdin
     has said how far, as a line of one offset a partition. Prints `end`; or `failed WHY`, with exit status 1.
@@ -49,9 +50,9 @@ class Lines:
             self.flushed_at = time.monotonic()
 
 
-def produce(bootstrap, topic, partitions, name, rate):
+def produce(bootstrap, topic, partitions, name, rate, reconnect_max_ms=10_000):
     producer = Producer({"bootstrap.servers": bootstrap, "acks": "all", "enable.idempotence": True, "linger.ms": 2,
-                         "client.id": name})
+                         "client.id": name, "reconnect.backoff.max.ms": reconnect_max_ms})
     stdin, lines = Stdin(), Lines()
 
     def fate(number):
@@ -112,8 +113,8 @@ def reached(position, wanted):
 def main():
     role, bootstrap, topic, partitions, *more = sys.argv[1:]
     if role == "produce":
-        name, rate = more
-        return produce(bootstrap, topic, int(partitions), name, int(rate))
+        name, *numbers = more
+        return produce(bootstrap, topic, int(partitions), name, *map(int, numbers))
     return consume(bootstrap, topic, int(partitions))
 
 
