@@ -31,7 +31,7 @@ chaos: chaos-sim ## Simulate 200 clusters, then repeat each fault of a real one 
 	./e2e/chaos/run.sh
 
 chaos-sim: ## Simulate whole clusters under faults, SEEDS of them (200) from FIRST (1) on; see docs/reliability.md
-	$(CARGO) test -p milena --features simulation --test simulation -- \
+	$(CARGO) test --profile simulation -p milena --features simulation --test simulation -- \
 		--seeds $(or $(SEEDS),200) --first $(or $(FIRST),1) --jobs $(TESTS_AT_ONCE)
 
 fuzz: ## Fuzz the frame and batch decoders for FUZZ_SECONDS each

@@ -101,8 +101,10 @@ pub enum Answer {
     Append(AppendEntriesResponse<NodeId>),
     /// To [`Request::Vote`].
     Vote(VoteResponse<NodeId>),
-    /// To [`Request::WouldVote`] and [`Request::Promise`].
+    /// To [`Request::WouldVote`].
     WouldVote(bool),
+    /// To [`Request::Promise`].
+    Promise(Promised),
     /// To [`Request::Snapshot`]: the vote that holds there.
     Snapshot(Vote<NodeId>),
     /// To [`Request::Probe`].
@@ -132,6 +134,17 @@ pub struct WouldVote {
 pub struct Promise {
     pub vote: Vote<NodeId>,
     pub candidate: WouldVote,
+}
+
+/// What became of a [`Promise`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Promised {
+    /// The vote is on disk.
+    Kept,
+    /// A vote of a later term is known here, and who asks has to hear of it first: an election tells it.
+    Behind,
+    /// It would not be given.
+    Refused,
 }
 
 /// A part of a snapshot; they come one after the other.

@@ -95,6 +95,15 @@ impl LogReader {
         epochs.end_offset_for(epoch, end)
     }
 
+    /// The same where `leader_epoch` is that of the log's leader: it begins at the log's end while it has no record, and
+    /// so ends the epochs before it, also those of which this log has none.
+    pub fn end_offset_below(&self, epoch: i32, leader_epoch: i32) -> Option<(i32, i64)> {
+        let (epochs, end) = self.shared.epochs_and_end();
+        let known = epochs.end_offset_for(epoch, end);
+        let at_end = || (epochs.latest().unwrap_or(epoch), end);
+        known.or_else(|| (epoch < leader_epoch).then(at_end))
+    }
+
     /// The partition's folder.
     pub fn folder(&self) -> std::path::PathBuf {
         self.shared.path()

@@ -51,7 +51,9 @@ fn end_offset(
     if wanted.leader_epoch == partition.leader_epoch() {
         return Ok((wanted.leader_epoch, partition.reader().log_end_offset()));
     }
-    let known = partition.reader().end_offset_for(wanted.leader_epoch);
+    let known = partition
+        .reader()
+        .end_offset_below(wanted.leader_epoch, partition.leader_epoch());
     Ok(known.unwrap_or((-1, -1)))
 }
 

@@ -122,7 +122,9 @@ impl Partition {
         if last_epoch < 0 || (last_epoch == self.leader_epoch() && offset <= end) {
             return Ok(None);
         }
-        let known = self.reader.end_offset_for(last_epoch);
+        let known = self
+            .reader
+            .end_offset_below(last_epoch, self.leader_epoch());
         let (epoch, end) = known.ok_or(ErrorCode::OffsetOutOfRange)?;
         Ok((epoch < last_epoch || end < offset).then_some((epoch, end)))
     }

@@ -10,7 +10,7 @@ use super::member::Member;
 use super::receive::Receiving;
 use super::types::{NodeId, TypeConfig, Vote};
 use crate::peer::server::Answers;
-use crate::peer::{Answer, Hello, Probed, Promise, Request, SnapshotPart, WouldVote};
+use crate::peer::{Answer, Hello, Probed, Promise, Promised, Request, SnapshotPart, WouldVote};
 use crate::rule::is_broken;
 
 impl Answers for Member {
@@ -49,7 +49,7 @@ impl Answers for Member {
             }
             Request::Vote(rpc) => self.give_vote(rpc).await,
             Request::WouldVote(candidate) => Answer::WouldVote(self.would_vote(&candidate)),
-            Request::Promise(promise) => Answer::WouldVote(self.promise(&promise).await),
+            Request::Promise(promise) => Answer::Promise(self.promise(&promise).await),
             Request::Snapshot(part) => self.take_part(from, part).await,
             Request::Probe => Answer::Probe(self.probed()),
             Request::Join(joining) => self.let_join(joining).await,
@@ -132,16 +132,21 @@ impl Member {
     }
 
     /// Whether the vote that it is about to be asked for is on disk; see `election.rs`.
-    async fn promise(&self, promise: &Promise) -> bool {
-        if !self.would_vote(&promise.candidate) || promise.vote <= self.vote() {
-            return false;
+    async fn promise(&self, promise: &Promise) -> Promised {
+        if !self.would_vote(&promise.candidate) {
+            return Promised::Refused;
+        }
+        if promise.vote <= self.vote() {
+            return Promised::Behind;
         }
         self.heard.promised();
         match self.log.promise(promise.vote).await {
-            Ok(is_kept) => is_kept,
+            Ok(true) => Promised::Kept,
+            // An earlier promise, to one who has not led, is of a later term.
+            Ok(false) => Promised::Behind,
             Err(error) => {
                 tracing::error!(%error, "a vote can't be kept, and is not promised");
-                false
+                Promised::Refused
             }
         }
     }

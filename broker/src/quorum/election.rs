@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::member::Member;
 use super::types::{Node, NodeId, Vote};
-use crate::peer::{Answer, Lane, Promise, Request, WouldVote, network};
+use crate::peer::{Answer, Lane, Promise, Promised, Request, WouldVote, network};
 use crate::rule::is_broken;
 
 /// A leader's heartbeats.
@@ -228,7 +228,8 @@ async fn ask_all(member: &Arc<Member>, others: &[(NodeId, Node)]) -> (usize, usi
     (reached, willing)
 }
 
-/// Whether a majority, this member included, has the vote on disk that it asks for next.
+/// Whether it is time to ask for votes: a majority, this member included, has the next one on disk, or somebody knows of
+/// a later term, which only an election brings here.
 async fn is_promised(member: &Arc<Member>, others: &[(NodeId, Node)], before: &Vote) -> bool {
     let promise = Promise {
         vote: Vote::new(before.leader_id().term + 1, member.id),
@@ -238,13 +239,22 @@ async fn is_promised(member: &Arc<Member>, others: &[(NodeId, Node)], before: &V
     };
     let mut asked = tokio::task::JoinSet::new();
     let (me, vote) = (member.clone(), promise.vote);
-    asked.spawn(async move { me.log.promise(vote).await.unwrap_or(false) });
+    // Where it has promised another a vote of a later term, its own is written when it is asked for.
+    asked.spawn(async move {
+        me.log
+            .promise(vote)
+            .await
+            .map_or(Promised::Refused, |_| Promised::Kept)
+    });
     for (id, node) in others.iter().cloned() {
         let (member, request) = (member.clone(), Request::Promise(promise.clone()));
         asked.spawn(async move {
             let peers = &member.peers;
             let answer = peers.call(Lane::Raft, (id, &node), &request, PROMISED_WITHIN);
-            matches!(answer.await, Ok(Answer::WouldVote(true)))
+            match answer.await {
+                Ok(Answer::Promise(promised)) => promised,
+                _ => Promised::Refused,
+            }
         });
     }
     let voters = others.len() + 1;
@@ -252,7 +262,9 @@ async fn is_promised(member: &Arc<Member>, others: &[(NodeId, Node)], before: &V
     let deadline = Instant::now() + PROMISED_WITHIN;
     while promised < majority {
         match timeout_at(deadline, asked.join_next()).await {
-            Ok(Some(answer)) => promised += usize::from(answer.unwrap_or(false)),
+            Ok(Some(Ok(Promised::Kept))) => promised += 1,
+            Ok(Some(Ok(Promised::Behind))) => return true,
+            Ok(Some(_)) => {}
             Ok(None) | Err(_) => return false,
         }
     }

@@ -239,6 +239,37 @@ async fn a_follower_that_has_come_apart_is_told_where_to_cut() {
     assert_eq!(known, Commit::Waiting, "what it claims is not its log");
 }
 
+#[tokio::test]
+async fn a_follower_with_records_of_an_epoch_that_its_leader_has_none_of_is_told_where_to_cut() {
+    let led = Led::new().await;
+    let mut state = led.state.clone();
+    for has_records in [false, true] {
+        if has_records {
+            led.append().await;
+        }
+        let (known, end) = (state.leader_epoch, led.partition.reader().log_end_offset());
+        // Another led meanwhile, and this one heard nothing of it; in its new epoch it has appended nothing yet, and may
+        // be allowed to only when the follower is in sync again.
+        state.leader_epoch += 2;
+        state.partition_epoch += 2;
+        led.apply(&state).await;
+        let asked = FetchPartition {
+            last_fetched_epoch: state.leader_epoch - 1,
+            ..asked(end + 5)
+        };
+        let mut answer = led.fetch(101, asked, Duration::ZERO).await;
+        let answer = answer.responses.remove(0).partitions.remove(0);
+        assert_eq!(answer.error_code, ErrorCode::None);
+        let told = answer.diverging_epoch;
+        let common = if has_records {
+            known
+        } else {
+            state.leader_epoch - 1
+        };
+        assert_eq!((told.epoch, told.end_offset), (common, end));
+    }
+}
+
 fn fetched(base_offset: i64, leader_epoch: i32) -> Vec<BatchToAppend> {
     let mut builder = BatchBuilder::new(BatchOptions {
         base_offset,
