@@ -76,9 +76,7 @@ mod tests {
 
     use super::*;
     use crate::broker::tests::beside::{batch, create_on, partition, register};
-    use crate::broker::tests::context;
-    use crate::config::Sources;
-    use crate::server::assemble_alone;
+    use crate::broker::tests::{broker_with_peers, context, peers_context};
 
     async fn ask(broker: &Broker, context: &RequestContext, replica_id: i32) -> EpochEndOffset {
         let request = OffsetForLeaderEpochRequest {
@@ -98,10 +96,7 @@ mod tests {
     #[tokio::test]
     async fn followers_ask_where_an_epoch_ends_on_the_peers_listener_alone() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().display().to_string();
-        let listeners = "PLAINTEXT://127.0.0.1:9092,PEERS://127.0.0.1:9091";
-        let set = [("log.dirs", path.as_str()), ("listeners", listeners)];
-        let broker = assemble_alone(Sources::of(&set).load().unwrap().0).await;
+        let broker = broker_with_peers(dir.path(), &[]).await;
         register(&broker, 101, None).await;
         create_on(&broker, "t", &[&[broker.node_id(), 101]]).await;
         let partition = partition(&broker, "t", 0);
@@ -110,10 +105,7 @@ mod tests {
         let clients = context(4);
         let refused = ask(&broker, &clients, 101).await;
         assert_eq!(refused.error_code, ErrorCode::ClusterAuthorizationFailed);
-        let peers = RequestContext {
-            listener: "PEERS".into(),
-            ..context(4)
-        };
+        let peers = peers_context(4);
         for (context, replica_id) in [(&peers, 101), (&clients, -1)] {
             let answer = ask(&broker, context, replica_id).await;
             assert_eq!((answer.error_code, answer.end_offset), (ErrorCode::None, 1));

@@ -36,6 +36,23 @@ pub(crate) async fn broker(dir: &Path) -> Arc<Broker> {
     assemble_alone(Sources::of(&set).load().unwrap().0).await
 }
 
+/// One with a listener for its peers, and further settings.
+pub(crate) async fn broker_with_peers(dir: &Path, more: &[(&str, &str)]) -> Arc<Broker> {
+    let dir = dir.display().to_string();
+    let listeners = "PLAINTEXT://127.0.0.1:9092,PEERS://127.0.0.1:9091";
+    let set = [("log.dirs", dir.as_str()), ("listeners", listeners)];
+    let set = [&set, more].concat();
+    assemble_alone(Sources::of(&set).load().unwrap().0).await
+}
+
+/// Of a request that came on the peers' listener.
+pub(crate) fn peers_context(version: i16) -> RequestContext {
+    RequestContext {
+        listener: "PEERS".into(),
+        ..context(version)
+    }
+}
+
 pub(crate) fn context(version: i16) -> RequestContext {
     RequestContext {
         version,

@@ -17,10 +17,8 @@ use milena_protocol::records::{BatchBuilder, BatchHeader, BatchOptions};
 use super::handle;
 use crate::api::RequestContext;
 use crate::broker::Broker;
-use crate::broker::tests::{context, create_with};
-use crate::config::Sources;
+use crate::broker::tests::{broker_with_peers, context, create_with};
 use crate::partition::{Commit, Partition};
-use crate::server::assemble_alone;
 
 /// Names topics by id, and followers by their life.
 const VERSION: i16 = 17;
@@ -46,11 +44,7 @@ impl Led {
 
     async fn with(more: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().display().to_string();
-        let listeners = "PLAINTEXT://127.0.0.1:9092,PEERS://127.0.0.1:9091";
-        let set = [("log.dirs", path.as_str()), ("listeners", listeners)];
-        let set = [&set, more].concat();
-        let broker = assemble_alone(Sources::of(&set).load().unwrap().0).await;
+        let broker = broker_with_peers(dir.path(), more).await;
         create_with(&broker, "t", 1).await;
         let partition = broker.partitions().partition("t", 0).unwrap();
         let mut state = State::clone(broker.image().partition("t", 0).unwrap());

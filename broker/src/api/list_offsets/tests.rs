@@ -8,11 +8,9 @@ use milena_protocol::records::{BatchBuilder, BatchOptions, Compression};
 
 use super::*;
 use crate::broker::tests::beside::{batch, create_on, fence, id, partition, register};
-use crate::broker::tests::{append_batch, context, create_with};
-use crate::config::Sources;
+use crate::broker::tests::{append_batch, broker_with_peers, context, create_with, peers_context};
 use crate::partition::large::DECOMPRESSED_SIZE_USUAL;
 use crate::partition::leadership::Member;
-use crate::server::assemble_alone;
 
 async fn ask(
     broker: &Broker,
@@ -134,10 +132,7 @@ async fn only_a_batch_that_is_large_inside_waits_for_the_turn() {
 #[tokio::test]
 async fn followers_ask_for_the_logs_end_on_the_peers_listener_alone() {
     let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().display().to_string();
-    let listeners = "PLAINTEXT://127.0.0.1:9092,PEERS://127.0.0.1:9091";
-    let set = [("log.dirs", path.as_str()), ("listeners", listeners)];
-    let broker = assemble_alone(Sources::of(&set).load().unwrap().0).await;
+    let broker = broker_with_peers(dir.path(), &[]).await;
     register(&broker, 101, None).await;
     create_on(&broker, "t", &[&[broker.node_id(), 101]]).await;
     let partition = partition(&broker, "t", 0);
@@ -145,10 +140,7 @@ async fn followers_ask_for_the_logs_end_on_the_peers_listener_alone() {
     append.await.map_err(|refused| refused.code()).unwrap();
     let refused = ask(&broker, context(5), (101, LATEST)).await;
     assert_eq!(refused.error_code, ErrorCode::ClusterAuthorizationFailed);
-    let peers = RequestContext {
-        listener: "PEERS".into(),
-        ..context(5)
-    };
+    let peers = peers_context(5);
     assert_eq!(ask(&broker, peers, (101, LATEST)).await.offset, 1);
     let committed = ask(&broker, context(5), (-1, LATEST)).await;
     assert_eq!(committed.offset, 0, "101 has not fetched it");
