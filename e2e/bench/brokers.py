@@ -59,7 +59,8 @@ class Broker:
 
     name = ""
 
-    def __init__(self, folder):
+    def __init__(self, folder, settings=()):
+        self.settings = [f"log.segment.delete.delay.ms={DELETE_DELAY_MS}", *settings]
         self.folder = Path(tempfile.mkdtemp(prefix=f"{self.name}-", dir=folder))
         self.pid = None
         self.bootstrap = ""
@@ -87,6 +88,9 @@ class Broker:
                 if time.monotonic() > deadline or not process.is_running(self.pid):
                     raise RuntimeError(f"{self.name} did not start:\n{self.log_tail()}") from None
                 time.sleep(0.005)
+
+    def set_each(self):
+        return [part for setting in self.settings for part in ("--set", setting)]
 
     def log_tail(self):
         logs = sorted(self.folder.rglob("output.log"))
@@ -154,8 +158,7 @@ class Milena(Broker):
         with open(self.folder / "output.log", "ab") as output:
             self.child = subprocess.Popen(
                 [MILENA, "serve", "--data", self.folder / "data", "--listeners", f"PLAINTEXT://{self.bootstrap}",
-                 "--http", "", "--set", f"log.segment.delete.delay.ms={DELETE_DELAY_MS}",
-                 "--set", f"log.retention.check.interval.ms={RETENTION_MS}"],
+                 "--http", "", "--set", f"log.retention.check.interval.ms={RETENTION_MS}", *self.set_each()],
                 env=environment(), stdin=subprocess.DEVNULL, stdout=output, stderr=output)
         self.pid = self.child.pid
         return begun
@@ -177,8 +180,7 @@ class Kafka(Broker):
         port = free_port(2)
         self.bootstrap = f"127.0.0.1:{port}"
         process.run([KAFKA, "start", "--format-only", "--dir", self.folder, "--port-base", port,
-                     "--set", "auto.create.topics.enable=true",
-                     "--set", f"log.segment.delete.delay.ms={DELETE_DELAY_MS}"], START_LIMIT_S)
+                     "--set", "auto.create.topics.enable=true", *self.set_each()], START_LIMIT_S)
 
     def start(self):
         """The time at which the JVM began: what the tool does before is no part of a start."""

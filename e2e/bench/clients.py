@@ -49,6 +49,13 @@ def librdkafka_produce(broker, topic, load, connections=1):
          load.batch_bytes], RUN_LIMIT_S))
 
 
+def librdkafka_produce_keyed(broker, topic, load, keys):
+    """Each record has one of so many keys, the same in every run."""
+    return json.loads(process.run(
+        [PYTHON, brokers.HERE / "librdkafka.py", "produce", broker.bootstrap, topic, load.records, load.record_bytes,
+         load.batch_bytes, keys], RUN_LIMIT_S))
+
+
 def librdkafka_consume(broker, topic, load):
     return json.loads(process.run(
         [PYTHON, brokers.HERE / "librdkafka.py", "consume", broker.bootstrap, topic, load.records, load.record_bytes],

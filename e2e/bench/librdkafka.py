@@ -1,12 +1,13 @@
 """librdkafka through confluent-kafka's batch calls: most of its work is C, and none of it is done a record at a time
 in Python.
 
-librdkafka.py produce BOOTSTRAP TOPIC RECORDS RECORD_BYTES BATCH_BYTES
+librdkafka.py produce BOOTSTRAP TOPIC RECORDS RECORD_BYTES BATCH_BYTES [KEYS]
 librdkafka.py consume BOOTSTRAP TOPIC RECORDS RECORD_BYTES
 """
 
 import json
 import os
+import random
 import sys
 import time
 
@@ -16,7 +17,8 @@ TOGETHER = 10_000
 SILENCE_S = 30
 
 
-def produce(bootstrap, topic, records, record_bytes, batch_bytes):
+def produce(bootstrap, topic, records, record_bytes, batch_bytes, keys=0):
+    """Seconds until all is acknowledged. With `keys` each record has one of so many, the same in every run."""
     errors = []
     producer = Producer({
         "bootstrap.servers": bootstrap, "acks": 1, "linger.ms": 5, "batch.size": batch_bytes,
@@ -25,10 +27,13 @@ def produce(bootstrap, topic, records, record_bytes, batch_bytes):
     producer.list_topics(topic, timeout=SILENCE_S)
     value = os.urandom(record_bytes)
     part = [{"value": value}] * TOGETHER
+    choice = random.Random(keys)
     begun = time.monotonic()
     sent = 0
     while sent < records:
         part = part[:records - sent]
+        if keys:
+            part = [{"key": f"key-{choice.randrange(keys):012}", "value": value} for _ in part]
         taken = producer.produce_batch(topic, [dict(message) for message in part])
         sent += taken
         if taken < len(part):
@@ -62,7 +67,7 @@ def main():
     name, bootstrap, topic, *numbers = sys.argv[1:]
     numbers = [int(number) for number in numbers]
     seconds = {"produce": produce, "consume": consume}[name](bootstrap, topic, *numbers)
-    records, record_bytes = numbers[:2]
+    records, record_bytes, *_ = numbers
     print(json.dumps({"records_s": records / seconds, "bytes": records * record_bytes, "seconds": seconds}))
 
 

@@ -13,12 +13,13 @@ from pathlib import Path
 
 import brokers
 import report
-from cases import failover, growth, latency, memory, replication, start, throughput
+from cases import compaction, failover, growth, latency, memory, replication, start, throughput
 from results import Results
 from session import Session
 
 CASES = {"throughput": throughput, "latency": latency, "memory": memory, "start": start,
-         "failover": failover, "replication": replication, "growth": growth}
+         "failover": failover, "replication": replication, "compaction": compaction,
+         "growth": growth}
 QUICK_SCALE = 0.02
 
 

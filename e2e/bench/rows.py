@@ -36,6 +36,10 @@ def rate(figure):
     return f"{figure:,.0f}/s"
 
 
+def speed(figure):
+    return f"{figure / 1e6:,.0f} MB/s"
+
+
 def seconds(figure):
     return f"{figure:.3f} s" if figure < 1 else f"{figure:.1f} s"
 
@@ -151,6 +155,14 @@ def cluster_rows():
     yield Row("6", "the same, after case 9", "replication/memory-produced", mebibytes, cheaper(0.1))
 
 
+def compaction_rows():
+    for load, text in (("classic", "1,000,000 x 1,000 B of 100,000 keys"), ("small", "5,000,000 x 100 B of 500,000 keys")):
+        yield Row("11", f"compact {text}", f"compaction/{load}/bytes_s", speed, faster(1))
+        yield Row("11", "the same: broker's CPU a GiB", f"compaction/{load}/cpu_s_gib", cpu, ())
+        yield Row("11", "the same: memory at the most", f"compaction/{load}/peak", mebibytes, ())
+
+
 def compared_rows():
-    """Cases 1 to 9."""
-    return [*write_rows(), *read_rows(), *cost_rows(), *latency_rows(), *memory_rows(), *start_rows(), *cluster_rows()]
+    """Cases 1 to 9, and 11."""
+    return [*write_rows(), *read_rows(), *cost_rows(), *latency_rows(), *memory_rows(), *start_rows(), *cluster_rows(),
+            *compaction_rows()]
