@@ -14,11 +14,31 @@ folder=$(cd "$folder" && pwd)
 rows=$folder/rows
 : > "$rows"
 
+# A run is a session of its own: clients have process groups of theirs, and Ctrl-C has to end them, too.
+session=
+end() {
+  trap - INT TERM
+  for _ in {1..100}; do
+    [ -n "$session" ] && pkill -KILL -s "$session" || break
+    sleep 0.1
+  done
+  for namespace in $(ip netns list 2>/dev/null | sed -n 's/^\(mz[0-9]*x[^ ]*\).*/\1/p'); do
+    owner=${namespace#mz}
+    [ -d "/proc/${owner%%x*}" ] || ip netns del "$namespace"
+  done
+  echo "run.sh: interrupted; no broker, client or network namespace of it is left" >&2
+  exit 130
+}
+trap end INT TERM
+
 ${CARGO:-cargo} build --release -p milena || exit 1
 status=0
 for brokers in ${BROKERS:-3 5}; do
   MILENA_CHAOS_ROUNDS=${ROUNDS:-30} MILENA_CHAOS_BROKERS=$brokers MILENA_CHAOS_RESULTS=$rows \
-    ${CARGO:-cargo} test --release -p e2e --test failover -- --test-threads=1 --nocapture "$@" || status=1
+    setsid ${CARGO:-cargo} test --release -p e2e --test failover -- --test-threads=1 --nocapture "$@" &
+  session=$!
+  wait "$session" || status=1
+  session=
 done
 
 model=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)

@@ -258,6 +258,9 @@ impl Cluster {
                 );
             }
         }
+        // A broker that is not ready yet is named, too, for a while.
+        let all_are_ready = || self.awake().all(Node::is_ready).then_some(());
+        process::poll(READY_LIMIT, all_are_ready).context("not all brokers are ready")?;
         let awake: Vec<i32> = self.awake().map(|node| node.id).collect();
         self.until("all brokers serve", READY_LIMIT, |view| {
             awake.iter().all(|&id| view.has_broker(id))

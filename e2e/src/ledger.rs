@@ -15,6 +15,8 @@ pub use gaps::longest;
 use program::Program;
 
 const LIBRDKAFKA: &str = "librdkafka";
+/// Of [`Consuming::start_in_group`].
+pub const GROUP: &str = "followers";
 /// librdkafka dials a broker that it has lost again and again later each time, up to ten seconds, and forgets that after as
 /// long; here faults come faster, and the gaps would be its pauses. Kafka's own client has this bound by default.
 const RECONNECT_MAX_MS: &str = "1000";
@@ -142,8 +144,17 @@ pub struct Consuming {
 impl Consuming {
     /// Starts a suite's consumer.
     pub fn start(suite: &Suite, target: &Target, folder: &Path) -> Result<Self> {
-        let name = format!("{}-consume", suite.name().trim_start_matches("ledger-"));
-        let arguments = target.arguments("consume");
+        Self::start_as("consume", suite, target, folder)
+    }
+
+    /// Starts librdkafka's consumer as the one member of the group [`GROUP`].
+    pub fn start_in_group(suite: &Suite, target: &Target, folder: &Path) -> Result<Self> {
+        Self::start_as("follow", suite, target, folder)
+    }
+
+    fn start_as(role: &str, suite: &Suite, target: &Target, folder: &Path) -> Result<Self> {
+        let name = format!("{}-{role}", suite.name().trim_start_matches("ledger-"));
+        let arguments = target.arguments(role);
         Ok(Self {
             program: Program::start(suite, &arguments, &folder.join(&name))?,
             name,

@@ -44,23 +44,33 @@ pub struct Trial<'a> {
     gaps: Vec<Vec<Duration>>,
 }
 
+/// A fault that is repeated.
+pub struct Fault {
+    /// As the table has it.
+    pub name: &'static str,
+    /// What the brokers are connected by meanwhile.
+    pub network: Kind,
+    /// A longer gap is a failure by itself. Far more than a gap takes on a machine of its own.
+    pub gap_max: Duration,
+}
+
 /// Repeats a fault, which is given the number of its round, and checks the ledger.
 pub fn repeat(
-    fault: &str,
-    network: Kind,
+    fault: &Fault,
     mut inflict: impl FnMut(&mut Cluster, u32) -> Result<()>,
 ) -> Result<()> {
     let rounds = number("MILENA_CHAOS_ROUNDS", ROUNDS)?;
     let mut plan = Plan::of(number("MILENA_CHAOS_BROKERS", BROKERS)? as i32);
-    plan.network = network;
-    under_load(fault, &plan, |trial| {
+    plan.network = fault.network;
+    let name = fault.name;
+    under_load(name, &plan, |trial| {
         for round in 0..rounds {
             trial
                 .round(|cluster| inflict(cluster, round))
                 .with_context(|| format!("round {}", round + 1))?;
-            println!("{fault}: round {} of {rounds}", round + 1);
+            println!("{name}: round {} of {rounds}", round + 1);
         }
-        Ok(())
+        trial.check_gaps(fault.gap_max)
     })
 }
 
@@ -79,6 +89,7 @@ pub fn under_load(
         return skipped(what, &why);
     }
     let mut suites = Vec::new();
+    // The first is the one that also reads in a group.
     for name in ["ledger-librdkafka", "ledger-java"] {
         match Suite::installed(name)? {
             Some(suite) => suites.push(suite),
@@ -119,6 +130,8 @@ impl<'a> Trial<'a> {
                 .consumers
                 .push(Consuming::start(suite, &target, &folder)?);
         }
+        let in_group = Consuming::start_in_group(&suites[0], &target, &folder)?;
+        trial.consumers.push(in_group);
         trial.until_flowing(now_us())?;
         Ok(trial)
     }
@@ -186,6 +199,17 @@ impl<'a> Trial<'a> {
             findings.is_clean(),
             "the ledger does not balance:\n{findings}"
         );
+        Ok(())
+    }
+
+    fn check_gaps(&self, max: Duration) -> Result<()> {
+        for (name, gaps) in self.gaps_by_producer() {
+            let longest = gaps.into_iter().max().unwrap_or_default();
+            ensure!(
+                longest <= max,
+                "{name} was acknowledged nothing for {longest:?} by some partition, at most {max:?} are allowed"
+            );
+        }
         Ok(())
     }
 

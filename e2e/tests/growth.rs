@@ -49,6 +49,8 @@ const MANY: i32 = 10_000;
 const TOPIC_PARTITIONS: i32 = 1_000;
 /// Far more than it takes, on a machine that is busy with the other tests.
 const MANY_LIMIT: Duration = Duration::from_secs(240);
+/// From the kill until every partition has another leader; docs/reliability.md has what it takes on a machine of its own.
+const LED_LIMIT: Duration = Duration::from_secs(30);
 
 #[test]
 fn ten_thousand_partitions_get_new_leaders_when_a_broker_is_killed() -> Result<()> {
@@ -62,9 +64,7 @@ fn ten_thousand_partitions_get_new_leaders_when_a_broker_is_killed() -> Result<(
         let killed = cluster.leader("many-0", 0)?;
         let begun = Instant::now();
         cluster.node(killed).kill9()?;
-        cluster.until("others lead", MANY_LIMIT, |view| {
-            view.is_led_without(killed)
-        })?;
+        cluster.until("others lead", LED_LIMIT, |view| view.is_led_without(killed))?;
         println!(
             "{MANY} partitions led by others {:?} after kill -9",
             begun.elapsed()

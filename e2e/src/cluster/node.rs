@@ -15,6 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::network::Network;
 use super::view::View;
 use crate::broker::{binary, without_settings};
+use crate::http;
 use crate::process;
 use crate::wire::Wire;
 
@@ -35,6 +36,8 @@ pub struct Node {
     host: String,
     folder: PathBuf,
     namespace: Option<String>,
+    /// Data directories beside the first.
+    further_dirs: Vec<PathBuf>,
     settings: Vec<String>,
     child: Option<Child>,
     paused: bool,
@@ -54,6 +57,7 @@ impl Node {
             host: network.host(place),
             folder: folder.join(format!("broker-{place}")),
             namespace: network.namespace(place),
+            further_dirs: Vec::new(),
             settings,
             child: None,
             paused: false,
@@ -75,6 +79,17 @@ impl Node {
         self.folder.join("data")
     }
 
+    /// Gives it one more data directory, from the next start on.
+    pub fn add_dir(&mut self, name: &str) {
+        self.further_dirs.push(self.folder.join(name));
+    }
+
+    /// All of its data directories, the one of the metadata first.
+    pub fn dirs(&self) -> Vec<PathBuf> {
+        let first = std::iter::once(self.data());
+        first.chain(self.further_dirs.iter().cloned()).collect()
+    }
+
     /// Its process's id, where it has one.
     pub fn pid(&self) -> Option<u32> {
         self.child.as_ref().map(Child::id)
@@ -88,6 +103,11 @@ impl Node {
     /// Whether its process has not ended, by itself or otherwise.
     pub fn is_running(&mut self) -> bool {
         self.ended_by_itself().is_none() && self.is_up()
+    }
+
+    /// Whether it says that it serves.
+    pub fn is_ready(&self) -> bool {
+        http::is_ready(&self.http())
     }
 
     /// The metadata as it has it.
@@ -160,7 +180,12 @@ impl Node {
             .open(self.log_file())?;
         let host = &self.host;
         let mut command = self.command()?;
-        command.arg("serve").arg("--data").arg(self.data());
+        let dirs: Vec<String> = self
+            .dirs()
+            .iter()
+            .map(|dir| dir.display().to_string())
+            .collect();
+        command.arg("serve").arg("--data").arg(dirs.join(","));
         let own = [
             format!("node.id={}", self.id),
             format!("listeners=PLAINTEXT://{host}:{CLIENTS_PORT},PEERS://{host}:{PEERS_PORT}"),

@@ -34,7 +34,7 @@ impl View {
         self.0.cluster_id.as_ref().map(ToString::to_string)
     }
 
-    /// Whether the broker is there, and not fenced.
+    /// Whether clients are told of the broker: for a while also where it is fenced.
     pub fn has_broker(&self, id: i32) -> bool {
         self.0.brokers.iter().any(|broker| broker.node_id == id)
     }
