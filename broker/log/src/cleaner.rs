@@ -9,9 +9,11 @@ mod filter;
 mod offset_map;
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use milena_protocol::records::{DECOMPRESSED_SIZE_MAX, OpenBatch};
+use bytes::Bytes;
+use milena_protocol::records::{BatchHeader, DECOMPRESSED_SIZE_MAX, OpenBatch};
 
 use crate::config::LogConfig;
 use crate::error::{LogError, StorageError};
@@ -45,6 +47,8 @@ pub struct Cleaned {
     generation: u64,
     /// What lies below is clean once they are in place.
     cleaned_to: i64,
+    /// The offset behind what might have been cleaned.
+    end_offset: i64,
 }
 
 impl Cleaned {
@@ -52,6 +56,11 @@ impl Cleaned {
     pub fn bytes_before(&self) -> u64 {
         let old = self.groups.iter().flat_map(|group| &group.old);
         old.map(|segment| segment.size()).sum()
+    }
+
+    /// Whether the memory for keys was too little for all of it, so that another run is due at once.
+    pub fn has_more(&self) -> bool {
+        self.cleaned_to < self.end_offset
     }
 
     /// Bytes of what is left of them.
@@ -129,12 +138,7 @@ impl Log {
                 youngest_ms: pair[0].youngest()?.timestamp,
             });
         }
-        let is_of_this_log = first_dirty_offset <= self.log_end_offset();
-        let first_dirty_offset = if is_of_this_log {
-            first_dirty_offset
-        } else {
-            0
-        };
+        let first_dirty_offset = self.shared().cleaned_to(first_dirty_offset);
         let first_dirty_offset = first_dirty_offset.max(self.log_start_offset());
         let Some(end_offset) = decide(
             &candidates,
@@ -189,6 +193,7 @@ impl Log {
             swap(&shared, group, now_ms.saturating_add(delay_ms), trash)
                 .map_err(|error| shared.fail(error))?;
         }
+        shared.note_cleaned();
         Ok(Some(cleaned.cleaned_to))
     }
 }
@@ -218,41 +223,95 @@ fn swap(
     sync()
 }
 
+/// What cleaning has just done to the disk, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CleaningIo {
+    /// A batch was read.
+    Read(u64),
+    /// Batches were written.
+    Written(u64),
+}
+
+/// Told of all that is read and written. It may wait, which slows the work down; on `Break` the work is given up.
+pub type Pace<'a> = dyn FnMut(CleaningIo) -> ControlFlow<()> + 'a;
+
+/// Why cleaning ends before its end.
+#[derive(Debug)]
+enum Halt {
+    GivenUp,
+    Failed(LogError),
+}
+
+impl From<LogError> for Halt {
+    fn from(error: LogError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<StorageError> for Halt {
+    fn from(error: StorageError) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
 impl CleaningPlan {
+    /// Bytes that [`CleaningPlan::clean`] reads: what is dirty twice, once for its keys.
+    pub fn bytes(&self) -> u64 {
+        let size = |segments: &[Arc<Segment>]| segments.iter().map(|one| one.size()).sum::<u64>();
+        let begins = |segment: &Arc<Segment>| segment.base_offset() <= self.first_dirty_offset;
+        let first_dirty = self.segments.partition_point(begins).saturating_sub(1);
+        size(&self.segments) + size(&self.segments[first_dirty..])
+    }
+
     /// Writes the new segments; `map_bytes` bounds the memory for keys. Where that is too little for all that is
     /// dirty, a part is cleaned and the next run goes on. May take long, and holds nothing of the log meanwhile.
-    pub fn clean(self, map_bytes: usize) -> Result<Cleaned, LogError> {
+    /// `None` where `pace` has given it up: the log is as it was.
+    pub fn clean(self, map_bytes: usize, pace: &mut Pace<'_>) -> Result<Option<Cleaned>, LogError> {
         // What is rewritten must not be newer on disk than what it is made from.
         LogFlusher::new(self.shared.clone()).flush()?;
-        let (map, mapped_to) = self.map_keys(map_bytes)?;
+        let mut groups = Vec::new();
+        let halt = match self.clean_into(&mut groups, map_bytes, pace) {
+            Ok(cleaned_to) => {
+                return Ok(Some(Cleaned {
+                    groups,
+                    generation: self.generation,
+                    cleaned_to,
+                    end_offset: self.end_offset,
+                }));
+            }
+            Err(halt) => halt,
+        };
+        for group in &groups {
+            Trash::remove_now(&group.new)?;
+        }
+        match halt {
+            Halt::GivenUp => Ok(None),
+            Halt::Failed(error) => Err(error),
+        }
+    }
+
+    /// Up to which offset it is clean with these.
+    fn clean_into(
+        &self,
+        groups: &mut Vec<CleanedGroup>,
+        map_bytes: usize,
+        pace: &mut Pace<'_>,
+    ) -> Result<i64, Halt> {
+        let (map, mapped_to) = self.map_keys(map_bytes, pace)?;
         let last = self
             .segments
             .partition_point(|segment| segment.base_offset() < mapped_to);
-        let mut groups = Vec::new();
         for old in self.groups(&self.segments[..last]) {
-            match self.rewrite(&old, &map) {
-                Ok(new) => groups.push(CleanedGroup {
-                    old,
-                    new: Arc::new(new),
-                }),
-                Err(error) => {
-                    for group in &groups {
-                        Trash::remove_now(&group.new)?;
-                    }
-                    return Err(error);
-                }
-            }
+            let new = Arc::new(self.rewrite(&old, &map, pace)?);
+            groups.push(CleanedGroup { old, new });
         }
-        Ok(Cleaned {
-            groups,
-            generation: self.generation,
-            cleaned_to: mapped_to,
-        })
+        Ok(mapped_to)
     }
 
     /// The last offset of each key in what is dirty, as far as the memory goes, and where that was.
-    fn map_keys(&self, map_bytes: usize) -> Result<(OffsetMap, i64), LogError> {
-        let mut map = OffsetMap::new(map_bytes);
+    fn map_keys(&self, map_bytes: usize, pace: &mut Pace<'_>) -> Result<(OffsetMap, i64), Halt> {
+        let keys_max = self.end_offset - self.first_dirty_offset;
+        let mut map = OffsetMap::new(map_bytes, usize::try_from(keys_max).unwrap_or(0));
         let mut mapped_to = self.first_dirty_offset;
         for segment in &self.segments {
             let Some((position, _)) = segment.find(self.first_dirty_offset)? else {
@@ -263,25 +322,32 @@ impl CleaningPlan {
                 .next()
                 .map_err(|stop| segment.damage(stop, mapped_to))?
             {
-                if map.is_full() {
-                    return Ok((map, mapped_to));
-                }
                 if !header.is_control() && header.record_count > 0 {
-                    let batch = open(segment, at, &header)?;
-                    for record in batch.raw() {
-                        let record = record
-                            .map_err(|problem| segment.malformed(&header, &problem.to_string()))?;
-                        let offset = header.offset_of(&record);
-                        if let Some(key) = record.key.filter(|_| offset >= self.first_dirty_offset)
-                        {
-                            map.put(key, offset);
-                        }
+                    let batch = open(segment, &header, &segment.read_batch(at, &header)?)?;
+                    if !map.make_room(header.record_count as usize) {
+                        return Ok((map, mapped_to));
                     }
+                    self.map_batch(&mut map, &batch)
+                        .map_err(|problem| segment.malformed(&header, &problem))?;
                 }
                 mapped_to = header.last_offset() + 1;
+                if pace(CleaningIo::Read(header.size() as u64)).is_break() {
+                    return Err(Halt::GivenUp);
+                }
             }
         }
         Ok((map, self.end_offset))
+    }
+
+    fn map_batch(&self, map: &mut OffsetMap, batch: &OpenBatch) -> Result<(), String> {
+        for record in batch.raw() {
+            let record = record.map_err(|problem| problem.to_string())?;
+            let offset = batch.header.offset_of(&record);
+            if let Some(key) = record.key.filter(|_| offset >= self.first_dirty_offset) {
+                map.put(key, offset);
+            }
+        }
+        Ok(())
     }
 
     /// Neighbours that fit into one segment.
@@ -308,10 +374,14 @@ impl CleaningPlan {
         groups
     }
 
-    fn rewrite(&self, old: &[Arc<Segment>], map: &OffsetMap) -> Result<Segment, LogError> {
+    fn rewrite(
+        &self,
+        old: &[Arc<Segment>],
+        map: &OffsetMap,
+        pace: &mut Pace<'_>,
+    ) -> Result<Segment, Halt> {
         let new = Segment::create_as(self.shared.folder.clone(), old[0].base_offset(), ".cleaned")?;
-        let mut filter = Filter::new(&new, map, self);
-        let written = filter.run(old);
+        let written = Filter::new(&new, map, self).run(old, pace);
         if written.is_err() {
             Trash::remove_now(&new)?;
         }
@@ -319,13 +389,13 @@ impl CleaningPlan {
     }
 }
 
-fn open(
-    segment: &Segment,
-    position: u64,
-    header: &milena_protocol::records::BatchHeader,
-) -> Result<OpenBatch, LogError> {
-    let batch = segment.read_batch(position, header)?;
-    OpenBatch::open(*header, &batch, DECOMPRESSED_SIZE_MAX)
+/// The records of a batch, whose bytes are what was once acknowledged: a batch that is written anew gets a new
+/// checksum, which would cover what the disk has spoilt.
+fn open(segment: &Segment, header: &BatchHeader, batch: &Bytes) -> Result<OpenBatch, LogError> {
+    header
+        .check_crc(batch)
+        .map_err(|problem| segment.malformed(header, &problem.to_string()))?;
+    OpenBatch::open(*header, batch, DECOMPRESSED_SIZE_MAX)
         .map_err(|problem| segment.malformed(header, &problem.to_string()))
 }
 

@@ -6,8 +6,9 @@
 //! | `meta.properties` | see `directory/identity.rs` |
 //! | `.milena-volume-claim` | see `directory/volume_claim.rs` |
 //! | `.kafka_cleanshutdown` | `{"version":0,"brokerEpoch":n}`, there only after a clean stop |
-//! | `<topic>-<partition>/` | a log; `….<id>-delete` and `….<id>-stray` behind it wait for removal |
+//! | `<topic>-<partition>/` | a log; `….<id>-delete` and `….<id>-stray` behind it wait for removal, `….<id>-future` see `directory/future.rs` |
 
+pub(crate) mod future;
 mod identity;
 pub(crate) mod partition_metadata;
 mod volume_claim;
@@ -223,6 +224,15 @@ pub enum PartitionFolder {
     Deleted(PathBuf),
     /// A log that the metadata did not know.
     Stray(PathBuf),
+    /// A log that is being copied here from another directory.
+    Future {
+        /// Its topic.
+        topic: String,
+        /// Its partition.
+        partition: i32,
+        /// Where it is.
+        path: PathBuf,
+    },
 }
 
 impl DataDirectory {
@@ -317,22 +327,24 @@ fn rename(
     end: &str,
 ) -> Result<PathBuf, StorageError> {
     let from = log_folder(directory, topic, partition);
-    let id: String = Uuid::random()
-        .0
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let id = unique_id();
     let suffix = format!("-{partition}.{id}-{end}");
     // Topic names are ASCII, so any place is a character's end.
     let kept = topic.len().min(NAME_MAX - suffix.len());
     let to = directory.join(format!("{}{suffix}", &topic[..kept]));
-    match std::fs::rename(&from, &to) {
+    match files::rename(&from, &to) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(StorageError::of("rename", &from)(error))
         }
         // A partition that was never written has no folder; one that comes late comes where it is removed.
         _ => Ok(to),
     }
+}
+
+/// What tells a folder from others of its partition.
+fn unique_id() -> String {
+    let bytes = Uuid::random().0;
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Whether the directory has the mark of a clean stop, which a start takes away.
@@ -388,16 +400,33 @@ fn folder_of(name: &str, path: PathBuf) -> Option<PartitionFolder> {
     if name.contains('.') && name.ends_with("-stray") {
         return Some(PartitionFolder::Stray(path));
     }
+    if let Some((name, _)) = name
+        .strip_suffix(future::FUTURE)
+        .and_then(|name| name.rsplit_once('.'))
+    {
+        let (topic, partition) = partition_of(name)?;
+        return Some(PartitionFolder::Future {
+            topic,
+            partition,
+            path,
+        });
+    }
+    let (topic, partition) = partition_of(name)?;
+    Some(PartitionFolder::Log {
+        topic,
+        partition,
+        path,
+    })
+}
+
+/// The topic and partition that a folder is named after.
+fn partition_of(name: &str) -> Option<(String, i32)> {
     let (topic, partition) = name.rsplit_once('-')?;
     let is_number = !partition.is_empty() && partition.bytes().all(|digit| digit.is_ascii_digit());
     if topic.is_empty() || !is_number {
         return None;
     }
-    Some(PartitionFolder::Log {
-        topic: topic.to_owned(),
-        partition: partition.parse().ok()?,
-        path,
-    })
+    Some((topic.to_owned(), partition.parse().ok()?))
 }
 
 /// The number in a text that only Kafka and this broker write; a mark without one is a clean stop all the same.

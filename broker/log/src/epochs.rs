@@ -6,7 +6,7 @@
 //! | 2 | the number of entries |
 //! | then | `epoch start-offset`, both rising |
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -45,6 +45,17 @@ impl EpochStarts {
         }
     }
 
+    /// Notes that batches from `start` on are of `epoch`; whether that is news.
+    pub fn assign(&mut self, epoch: i32, start: i64) -> bool {
+        if epoch < 0 || self.latest().is_some_and(|latest| epoch <= latest) {
+            return false;
+        }
+        // An epoch that never got a batch gives its place to the next.
+        self.0.retain(|(_, earlier)| *earlier < start);
+        self.0.push((epoch, start));
+        true
+    }
+
     /// The epoch that `offset` belongs to.
     pub fn of(&self, offset: i64) -> Option<i32> {
         let count = self.0.partition_point(|(_, start)| *start <= offset);
@@ -77,9 +88,11 @@ impl Epochs {
         Ok(Self::of(folder, starts))
     }
 
-    /// No epochs, whatever the file says; recovery assigns them anew.
-    pub fn forgotten(folder: Folder) -> Self {
-        Self::of(folder, EpochStarts::default())
+    /// No epochs, in the place of a file that can't be read; recovery assigns them anew.
+    pub fn anew(folder: Folder) -> Result<Self, StorageError> {
+        let epochs = Self::of(folder, EpochStarts::default());
+        epochs.write(&epochs.starts())?;
+        Ok(epochs)
     }
 
     fn of(folder: Folder, starts: EpochStarts) -> Self {
@@ -92,10 +105,6 @@ impl Epochs {
         &self.published
     }
 
-    fn path(&self) -> PathBuf {
-        self.folder.read().join(FILE)
-    }
-
     /// The newest epoch.
     pub fn latest(&self) -> Option<i32> {
         self.published.load().latest()
@@ -103,27 +112,28 @@ impl Epochs {
 
     /// Notes that batches from `start` on are of `epoch`; whether that was news. Readers know it before the batches.
     pub fn assign(&mut self, epoch: i32, start: i64) -> Result<bool, StorageError> {
-        if epoch < 0 || self.latest().is_some_and(|latest| epoch <= latest) {
+        if self.latest().is_some_and(|latest| epoch <= latest) {
             return Ok(false);
         }
-        // An epoch that never got a batch gives its place to the next.
         let mut starts = self.starts();
-        starts.0.retain(|(_, earlier)| *earlier < start);
-        starts.0.push((epoch, start));
+        if !starts.assign(epoch, start) {
+            return Ok(false);
+        }
         self.write(&starts)?;
         self.published.store(Arc::new(starts));
         Ok(true)
     }
 
-    /// Forgets epochs that start at `end` or later; the log ends there already.
-    pub fn truncate_to(&mut self, end: i64) -> Result<(), StorageError> {
+    /// Forgets epochs that start at `end` or later; the log ends there already. Whether there were any.
+    pub fn truncate_to(&mut self, end: i64) -> Result<bool, StorageError> {
         let mut starts = self.starts();
         let before = starts.0.len();
         starts.0.retain(|(_, start)| *start < end);
-        if starts.0.len() == before {
-            return Ok(());
+        let is_cut = starts.0.len() < before;
+        if is_cut {
+            self.cut(starts)?;
         }
-        self.cut(starts)
+        Ok(is_cut)
     }
 
     /// Forgets epochs that end at `start` or before; the one that holds `start` then begins there.
@@ -162,15 +172,24 @@ impl Epochs {
 
     // The batches carry their epochs too, so what a power loss takes from this file recovery brings back.
     fn write(&self, starts: &EpochStarts) -> Result<(), StorageError> {
-        let lines = starts
-            .0
-            .iter()
-            .map(|(epoch, start)| format!("{epoch} {start}"));
-        let path = self.path();
-        let text = checkpoint::render(lines);
-        files::replace(&path, text.as_bytes(), Durability::Cached)
-            .map_err(StorageError::of("write", &path))
+        let folder = self.folder.read().clone();
+        write(&folder, starts, Durability::Cached)
     }
+}
+
+/// Replaces the file in `folder`.
+pub(crate) fn write(
+    folder: &Path,
+    starts: &EpochStarts,
+    durability: Durability,
+) -> Result<(), StorageError> {
+    let lines = starts
+        .0
+        .iter()
+        .map(|(epoch, start)| format!("{epoch} {start}"));
+    let path = folder.join(FILE);
+    let text = checkpoint::render(lines);
+    files::replace(&path, text.as_bytes(), durability).map_err(StorageError::of("write", &path))
 }
 
 fn parse(text: &[u8]) -> Result<EpochStarts, String> {

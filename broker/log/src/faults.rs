@@ -1,5 +1,7 @@
 //! Disk faults on demand, for tests: reads, writes and syncs of files whose path contains a given text. Syncs can be
-//! counted.
+//! counted. [`disk`] stops whole disks.
+
+pub mod disk;
 
 use std::io;
 use std::path::Path;
@@ -15,6 +17,8 @@ pub enum Fault {
     StallWrites,
     /// Writes store this many bytes and then fail as by a full disk.
     FailWrites(usize),
+    /// Writes store this many bytes and then fail with this code of the system's (`errno`).
+    RefuseWrites(usize, i32),
     /// Reads wait until the guard is dropped, also of what the page cache has.
     StallReads,
     /// Reads fail as of a bad block, also of what the page cache has.
@@ -100,7 +104,7 @@ fn matching<'a>(faults: &'a [Armed], path: &Path, call: Call) -> Option<&'a Arme
     let matches = |fault: Fault| match fault {
         Fault::StallReads => call == Call::Read,
         Fault::FailReads => matches!(call, Call::Read | Call::CachedRead),
-        Fault::StallWrites | Fault::FailWrites(_) => call == Call::Write,
+        Fault::StallWrites | Fault::FailWrites(_) | Fault::RefuseWrites(..) => call == Call::Write,
         Fault::StallSyncs | Fault::FailSyncs => call == Call::Sync,
         Fault::CountSyncs => false,
     };
@@ -158,11 +162,13 @@ pub(crate) fn before_write(
     path: &Path,
     write_part: impl FnOnce(usize) -> io::Result<()>,
 ) -> io::Result<()> {
-    let Some(Fault::FailWrites(bytes)) = wait_for_fault(path, Call::Write) else {
-        return Ok(());
+    let (bytes, error) = match wait_for_fault(path, Call::Write) {
+        Some(Fault::FailWrites(bytes)) => (bytes, io::ErrorKind::StorageFull.into()),
+        Some(Fault::RefuseWrites(bytes, code)) => (bytes, io::Error::from_raw_os_error(code)),
+        _ => return Ok(()),
     };
     write_part(bytes)?;
-    Err(io::ErrorKind::StorageFull.into())
+    Err(error)
 }
 
 pub(crate) fn before_sync(path: &Path) -> io::Result<()> {

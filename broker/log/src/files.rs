@@ -1,10 +1,13 @@
-//! The one door to the file system's data calls, so that a test can stall or fail them.
+//! The one door to the file system's data calls and to whatever changes a folder, so that a test can stall or fail
+//! them, and stop a disk at any of its changes.
+
+mod observed;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::fs::{Advice, FallocateFlags};
@@ -20,18 +23,19 @@ static OPEN: AtomicUsize = AtomicUsize::new(0);
 pub(crate) struct LogFile {
     file: File,
     #[cfg(any(test, feature = "faults"))]
-    path: std::path::PathBuf,
+    path: PathBuf,
 }
 
 impl LogFile {
     /// Opens for reading and writing; makes the file where it is missing and `create` says so.
     pub fn open(path: &Path, create: bool) -> io::Result<Self> {
-        #[cfg(feature = "simulation")]
-        let is_new = !path.exists();
-        let file = Self::with(OpenOptions::new().create(create).truncate(false), path)?;
-        #[cfg(feature = "simulation")]
+        let is_new = observed::IS_OBSERVED && create && !path.exists();
         if is_new {
-            milena_simulation::disk::emptied(&file.file)?;
+            observed::before(path)?;
+        }
+        let file = Self::with(OpenOptions::new().create(create).truncate(false), path)?;
+        if is_new {
+            observed::emptied(&file.file, path)?;
         }
         Ok(file)
     }
@@ -39,9 +43,9 @@ impl LogFile {
     /// Opens an empty file, whatever was there. A file that is made by this call is not truncated: ext4 would
     /// write out what comes into it as soon as it is closed, as if it replaced a file that somebody relies on.
     pub fn empty(path: &Path) -> io::Result<Self> {
+        observed::before(path)?;
         let file = Self::with(OpenOptions::new().create(true).truncate(true), path)?;
-        #[cfg(feature = "simulation")]
-        milena_simulation::disk::emptied(&file.file)?;
+        observed::emptied(&file.file, path)?;
         Ok(file)
     }
 
@@ -62,11 +66,15 @@ impl LogFile {
     /// Writes all of `parts`, one after the other, from `position` on: one system call unless the system cuts it.
     pub fn write_all_at(&self, mut parts: &mut [IoSlice<'_>], mut position: u64) -> io::Result<()> {
         #[cfg(any(test, feature = "faults"))]
-        crate::faults::before_write(&self.path, |bytes| {
+        {
             let whole: Vec<u8> = parts.iter().flat_map(|part| part.to_vec()).collect();
-            self.file
-                .write_all_at(&whole[..whole.len().min(bytes)], position)
-        })?;
+            let write = |bytes: usize| {
+                let part = &whole[..whole.len().min(bytes)];
+                self.file.write_all_at(part, position)
+            };
+            crate::faults::before_write(&self.path, write)?;
+            crate::faults::disk::before_write(&self.path, whole.len(), write)?;
+        }
         while !parts.is_empty() {
             match rustix::io::pwritev(&self.file, parts, position) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -169,18 +177,26 @@ impl LogFile {
     pub fn sync_data(&self) -> io::Result<()> {
         #[cfg(any(test, feature = "faults"))]
         crate::faults::before_sync(&self.path)?;
-        self.file.sync_data()?;
-        #[cfg(feature = "simulation")]
-        milena_simulation::disk::synced(&self.file)?;
-        Ok(())
+        sync(&self.file, self.path())
     }
 
     /// Sets the file's size; at its present size this gives reserved blocks behind it back.
     pub fn set_len(&self, len: u64) -> io::Result<()> {
+        observed::before(self.path())?;
         self.file.set_len(len)?;
-        #[cfg(feature = "simulation")]
-        milena_simulation::disk::resized(&self.file, len)?;
-        Ok(())
+        observed::resized(&self.file, self.path(), len)
+    }
+
+    /// What it was opened as.
+    #[cfg(any(test, feature = "faults"))]
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Only tests ask where it is.
+    #[cfg(not(any(test, feature = "faults")))]
+    fn path(&self) -> &Path {
+        Path::new("")
     }
 
     /// Reserves blocks behind the file's end without changing its size.
@@ -203,6 +219,26 @@ impl Drop for LogFile {
 /// How many files of logs this process holds open.
 pub fn open_count() -> usize {
     OPEN.load(Ordering::Relaxed)
+}
+
+/// Does something with a file where it is now: once more where it was not found because its folder was renamed just then.
+pub(crate) fn at_its_place<T>(
+    path: &dyn Fn() -> PathBuf,
+    act: impl Fn(&Path) -> io::Result<T>,
+) -> io::Result<T> {
+    let mut tried = path();
+    loop {
+        match act(&tried) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let now = path();
+                if now == tried {
+                    return Err(error);
+                }
+                tried = now;
+            }
+            done => return done,
+        }
+    }
 }
 
 /// Whether an opening failed for want of descriptors, which idle files give back: it is no fault of the disk.
@@ -238,7 +274,7 @@ pub(crate) fn replace(path: &Path, contents: &[u8], durability: Durability) -> i
     if durability == Durability::Synced {
         file.sync_data()?;
     }
-    fs::rename(&temporary, path)?;
+    rename(&temporary, path)?;
     match path.parent() {
         Some(folder) if durability == Durability::Synced => sync_folder(folder),
         _ => Ok(()),
@@ -247,10 +283,37 @@ pub(crate) fn replace(path: &Path, contents: &[u8], durability: Durability) -> i
 
 /// Makes renames, new files and removals in `folder` survive a power loss.
 pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()?;
-    #[cfg(feature = "simulation")]
-    milena_simulation::disk::folder_synced(folder)?;
-    Ok(())
+    let file = File::open(folder)?;
+    observed::before(folder)?;
+    if !observed::is_played(folder) {
+        file.sync_all()?;
+    }
+    observed::folder_synced(folder)
+}
+
+/// Makes the folder, and those that it lies in.
+pub(crate) fn create_folder(path: &Path) -> io::Result<()> {
+    observed::before(path)?;
+    fs::create_dir_all(path)?;
+    observed::folder_made(path)
+}
+
+/// Gives a file or folder another name, and replaces what has it.
+pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    observed::before_of(from)?;
+    fs::rename(from, to)
+}
+
+/// Gives a file a second name.
+pub(crate) fn link(from: &Path, to: &Path) -> io::Result<()> {
+    observed::before(to)?;
+    fs::hard_link(from, to)
+}
+
+/// Removes a folder with all that is in it.
+pub(crate) fn remove_folder(path: &Path) -> io::Result<()> {
+    observed::before_removal(path)?;
+    fs::remove_dir_all(path)
 }
 
 /// The file's bytes, or `None` where there is no such file.
@@ -269,14 +332,20 @@ pub(crate) fn sync_if_there(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),
     };
-    file.sync_data()?;
-    #[cfg(feature = "simulation")]
-    milena_simulation::disk::synced(&file)?;
-    Ok(())
+    sync(&file, path)
+}
+
+fn sync(file: &File, path: &Path) -> io::Result<()> {
+    observed::before(path)?;
+    if !observed::is_played(path) {
+        file.sync_data()?;
+    }
+    observed::synced(file, path)
 }
 
 /// Removes a file that may be gone already.
 pub(crate) fn remove_if_there(path: &Path) -> io::Result<()> {
+    observed::before_of(path)?;
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::files::LogFile;
+use crate::files::{self, LogFile};
 
 /// Bytes of entries that wait in memory before they are written.
 const PENDING_MAX: usize = 1024;
@@ -96,6 +96,8 @@ struct State<E> {
     /// Entries in the file; `None` until it has been looked at.
     stored: Option<usize>,
     pending: Vec<u8>,
+    /// Entries of the file were taken away since it was last synced.
+    emptied: bool,
     last: Option<E>,
     /// Entries of the file, the next one last, that count only once the batches have confirmed them.
     unconfirmed: Vec<E>,
@@ -122,6 +124,7 @@ impl<E: Entry> Index<E> {
                 file: None,
                 stored,
                 pending: Vec::new(),
+                emptied: false,
                 last: None,
                 unconfirmed: Vec::new(),
             }),
@@ -137,10 +140,13 @@ impl<E: Entry> Index<E> {
     /// Forgets every entry, in the file too.
     pub fn reset(&self, path: PathOf<'_>) -> io::Result<()> {
         let mut state = self.state.lock();
+        let path = path();
+        let had_entries = std::fs::metadata(&path).is_ok_and(|file| file.len() > 0);
         *state = State {
-            file: Some(Arc::new(LogFile::empty(&path())?)),
+            file: Some(Arc::new(LogFile::empty(&path)?)),
             stored: Some(0),
             pending: Vec::new(),
+            emptied: state.emptied || had_entries,
             last: None,
             unconfirmed: Vec::new(),
         };
@@ -161,6 +167,11 @@ impl<E: Entry> Index<E> {
             state.write(path)?;
         }
         Ok(())
+    }
+
+    /// Whether the next entry fills the buffer, which is written then.
+    pub fn writes_with_the_next(&self) -> bool {
+        self.state.lock().pending.len() + E::SIZE >= PENDING_MAX
     }
 
     /// Keeps the entries at the front for which `keep` holds; the others have to be confirmed. Returns the last that
@@ -207,10 +218,12 @@ impl<E: Entry> Index<E> {
             let mut state = self.state.lock();
             state.write(path)?;
             // What was written may have lost its descriptor since.
-            match state.load(path)? {
-                0 => return Ok(()),
-                _ => state.open(path)?,
+            if state.load(path)? == 0 && !state.emptied {
+                return Ok(());
             }
+            let file = state.open(path)?;
+            state.emptied = false;
+            file
         };
         file.sync_data()
     }
@@ -272,7 +285,8 @@ impl<E: Entry> State<E> {
         if let Some(file) = &self.file {
             return Ok(file.clone());
         }
-        let file = Arc::new(LogFile::open(&path(), true)?);
+        let file = files::at_its_place(path, |path| LogFile::open(path, true))?;
+        let file = Arc::new(file);
         self.file = Some(file.clone());
         Ok(file)
     }
@@ -282,7 +296,7 @@ impl<E: Entry> State<E> {
         if let Some(stored) = self.stored {
             return Ok(stored);
         }
-        let stored = match std::fs::metadata(path()) {
+        let stored = match files::at_its_place(path, |path| std::fs::metadata(path)) {
             Ok(file) => file.len() as usize / E::SIZE,
             Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
             Err(error) => return Err(error),

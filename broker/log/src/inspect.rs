@@ -4,6 +4,7 @@
 mod indexes;
 mod resync;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use crate::directory::partition_metadata;
 use crate::epochs::{self, EpochStarts};
 use crate::error::{LogError, StorageError};
 use crate::files::LogFile;
-use crate::log::{names_in, offset_in_name};
+use crate::log::{names_in, offset_in_name, swaps};
 use crate::producers;
 use crate::scan::{Scan, ScanStop};
 use crate::segment::file_name;
@@ -81,16 +82,20 @@ pub struct Hole {
 /// Looks through the log in `folder`.
 pub fn inspect(folder: &Path) -> Result<Inspection, LogError> {
     let names = names_in(folder)?;
-    let mut bases: Vec<i64> = names
+    let swaps = swaps(folder, &names)?;
+    // As a start makes them: what was compacted or mended stands for what is still beside it.
+    let mut segments: BTreeMap<i64, &str> = names
         .iter()
         .filter_map(|name| offset_in_name(name, "log"))
+        .filter(|base_offset| !swaps.iter().any(|swap| swap.covers(*base_offset)))
+        .map(|base_offset| (base_offset, ""))
         .collect();
-    bases.sort_unstable();
-    let first = bases.first().copied().unwrap_or(0);
+    segments.extend(swaps.iter().map(|swap| (swap.base_offset, ".swap")));
+    let first = segments.keys().next().copied().unwrap_or(0);
     let mut walk = Walk {
         found: Inspection {
             folder: folder.to_path_buf(),
-            segments: bases.len(),
+            segments: segments.len(),
             bytes: 0,
             batches: 0,
             start_offset: first,
@@ -99,8 +104,8 @@ pub fn inspect(folder: &Path) -> Result<Inspection, LogError> {
         },
         epochs: epochs_of(folder)?,
     };
-    for base_offset in bases {
-        walk.segment(base_offset)?;
+    for (base_offset, suffix) in segments {
+        walk.segment(base_offset, suffix)?;
     }
     walk.small_files(&names)?;
     Ok(walk.found)
@@ -122,14 +127,19 @@ struct Walk {
 }
 
 impl Walk {
-    fn segment(&mut self, base_offset: i64) -> Result<(), LogError> {
+    /// Files are reported by the names that a start gives them.
+    fn segment(&mut self, base_offset: i64, suffix: &str) -> Result<(), LogError> {
         let path = self.path(base_offset, "log");
-        let file = LogFile::open(&path, false).map_err(StorageError::of("open", &path))?;
+        let is_at = self
+            .found
+            .folder
+            .join(file_name(base_offset, "log") + suffix);
+        let file = LogFile::open(&is_at, false).map_err(StorageError::of("open", &is_at))?;
         let size = file.len().map_err(StorageError::of("read", &path))?;
         self.found.bytes += size;
         // An offset has one place.
         let floor = base_offset.max(self.found.end_offset);
-        let mut indexes = IndexCheck::open(&self.found.folder, base_offset)?;
+        let mut indexes = IndexCheck::open(&self.found.folder, base_offset, suffix)?;
         let file = Arc::new(file);
         let mut scan = Scan::new(file.clone(), 0, size, floor);
         loop {

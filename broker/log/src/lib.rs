@@ -13,6 +13,7 @@ mod error;
 #[cfg(any(test, feature = "faults"))]
 pub mod faults;
 mod files;
+mod future;
 mod index;
 pub mod inspect;
 mod log;
@@ -30,8 +31,9 @@ mod timestamps;
 pub mod trash;
 
 pub use checkpoint::{Checkpoint, Offsets};
-pub use cleaner::{Cleaned, CleaningPlan};
+pub use cleaner::{Cleaned, CleaningIo, CleaningPlan, Pace};
 pub use config::LogConfig;
+pub use directory::future::{finish_moves, future_folder, give_up_future};
 pub use directory::partition_metadata::read as topic_id_of;
 pub use directory::{
     DataDirectory, DirectoryError, Identity, LockedDirectory, LockedFolder, PartitionFolder,
@@ -39,6 +41,7 @@ pub use directory::{
 };
 pub use error::{AppendError, LogError, ReadError, StorageError};
 pub use files::open_count as open_file_count;
+pub use future::FutureLog;
 pub use log::{Appended, BatchToAppend, Log, LogFlusher, Opening, Recovery, Stamp};
 pub use producers::{ActiveProducer, SequenceCheck, SequenceError};
 pub use reader::{Batches, LogReader, SegmentDescription, Slice};

@@ -16,7 +16,7 @@ use crate::config::LogConfig;
 use crate::directory::partition_metadata;
 use crate::epochs::Epochs;
 use crate::error::{LogError, StorageError};
-use crate::files::Durability;
+use crate::files::{self, Durability};
 use crate::preallocation::Preallocation;
 use crate::producers::{self, ActiveProducer, Producers, SequenceCheck, SequenceError};
 use crate::reader::LogReader;
@@ -27,7 +27,7 @@ use crate::shared::Shared;
 pub use append::{Appended, BatchToAppend, Stamp};
 pub use flush::LogFlusher;
 pub use open::{Opening, Recovery};
-pub(crate) use open::{names_in, tidy};
+pub(crate) use open::{folder::swaps, names_in, tidy};
 
 /// The writing half of a log. Readers and the flusher are handed out, and go on while this half waits.
 #[derive(Debug)]
@@ -114,7 +114,7 @@ impl Log {
             return Ok(());
         }
         let path = self.shared.path();
-        std::fs::create_dir_all(&path).map_err(StorageError::of("create", &path))?;
+        files::create_folder(&path).map_err(StorageError::of("create", &path))?;
         partition_metadata::write(&path, self.topic_id)?;
         self.shared.note_folder_made();
         self.is_made = true;
@@ -124,6 +124,19 @@ impl Log {
     /// The folder was renamed (a deleted topic); whoever has a file here to open or write follows.
     pub fn moved_to(&mut self, folder: &Path) {
         *self.shared.folder.write() = folder.to_path_buf();
+    }
+
+    /// Whether there is a folder.
+    pub(crate) fn is_made(&self) -> bool {
+        self.is_made
+    }
+
+    /// A copy of the folder has taken its place; the segments' files are closed.
+    pub(crate) fn note_replaced(&mut self) {
+        self.is_made = true;
+        self.head.preallocation = Preallocation::default();
+        // Who works with the files of before may not bring them here.
+        self.shared.forget_hints();
     }
 
     /// What a producer's batch is. Ask and append under one hold of the log.
@@ -210,7 +223,7 @@ pub(crate) fn offset_in_name(name: &str, extension: &str) -> Option<i64> {
 }
 
 /// Offsets of the folder's snapshots, oldest first.
-fn snapshots(folder: &Path) -> Result<Vec<i64>, LogError> {
+pub(crate) fn snapshots(folder: &Path) -> Result<Vec<i64>, LogError> {
     let mut offsets = Vec::new();
     let entries = match std::fs::read_dir(folder) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(offsets),

@@ -114,6 +114,12 @@ impl LogReader {
         self.shared.recovery_point()
     }
 
+    /// How far a checkpoint of the cleaner still holds, since the log may have been cut after it: what is to be on file
+    /// then, for what is appended in place of what was cut is not clean.
+    pub fn cleaned_to(&self, checkpoint: i64) -> i64 {
+        self.shared.cleaned_to(checkpoint)
+    }
+
     /// Bytes of all batches, without indexes and without what is reserved.
     pub fn size_bytes(&self) -> u64 {
         self.shared

@@ -15,9 +15,9 @@ use milena_protocol::records::{BatchHeader, empty_batch};
 use parking_lot::RwLock;
 
 use crate::config::LogConfig;
-use crate::epochs::Epochs;
+use crate::epochs::{self, EpochStarts};
 use crate::error::{LogError, StorageError};
-use crate::files::{self, LogFile};
+use crate::files::{self, Durability, LogFile};
 use crate::inspect::{FindingKind, Hole, Inspection};
 use crate::log::{names_in, offset_in_name, tidy};
 use crate::segment::{Folder, NO_TIMESTAMP, Segment, file_name};
@@ -31,6 +31,8 @@ const COPY_BYTES: usize = 1 << 20;
 /// where batches at its end are lost an empty one holds their offsets.
 pub fn repair(found: &Inspection, end_offset: i64) -> Result<(), LogError> {
     let folder: Folder = Arc::new(RwLock::new(found.folder.clone()));
+    // What was found is what there is after this.
+    tidy(&found.folder)?;
     for (base_offset, holes) in holes(found) {
         rewrite(&folder, base_offset, &holes)?;
     }
@@ -90,7 +92,7 @@ fn rewrite(folder: &Folder, base_offset: i64, holes: &[Hole]) -> Result<(), LogE
     }
     complete(&new, to)?;
     let kept = path.with_added_extension(KEPT_AS);
-    match std::fs::hard_link(&path, &kept) {
+    match files::link(&path, &kept) {
         // What was there before the first repair is worth the most.
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
             return Err(StorageError::of("keep", &kept)(error).into());
@@ -160,16 +162,24 @@ fn existing(folder: &Folder, base_offset: i64) -> Result<Segment, StorageError> 
 
 /// Has the log end at `wanted` at least.
 fn hold_end(folder: &Folder, wanted: i64) -> Result<(), LogError> {
-    let path = folder.read().clone();
-    let Some(last) = bases(&path)?.last().copied() else {
+    let bases = bases(&folder.read())?;
+    let Some(last) = bases.last().copied() else {
         return Ok(());
     };
     let mut segment = existing(folder, last)?;
     let (mut end, mut epoch) = (last, -1);
-    let mut scan = segment.scan(0)?;
-    while let Some((_, header)) = scan.next().map_err(|stop| segment.damage(stop, end))? {
-        (end, epoch) = (header.last_offset() + 1, header.partition_leader_epoch);
+    for base_offset in bases.into_iter().rev() {
+        let segment = existing(folder, base_offset)?;
+        let mut scan = segment.scan(0)?;
+        while let Some((_, header)) = scan.next().map_err(|stop| segment.damage(stop, end))? {
+            (end, epoch) = (header.last_offset() + 1, header.partition_leader_epoch);
+        }
+        // The last may be one that was made to hold the end, when the repair was cut short.
+        if segment.size() > 0 {
+            break;
+        }
     }
+    end = end.max(last);
     while end < wanted {
         if segment.size() > 0 {
             segment = Segment::create(folder.clone(), end)?;
@@ -208,18 +218,17 @@ fn holding(base_offset: i64, count: i64, epoch: i32) -> BatchHeader {
 
 /// Writes the epochs that the batches have.
 fn assign_epochs(folder: &Folder) -> Result<(), LogError> {
-    let mut epochs = Epochs::forgotten(folder.clone());
-    epochs.clear()?;
+    let mut epochs = EpochStarts::default();
     let path = folder.read().clone();
     for base_offset in bases(&path)? {
         let segment = existing(folder, base_offset)?;
         let mut scan = segment.scan(0)?;
         // What is torn at the end goes at the next start.
         while let Ok(Some((_, header))) = scan.next() {
-            epochs.assign(header.partition_leader_epoch, header.base_offset)?;
+            epochs.assign(header.partition_leader_epoch, header.base_offset);
         }
     }
-    Ok(())
+    Ok(epochs::write(&path, &epochs, Durability::Synced)?)
 }
 
 /// Where the segments begin, in order.

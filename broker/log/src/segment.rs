@@ -3,16 +3,18 @@
 //! The writer alone grows it, and publishes the new size only after a whole write.
 
 mod confirm;
+mod find;
+mod vet;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use milena_protocol::records::{BatchHeader, LOG_OVERHEAD};
 use parking_lot::{Mutex, RwLock};
 
 use crate::error::{LogError, StorageError};
-use crate::files::LogFile;
+use crate::files::{self, LogFile};
 use crate::index::{Index, OffsetEntry, TimeEntry};
 use crate::scan::{Scan, ScanStop};
 
@@ -37,10 +39,13 @@ pub(crate) struct Segment {
     offsets: Index<OffsetEntry>,
     times: Index<TimeEntry>,
     youngest: Mutex<Option<Youngest>>,
+    vetted: RwLock<vet::Vetted>,
     /// Cleared by each look for idle files, set by each use.
     used: AtomicBool,
     /// Why nothing of it is handed out to be sent: its disk has refused to read it.
     unreadable: OnceLock<StorageError>,
+    /// How often it was cut: what was read before a cut may be others' bytes.
+    cuts: AtomicUsize,
     /// Whether the files are there; a log's first segment gets them with its first batch.
     made: AtomicBool,
 }
@@ -71,8 +76,10 @@ impl Segment {
             offsets: Index::lazy(),
             times: Index::lazy(),
             youngest: Mutex::new(None),
+            vetted: RwLock::new(None),
             used: AtomicBool::new(true),
             unreadable: OnceLock::new(),
+            cuts: AtomicUsize::new(0),
             made: AtomicBool::new(true),
         }
     }
@@ -82,6 +89,7 @@ impl Segment {
         let segment = Self::existing(folder, base_offset, 0);
         segment.made.store(false, Ordering::Release);
         *segment.youngest.lock() = Some(segment.no_youngest());
+        segment.set_vetted();
         segment
     }
 
@@ -153,9 +161,9 @@ impl Segment {
             return Ok(file.clone());
         }
         let name = file_name(self.base_offset, "log") + slot.suffix;
-        let path = self.folder.read().join(name);
-        let file = LogFile::open(&path, false).map_err(StorageError::of("open", &path))?;
-        let file = Arc::new(file);
+        let path = || self.folder.read().join(&name);
+        let file = files::at_its_place(&path, |path| LogFile::open(path, false));
+        let file = Arc::new(file.map_err(StorageError::at("open", &path))?);
         slot.file = Some(file.clone());
         Ok(file)
     }
@@ -173,10 +181,15 @@ impl Segment {
     /// Gives descriptors back if nobody has used the segment since the last call.
     pub fn close_idle(&self) {
         if !self.used.swap(false, Ordering::Relaxed) {
-            self.slot.lock().file = None;
-            self.offsets.close_idle();
-            self.times.close_idle();
+            self.close();
         }
+    }
+
+    /// Gives descriptors back: whoever uses the segment next opens its files where they are then.
+    pub fn close(&self) {
+        self.slot.lock().file = None;
+        self.offsets.close_idle();
+        self.times.close_idle();
     }
 
     /// Renames the files to end with `suffix` instead of what they end with now.
@@ -191,7 +204,7 @@ impl Segment {
                 folder.join(name.clone() + slot.suffix),
                 folder.join(name + suffix),
             );
-            match std::fs::rename(&from, to) {
+            match files::rename(&from, &to) {
                 Err(error)
                     if extension == "log" || error.kind() != std::io::ErrorKind::NotFound =>
                 {
@@ -222,11 +235,14 @@ impl Segment {
                 relative_offset: self.relative(header.last_offset()),
                 position: position as u32,
             };
+            self.index_time(youngest)?;
+            if self.offsets.writes_with_the_next() {
+                self.write_times()?;
+            }
             let path = || self.path("index");
             self.offsets
                 .push(&path, entry)
                 .map_err(StorageError::at("write", &path))?;
-            self.index_time(youngest)?;
         }
         Ok(())
     }
@@ -268,6 +284,11 @@ impl Segment {
         if let Some(youngest) = *self.youngest.lock() {
             return Ok(youngest);
         }
+        self.vet_times()?;
+        // It may have been read off the batches just now.
+        if let Some(youngest) = *self.youngest.lock() {
+            return Ok(youngest);
+        }
         let path = || self.path("timeindex");
         let last = self
             .times
@@ -300,10 +321,15 @@ impl Segment {
 
     /// Writes buffered index entries.
     pub fn write_indexes(&self) -> Result<(), StorageError> {
+        self.write_times()?;
         let path = || self.path("index");
         self.offsets
             .write(&path)
-            .map_err(StorageError::at("write", &path))?;
+            .map_err(StorageError::at("write", &path))
+    }
+
+    /// They come before the offsets: recovery starts where these lead to, and takes what lies before for known.
+    fn write_times(&self) -> Result<(), StorageError> {
         let path = || self.path("timeindex");
         self.times
             .write(&path)
@@ -317,15 +343,15 @@ impl Segment {
         synced.map_err(StorageError::at("sync", &path))
     }
 
-    /// Syncs batches, then indexes.
+    /// Syncs batches, then indexes, the times first as in `write_times`.
     pub fn sync(&self) -> Result<(), StorageError> {
         self.sync_batches()?;
-        let path = || self.path("index");
-        self.offsets
-            .sync(&path)
-            .map_err(StorageError::at("sync", &path))?;
         let path = || self.path("timeindex");
         self.times
+            .sync(&path)
+            .map_err(StorageError::at("sync", &path))?;
+        let path = || self.path("index");
+        self.offsets
             .sync(&path)
             .map_err(StorageError::at("sync", &path))
     }
@@ -334,60 +360,6 @@ impl Segment {
     pub fn scan(&self, position: u64) -> Result<Scan, StorageError> {
         let floor = self.base_offset;
         Ok(Scan::new(self.file()?, position, self.size(), floor))
-    }
-
-    /// The first batch whose last offset is at least `offset`, and where it starts.
-    pub fn find(&self, offset: i64) -> Result<Option<(u64, BatchHeader)>, LogError> {
-        // It may have no files yet.
-        if self.size() == 0 {
-            return Ok(None);
-        }
-        let path = || self.path("index");
-        let floor = self
-            .offsets
-            .floor(&path, |entry| {
-                self.base_offset + i64::from(entry.relative_offset) <= offset
-            })
-            .map_err(StorageError::at("read", &path))?;
-        let start = floor.map_or(0, |entry| u64::from(entry.position));
-        match self.find_from(start, offset) {
-            // An index that leads astray costs a walk, never a wrong answer.
-            Err(LogError::Damaged { .. }) if start > 0 => self.find_from(0, offset),
-            found => found,
-        }
-    }
-
-    fn find_from(&self, start: u64, offset: i64) -> Result<Option<(u64, BatchHeader)>, LogError> {
-        let mut scan = self.scan(start)?;
-        while let Some((position, header)) =
-            scan.next().map_err(|stop| self.damage(stop, offset))?
-        {
-            if header.last_offset() >= offset {
-                return Ok(Some((position, header)));
-            }
-        }
-        Ok(None)
-    }
-
-    /// The first batch that goes beyond the byte `end`: the offset behind the one before it, and where it starts.
-    pub fn cut_at(&self, end: u64) -> Result<(i64, u64), LogError> {
-        let path = || self.path("index");
-        let floor = self
-            .offsets
-            .floor(&path, |entry| u64::from(entry.position) <= end)
-            .map_err(StorageError::at("read", &path))?;
-        let mut scan = self.scan(floor.map_or(0, |entry| u64::from(entry.position)))?;
-        let mut behind = None;
-        while let Some((position, header)) = scan
-            .next()
-            .map_err(|stop| self.damage(stop, self.base_offset))?
-        {
-            if position + header.size() as u64 > end {
-                return Ok((behind.unwrap_or(header.base_offset), position));
-            }
-            behind = Some(header.last_offset() + 1);
-        }
-        Ok((behind.unwrap_or(self.base_offset), self.size()))
     }
 
     /// The size of the batch that starts at `position`, by its length field.
@@ -414,16 +386,6 @@ impl Segment {
             path: self.path("log"),
             problem: format!("the batch at offset {}: {problem}", header.base_offset),
         }
-    }
-
-    /// The time index's last entry whose timestamp is below `timestamp`, as an absolute offset.
-    pub fn time_floor(&self, timestamp: i64) -> Result<Option<i64>, StorageError> {
-        let path = || self.path("timeindex");
-        let floor = self
-            .times
-            .floor(&path, |entry| entry.timestamp < timestamp)
-            .map_err(StorageError::at("read", &path))?;
-        Ok(floor.map(|entry| self.base_offset + i64::from(entry.relative_offset)))
     }
 
     /// Where the walk for the log's end may start after a clean stop: the last indexed batch.
@@ -456,6 +418,11 @@ impl Segment {
 
     /// Makes both indexes anew from the published batches.
     pub fn rebuild_indexes(&self, interval: u32) -> Result<(), LogError> {
+        self.set_vetted();
+        self.remake_indexes(interval)
+    }
+
+    fn remake_indexes(&self, interval: u32) -> Result<(), LogError> {
         self.reset_indexes()?;
         *self.youngest.lock() = Some(self.no_youngest());
         let mut scan = self.scan(0)?;
@@ -479,6 +446,13 @@ impl Segment {
             .set_len(size)
             .map_err(StorageError::of("truncate", &path))?;
         // The youngest timestamp may have been in the part that is gone.
-        self.rebuild_indexes(index_interval)
+        self.rebuild_indexes(index_interval)?;
+        self.cuts.fetch_add(1, Ordering::AcqRel);
+        Ok(())
+    }
+
+    /// How often it was cut.
+    pub fn cuts(&self) -> usize {
+        self.cuts.load(Ordering::Acquire)
     }
 }

@@ -45,6 +45,8 @@ pub(crate) struct Shared {
     active_base: AtomicI64,
     /// Counts what lowered the recovery point and `flushed`: a flush that began before raises neither again.
     cuts: Mutex<u64>,
+    /// From here on there may be other records than those that the cleaner's last checkpoint speaks of: the log was cut.
+    uncleaned_from: AtomicI64,
     /// Held through a flush: one that finds nothing left to sync must not overtake the one that is at it.
     pub flushing: Mutex<()>,
     hints: Mutex<Hints>,
@@ -101,6 +103,7 @@ impl Shared {
         Self {
             active_base: AtomicI64::new(tip.base_offset),
             cuts: Mutex::default(),
+            uncleaned_from: AtomicI64::new(end),
             flushing: Mutex::default(),
             tip: Mutex::new(tip),
             folder,
@@ -201,6 +204,22 @@ impl Shared {
         *cuts += 1;
         self.recovery_point.fetch_min(offset, Ordering::AcqRel);
         self.flushed.fetch_min(offset, Ordering::AcqRel);
+        self.uncleaned_from.fetch_min(offset, Ordering::AcqRel);
+    }
+
+    /// How far the cleaner's `checkpoint` still holds. One beyond the log's end is of another log, and says nothing.
+    pub fn cleaned_to(&self, checkpoint: i64) -> i64 {
+        let is_of_this_log = checkpoint <= self.end();
+        if is_of_this_log {
+            checkpoint.min(self.uncleaned_from.load(Ordering::Acquire))
+        } else {
+            0
+        }
+    }
+
+    /// The log was cleaned: its next checkpoint may be believed, until there is a cut.
+    pub fn note_cleaned(&self) {
+        self.uncleaned_from.store(i64::MAX, Ordering::Release);
     }
 
     /// Where the segment starts that takes the appends: those before it get no more.

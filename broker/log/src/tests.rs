@@ -3,13 +3,19 @@
 use bytes::Bytes;
 use milena_protocol::Uuid;
 use milena_protocol::records::{BATCH_HEADER_SIZE, BatchHeader, crc32c};
+use proptest::prelude::ProptestConfig;
+use proptest::test_runner::RngSeed;
 
 use crate::{BatchToAppend, Log, LogConfig, Opening, Recovery, Stamp};
 
+mod crash;
+mod indexes;
 mod inspect;
 mod model;
 mod recovery;
 mod regions;
+mod sizes;
+mod times;
 
 /// A batch of `count` records that are no real records: the log never looks inside.
 pub(crate) fn batch(count: i32, timestamp: i64, payload: &[u8]) -> BatchToAppend {
@@ -43,6 +49,21 @@ pub(crate) fn batch_of(mut header: BatchHeader, payload: &[u8]) -> BatchToAppend
         header,
         body: Bytes::from(body),
     }
+}
+
+/// So many cases, of a seed that is printed; `PROPTEST_RNG_SEED` replays them.
+pub(crate) fn seeded(cases: u32) -> ProptestConfig {
+    let mut config = ProptestConfig {
+        cases,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    };
+    if config.rng_seed == RngSeed::Random {
+        let [a, b, c, d, ..] = Uuid::random().0;
+        config.rng_seed = RngSeed::Fixed(u32::from_be_bytes([a, b, c, d]).into());
+    }
+    println!("PROPTEST_RNG_SEED={}", config.rng_seed);
+    config
 }
 
 pub(crate) const STAMP: Stamp = Stamp {

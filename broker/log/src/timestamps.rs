@@ -9,7 +9,7 @@ use milena_protocol::records::{BatchHeader, OpenBatch, RecordsProblem};
 use crate::error::{LogError, ReadError, StorageError};
 use crate::reader::LogReader;
 use crate::scan::Scan;
-use crate::segment::{NO_TIMESTAMP, Segment};
+use crate::segment::{NO_TIMESTAMP, Segment, Youngest};
 
 /// A record's place and time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,7 +99,11 @@ impl LogReader {
         let mut best = (NO_TIMESTAMP, start);
         let mut holder = None;
         for segment in self.shared().segments() {
-            let youngest = segment.youngest()?;
+            let mut youngest = segment.youngest()?;
+            if youngest.timestamp > best.0 && youngest.offset < start {
+                // It was deleted, by DeleteRecords.
+                youngest = segment.youngest_from(start)?;
+            }
             if youngest.timestamp > best.0 && youngest.offset >= start {
                 best = (youngest.timestamp, youngest.offset);
                 holder = Some(segment);
@@ -140,17 +144,19 @@ impl TimeSearch {
 impl Walk {
     /// `None` where the segment has nothing of what is sought.
     fn begin(segment: Arc<Segment>, sought: Sought) -> Result<Option<Self>, ReadError> {
-        let offset = match sought {
+        let found = match sought {
             Sought::Since { timestamp, start } => {
                 if segment.youngest()?.timestamp < timestamp {
                     return Ok(None);
                 }
-                let floor = segment.time_floor(timestamp)?;
-                floor.unwrap_or(start).max(start)
+                segment.find_older(timestamp, start)?
             }
-            Sought::Youngest { offset, .. } => offset,
+            Sought::Youngest { offset, .. } => {
+                let found = segment.find(offset)?;
+                found.map(|(position, _)| (position, offset))
+            }
         };
-        let Some((position, _)) = segment.find(offset)? else {
+        let Some((position, offset)) = found else {
             return Ok(None);
         };
         Ok(Some(Self {
@@ -233,6 +239,40 @@ impl ClosedBatch {
 }
 
 impl Segment {
+    /// Where a batch begins, and the offset it was found by, before which none from `start` on is as young as `timestamp`.
+    fn find_older(&self, timestamp: i64, start: i64) -> Result<Option<(u64, i64)>, LogError> {
+        if let Some(floor) = self.time_floor(timestamp)?
+            && floor.offset >= start
+            && let Some((position, header)) = self.find(floor.offset)?
+            // An entry that is wrong costs a walk, never a wrong answer.
+            && header.max_timestamp == floor.timestamp
+        {
+            return Ok(Some((position, floor.offset)));
+        }
+        Ok(self.find(start)?.map(|(position, _)| (position, start)))
+    }
+
+    /// The youngest timestamp of the batches from the one that holds `start` on.
+    fn youngest_from(&self, start: i64) -> Result<Youngest, LogError> {
+        let mut youngest = Youngest {
+            timestamp: NO_TIMESTAMP,
+            offset: start,
+        };
+        let Some((position, _)) = self.find(start)? else {
+            return Ok(youngest);
+        };
+        let mut scan = self.scan(position)?;
+        while let Some((_, header)) = scan.next().map_err(|stop| self.damage(stop, start))? {
+            if header.record_count > 0 && header.max_timestamp > youngest.timestamp {
+                youngest = Youngest {
+                    timestamp: header.max_timestamp,
+                    offset: header.last_offset(),
+                };
+            }
+        }
+        Ok(youngest)
+    }
+
     /// A batch's bytes.
     pub(crate) fn read_batch(
         &self,

@@ -71,7 +71,7 @@ impl Trash {
 /// Removes a file, or a folder with all that is in it; one that is gone already is no error.
 pub fn remove(path: &Path) -> Result<(), StorageError> {
     let removed = if path.is_dir() {
-        std::fs::remove_dir_all(path)
+        files::remove_folder(path)
     } else {
         files::remove_if_there(path)
     };

@@ -1,6 +1,7 @@
 //! Writing a cleaned segment: which records stay, and the batches that hold them.
 
 use std::io::IoSlice;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,7 +9,7 @@ use milena_protocol::records::{
     BatchBuilder, BatchHeader, BatchOptions, OpenBatch, RawRecord, empty_batch,
 };
 
-use super::{CleaningPlan, OffsetMap, open};
+use super::{CleaningIo, CleaningPlan, Halt, OffsetMap, Pace, open};
 use crate::error::{LogError, StorageError};
 use crate::segment::Segment;
 
@@ -49,7 +50,7 @@ impl<'a> Filter<'a> {
     }
 
     /// Writes what stays of `old`, and syncs it.
-    pub fn run(&mut self, old: &[Arc<Segment>]) -> Result<(), LogError> {
+    pub fn run(&mut self, old: &[Arc<Segment>], pace: &mut Pace<'_>) -> Result<(), Halt> {
         for (index, segment) in old.iter().enumerate() {
             let is_last_segment = index + 1 == old.len();
             let (mut scan, end) = (segment.scan(0)?, segment.size());
@@ -60,11 +61,14 @@ impl<'a> Filter<'a> {
                 offset = header.last_offset() + 1;
                 let is_last = is_last_segment && at + header.size() as u64 == end;
                 if let Some(batch) = self.clean(segment, at, &header, is_last)? {
-                    self.put(&batch)?;
+                    self.put(&batch, pace)?;
+                }
+                if pace(CleaningIo::Read(header.size() as u64)).is_break() {
+                    return Err(Halt::GivenUp);
                 }
             }
         }
-        self.write()?;
+        self.write(pace)?;
         self.new.seal()?;
         Ok(self.new.sync()?)
     }
@@ -85,9 +89,10 @@ impl<'a> Filter<'a> {
         if header.record_count == 0 {
             return Ok(needed.then(|| empty_batch(header)));
         }
-        let batch = open(segment, at, header)?;
+        let whole = segment.read_batch(at, header)?;
+        let batch = open(segment, header, &whole)?;
         match self.fate(segment, &batch)? {
-            Fate::Whole => segment.read_batch(at, header).map(Some),
+            Fate::Whole => Ok(Some(whole)),
             Fate::Part {
                 kept,
                 delete_horizon,
@@ -141,7 +146,7 @@ impl<'a> Filter<'a> {
         is_latest && !(record.value.is_none() && horizon_passed)
     }
 
-    fn put(&mut self, batch: &Bytes) -> Result<(), LogError> {
+    fn put(&mut self, batch: &Bytes, pace: &mut Pace<'_>) -> Result<(), Halt> {
         let header = BatchHeader::parse(batch).expect("a cleaned batch has been parsed or built");
         let indexed = self.since_index_entry > u64::from(self.plan.config.index_interval_bytes);
         let position = self.position + self.buffer.len() as u64;
@@ -150,21 +155,25 @@ impl<'a> Filter<'a> {
             batch.len() as u64 + if indexed { 0 } else { self.since_index_entry };
         self.buffer.extend_from_slice(batch);
         if self.buffer.len() >= WRITE_BYTES {
-            self.write()?;
+            self.write(pace)?;
         }
         Ok(())
     }
 
-    fn write(&mut self) -> Result<(), StorageError> {
+    fn write(&mut self, pace: &mut Pace<'_>) -> Result<(), Halt> {
         let path = self.new.path("log");
         self.new
             .file()?
             .write_all_at(&mut [IoSlice::new(&self.buffer)], self.position)
             .map_err(StorageError::of("write", &path))?;
-        self.position += self.buffer.len() as u64;
+        let written = self.buffer.len() as u64;
+        self.position += written;
         self.buffer.clear();
         self.new.publish(self.position);
-        Ok(())
+        match pace(CleaningIo::Written(written)) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(Halt::GivenUp),
+        }
     }
 }
 

@@ -1,3 +1,5 @@
+mod pace;
+
 use super::*;
 use crate::{BatchToAppend, LogConfig, Opening, ReadError, Stamp};
 use milena_protocol::Uuid;
@@ -58,6 +60,11 @@ fn put_as(log: &mut Log, pairs: &[(&str, Option<&str>)], options: BatchOptions) 
         .unwrap();
 }
 
+/// No bound, and no end.
+fn unhurried(_: CleaningIo) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
+
 type Found = Vec<(i64, String, Option<String>)>;
 
 fn all(log: &Log) -> Result<Found, ReadError> {
@@ -67,7 +74,7 @@ fn all(log: &Log) -> Result<Found, ReadError> {
         let batches = reader.read(next, 500, i64::MAX, true)?.read()?;
         for record in records(&batches.bytes, 1 << 20) {
             let record = record.unwrap();
-            let text = |bytes: &bytes::Bytes| String::from_utf8(bytes.to_vec()).unwrap();
+            let text = |bytes: &Bytes| String::from_utf8(bytes.to_vec()).unwrap();
             found.push((
                 record.offset,
                 text(record.key.as_ref().unwrap()),
@@ -82,7 +89,7 @@ fn all(log: &Log) -> Result<Found, ReadError> {
 
 fn clean(log: &mut Log, from: i64, map_bytes: usize, now_ms: i64) -> Option<i64> {
     let plan = log.cleaning_plan(from, i64::MAX, now_ms).unwrap()?;
-    let cleaned = plan.clean(map_bytes).unwrap();
+    let cleaned = plan.clean(map_bytes, &mut unhurried).unwrap().unwrap();
     log.install(cleaned, now_ms, &mut Trash::default()).unwrap()
 }
 
@@ -200,7 +207,7 @@ fn a_crash_at_any_step_of_the_swap_leaves_the_old_or_the_new_segments() {
         fill(&mut log, 60);
         let wanted = latest(&all(&log).unwrap());
         let plan = log.cleaning_plan(0, i64::MAX, 0).unwrap().unwrap();
-        let cleaned = plan.clean(1 << 20).unwrap();
+        let cleaned = plan.clean(1 << 20, &mut unhurried).unwrap().unwrap();
         if step >= 1 {
             cleaned.groups[0].new.rename(".swap").unwrap();
         }
@@ -233,7 +240,8 @@ fn a_log_that_was_cut_meanwhile_throws_the_cleaning_away() {
         .cleaning_plan(0, i64::MAX, 0)
         .unwrap()
         .unwrap()
-        .clean(1 << 20)
+        .clean(1 << 20, &mut unhurried)
+        .unwrap()
         .unwrap();
     log.truncate_to(10, 0).unwrap();
     assert_eq!(
@@ -281,4 +289,21 @@ fn a_checkpoint_beyond_the_logs_end_counts_as_none() {
     let beyond = log.log_end_offset() + 1;
     let plan = log.cleaning_plan(beyond, i64::MAX, 0).unwrap().unwrap();
     assert_eq!(plan.first_dirty_offset, 0);
+}
+
+#[test]
+fn what_is_appended_in_place_of_what_was_cut_is_dirty() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut log = open_log(folder.path());
+    fill(&mut log, 20);
+    let cleaned_to = clean(&mut log, 0, 1 << 20, 0).unwrap();
+    assert_eq!(log.reader().cleaned_to(cleaned_to), cleaned_to);
+    log.truncate_to(30, 0).unwrap();
+    let cut_at = log.log_end_offset();
+    fill(&mut log, 20);
+    assert!(log.log_end_offset() > cleaned_to);
+    assert_eq!(log.reader().cleaned_to(cleaned_to), cut_at);
+    clean(&mut log, cleaned_to, 1 << 20, 0).unwrap();
+    let found = all(&log).unwrap();
+    assert_eq!(found.len(), latest(&found).len());
 }

@@ -55,11 +55,17 @@ impl<E: Entry> Held<E> {
 }
 
 impl IndexCheck {
-    pub(super) fn open(folder: &Path, base_offset: i64) -> Result<Self, LogError> {
+    /// Those whose names end with `suffix`, or have got their own already.
+    pub(super) fn open(folder: &Path, base_offset: i64, suffix: &str) -> Result<Self, LogError> {
+        let path = |extension| {
+            let path = folder.join(file_name(base_offset, extension));
+            let waiting = folder.join(file_name(base_offset, extension) + suffix);
+            if waiting.exists() { waiting } else { path }
+        };
         Ok(Self {
             base_offset,
-            offsets: Held::read(&folder.join(file_name(base_offset, "index")))?,
-            times: Held::read(&folder.join(file_name(base_offset, "timeindex")))?,
+            offsets: Held::read(&path("index"))?,
+            times: Held::read(&path("timeindex"))?,
             youngest: NO_TIMESTAMP,
         })
     }

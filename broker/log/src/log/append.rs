@@ -63,12 +63,22 @@ impl Log {
             next_offset = header.last_offset() + 1;
             header
         };
+        let size: u64 = batches.iter().map(|batch| batch.body.len() as u64).sum();
+        let segment_bytes = self.config.segment_bytes;
+        if size > u64::from(segment_bytes) {
+            return Err(AppendError::TooLarge {
+                size,
+                segment_bytes,
+            });
+        }
         with_headers(batches, stamped, |headers| {
             self.store(headers, batches, stamp.now_ms)
         })
     }
 
-    /// Appends as follower: the batches carry the leader's offsets and epochs, and may leave gaps.
+    /// Appends as follower: the batches carry the leader's offsets and epochs, and may leave gaps. What the leader has is
+    /// taken whatever its size: `segment.bytes` may have been larger when it was written. After an error some of the
+    /// batches may be stored.
     pub fn append_as_follower(
         &mut self,
         batches: &[BatchToAppend],
@@ -82,11 +92,27 @@ impl Log {
             }
             expected = header.last_offset() + 1;
         }
-        with_headers(
-            batches,
-            |batch| batch.header,
-            |headers| self.store(headers, batches, now_ms),
-        )
+        self.shared.check_writable()?;
+        let mut appended = self.appended(self.shared.end(), self.shared.end() - 1, 0);
+        let mut rest = batches;
+        while !rest.is_empty() {
+            let (piece, others) = rest.split_at(that_fit(rest, self.config.segment_bytes));
+            let stored = with_headers(
+                piece,
+                |batch| batch.header,
+                |headers| self.store(headers, piece, now_ms),
+            )?;
+            appended = match appended.bytes {
+                0 => stored,
+                bytes => Appended {
+                    first_offset: appended.first_offset,
+                    bytes: bytes + stored.bytes,
+                    ..stored
+                },
+            };
+            rest = others;
+        }
+        Ok(appended)
     }
 
     fn store(
@@ -105,13 +131,6 @@ impl Log {
             );
         }
         let bytes: u64 = batches.iter().map(|batch| batch.body.len() as u64).sum();
-        if bytes > u64::from(self.config.segment_bytes) {
-            let segment_bytes = self.config.segment_bytes;
-            return Err(AppendError::TooLarge {
-                size: bytes,
-                segment_bytes,
-            });
-        }
         let (Some(first), Some(last)) = (headers.first(), headers.last()) else {
             return Ok(self.appended(self.shared.end(), self.shared.end() - 1, 0));
         };
@@ -331,6 +350,19 @@ impl Log {
             }
         }
     }
+}
+
+/// How many of the first batches go into one segment together, by bytes and by the offsets that it can express; one at
+/// the least.
+fn that_fit(batches: &[BatchToAppend], segment_bytes: u32) -> usize {
+    let mut bytes = 0;
+    let first = batches.first().map_or(0, |batch| batch.header.base_offset);
+    let fits = |batch: &&BatchToAppend| {
+        bytes += batch.body.len() as u64;
+        bytes <= u64::from(segment_bytes)
+            && batch.header.last_offset() - first <= i64::from(i32::MAX)
+    };
+    batches.iter().take_while(fits).count().max(1)
 }
 
 /// Runs `store` with one header per batch, on the stack where they are few.

@@ -19,20 +19,51 @@ impl Log {
             return self.truncate_fully_and_start_at(offset, now_ms);
         }
         self.shared.lower_recovery_point(offset);
-        let removed = self.shared.change_segments(|segments| {
-            let kept = segments
-                .partition_point(|segment| segment.base_offset() < offset)
-                .max(1);
-            segments.split_off(kept)
-        });
+        let segments = self.shared.segments();
+        let kept = segments
+            .partition_point(|segment| segment.base_offset() < offset)
+            .max(1);
+        let active = segments[kept - 1].clone();
+        let (end, size) = self.place_of_cut(&active, offset)?;
+        let removed = self
+            .shared
+            .change_segments(|segments| segments.split_off(kept));
         // From here on readers see the shorter log.
-        let active = self.shared.active();
-        let end = self.cut_within(&active, offset)?;
+        self.shared.set_tip(end, active.base_offset(), size);
         self.shared.lower_recovery_point(end);
         self.shared.forget_hints();
-        for segment in removed {
-            Trash::remove_now(&segment)?;
+        self.cut_files(&active, size, &removed)
+            .and_then(|()| self.follow_cut(end, now_ms))
+            .map_err(|error| self.offline(error))
+    }
+
+    /// Where the log ends once it is cut at `offset`, and the size of its last segment then.
+    fn place_of_cut(&self, active: &Segment, offset: i64) -> Result<(i64, u64), LogError> {
+        Ok(match active.find(offset)? {
+            // A batch can't be cut: the log then ends where it starts.
+            Some((position, header)) => (offset.min(header.base_offset), position),
+            // All of its batches lie below; the log ends behind the last of them.
+            None => (offset.min(self.shared.end()), active.size()),
+        })
+    }
+
+    /// From the end on: what a crash leaves is longer, and has no gap.
+    fn cut_files(
+        &self,
+        active: &Segment,
+        size: u64,
+        removed: &[Arc<Segment>],
+    ) -> Result<(), LogError> {
+        for segment in removed.iter().rev() {
+            Trash::remove_now(segment)?;
         }
+        if size < active.size() {
+            active.truncate(size, self.config.index_interval_bytes)?;
+        }
+        Ok(())
+    }
+
+    fn follow_cut(&mut self, end: i64, now_ms: i64) -> Result<(), LogError> {
         self.shared.note_folder_change();
         self.head = Head::new(now_ms);
         self.shared.set_start(self.shared.start().min(end));
@@ -40,19 +71,13 @@ impl Log {
         self.restore_producers(end, now_ms)
     }
 
-    fn cut_within(&mut self, active: &Segment, offset: i64) -> Result<i64, LogError> {
-        let Some((position, header)) = active.find(offset)? else {
-            // All of its batches lie below; the log ends behind the last of them.
-            let end = offset.min(self.shared.end());
-            self.shared
-                .set_tip(end, active.base_offset(), active.size());
-            return Ok(end);
+    /// Files of which only some were cut take no more records until the log is opened anew.
+    fn offline(&self, error: LogError) -> LogError {
+        let error = match error {
+            LogError::Storage(error) => error,
+            other => StorageError::of("cut", &self.shared.path())(std::io::Error::other(other)),
         };
-        // A batch can't be cut: the log then ends where it starts.
-        let end = offset.min(header.base_offset);
-        self.shared.set_tip(end, active.base_offset(), position);
-        active.truncate(position, self.config.index_interval_bytes)?;
-        Ok(end)
+        self.shared.fail(error).into()
     }
 
     /// Empties the log; its next record gets `offset`.
@@ -64,9 +89,14 @@ impl Log {
         self.shared.check_writable()?;
         self.shared.lower_recovery_point(offset);
         self.make_folder()?;
+        self.begin_anew(offset, now_ms)
+            .map_err(|error| self.offline(error))
+    }
+
+    fn begin_anew(&mut self, offset: i64, now_ms: i64) -> Result<(), LogError> {
         let old = self.shared.segments();
-        // Out of the way first: the new segment may have an old one's name.
-        for segment in &old {
+        // Out of the way first: the new segment may have an old one's name. From the end on, so that there is no gap.
+        for segment in old.iter().rev() {
             Trash::rename_for_deletion(segment)?;
         }
         let segment = Arc::new(Segment::create(self.shared.folder.clone(), offset)?);
@@ -94,8 +124,8 @@ impl Log {
         self.shared.check_writable()?;
         if offset > self.shared.start() {
             let start = offset.min(self.shared.end());
+            // Epochs go with the segments that hold them: a crash may come before the new start is on file.
             self.shared.set_start(start);
-            self.epochs.truncate_below(start)?;
         }
         Ok(())
     }

@@ -44,7 +44,8 @@ impl LogFlusher {
             return false;
         }
         let waited = now_ms.saturating_sub(since_ms.load(Ordering::Relaxed));
-        let due = waited >= 0 && waited.unsigned_abs() >= ms;
+        // A clock that was put back tells nothing of how long it is.
+        let due = waited < 0 || waited.unsigned_abs() >= ms;
         if due {
             since_ms.store(now_ms, Ordering::Relaxed);
         }
@@ -126,6 +127,10 @@ impl LogFlusher {
                 .get(index + 1)
                 .is_none_or(|next: &Arc<Segment>| next.base_offset() > unsafe_from)
         };
+        // Names first: segments that were cut off are gone before the one that ends there now is shorter.
+        if folder_dirty {
+            self.sync_names(end, unsafe_from, &segments)?;
+        }
         for (index, segment) in segments.iter().enumerate() {
             if segment.base_offset() < end && holds_unsafe(index) {
                 match segment.sync() {
@@ -135,22 +140,30 @@ impl LogFlusher {
                 }
             }
         }
-        if folder_dirty {
-            let folder = self.shared.path();
-            sync_if_there(&folder.join(epochs::FILE))?;
-            for segment in segments
-                .iter()
-                .filter(|segment| segment.base_offset() >= unsafe_from)
-            {
-                sync_if_there(&folder.join(file_name(segment.base_offset(), "snapshot")))?;
-            }
-            sync_if_there(&folder.join(file_name(end, "snapshot")))?;
-            files::sync_folder(&folder).map_err(StorageError::of("sync", &folder))?;
-            if self.shared.folder_made.swap(false, Ordering::AcqRel)
-                && let Some(parent) = folder.parent()
-            {
-                files::sync_folder(parent).map_err(StorageError::of("sync", parent))?;
-            }
+        Ok(())
+    }
+
+    /// The small files, then all names.
+    fn sync_names(
+        &self,
+        end: i64,
+        unsafe_from: i64,
+        segments: &[Arc<Segment>],
+    ) -> Result<(), StorageError> {
+        let folder = self.shared.path();
+        sync_if_there(&folder.join(epochs::FILE))?;
+        for segment in segments
+            .iter()
+            .filter(|segment| segment.base_offset() >= unsafe_from)
+        {
+            sync_if_there(&folder.join(file_name(segment.base_offset(), "snapshot")))?;
+        }
+        sync_if_there(&folder.join(file_name(end, "snapshot")))?;
+        files::sync_folder(&folder).map_err(StorageError::of("sync", &folder))?;
+        if self.shared.folder_made.swap(false, Ordering::AcqRel)
+            && let Some(parent) = folder.parent()
+        {
+            files::sync_folder(parent).map_err(StorageError::of("sync", parent))?;
         }
         Ok(())
     }

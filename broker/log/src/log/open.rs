@@ -1,6 +1,6 @@
 //! Opening a log: what the folder holds, and whether it may be trusted.
 
-mod folder;
+pub(crate) mod folder;
 mod recover;
 
 use std::path::Path;
@@ -149,7 +149,7 @@ impl Log {
         let start = opening.log_start_offset.clamp(first, end.max(first));
         let epochs = match Epochs::open(folder.clone()) {
             // The batches say it again; `restore` reads them all.
-            Err(LogError::Malformed { .. }) if !trusted => Epochs::forgotten(folder.clone()),
+            Err(LogError::Malformed { .. }) if !trusted => Epochs::anew(folder.clone())?,
             epochs => epochs?,
         };
         let shared = Arc::new(Shared::new(
@@ -182,44 +182,48 @@ impl Log {
 
     /// Brings epochs and producers to the state they had when the log ended at `end`.
     fn restore(&mut self, end: i64, now_ms: i64, trusted: bool) -> Result<(), LogError> {
-        self.epochs.truncate_to(end)?;
-        if end == 0 && trusted {
+        if !trusted {
+            // What is said of batches beyond the recovery point may be of others, that were cut: names last by themselves.
+            let safe = end.min(self.shared.recovery_point());
+            self.epochs.truncate_to(safe)?;
+            return self.restore_producers(safe, now_ms);
+        }
+        if self.epochs.truncate_to(end)? {
+            self.shared.note_folder_change();
+        }
+        if end == 0 {
             return Ok(());
         }
-        if !trusted {
-            return self.restore_producers(end, now_ms);
-        }
-        // A clean stop leaves a snapshot of the end; where it left none there were no producers.
+        // A clean stop leaves a snapshot of the end; without it, the batches say the same.
         let path = self.shared.path().join(file_name(end, "snapshot"));
         match producers::read(&path, now_ms) {
             Ok(producers) => {
                 self.producers = producers;
                 self.snapshot_at = Some(end);
             }
-            Err(LogError::Storage(error))
-                if error.source.kind() == std::io::ErrorKind::NotFound => {}
             Err(_) => self.restore_producers(end, now_ms)?,
         }
         Ok(())
     }
 
-    /// Rebuilds the producers' state from the newest snapshot up to `end` and the batches behind it; epochs that
-    /// those batches carry are noted too. Snapshots beyond `end` are removed.
-    pub(super) fn restore_producers(&mut self, end: i64, now_ms: i64) -> Result<(), LogError> {
+    /// Rebuilds the producers' state from the newest snapshot up to `safe` and the batches behind it; epochs that
+    /// those batches carry are noted too. Snapshots beyond `safe` are removed.
+    pub(super) fn restore_producers(&mut self, safe: i64, now_ms: i64) -> Result<(), LogError> {
         let folder = self.shared.path();
+        self.shared.note_folder_change();
         self.producers.clear();
         self.snapshot_at = None;
         let mut from = self.shared.segments()[0].base_offset();
         for offset in snapshots(&folder)?.into_iter().rev() {
             let path = folder.join(file_name(offset, "snapshot"));
-            match (offset <= end).then(|| producers::read(&path, now_ms)) {
+            match (offset <= safe).then(|| producers::read(&path, now_ms)) {
                 Some(Ok(producers)) => {
                     self.producers = producers;
                     from = from.max(offset);
                     break;
                 }
                 Some(Err(LogError::Storage(error))) => return Err(error.into()),
-                // Beyond the end, or cut by a power loss.
+                // Of what is not there, or cut by a power loss.
                 _ => files::remove_if_there(&path).map_err(StorageError::of("remove", &path))?,
             }
         }

@@ -12,6 +12,7 @@ impl Segment {
     /// Gets ready for a walk that confirms the indexes: what they say up to `safe`, the recovery point, is kept, for
     /// it reached the disk before the point was moved. Returns where the walk starts.
     pub fn resume_indexes(&self, safe: i64) -> Result<u64, LogError> {
+        self.set_vetted();
         let path = || self.path("index");
         let last = self
             .offsets

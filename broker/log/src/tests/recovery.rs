@@ -335,3 +335,17 @@ fn what_a_failed_sync_left_is_not_trusted_whatever_a_later_one_says() {
     assert_eq!((flusher.flushed(), log.recovery_point()), (4, 4));
     assert!(log.append(&[batch(2, 5, &[])], STAMP).is_err());
 }
+
+#[test]
+fn producers_are_known_without_the_snapshot_of_a_clean_stop() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut log, _) = open(folder.path(), CRASHED);
+    let mut header = header(2, 5);
+    (header.producer_id, header.producer_epoch) = (9, 0);
+    header.base_sequence = 0;
+    log.append(&[batch_of(header, &[7; 90])], STAMP).unwrap();
+    log.close().unwrap();
+    fs::remove_file(folder.path().join(format!("{:020}.snapshot", 2))).unwrap();
+    let (log, _) = open(folder.path(), CLEAN);
+    assert_eq!(log.active_producers()[0].last_sequence, 1);
+}

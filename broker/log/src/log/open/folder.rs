@@ -28,12 +28,9 @@ pub(super) fn list(path: &Path) -> Result<Option<Vec<String>>, StorageError> {
 
 /// Puts leftovers among `names` away, and lists the segments: base offset and bytes.
 pub(super) fn tidy(path: &Path, names: Vec<String>) -> Result<BTreeMap<i64, u64>, LogError> {
-    let swaps: Vec<i64> = names
-        .iter()
-        .filter_map(|name| offset_in_name(name.strip_suffix(".swap")?, "log"))
-        .collect();
+    let swaps = swaps(path, &names)?;
     for swap in &swaps {
-        finish_swap(path, &names, *swap)?;
+        finish_swap(path, &names, swap)?;
     }
     let names = if swaps.is_empty() {
         names
@@ -79,21 +76,50 @@ fn remove(path: &Path) -> Result<(), StorageError> {
     files::remove_if_there(path).map_err(StorageError::of("remove", path))
 }
 
-/// The compacted segment stands for every segment that starts within its offsets.
-fn finish_swap(path: &Path, names: &[String], base_offset: i64) -> Result<(), LogError> {
-    let swap = path.join(file_name(base_offset, "log") + ".swap");
-    let next_offset = next_offset(&swap, base_offset)?;
+/// A compacted segment that was not put in place. It stands for every segment that starts within its offsets.
+#[derive(Debug)]
+pub(crate) struct Swap {
+    pub base_offset: i64,
+    next_offset: i64,
+}
+
+impl Swap {
+    pub fn covers(&self, base_offset: i64) -> bool {
+        base_offset == self.base_offset
+            || (self.base_offset..self.next_offset).contains(&base_offset)
+    }
+}
+
+/// Those of a folder with these names.
+pub(crate) fn swaps(path: &Path, names: &[String]) -> Result<Vec<Swap>, LogError> {
+    let bases = names
+        .iter()
+        .filter_map(|name| offset_in_name(name.strip_suffix(".swap")?, "log"));
+    bases
+        .map(|base_offset| {
+            let file = path.join(file_name(base_offset, "log") + ".swap");
+            Ok(Swap {
+                base_offset,
+                next_offset: next_offset(&file, base_offset)?,
+            })
+        })
+        .collect()
+}
+
+fn finish_swap(path: &Path, names: &[String], swap: &Swap) -> Result<(), LogError> {
+    let base_offset = swap.base_offset;
     for covered in names.iter().filter_map(|name| offset_in_name(name, "log")) {
-        if covered == base_offset || (covered > base_offset && covered < next_offset) {
+        if swap.covers(covered) {
             for extension in ["log", "index", "timeindex", "txnindex"] {
                 remove(&path.join(file_name(covered, extension)))?;
             }
         }
     }
-    for extension in ["log", "index", "timeindex"] {
+    // The batches last: while their `.swap` is there, another start finishes this one's work.
+    for extension in ["index", "timeindex", "txnindex", "log"] {
         let file = path.join(file_name(base_offset, extension));
         let from = file.with_added_extension("swap");
-        match std::fs::rename(&from, &file) {
+        match files::rename(&from, &file) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 return Err(StorageError::of("rename", &from)(error).into());
             }

@@ -1,0 +1,108 @@
+//! Finding a batch by offset, by bytes and by time, through the indexes. An entry that is wrong costs a walk over the
+//! segment, never a wrong answer.
+
+use milena_protocol::records::BatchHeader;
+
+use super::{Segment, Youngest};
+use crate::error::{LogError, StorageError};
+use crate::index::OffsetEntry;
+use crate::scan::ScanStop;
+
+/// A batch, and where it starts.
+pub(crate) type Found = Option<(u64, BatchHeader)>;
+
+/// What a walk from an index's entry came to.
+enum Walked {
+    Found(Found),
+    /// The entry is wrong.
+    Astray,
+}
+
+impl Segment {
+    /// The first batch whose last offset is at least `offset`, and where it starts.
+    pub fn find(&self, offset: i64) -> Result<Found, LogError> {
+        // It may have no files yet.
+        if self.size() == 0 {
+            return Ok(None);
+        }
+        match self.vet() {
+            Err(error @ LogError::Storage(_)) => Err(error),
+            // Of batches that are damaged those before the damage are found, by a walk where no index could be made.
+            _ => self.find_indexed(offset),
+        }
+    }
+
+    pub(super) fn find_indexed(&self, offset: i64) -> Result<Found, LogError> {
+        let path = || self.path("index");
+        let floor = self
+            .offsets
+            .floor(&path, |entry| self.named(*entry) <= offset)
+            .map_err(StorageError::at("read", &path))?;
+        let start = floor.map_or(0, |entry| u64::from(entry.position));
+        match self.find_from(start, offset)? {
+            Walked::Found(found) => Ok(found),
+            Walked::Astray => match self.find_from(0, offset)? {
+                Walked::Found(found) => Ok(found),
+                Walked::Astray => Ok(None),
+            },
+        }
+    }
+
+    /// Walks from where an index leads for `offset`: to a batch that ends with it, or before it.
+    fn find_from(&self, start: u64, offset: i64) -> Result<Walked, LogError> {
+        let mut scan = self.scan(start)?;
+        let mut is_led = start == 0;
+        loop {
+            match scan.next() {
+                Err(ScanStop::Invalid { .. }) if start > 0 => return Ok(Walked::Astray),
+                Err(stop) => return Err(self.damage(stop, offset)),
+                Ok(None) if is_led => return Ok(Walked::Found(None)),
+                Ok(None) => return Ok(Walked::Astray),
+                Ok(Some((_, header))) if !is_led && header.last_offset() > offset => {
+                    return Ok(Walked::Astray);
+                }
+                Ok(Some((position, header))) if header.last_offset() >= offset => {
+                    return Ok(Walked::Found(Some((position, header))));
+                }
+                Ok(Some(_)) => is_led = true,
+            }
+        }
+    }
+
+    /// The offset that an entry names.
+    pub(super) fn named(&self, entry: OffsetEntry) -> i64 {
+        self.base_offset + i64::from(entry.relative_offset)
+    }
+
+    /// The first batch that goes beyond the byte `end`: the offset behind the one before it, and where it starts.
+    pub fn cut_at(&self, end: u64) -> Result<(i64, u64), LogError> {
+        let path = || self.path("index");
+        let floor = self
+            .offsets
+            .floor(&path, |entry| u64::from(entry.position) <= end)
+            .map_err(StorageError::at("read", &path))?;
+        let mut scan = self.scan(floor.map_or(0, |entry| u64::from(entry.position)))?;
+        let mut behind = None;
+        while let Some((position, header)) = scan
+            .next()
+            .map_err(|stop| self.damage(stop, self.base_offset))?
+        {
+            if position + header.size() as u64 > end {
+                return Ok((behind.unwrap_or(header.base_offset), position));
+            }
+            behind = Some(header.last_offset() + 1);
+        }
+        Ok((behind.unwrap_or(self.base_offset), self.size()))
+    }
+
+    /// The time index's last entry whose timestamp is below `timestamp`.
+    pub fn time_floor(&self, timestamp: i64) -> Result<Option<Youngest>, StorageError> {
+        self.vet_times()?;
+        let path = || self.path("timeindex");
+        let floor = self
+            .times
+            .floor(&path, |entry| entry.timestamp < timestamp)
+            .map_err(StorageError::at("read", &path))?;
+        Ok(floor.map(|entry| self.youngest_of(Some(entry))))
+    }
+}

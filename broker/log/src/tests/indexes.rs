@@ -1,0 +1,182 @@
+//! Indexes that were lost, cut short or spoilt while nobody had the log: no answer is another for it, and they are made
+//! anew.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use proptest::prelude::*;
+
+use super::times::{self, Record};
+use super::*;
+use crate::inspect::inspect;
+
+/// What may become of an index.
+#[derive(Debug, Clone, Copy)]
+enum Harm {
+    Removed,
+    Emptied,
+    /// Its last bytes are gone.
+    Cut(usize),
+    /// As a file system leaves what it had not written.
+    Zeroed,
+    /// The bit of a byte, both counted round.
+    Flipped(usize, u8),
+}
+
+fn harm() -> impl Strategy<Value = Harm> {
+    prop_oneof![
+        Just(Harm::Removed),
+        Just(Harm::Emptied),
+        (1..30usize).prop_map(Harm::Cut),
+        Just(Harm::Zeroed),
+        (any::<usize>(), 0..8u8).prop_map(|(at, bit)| Harm::Flipped(at, bit)),
+    ]
+}
+
+impl Harm {
+    fn befall(self, path: &Path) {
+        let mut bytes = fs::read(path).unwrap();
+        match self {
+            Self::Removed => return fs::remove_file(path).unwrap(),
+            Self::Emptied => bytes.clear(),
+            Self::Cut(lost) => bytes.truncate(bytes.len().saturating_sub(lost)),
+            Self::Zeroed => bytes.fill(0),
+            Self::Flipped(..) if bytes.is_empty() => {}
+            Self::Flipped(at, bit) => {
+                let at = at % bytes.len();
+                bytes[at] ^= 1 << bit;
+            }
+        }
+        fs::write(path, bytes).unwrap();
+    }
+}
+
+fn indexes(folder: &Path, extension: &str) -> Vec<PathBuf> {
+    let names = fs::read_dir(folder).unwrap();
+    let mut paths: Vec<PathBuf> = names
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|end| end == extension))
+        .collect();
+    paths.sort();
+    paths
+}
+
+/// A log that was stopped cleanly, of several segments: a batch of one record for each, a millisecond apart.
+fn stopped(folder: &Path, records: i64) -> Vec<Record> {
+    let (mut log, _) = open(folder, CRASHED);
+    let mut stored = Vec::new();
+    for timestamp in 1_000..1_000 + records {
+        times::append(&mut log, &mut stored, &[timestamp], false);
+    }
+    log.close().unwrap();
+    assert!(log.reader().segments().len() > 3);
+    stored
+}
+
+#[test]
+fn lost_and_cut_indexes_are_made_anew_when_they_are_needed() {
+    let harms = [
+        Harm::Removed,
+        Harm::Emptied,
+        Harm::Cut(1),
+        Harm::Cut(12),
+        Harm::Zeroed,
+    ];
+    for extension in ["index", "timeindex"] {
+        for harm in harms {
+            let folder = tempfile::tempdir().unwrap();
+            let stored = stopped(folder.path(), 60);
+            for path in indexes(folder.path(), extension) {
+                harm.befall(&path);
+            }
+            let (mut log, recovery) = open(folder.path(), CLEAN);
+            assert_eq!(recovery, Recovery::default(), "nothing is scanned");
+            times::check(&log, &stored);
+            log.close().unwrap();
+            let found = inspect(folder.path()).unwrap();
+            assert_eq!(found.findings, [], "{extension} {harm:?}");
+        }
+    }
+}
+
+#[test]
+fn a_look_at_old_segments_keeps_none_of_their_files_open() {
+    let folder = tempfile::tempdir().unwrap();
+    stopped(folder.path(), 60);
+    let (log, _) = open(folder.path(), CLEAN);
+    let reader = log.reader();
+    let segments = log.shared().segments();
+    for segment in &segments[..segments.len() - 1] {
+        segment.youngest().unwrap();
+        assert!(!segment.is_open());
+    }
+    assert_eq!(times::since(&reader, 1_059), Some((59, 1_059)));
+}
+
+#[test]
+fn where_the_batches_are_damaged_too_the_damage_is_named_and_the_others_are_found() {
+    let folder = tempfile::tempdir().unwrap();
+    stopped(folder.path(), 60);
+    let first = folder.path().join("00000000000000000000.log");
+    let mut bytes = fs::read(&first).unwrap();
+    let batch = BatchHeader::parse(&bytes).unwrap().size();
+    bytes[3 * batch + 16] = 9;
+    fs::write(&first, bytes).unwrap();
+    for extension in ["index", "timeindex"] {
+        fs::remove_file(first.with_extension(extension)).unwrap();
+    }
+    let (log, _) = open(folder.path(), CLEAN);
+    let reader = log.reader();
+    for _ in 0..2 {
+        let read = reader.read(2, 1, i64::MAX, true).unwrap().read().unwrap();
+        assert_eq!(BatchHeader::parse(&read.bytes).unwrap().base_offset, 2);
+        let error = reader.search_since(1_039).go_on().unwrap_err().to_string();
+        let byte = format!("byte {}", 3 * batch);
+        assert!(
+            error.contains(&byte) && error.contains("offset 3"),
+            "{error}"
+        );
+    }
+    let next = log.reader().segments()[1].base_offset;
+    assert_eq!(offsets_from(&log, next)[0], next);
+}
+
+#[test]
+fn an_entry_that_names_too_low_an_offset_hides_no_batch() {
+    const ENTRY: usize = 8;
+    let folder = tempfile::tempdir().unwrap();
+    let stored = stopped(folder.path(), 60);
+    let first = indexes(folder.path(), "index").remove(0);
+    let whole = fs::read(&first).unwrap();
+    assert!(whole.len() > 3 * ENTRY);
+    for at in (ENTRY..whole.len() - ENTRY).step_by(ENTRY) {
+        let mut bytes = whole.clone();
+        bytes[at..at + 4].fill(0);
+        fs::write(&first, bytes).unwrap();
+        let (log, _) = open(folder.path(), CLEAN);
+        times::check(&log, &stored);
+    }
+}
+
+proptest! {
+    #![proptest_config(seeded(60))]
+
+    #[test]
+    fn spoilt_indexes_make_no_answer_another(
+        harms in prop::collection::vec((any::<prop::sample::Index>(), harm()), 1..4),
+        is_clean: bool,
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let stored = stopped(folder.path(), 60);
+        let both = [indexes(folder.path(), "index"), indexes(folder.path(), "timeindex")].concat();
+        for (which, harm) in harms {
+            let path = which.get(&both);
+            if path.exists() {
+                harm.befall(path);
+            }
+        }
+        let opening = Opening { recovery_point: 60, ..if is_clean { CLEAN } else { CRASHED } };
+        let (log, _) = open(folder.path(), opening);
+        times::check(&log, &stored);
+    }
+}
