@@ -16,7 +16,7 @@ use crate::record::{Endpoint, LastEnd, LeaseRecord, PartitionRecord};
 
 pub use lease::{
     BlockingFollower, BlockingPartition, ExpireLeases, GrantedLease, LeaseAnswer, LeaseRefusal,
-    NeverSafe, NotStaying, PartitionProgress, QuorumBlocks, ReleaseLease, RequestLease,
+    NeverSafe, NotStaying, PartitionProgress, QuorumBlocks, ReleaseLease, RequestLease, SeenLease,
     SetStopping, VoterProgress,
 };
 pub use replicas::{
@@ -396,8 +396,8 @@ commands! {
 }
 
 impl Command {
-    /// Sets the time of a command that carries one. The quorum's leader does so before it decides: on another machine's
-    /// word for it a clock that is ahead would end leases that are out.
+    /// Sets the time of a command that carries one. The quorum's leader does so before it decides: another machine's
+    /// clock may be hours ahead.
     pub fn stamp(&mut self, now_ms: i64) {
         match self {
             Self::RequestLease(ask) => ask.now_ms = now_ms,

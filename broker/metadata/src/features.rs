@@ -14,7 +14,9 @@ pub struct SupportedFeature {
 }
 
 /// The level of what brokers write for each other: it is raised by hand once every broker runs software that reads it,
-/// and until then nothing newer is written.
+/// and until then nothing newer is written. Who writes what software of level 1 can't read, be it a record or a request to
+/// a peer, asks `image.feature(MILENA_VERSION)` first. All there is today is of level 1, so nobody asks yet. A request
+/// that goes out too early is answered as failed, and the connection goes on.
 pub(crate) const MILENA_VERSION: &str = "milena.version";
 
 /// All of them.

@@ -28,7 +28,7 @@ pub use command::{
     ElectionKind, ExpireLeases, FoundCluster, GrantedLease, IncrementalAlterConfigs, IsrProposal,
     LeaseAnswer, LeaseRefusal, NeverSafe, NewPartitions, NewTopic, NotStaying, Outcome,
     PartitionProgress, ProducerIdBlock, QuorumBlocks, Refusal, RegisterBroker, Registered,
-    ReleaseLease, Request, RequestLease, SetFeatures, SetStopping, TopicReference,
+    ReleaseLease, Request, RequestLease, SeenLease, SetFeatures, SetStopping, TopicReference,
     UnregisterBroker, VoterProgress, WantedReplicas,
 };
 pub use configs::{ConfigResource, ConfigRules, NoConfigRules, ResourceKind};

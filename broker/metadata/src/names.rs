@@ -42,7 +42,7 @@ impl TopicName {
         }
     }
 
-    /// The text.
+    /// Whether it is one of Kafka's own, which clients are shown as internal.
     pub fn is_internal(&self) -> bool {
         matches!(&*self.0, "__consumer_offsets" | "__transaction_state")
     }

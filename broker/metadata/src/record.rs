@@ -325,8 +325,12 @@ pub struct LeaseRecord {
     pub broker: BrokerId,
     /// The life that may end.
     pub incarnation: IncarnationId,
-    /// When it is over if the broker serves then, in milliseconds since 1970 by the clock of the quorum's leader.
+    /// When it should be over, in milliseconds since 1970 by the clock of the leader that granted it. It is shown, and
+    /// ends nobody's lease: clocks jump, and the next leader has another.
     pub expires_ms: i64,
+    /// How long it lasts while the broker serves, in milliseconds; `None` in what older software wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_ms: Option<i64>,
 }
 
 /// The end of a lease.

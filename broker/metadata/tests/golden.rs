@@ -20,6 +20,7 @@ const EVER_WRITTEN: &[&str] = &[
     r#"{"type":"partition","version":1,"topic":"AAAAAAAAAAAAAAAAAAAACA","partition":0,"replicas":[{"broker":1,"directory":"AAAAAAAAAAAAAAAAAAAABA"}],"isr":[1],"elr":[],"leader":1,"last_leader":1,"leader_epoch":2,"partition_epoch":3,"elected":"last_known"}"#,
     r#"{"type":"partition","version":2,"topic":"AAAAAAAAAAAAAAAAAAAACA","partition":0,"replicas":[{"broker":1,"directory":"AAAAAAAAAAAAAAAAAAAABA"},{"broker":2,"directory":"AAAAAAAAAAAAAAAAAAAAAA"}],"isr":[1],"elr":[],"leader":1,"last_leader":null,"leader_epoch":2,"partition_epoch":3,"reassignment":{"from":[1],"to":[2]}}"#,
     r#"{"type":"lease","version":1,"broker":1,"incarnation":"AAAAAAAAAAAAAAAAAAAAAQ","expires_ms":1700000000000}"#,
+    r#"{"type":"lease","version":1,"broker":1,"incarnation":"AAAAAAAAAAAAAAAAAAAAAQ","expires_ms":1700000000000,"duration_ms":600000}"#,
     r#"{"type":"broker_state","version":2,"id":1,"epoch":7,"fenced":false,"draining":false,"rack":"zone-b"}"#,
     r#"{"type":"lease_ended","version":1,"broker":1,"incarnation":"AAAAAAAAAAAAAAAAAAAAAQ"}"#,
     r#"{"type":"cluster_state","version":1,"stopping":{"since":12,"until_ms":1700000000000}}"#,

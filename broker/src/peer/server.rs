@@ -21,6 +21,8 @@ use crate::quorum::types::NodeId;
 const CONNECTIONS_MAX: usize = 10_000;
 /// Requests of one connection in hand; beyond it the socket is not read.
 const IN_HAND_MAX: usize = 64;
+/// Bytes of them, with which a frame of any size can be in hand: of more the next frame waits, whole, for those before it.
+const IN_HAND_BYTES_MAX: usize = FRAME_BYTES_MAX;
 /// The first bytes and the greeting.
 const GREETING_WITHIN: Duration = Duration::from_secs(10);
 const PEEK_AGAIN: Duration = Duration::from_millis(1);
@@ -158,6 +160,7 @@ async fn exchange<A: Answers>(
 ) -> io::Result<()> {
     let (finished, outgoing) = mpsc::channel(IN_HAND_MAX);
     let in_hand = Arc::new(Semaphore::new(IN_HAND_MAX));
+    let bytes_in_hand = Arc::new(Semaphore::new(IN_HAND_BYTES_MAX));
     let ended = CancellationToken::new();
     let _end = ended.clone().drop_guard();
     tokio::spawn(write(writer, outgoing, ended.clone()));
@@ -170,17 +173,26 @@ async fn exchange<A: Answers>(
         let Some(frame) = frame else {
             return Ok(());
         };
+        let bytes = u32::try_from(frame.len()).unwrap_or(u32::MAX);
+        let bytes = bytes_in_hand.clone().acquire_many_owned(bytes).await;
         let (correlation, body) = frame::open_request(frame)?;
-        let request = request(&body)?;
+        let request = request(&body);
         let (answers, finished) = (answers.clone(), finished.clone());
         tokio::spawn(async move {
-            let answer = answers.answer(from, request).await;
+            let answer = match request {
+                Ok(request) => answers.answer(from, request).await,
+                // Of newer software. Its heartbeats share the connection, and go on.
+                Err(error) => Answer::Failed(format!(
+                    "{} can't read what it is asked: {error}",
+                    crate::SOFTWARE
+                )),
+            };
             match frame::answer(&answer, correlation) {
                 // The connection may have ended meanwhile.
                 Ok(frame) => drop(finished.send(frame).await),
                 Err(error) => tracing::error!(%error, "an answer to a peer can't be sent"),
             }
-            drop(place);
+            drop((place, bytes));
         });
     }
 }
@@ -214,3 +226,6 @@ async fn write(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

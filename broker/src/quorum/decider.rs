@@ -1,42 +1,35 @@
 //! The quorum's leader decides: one command after the other, on an image that holds everything proposed before.
 //!
 //! One entry is under way at a time. The commands that come meanwhile are decided together, each on the image
-//! that those before it leave, and share the next. A new leader first waits until all that its log held when it
-//! was elected is applied; an entry of its own term is the last of that.
+//! that those before it leave, and share the next (`decider/batch.rs`). A new leader first waits until all that its log
+//! held when it was elected is applied; an entry of its own term is the last of that.
+
+mod batch;
 
 use std::sync::Arc;
 
-use milena_metadata::{
-    Command, ConfigRules, Decision, Image, Outcome, Record, Refusal, decide, founding_records,
-};
-use milena_protocol::ErrorCode;
+use milena_metadata::{Command, ConfigRules, Image, Refusal, founding_records};
 use openraft::ServerState;
 use openraft::error::RaftError;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
+use self::batch::{Answer, Batch};
 use super::machine::Shown;
-use super::topic_changes::TopicChanges;
 use super::types::{Applied, ImportedAt, Proposal, Raft, Vote};
 use crate::clock::Clock;
-use crate::peer::Decided;
 
 /// Commands that wait for the decider; whoever comes later waits to queue. The admin APIs are rare, and each
 /// command may be as large as a request.
 pub(super) const WAITING_MAX: usize = 1_024;
 
-/// Commands decided for one entry.
-const BATCH_COMMANDS_MAX: usize = 256;
-
-/// Records after which an entry takes no further command, so that none waits long behind a large one.
-const BATCH_RECORDS_MAX: usize = 10_000;
-
-/// One command's records may make an entry of so many bytes: half of a frame between brokers.
-const COMMAND_BYTES_MAX: usize = crate::peer::FRAME_BYTES_MAX / 2;
+/// With so many partitions a decision is made on a thread of its own: one that looks at all of them would hold up the
+/// heartbeats.
+const BESIDE_PARTITIONS_MIN: usize = 10_000;
 
 /// A command, and where its answer goes.
 pub(super) struct Waiting {
     pub(super) command: Command,
-    pub(super) answer: oneshot::Sender<Result<Decided, Undecided>>,
+    pub(super) answer: Answer,
 }
 
 /// Why a command was not decided here.
@@ -122,7 +115,7 @@ impl Decider {
         matches!(self.propose(first).await, Ok(()))
     }
 
-    /// Decides the commands that wait, up to the bounds of an entry, and answers once that is applied.
+    /// Decides the commands that wait, up to the bounds of a batch, and answers once all of it is applied.
     async fn decide(&self, first: Waiting, waiting: &mut mpsc::Receiver<Waiting>) {
         let mut batch = Batch::after(self.shown.image());
         let mut next = Some(first);
@@ -134,19 +127,36 @@ impl Decider {
             // Who asked may have given up, and asked another leader.
             if !answer.is_closed() {
                 command.stamp(Clock.now_ms());
-                let result = batch.decide(&command, &*self.rules);
-                batch.answers.push((answer, result));
+                batch = self.decide_one(batch, command, answer).await;
             }
             next = match batch.is_full() {
                 true => None,
                 false => waiting.try_recv().ok(),
             };
         }
-        let kept = match batch.records.is_empty() {
-            true => Ok(()),
-            false => self.propose(batch.proposal()).await,
-        };
+        let kept = self.keep(batch.proposals()).await;
         batch.answer(kept);
+    }
+
+    async fn decide_one(&self, mut batch: Batch, command: Command, answer: Answer) -> Batch {
+        if batch.partition_count() < BESIDE_PARTITIONS_MIN {
+            batch.take(&command, &*self.rules, answer);
+            return batch;
+        }
+        let rules = self.rules.clone();
+        let decide = move || {
+            batch.take(&command, &*rules, answer);
+            batch
+        };
+        crate::blocking::run(decide).await
+    }
+
+    /// One after the other, up to the first that is not kept.
+    async fn keep(&self, proposals: impl Iterator<Item = Proposal>) -> Result<(), Undecided> {
+        for proposal in proposals {
+            self.propose(proposal).await?;
+        }
+        Ok(())
     }
 
     async fn propose(&self, proposal: Proposal) -> Result<(), Undecided> {
@@ -176,94 +186,5 @@ fn named(image: &Image, cluster_id: Arc<str>) -> Proposal {
         based_on: image.position().offset,
         imported: None,
         records: Arc::new(founding_records(cluster_id)),
-    }
-}
-
-type Answer = oneshot::Sender<Result<Decided, Undecided>>;
-
-/// Commands decided and not yet kept.
-struct Batch {
-    image: Image,
-    based_on: u64,
-    records: Vec<Record>,
-    answers: Vec<(Answer, Result<Outcome, Refusal>)>,
-    topics: Vec<TopicChanges>,
-}
-
-impl Batch {
-    fn after(image: Arc<Image>) -> Self {
-        Self {
-            based_on: image.position().offset,
-            image: Image::clone(&image),
-            records: Vec::new(),
-            answers: Vec::new(),
-            topics: Vec::new(),
-        }
-    }
-
-    fn decide(&mut self, command: &Command, rules: &dyn ConfigRules) -> Result<Outcome, Refusal> {
-        let Decision { records, outcome } = decide(&self.image, command, rules)?;
-        check_size(&records)?;
-        let (before, epoch) = (self.image.clone(), self.image.position().epoch);
-        self.image
-            .apply_entry(epoch, &records)
-            .expect("a decision fits the image it was made on");
-        self.records.extend(records);
-        self.topics
-            .extend(TopicChanges::of(command, &before, &self.image));
-        Ok(outcome)
-    }
-
-    fn is_full(&self) -> bool {
-        self.answers.len() >= BATCH_COMMANDS_MAX || self.records.len() >= BATCH_RECORDS_MAX
-    }
-
-    fn proposal(&mut self) -> Proposal {
-        Proposal {
-            based_on: self.based_on,
-            imported: None,
-            records: Arc::new(std::mem::take(&mut self.records)),
-        }
-    }
-
-    /// Those who have gone need no answer.
-    fn answer(self, kept: Result<(), Undecided>) {
-        if kept.is_ok() {
-            self.topics.iter().for_each(TopicChanges::tell);
-        }
-        let offset = self.image.position().offset;
-        for (answer, result) in self.answers {
-            let result = match (&kept, result) {
-                (Ok(()), Ok(outcome)) => Ok(Decided { outcome, offset }),
-                (Ok(()), Err(refusal)) => Err(Undecided::Refused(refusal)),
-                // A refusal, too, was made on an image that has not come to be.
-                (Err(Undecided::NotLeader | Undecided::Refused(_)), _) => Err(Undecided::NotLeader),
-                (Err(Undecided::Skipped(why)), _) => Err(Undecided::Skipped(why.clone())),
-                (Err(Undecided::Stopped(why)), _) => Err(Undecided::Stopped(why.clone())),
-            };
-            let _ = answer.send(result);
-        }
-    }
-}
-
-/// Refuses what would not fit into a frame. Only partitions with very many replicas come near.
-fn check_size(records: &[Record]) -> Result<(), Refusal> {
-    /// A record's own fields, generously.
-    const RECORD_BYTES: usize = 1_024;
-    /// A replica in a partition's three lists.
-    const REPLICA_BYTES: usize = 100;
-    let bytes = |record: &Record| match record {
-        Record::Partition(partition) => RECORD_BYTES + REPLICA_BYTES * partition.replicas.len(),
-        Record::Config(config) => {
-            RECORD_BYTES + config.value.as_ref().map_or(0, |value| 2 * value.len())
-        }
-        _ => RECORD_BYTES,
-    };
-    match records.iter().map(bytes).sum::<usize>() <= COMMAND_BYTES_MAX {
-        true => Ok(()),
-        false => Err(Refusal::new(
-            ErrorCode::PolicyViolation,
-            "The request would change more metadata than one entry of the metadata log may hold: split it.",
-        )),
     }
 }

@@ -1,21 +1,26 @@
-//! What the quorum's leader does at times: stop leases end, leaderships go back to where they are preferred, and
-//! internal topics grow with the cluster. What to do is decided in `milena_metadata`.
+//! What the quorum's leader does at times: stop leases end, leaderships go back to where they are preferred,
+//! internal topics grow with the cluster, and changes of voters are ended that were interrupted. What to do is decided in
+//! `milena_metadata`.
+
+mod leases;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use milena_metadata::{
-    AlterPartitionReassignments, Command, ConfigRules, ElectLeaders, ElectionKind, ExpireLeases,
-    Image, placement, plan,
+    AlterPartitionReassignments, Command, ConfigRules, ElectLeaders, ElectionKind, Image,
+    placement, plan,
 };
 use openraft::ServerState;
 use tokio::time::{Instant, sleep};
 
+use self::leases::WatchedLeases;
 use super::member::Member;
+use super::members;
 use super::{Leading, Rebalance};
 use crate::clock::Clock;
 
-/// How often it is looked whether something is due: a lease may end so much late.
+/// How often it is looked whether something is due: a lease may be seen so much late, and end so much later.
 const LOOK: Duration = Duration::from_secs(1);
 /// An internal topic that can't have its replicas yet is tried again so often: the plan looks at every partition.
 const GROW_AGAIN: Duration = Duration::from_secs(10);
@@ -42,6 +47,7 @@ pub(super) async fn run(member: Arc<Member>, leading: Leading, rules: Arc<dyn Co
         };
         tokio::select! {
             () = serve(&member, &leading, &rules) => return,
+            () = members::end_interrupted_changes(&member) => return,
             _ = changes.wait_for(|metrics| metrics.vote != office) => {}
         }
     }
@@ -51,6 +57,7 @@ pub(super) async fn run(member: Arc<Member>, leading: Leading, rules: Arc<dyn Co
 async fn serve(member: &Arc<Member>, leading: &Leading, rules: &Arc<dyn ConfigRules>) {
     let mut images = member.shown.watch();
     let mut round = Round::from(Instant::now(), leading);
+    let mut leases = WatchedLeases::default();
     loop {
         let image = images.borrow_and_update().clone();
         if is_idle(&image) {
@@ -61,7 +68,7 @@ async fn serve(member: &Arc<Member>, leading: &Leading, rules: &Arc<dyn ConfigRu
         }
         sleep(LOOK).await;
         let (now, image) = (Instant::now(), member.shown.image());
-        if let Some(command) = expired(&image, Clock.now_ms()) {
+        if let Some(command) = leases.expired(now, &image, Clock.now_ms()) {
             decide(member, command).await;
         }
         if let Some(how) = leading.rebalance.filter(|_| now >= round.rebalance) {
@@ -93,13 +100,6 @@ impl Round {
 /// A broker alone has nothing to move, and without a lease nothing to end.
 fn is_idle(image: &Image) -> bool {
     image.leases().len() == 0 && image.stopping().is_none() && image.brokers().count() <= 1
-}
-
-/// The command that ends leases, and the mark of a cluster that is being stopped, where the time of any is over.
-fn expired(image: &Image, now_ms: i64) -> Option<Command> {
-    let mark_over = image.stopping().is_some_and(|mark| mark.until_ms <= now_ms);
-    let over = mark_over || image.leases().any(|lease| lease.expires_ms <= now_ms);
-    over.then(|| ExpireLeases { now_ms }.into())
 }
 
 /// Whether a partition of an internal topic has fewer replicas than it shall have and brokers allow by their number.

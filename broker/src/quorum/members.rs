@@ -1,25 +1,26 @@
-//! Who the members are: learners join by themselves, voters are made and unmade.
+//! Who the members are: learners join by themselves, voters are made and unmade (`members/voters.rs`).
+
+mod voters;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use milena_metadata::{BrokerId, Refusal};
+use milena_metadata::Refusal;
 use milena_protocol::ErrorCode;
+use openraft::ChangeMembers;
 use openraft::error::{ChangeMembershipError, ClientWriteError, RaftError};
-use openraft::{ChangeMembers, RaftMetrics};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::QuorumError;
 use super::member::Member;
 use super::types::{Node, NodeId};
-use crate::peer::{Answer, CallError, Joining, Lane, Request, VoterChange};
+use crate::peer::{Answer, CallError, Joining, Lane, Request};
 use crate::rule::is_broken;
+
+pub(super) use voters::end_interrupted_changes;
 
 /// A change of members needs a majority; who asked asks again.
 const CHANGE_WITHIN: Duration = Duration::from_secs(5);
-/// A member that joined a moment ago gets so long to become a voter.
-const CATCH_UP_WITHIN: Duration = Duration::from_secs(4);
 /// One question to one peer.
 const ASK_WITHIN: Duration = Duration::from_secs(6);
 /// How often a member that is not known as it is says so again.
@@ -34,8 +35,6 @@ const UNHEARD: Duration = Duration::from_secs(3);
 const TAKEN_FOR: Duration = Duration::from_secs(10);
 /// A member that has answered so lately is alive.
 const ALIVE: Duration = Duration::from_secs(1);
-/// A voter-to-be may be so many entries behind: the quorum will wait for it.
-const BEHIND_MAX: u64 = 100;
 
 /// Where members may be found at a start: what was configured.
 pub(super) type Addresses = Vec<(String, u16)>;
@@ -228,131 +227,9 @@ impl Member {
         }
     }
 
-    /// On the leader: makes a learner a voter, or a voter none (KIP-853). A learner whose broker is gone is forgotten.
-    pub(super) async fn change_voters(&self, change: VoterChange) -> Answer {
-        if !self.is_leader() {
-            return self.not_leader();
-        }
-        match self.checked(&change).await {
-            Ok((change, retain)) => self.change(change, retain).await,
-            Err(refusal) => Answer::Refused(refusal),
-        }
-    }
-
-    async fn checked(
-        &self,
-        change: &VoterChange,
-    ) -> Result<(ChangeMembers<NodeId, Node>, bool), Refusal> {
-        let (nodes, voters) = (self.nodes(), self.voters());
-        let VoterChange {
-            broker,
-            directory,
-            votes,
-        } = change;
-        let named = |node: &Node| node.broker == *broker && node.directory == *directory;
-        let whom = format!("broker {broker} with the metadata directory {directory}");
-        let voter = voters.iter().find(|(_, node)| named(node));
-        match (votes, voter) {
-            (true, Some(_)) => Err(Refusal::new(
-                ErrorCode::DuplicateVoter,
-                format!("{whom} is a voter already."),
-            )),
-            (true, None) => {
-                let learner = nodes.iter().find(|(_, node)| named(node)).ok_or_else(|| {
-                    let message = format!("{whom} is no member; start it, and it joins.");
-                    Refusal::new(ErrorCode::VoterNotFound, message)
-                })?;
-                self.caught_up(learner.0, &whom).await?;
-                Ok((
-                    ChangeMembers::AddVoterIds(BTreeSet::from([learner.0])),
-                    true,
-                ))
-            }
-            (false, None) => {
-                let learner = nodes.iter().find(|(_, node)| named(node));
-                match learner.filter(|(id, node)| self.is_gone(*id, node)) {
-                    Some((id, _)) => Ok((ChangeMembers::RemoveNodes(BTreeSet::from([*id])), true)),
-                    None => Err(Refusal::new(
-                        ErrorCode::VoterNotFound,
-                        format!("{whom} is no voter."),
-                    )),
-                }
-            }
-            (false, Some(_)) if voters.len() == 1 => Err(Refusal::new(
-                ErrorCode::InvalidRequest,
-                format!("{whom} is the last voter; add another one first."),
-            )),
-            (false, Some((id, _))) => {
-                self.majority_stays_without(*id, &whom).await?;
-                // It stays as a learner, unless that broker has a new disk already.
-                let is_replaced = nodes
-                    .iter()
-                    .any(|(other, node)| other != id && node.broker == *broker);
-                Ok((
-                    ChangeMembers::RemoveVoters(BTreeSet::from([*id])),
-                    !is_replaced,
-                ))
-            }
-        }
-    }
-
-    /// Whether a member is of a broker that is no longer part of the cluster, and does not answer either.
-    fn is_gone(&self, id: NodeId, node: &Node) -> bool {
-        let image = self.shown.image();
-        let is_registered = BrokerId::new(node.broker).is_ok_and(|id| image.broker(id).is_some());
-        !is_registered && !self.answers(id)
-    }
-
     /// Whether another member has answered lately.
     fn answers(&self, id: NodeId) -> bool {
         self.contacts.since(id).is_some_and(|since| since < ALIVE)
-    }
-
-    /// A change that leaves voters without a majority is never decided, nor is anything after it. Who has just been
-    /// elected may have to hear of them first.
-    async fn majority_stays_without(&self, voter: NodeId, whom: &str) -> Result<(), Refusal> {
-        let begun = Instant::now();
-        loop {
-            let mut staying = self.voters();
-            staying.retain(|(id, _)| *id != voter);
-            let silent = |(id, _): &&(NodeId, Node)| *id != self.id && !self.answers(*id);
-            let silent: Vec<&(NodeId, Node)> = staying.iter().filter(silent).collect();
-            if silent.len() * 2 < staying.len() {
-                return Ok(());
-            }
-            if begun.elapsed() > ALIVE {
-                let names: Vec<String> = silent.iter().map(|(_, node)| node.to_string()).collect();
-                let message = format!(
-                    "{whom} keeps its vote: of the {} voters that would be left these do not answer: {}. Without a \
-                     majority nothing could be decided any more; bring them back, or take their votes first.",
-                    staying.len(),
-                    names.join(", "),
-                );
-                return Err(Refusal::new(ErrorCode::InvalidRequest, message));
-            }
-            sleep(JOIN_AGAIN).await;
-        }
-    }
-
-    /// A voter that lags would hold up every change. One that has just joined is waited for.
-    async fn caught_up(&self, id: NodeId, whom: &str) -> Result<(), Refusal> {
-        let behind = |metrics: &RaftMetrics<NodeId, Node>| {
-            let replication = metrics.replication.as_ref();
-            let matched = replication.and_then(|all| all.get(&id).copied().flatten());
-            let last = metrics.last_log_index.unwrap_or(0);
-            matched.map_or(u64::MAX, |matched| last.saturating_sub(matched.index))
-        };
-        let mut metrics = self.raft.metrics();
-        let near = metrics.wait_for(|metrics| behind(metrics) <= BEHIND_MAX);
-        if let Ok(Ok(_)) = timeout(CATCH_UP_WITHIN, near).await {
-            return Ok(());
-        }
-        let left = match behind(&self.raft.metrics().borrow()) {
-            u64::MAX => "has none of the metadata log yet".to_owned(),
-            left => format!("is {left} entries of the metadata log behind"),
-        };
-        let message = format!("{whom} {left}; try again when it has caught up.");
-        Err(Refusal::new(ErrorCode::RequestTimedOut, message))
     }
 
     async fn change(&self, change: ChangeMembers<NodeId, Node>, retain: bool) -> Answer {
@@ -371,39 +248,7 @@ impl Member {
             Err(_) => Answer::Failed(format!("no majority within {CHANGE_WITHIN:?}")),
         }
     }
-
-    /// Has the leader change who votes.
-    pub(super) async fn ask_to_change_voters(
-        &self,
-        change: VoterChange,
-    ) -> Result<(), QuorumError> {
-        let request = Request::Voters(change.clone());
-        let mut why = String::from("no leader is known");
-        for _ in 0..CHANGE_ATTEMPTS {
-            let answer = match self.leader() {
-                _ if self.is_leader() => Ok(self.change_voters(change.clone()).await),
-                Some((id, node)) if id != self.id => {
-                    self.peers
-                        .call(Lane::Bulk, (id, &node), &request, ASK_WITHIN)
-                        .await
-                }
-                _ => Err(CallError::Closed),
-            };
-            match answer {
-                Ok(Answer::Done) => return Ok(()),
-                Ok(Answer::Refused(refusal)) => return Err(refusal.into()),
-                Ok(Answer::Failed(problem)) => why = problem,
-                Ok(_) => {}
-                Err(error) => why = error.to_string(),
-            }
-            sleep(JOIN_AGAIN).await;
-        }
-        Err(QuorumError::NoLeader { why })
-    }
 }
-
-/// A change of voters is tried again while the leader changes, or another change is under way.
-const CHANGE_ATTEMPTS: usize = 20;
 
 /// Why a member is not known to the leader yet.
 #[derive(Debug)]

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use openraft::{CommittedLeaderId, EntryPayload};
 
-use super::store::{Store, StoreError};
-use super::types::{Entry, LogId, Node, NodeId, Vote};
+use super::store::{Change, Store, StoreError};
+use super::types::{Entry, LogId, Node, NodeId, SnapshotMeta, Vote};
 
 /// Bytes of entries that are looked through at once.
 const READ_BYTES: usize = 4 << 20;
@@ -40,22 +40,31 @@ pub struct Survivor {
     store: Store,
     id: NodeId,
     last: LogId,
+    /// The snapshot's last entry, if there is a snapshot.
+    snapshot: Option<LogId>,
     voters: BTreeSet<NodeId>,
     nodes: BTreeMap<NodeId, Node>,
 }
 
 impl Survivor {
-    /// Opens it; the data directory's lock keeps a running broker out.
+    /// Opens what is there: nothing is made or changed. A member that runs holds the store's file.
     pub fn open(dir: &Path) -> Result<Self, RescueError> {
+        let empty = || RescueError::Empty(dir.display().to_string());
+        if !Store::is_in(dir) {
+            return Err(empty());
+        }
         let store = Store::open(dir)?;
-        let identity = store.identity(None)?;
-        let last = match store.last_entry()? {
+        let identity = store.known_identity()?.ok_or_else(empty)?;
+        let in_log = match store.last_entry()? {
             Some(entry) => Some(entry.log_id),
             None => store.purged()?,
         };
-        let empty = || RescueError::Empty(dir.display().to_string());
-        let last = last.ok_or_else(empty)?;
-        let (voters, nodes) = members(&store)?;
+        let head = store.snapshot_head()?;
+        let snapshot = head.as_ref().and_then(|head| head.meta.last_log_id);
+        // By the index alone: what the log has at or below the snapshot is replaced by it, whatever its term.
+        let ends = [in_log, snapshot].into_iter().flatten();
+        let last = ends.max_by_key(|end| end.index).ok_or_else(empty)?;
+        let (voters, nodes) = members(&store, head.map(|head| head.meta))?;
         if !nodes.contains_key(&identity.id) {
             return Err(empty());
         }
@@ -63,6 +72,7 @@ impl Survivor {
             store,
             id: identity.id,
             last,
+            snapshot,
             voters,
             nodes,
         })
@@ -71,11 +81,12 @@ impl Survivor {
     /// What it has.
     pub fn survey(&self) -> Result<Survey, RescueError> {
         let voters = self.voters.iter().filter_map(|id| self.nodes.get(id));
+        let known_decided = self.store.committed()?.max(self.snapshot);
         Ok(Survey {
             broker: self.nodes.get(&self.id).map_or(-1, |node| node.broker),
             last_entry: self.last.index,
             last_term: self.last.leader_id.term,
-            known_decided: self.store.committed()?.map_or(0, |id| id.index),
+            known_decided: known_decided.map_or(0, |id| id.index),
             voters: voters.cloned().collect(),
         })
     }
@@ -90,18 +101,28 @@ impl Survivor {
             log_id,
             payload: EntryPayload::Membership(openraft::Membership::new(alone, self.nodes.clone())),
         };
-        self.store
-            .append_offline(&entry, &Vote::new(term, self.id))?;
-        Ok(())
+        let json = serde_json::to_vec(&entry).expect("an entry has string keys only");
+        let mut changes = vec![
+            Change::Append(vec![(log_id.index, json)]),
+            Change::Vote(Vote::new(term, self.id)),
+        ];
+        // A crash may have come between a snapshot from the leader and the end of the entries that it replaces; behind
+        // those there would be a gap.
+        if self.snapshot == Some(self.last) {
+            changes.push(Change::Purge(self.last));
+        }
+        Ok(self.store.change_offline(&changes)?)
     }
 }
 
-/// The voters and all members as of the last entry that says so.
-fn members(store: &Store) -> Result<(BTreeSet<NodeId>, BTreeMap<NodeId, Node>), StoreError> {
-    let mut found = store
-        .snapshot_head()?
-        .map(|head| head.meta.last_membership.membership().clone());
-    let mut next = 0;
+/// The voters and all members as of the last entry that says so; before the snapshot's last one none counts.
+fn members(
+    store: &Store,
+    snapshot: Option<SnapshotMeta>,
+) -> Result<(BTreeSet<NodeId>, BTreeMap<NodeId, Node>), StoreError> {
+    let last = snapshot.as_ref().and_then(|snapshot| snapshot.last_log_id);
+    let mut next = last.map_or(0, |last| last.index + 1);
+    let mut found = snapshot.map(|snapshot| snapshot.last_membership.membership().clone());
     loop {
         let entries = store.entries(next.., READ_BYTES)?;
         let Some(last) = entries.last() else { break };

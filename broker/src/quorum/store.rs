@@ -183,7 +183,7 @@ impl Store {
 
     /// Who this member is; drawn, and kept, where that is new. `directory` is the data directory's id.
     pub(super) fn identity(&self, directory: Option<DirectoryId>) -> Result<Identity, StoreError> {
-        if let Some(identity) = self.member::<Identity>("identity")? {
+        if let Some(identity) = self.known_identity()? {
             return match directory {
                 Some(expected) if expected != identity.directory => Err(StoreError::Foreign {
                     path: self.path.clone(),
@@ -204,6 +204,11 @@ impl Store {
             Ok(())
         })?;
         Ok(identity)
+    }
+
+    /// Who this member is, where that was drawn.
+    pub(super) fn known_identity(&self) -> Result<Option<Identity>, StoreError> {
+        self.member("identity")
     }
 
     /// Binds the store to its broker, from the first start on that it is opened in; refuses another one.
@@ -250,14 +255,11 @@ impl Store {
             .transpose()
     }
 
-    /// Adds an entry and a vote at once, while no member runs on this store.
-    pub(super) fn append_offline(&self, entry: &Entry, vote: &Vote) -> Result<(), StoreError> {
+    /// Makes all changes at once, while no member runs on this store.
+    pub(super) fn change_offline(&self, changes: &[Change]) -> Result<(), StoreError> {
         self.write(|transaction| {
-            let mut log = transaction.open_table(LOG)?;
-            log.insert(entry.log_id.index, &*sealed(entry))?;
-            let mut member = transaction.open_table(MEMBER)?;
-            member.insert("vote", &*sealed(vote))?;
-            Ok(())
+            let mut changes = changes.iter();
+            changes.try_for_each(|change| writer::make(transaction, change))
         })
     }
 

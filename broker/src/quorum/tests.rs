@@ -3,6 +3,7 @@ mod cluster;
 mod duties;
 mod liveness;
 mod process;
+mod rescue;
 mod topic_changes;
 mod voters;
 

@@ -19,7 +19,7 @@ use rand::rngs::StdRng;
 use tokio::time::sleep;
 
 use super::cluster::{self, CLIENTS_PORT};
-use super::ledger::{Place, Shared};
+use super::ledger::{At, Place, Shared};
 
 /// The client's patience; a broker that is cut off is left after it.
 const REQUEST_WITHIN: Duration = Duration::from_secs(4);
@@ -170,6 +170,7 @@ pub async fn produce(
             number += count;
             ledger.borrow_mut().sent += u64::from(count);
             let batch = batch(&values, id, epoch, sequence);
+            let committed = ledger.borrow().reached(place);
             match deliver(&mut client, place, batch, acks, &is_over).await {
                 // What only the leader has may be lost with it.
                 Some(_) if acks != -1 => {}
@@ -177,8 +178,11 @@ pub async fn produce(
                     let mut ledger = ledger.borrow_mut();
                     ledger.begins(place, offset.max(0));
                     for (at, value) in values.iter().enumerate() {
-                        let offset = if offset < 0 { -1 } else { offset + at as i64 };
-                        ledger.acked(place, offset, value);
+                        let at = match offset {
+                            ..0 => At::From(committed),
+                            _ => At::Offset(offset + at as i64),
+                        };
+                        ledger.acked(place, at, value);
                     }
                 }
                 // Whether it was taken is not known; what follows needs another id.

@@ -12,10 +12,18 @@ pub type Place = (&'static str, i32);
 /// Shared by all clients of a run.
 pub type Shared = Rc<RefCell<Ledger>>;
 
+/// Where an acknowledged record is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum At {
+    Offset(i64),
+    /// The broker did not tell; this offset, or a later one: all before was committed when the record was first sent.
+    From(i64),
+}
+
 #[derive(Debug, Default)]
 pub struct Ledger {
-    /// Acknowledged with acks=all, and where that is known at which offset.
-    acked: BTreeMap<String, (Place, Option<i64>)>,
+    /// Acknowledged with acks=all.
+    acked: BTreeMap<String, (Place, At)>,
     /// What a reader has seen at an offset.
     seen: BTreeMap<(Place, i64), String>,
     /// The first offset that a log may still begin with, moved by DeleteRecords.
@@ -33,12 +41,12 @@ impl Ledger {
         self.violations.push(line);
     }
 
-    /// The broker has acknowledged `value` with acks=all; -1 is an offset that it did not tell.
-    pub fn acked(&mut self, place: Place, offset: i64, value: &str) {
-        trace::note("acked", &[offset.unsigned_abs()], value.as_bytes());
-        let offset = (offset >= 0).then_some(offset);
-        self.acked.insert(value.to_owned(), (place, offset));
-        let Some(offset) = offset else { return };
+    /// The broker has acknowledged `value` with acks=all.
+    pub fn acked(&mut self, place: Place, at: At, value: &str) {
+        let (At::Offset(noted) | At::From(noted)) = at;
+        trace::note("acked", &[noted.unsigned_abs()], value.as_bytes());
+        self.acked.insert(value.to_owned(), (place, at));
+        let At::Offset(offset) = at else { return };
         if let Some(other) = self
             .seen
             .get(&(place, offset))
@@ -61,7 +69,7 @@ impl Ledger {
             )),
             Some(_) => {}
         }
-        if let Some((acked_at, Some(at))) = self.acked.get(value)
+        if let Some((acked_at, At::Offset(at))) = self.acked.get(value)
             && (*acked_at, *at) != (place, offset)
         {
             let at = *at;
@@ -106,6 +114,14 @@ impl Ledger {
 
     /// Compares with what the partition holds in the end.
     pub fn check_last(&mut self, place: Place, held: &BTreeMap<i64, String>) {
+        // One cause may have many effects.
+        for line in self.differences(place, held).into_iter().take(5) {
+            self.wrong(format!("{place:?}: {line}"));
+        }
+    }
+
+    /// What is not as it was acknowledged or read.
+    pub fn differences(&self, place: Place, held: &BTreeMap<i64, String>) -> Vec<String> {
         let start = self.start(place);
         let mut wrong = Vec::new();
         let mut offsets = BTreeMap::new();
@@ -117,11 +133,13 @@ impl Ledger {
         for (value, (_, at)) in self.acked.iter().filter(|(_, (at, _))| *at == place) {
             let there = offsets.get(value).copied();
             match at {
-                Some(at) if *at >= start && held.get(at) != Some(value) => wrong.push(format!(
-                    "{value} was acknowledged at {at}, where there is {:?}",
-                    held.get(at)
-                )),
-                None if there.is_none() && start == 0 => {
+                At::Offset(at) if *at >= start && held.get(at) != Some(value) => {
+                    wrong.push(format!(
+                        "{value} was acknowledged at {at}, where there is {:?}",
+                        held.get(at)
+                    ))
+                }
+                At::From(from) if *from >= start && there.is_none() => {
                     wrong.push(format!("{value} was acknowledged and is not there"));
                 }
                 _ => {}
@@ -136,9 +154,6 @@ impl Ledger {
                 ));
             }
         }
-        // One cause may have many effects.
-        for line in wrong.into_iter().take(5) {
-            self.wrong(format!("{place:?}: {line}"));
-        }
+        wrong
     }
 }

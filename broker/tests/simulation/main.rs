@@ -2,10 +2,11 @@
 //!
 //! `cargo test -p milena --features simulation --test simulation -- [--seeds 50] [--first 1] [--jobs 2]` runs seeds, each
 //! in a process of its own; `-- run SEED` runs one, with `--log info` and `--trace FILE` to look at it. `-- --rules` plays
-//! the written histories, each with the rules whole and with those broken that it shows; `-- run SEED --scenario NAME
-//! [--break RULE]` plays one.
+//! the written histories, each with the rules whole and with those broken that it shows, and tries the checks by values;
+//! `-- run SEED --scenario NAME [--break RULE]` plays one.
 
 mod admin;
+mod checks;
 mod clients;
 mod cluster;
 mod faults;

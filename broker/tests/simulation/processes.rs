@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use milena_simulation::rule;
 
-use super::Asked;
-use super::run::{PANICKED, VIOLATED};
-use super::scenario::{self, Scenario};
+use super::run::VIOLATED;
+use super::scenario::{self, Scenario, Shown};
+use super::{Asked, checks};
 
 /// So many seeds run twice, and have to leave the same trace.
 const TWICE: u64 = 5;
@@ -74,6 +74,7 @@ pub fn all(asked: &Asked) -> ExitCode {
         }
     }
     if asked.broken.is_none() && asked.check_rules {
+        wrong.extend(checks::failing());
         wrong.extend(check_rules(asked));
     }
     println!("{} runs, {} wrong", outcomes.len(), wrong.len());
@@ -85,39 +86,43 @@ pub fn all(asked: &Asked) -> ExitCode {
 
 /// Plays the written histories: whole, each has to be clean; broken, each rule that it shows has to be noticed.
 fn check_rules(asked: &Asked) -> Vec<String> {
-    let play = |scenario: &Scenario, broken| Run {
+    let play = |scenario: &'static Scenario, broken: Option<&'static Shown>| Run {
         seed: SCENARIO_SEED,
         again: 0,
         scenario: Some(scenario.name),
-        broken,
+        broken: broken.map(|shown| shown.rule),
     };
     let runs = scenario::ALL.iter().flat_map(|scenario| {
         let broken = scenario
             .shows
             .iter()
-            .map(|rule| play(scenario, Some(*rule)));
+            .map(|shown| play(scenario, Some(shown)));
         broken.chain([play(scenario, None)])
     });
     let outcomes = perform(runs.collect(), asked.jobs, |_, _| true);
     let mut wrong = Vec::new();
     for (run, outcome) in &outcomes {
         let scenario = run.scenario.unwrap_or_default();
-        let mut lines = outcome.output.lines();
-        let first = lines.find(|line| line.starts_with("WRONG"));
-        let first = first.unwrap_or(&outcome.line);
-        match run.broken {
-            None if outcome.is_clean() => println!("{scenario}: clean"),
-            Some(rule) if outcome.is_noticed() => {
-                println!("{scenario}: {rule}, broken, is noticed: {first}");
+        let Some(rule) = run.broken else {
+            match outcome.is_clean() {
+                true => println!("{scenario}: clean"),
+                false => wrong.push(format!("{scenario}:\n{}", outcome.output)),
             }
-            None => wrong.push(format!("{scenario}:\n{}", outcome.output)),
-            Some(rule) => wrong.push(format!(
+            continue;
+        };
+        let shown = scenario::named(scenario).and_then(|it| scenario::shown(it, rule));
+        match shown.and_then(|shown| outcome.noticed(shown)) {
+            Some(line) => println!("{scenario}: {rule}, broken, is noticed: {line}"),
+            None => wrong.push(format!(
                 "{scenario}: {rule}, broken, is not noticed:\n{}",
                 outcome.output
             )),
         }
     }
-    let shown = |rule: &str| scenario::ALL.iter().any(|it| it.shows.contains(&rule));
+    let shown = |rule: &str| {
+        let mut all = scenario::ALL.iter();
+        all.any(|it| scenario::shown(it, rule).is_some())
+    };
     let unshown = rule::ALL.iter().filter(|(rule, _)| !shown(rule));
     wrong.extend(unshown.map(|(rule, _)| format!("{rule}: no scenario shows it")));
     wrong
@@ -161,10 +166,12 @@ impl Outcome {
         self.code == Some(0)
     }
 
-    /// By the checks, or by an assertion of a broker. A history that did not come about says nothing.
-    fn is_noticed(&self) -> bool {
-        let code = self.code.and_then(|code| u8::try_from(code).ok());
-        matches!(code, Some(VIOLATED | PANICKED))
+    /// The first line of a check that tells of the broken rule. A history that did not come about says nothing, nor does a
+    /// panic: it may be of anything.
+    fn noticed(&self, shown: &Shown) -> Option<&str> {
+        let mut lines = self.output.lines();
+        let line = lines.find(|line| line.starts_with("WRONG") && shown.is_noticed_by(line));
+        line.filter(|_| self.code == Some(VIOLATED.into()))
     }
 }
 

@@ -23,12 +23,39 @@ pub struct Scenario {
     /// Of every partition, the preferred leader first.
     pub replicas: [i32; 3],
     /// Each of these rules, broken, is noticed in it.
-    pub shows: &'static [&'static str],
+    pub shows: &'static [Shown],
     /// What happens while the cluster is founded.
     pub founding: fn(&mut Run),
     /// What goes wrong; all is mended behind it.
     pub play: fn(&mut Run),
 }
+
+/// A rule that a history shows where it is broken.
+#[derive(Debug)]
+pub struct Shown {
+    pub rule: &'static str,
+    /// What a check says then holds one of these. Anything else that it says, of a history that is slow for example, is
+    /// no sign of the rule.
+    pub noticed_by: &'static [&'static str],
+}
+
+impl Shown {
+    /// Whether a check's line tells of the rule.
+    pub fn is_noticed_by(&self, line: &str) -> bool {
+        self.noticed_by.iter().any(|words| line.contains(words))
+    }
+}
+
+/// Records that were acknowledged or read are gone, or others are in their place.
+const LOST: &[&str] = &[
+    "was acknowledged at",
+    "was acknowledged there, but",
+    "was acknowledged and is not there",
+    "was read at",
+    "was read there before",
+    "is out of range",
+    "says that the latest offset is",
+];
 
 /// All of them.
 pub const ALL: [Scenario; 8] = [
@@ -37,7 +64,16 @@ pub const ALL: [Scenario; 8] = [
         brokers: 5,
         voters: 3,
         replicas: [4, 5, 1],
-        shows: &["watermark-counts-fenced", "unclean-stays-in-sync"],
+        shows: &[
+            Shown {
+                rule: "watermark-counts-fenced",
+                noticed_by: LOST,
+            },
+            Shown {
+                rule: "unclean-stays-in-sync",
+                noticed_by: LOST,
+            },
+        ],
         founding: plays::nothing,
         play: plays::last_in_sync_loses_power,
     },
@@ -46,7 +82,10 @@ pub const ALL: [Scenario; 8] = [
         brokers: 3,
         voters: 3,
         replicas: [1, 2, 3],
-        shows: &["duplicate-acknowledged-early"],
+        shows: &[Shown {
+            rule: "duplicate-acknowledged-early",
+            noticed_by: LOST,
+        }],
         founding: plays::nothing,
         play: plays::leader_is_cut_from_brokers,
     },
@@ -55,7 +94,10 @@ pub const ALL: [Scenario; 8] = [
         brokers: 3,
         voters: 3,
         replicas: [1, 2, 3],
-        shows: &["leads-in-old-epoch"],
+        shows: &[Shown {
+            rule: "leads-in-old-epoch",
+            noticed_by: &["is led in epoch"],
+        }],
         founding: plays::nothing,
         play: plays::leader_restarts_at_once,
     },
@@ -64,7 +106,10 @@ pub const ALL: [Scenario; 8] = [
         brokers: 3,
         voters: 3,
         replicas: [3, 2, 1],
-        shows: &["wiped-voter-votes"],
+        shows: &[Shown {
+            rule: "wiped-voter-votes",
+            noticed_by: LOST,
+        }],
         founding: plays::nothing,
         play: plays::voter_is_wiped_beside_one_behind,
     },
@@ -73,7 +118,10 @@ pub const ALL: [Scenario; 8] = [
         brokers: 5,
         voters: 5,
         replicas: [1, 2, 3],
-        shows: &["joins-once"],
+        shows: &[Shown {
+            rule: "joins-once",
+            noticed_by: &["not all replicas are in sync"],
+        }],
         founding: plays::nothing,
         play: plays::wiped_voter_joins_in_vain,
     },
@@ -82,7 +130,10 @@ pub const ALL: [Scenario; 8] = [
         brokers: 3,
         voters: 3,
         replicas: [1, 2, 3],
-        shows: &["founds-once"],
+        shows: &[Shown {
+            rule: "founds-once",
+            noticed_by: &["the topic could not be created"],
+        }],
         founding: plays::first_votes_come_late,
         play: plays::nothing,
     },
@@ -91,7 +142,10 @@ pub const ALL: [Scenario; 8] = [
         brokers: 3,
         voters: 3,
         replicas: [1, 2, 3],
-        shows: &["elects-unasked"],
+        shows: &[Shown {
+            rule: "elects-unasked",
+            noticed_by: &["leader and term of the quorum were"],
+        }],
         founding: plays::nothing,
         play: plays::one_link_is_bad,
     },
@@ -105,6 +159,12 @@ pub const ALL: [Scenario; 8] = [
         play: plays::quorum_leader_dies_on_busy_disks,
     },
 ];
+
+/// How that rule shows in that scenario.
+pub fn shown(scenario: &Scenario, rule: &str) -> Option<&'static Shown> {
+    let shows: &'static [Shown] = scenario.shows;
+    shows.iter().find(|shown| shown.rule == rule)
+}
 
 /// The scenario of this name.
 pub fn named(name: &str) -> Option<&'static Scenario> {

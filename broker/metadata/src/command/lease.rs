@@ -61,6 +61,9 @@ pub struct PartitionProgress {
     pub caught_up: Vec<BrokerId>,
     /// The others, with the bytes they are behind.
     pub behind: Vec<(BrokerId, u64)>,
+    /// Bytes of the leader's log; `None` where its software does not tell.
+    #[serde(default)]
+    pub log_bytes: Option<u64>,
 }
 
 /// What a lease's request is answered with.
@@ -176,8 +179,20 @@ pub struct SetStopping {
 /// Ends leases whose time is over while the broker serves, and so the mark of a cluster that is being stopped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExpireLeases {
-    /// The time, in milliseconds since 1970; see [`super::Command::stamp`].
+    /// The time, in milliseconds since 1970; see [`super::Command::stamp`]. For the mark alone.
     pub now_ms: i64,
+    /// What no image can know: for how long each lease has been out before the eyes of the quorum's leader.
+    #[serde(default)]
+    pub seen: Vec<SeenLease>,
+}
+
+/// A lease, as the quorum's leader has watched it by a clock that never jumps. A new leader begins anew.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeenLease {
+    /// Which; one that was given back and granted again is another.
+    pub lease: LeaseRecord,
+    /// For how long, in milliseconds.
+    pub seen_ms: i64,
 }
 
 /// Gives a lease back: the broker does not stop after all, or never comes back.

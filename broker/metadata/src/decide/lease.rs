@@ -4,6 +4,8 @@
 //! that run, have caught up and hold no lease; when voters of the same kind are a majority; and when there are
 //! fewer leases out than may be. Trouble elsewhere blocks nothing. It ends when the broker's next life is back in
 //! every ISR, or by its time while the broker serves, in whatever life: one that drains may never be in every ISR again.
+//! Its time is what one leader of the quorum has seen go by: a time of day that jumped would end the leases of brokers
+//! that are about to stop, and let others stop beside them.
 //! Of all this nothing is asked while the cluster is being stopped as a whole (`stopping.rs`).
 
 use std::collections::BTreeMap;
@@ -14,6 +16,7 @@ use super::{Draft, stopping};
 use crate::command::{
     BlockingFollower, BlockingPartition, ExpireLeases, GrantedLease, LeaseAnswer, LeaseRefusal,
     NeverSafe, NotStaying, PartitionProgress, QuorumBlocks, Refusal, ReleaseLease, RequestLease,
+    SeenLease,
 };
 use crate::configs::ConfigRules;
 use crate::election;
@@ -37,13 +40,11 @@ pub(super) fn request(
         let message = format!("Broker {} is not registered.", ask.broker);
         Refusal::new(ErrorCode::BrokerIdNotRegistered, message)
     })?;
-    end_expired(draft, ask.now_ms);
+    stopping::end_expired(draft, ask.now_ms);
     let cluster_stopping = draft.image.stopping().is_some();
     let present = draft.image.lease(broker.id).cloned();
-    if let Some(lease) = present
-        .as_ref()
-        .filter(|has| has.incarnation == broker.incarnation)
-    {
+    let lasts = |has: &&Lease| has.incarnation == broker.incarnation && has.expires_ms > ask.now_ms;
+    if let Some(lease) = present.as_ref().filter(lasts) {
         // Whoever asks again gets what there is; what pauses was said when it was granted.
         let nothing = Findings::default();
         return Ok(granted(lease.clone(), &nothing, cluster_stopping));
@@ -58,12 +59,12 @@ pub(super) fn request(
     if let Some(old) = present {
         end(draft, &old);
     }
+    let duration_ms = ask.duration_ms.clamp(1, LEASE_MS_MAX);
     let lease = LeaseRecord {
         broker: broker.id,
         incarnation: broker.incarnation,
-        expires_ms: ask
-            .now_ms
-            .saturating_add(ask.duration_ms.clamp(1, LEASE_MS_MAX)),
+        expires_ms: ask.now_ms.saturating_add(duration_ms),
+        duration_ms: Some(duration_ms),
     };
     draft.push(lease.clone());
     Ok(granted(lease, &findings, cluster_stopping))
@@ -80,7 +81,19 @@ fn granted(lease: Lease, findings: &Findings, cluster_stopping: bool) -> LeaseAn
 }
 
 pub(super) fn expire(draft: &mut Draft, ask: &ExpireLeases) -> Vec<Lease> {
-    end_expired(draft, ask.now_ms)
+    stopping::end_expired(draft, ask.now_ms);
+    let image = &draft.image;
+    let serves = |id: BrokerId| image.broker(id).is_some_and(|broker| !broker.fenced);
+    let ended = |seen: &&SeenLease| {
+        let lease = &seen.lease;
+        image.lease(lease.broker) == Some(lease)
+            && lease.is_over(seen.seen_ms)
+            && serves(lease.broker)
+    };
+    let ended = ask.seen.iter().filter(ended).map(|seen| seen.lease.clone());
+    let ended: Vec<Lease> = ended.collect();
+    ended.iter().for_each(|lease| end(draft, lease));
+    ended
 }
 
 /// Whether there was one.
@@ -104,14 +117,12 @@ pub(super) fn end_returned(draft: &mut Draft) {
     ended.iter().for_each(|lease| end(draft, lease));
 }
 
-fn end_expired(draft: &mut Draft, now_ms: i64) -> Vec<Lease> {
-    stopping::end_expired(draft, now_ms);
-    let image = &draft.image;
-    let serves = |id: BrokerId| image.broker(id).is_some_and(|broker| !broker.fenced);
-    let expired = |lease: &&Lease| lease.expires_ms <= now_ms && serves(lease.broker);
-    let ended: Vec<Lease> = image.leases().filter(expired).cloned().collect();
-    ended.iter().for_each(|lease| end(draft, lease));
-    ended
+impl Lease {
+    /// Whether its time is over for a leader of the quorum that has itself seen it for so long. One whose duration is
+    /// not known lasts as long as any may.
+    pub fn is_over(&self, seen_ms: i64) -> bool {
+        seen_ms >= self.duration_ms.unwrap_or(LEASE_MS_MAX)
+    }
 }
 
 fn end(draft: &mut Draft, lease: &Lease) {

@@ -20,6 +20,7 @@ fn progress(image: &Image, behind: &[BrokerId]) -> Vec<PartitionProgress> {
                 leader_epoch: state.leader_epoch,
                 caught_up: fast,
                 behind: slow.into_iter().map(|id| (id, 7)).collect(),
+                log_bytes: None,
             }
         };
         topic.partitions().map(said).collect::<Vec<_>>()
@@ -51,6 +52,13 @@ fn request(image: &mut Image, ask: RequestLease) -> LeaseAnswer {
         Ok(Outcome::RequestLease(answer)) => answer,
         other => panic!("{other:?}"),
     }
+}
+
+/// As a leader of the quorum asks that has seen all leases for so long, whatever its clock says.
+fn expire(image: &mut Image, seen_ms: i64) {
+    let leases = image.leases().cloned();
+    let seen = leases.map(|lease| SeenLease { lease, seen_ms }).collect();
+    apply(image, &ExpireLeases { now_ms: 0, seen }.into()).unwrap();
 }
 
 fn needed(image: &Image, topic: &Topic) -> usize {
@@ -92,7 +100,7 @@ fn bring_back(image: &mut Image) {
             answers[0].as_ref().unwrap();
         }
     }
-    apply(image, &ExpireLeases { now_ms: i64::MAX }.into()).unwrap();
+    expire(image, i64::MAX);
 }
 
 proptest! {
@@ -171,7 +179,7 @@ proptest! {
             let command = ask.on(&image);
             let _ = apply(&mut image, &command);
         }
-        apply(&mut image, &ExpireLeases { now_ms: i64::MAX }.into()).unwrap();
+        expire(&mut image, i64::MAX);
         for lease in image.leases() {
             prop_assert!(image.broker(lease.broker).unwrap().fenced);
         }
@@ -311,7 +319,7 @@ fn a_lease_is_of_a_life_and_lasts_until_the_next_is_in_every_isr() {
     // It stops, and its time is over: it is away, so the lease stays.
     let away = change(&image, 0, [Some(true), None, None]);
     apply(&mut image, &away.into()).unwrap();
-    apply(&mut image, &ExpireLeases { now_ms: i64::MAX }.into()).unwrap();
+    expire(&mut image, i64::MAX);
     assert!(image.lease(broker(0)).is_some());
     apply(&mut image, &register(0, 1, LastEnd::Clean, false).into()).unwrap();
     assert!(image.lease(broker(0)).is_some(), "not in every ISR yet");
@@ -321,9 +329,9 @@ fn a_lease_is_of_a_life_and_lasts_until_the_next_is_in_every_isr() {
     // One that serves on loses it by time, or gives it back.
     let second = one(&image, 1, 1_000);
     request(&mut image, second);
-    apply(&mut image, &ExpireLeases { now_ms: 60_999 }.into()).unwrap();
+    expire(&mut image, 59_999);
     assert!(image.lease(broker(1)).is_some());
-    apply(&mut image, &ExpireLeases { now_ms: 61_000 }.into()).unwrap();
+    expire(&mut image, 60_000);
     assert_eq!(image.lease(broker(1)), None);
     let third = one(&image, 2, 1_000);
     request(&mut image, third);
@@ -345,13 +353,84 @@ fn a_lease_of_a_broker_that_is_back_and_drains_is_over_by_its_time() {
     let away = change(&image, 0, [Some(true), Some(true), None]);
     apply(&mut image, &away.into()).unwrap();
     apply(&mut image, &register(0, 1, LastEnd::Clean, true).into()).unwrap();
-    let late = ExpireLeases { now_ms: 61_000 };
-    apply(&mut image, &late.clone().into()).unwrap();
+    expire(&mut image, 60_000);
     assert!(image.lease(broker(0)).is_some(), "it does not serve yet");
     let back = change(&image, 0, [Some(false), None, None]);
     apply(&mut image, &back.into()).unwrap();
-    apply(&mut image, &ExpireLeases { now_ms: 60_999 }.into()).unwrap();
+    expire(&mut image, 59_999);
     assert!(image.lease(broker(0)).is_some(), "its time is not over");
-    apply(&mut image, &late.into()).unwrap();
+    expire(&mut image, 60_000);
+    assert_eq!(image.lease(broker(0)), None);
+}
+
+#[test]
+fn no_jump_of_the_leaders_clock_ends_a_lease_that_is_out() {
+    let mut image = three();
+    let granted = ask(&image, 0, NeverSafe::Allow, &[]);
+    request(&mut image, granted);
+    let lease = image.lease(broker(0)).cloned().unwrap();
+    let late_ms = lease.expires_ms + 3_600_000;
+    let other = RequestLease {
+        now_ms: late_ms,
+        max_unavailable: 1,
+        ..ask(&image, 1, NeverSafe::Allow, &[])
+    };
+    assert_eq!(refused(request(&mut image, other)).leases_out, [broker(0)]);
+    let seen = SeenLease {
+        lease: lease.clone(),
+        seen_ms: 59_999,
+    };
+    let jumped = ExpireLeases {
+        now_ms: late_ms,
+        seen: vec![seen],
+    };
+    assert_eq!(
+        apply(&mut image, &jumped.into()),
+        Ok(Outcome::ExpireLeases(Vec::new()))
+    );
+    assert_eq!(image.lease(broker(0)), Some(&lease));
+}
+
+#[test]
+fn who_asks_again_behind_the_time_that_was_shown_is_judged_anew() {
+    let mut image = three();
+    let first = ask(&image, 0, NeverSafe::Allow, &[]);
+    request(&mut image, first);
+    let lease = image.lease(broker(0)).cloned().unwrap();
+    let again = |image: &Image, behind: &[BrokerId]| RequestLease {
+        now_ms: lease.expires_ms,
+        ..ask(image, 0, NeverSafe::Block, behind)
+    };
+    let slow = again(&image, &[broker(1), broker(2), broker(3)]);
+    assert!(refused(request(&mut image, slow)).blocking_count > 0);
+    assert_eq!(image.lease(broker(0)), Some(&lease), "others count on it");
+    let whole = again(&image, &[]);
+    let LeaseAnswer::Granted(granted) = request(&mut image, whole) else {
+        panic!("refused")
+    };
+    assert_eq!(granted.lease.expires_ms, lease.expires_ms + 60_000);
+    assert_eq!(image.lease(broker(0)), Some(&granted.lease));
+    // What was seen of the one before says nothing of this one.
+    let seen = vec![SeenLease {
+        lease,
+        seen_ms: i64::MAX,
+    }];
+    apply(&mut image, &ExpireLeases { now_ms: 0, seen }.into()).unwrap();
+    assert_eq!(image.lease(broker(0)), Some(&granted.lease));
+}
+
+#[test]
+fn a_lease_of_older_software_lasts_as_long_as_any_may() {
+    let mut image = three();
+    let old = LeaseRecord {
+        broker: broker(0),
+        incarnation: image.broker(broker(0)).unwrap().incarnation,
+        expires_ms: 1,
+        duration_ms: None,
+    };
+    image.apply(&old.into()).unwrap();
+    expire(&mut image, LEASE_MS_MAX - 1);
+    assert!(image.lease(broker(0)).is_some());
+    expire(&mut image, LEASE_MS_MAX);
     assert_eq!(image.lease(broker(0)), None);
 }

@@ -101,7 +101,10 @@ fn the_mark_is_over_by_its_time() {
     let mut image = serving(3);
     mark(&mut image, true, NOW_MS);
     let end_ms = NOW_MS + STOPPING_MS_MAX;
-    let early = ExpireLeases { now_ms: end_ms - 1 };
+    let early = ExpireLeases {
+        now_ms: end_ms - 1,
+        seen: Vec::new(),
+    };
     apply(&mut image, &early.into()).unwrap();
     assert!(image.stopping().is_some());
     assert!(matches!(

@@ -161,7 +161,10 @@ fn keep(store: &Store, change: &Change, committed: Option<LogId>) -> Result<(), 
     })
 }
 
-fn make(transaction: &redb::WriteTransaction, change: &Change) -> Result<(), redb::Error> {
+pub(super) fn make(
+    transaction: &redb::WriteTransaction,
+    change: &Change,
+) -> Result<(), redb::Error> {
     match change {
         Change::Append(entries) => {
             let mut log = transaction.open_table(LOG)?;

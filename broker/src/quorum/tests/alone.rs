@@ -108,6 +108,27 @@ async fn ten_thousand_partitions_are_there_after_a_reopen_and_gone_when_deleted(
 }
 
 #[tokio::test]
+async fn a_life_of_a_broker_that_takes_several_entries_begins_with_the_last() {
+    let dir = tempfile::tempdir().unwrap();
+    let quorum = open(dir.path()).await;
+    quorum.request(registration()).await.unwrap();
+    let names = ["a", "b", "c"];
+    for name in names {
+        let created = quorum.request(topics([name.into()], 10_000)).await.unwrap();
+        assert!(created[0].is_ok());
+    }
+    let before = quorum.status().last_index;
+    let again = quorum.request(registration()).await.unwrap();
+    assert!(quorum.status().last_index > before + 1, "several entries");
+    let (image, id) = (quorum.image(), BrokerId::new(1).unwrap());
+    assert_eq!(image.broker(id).unwrap().epoch, again.epoch);
+    let mut states = names
+        .iter()
+        .flat_map(|name| image.topic(name).unwrap().partitions());
+    assert!(states.all(|(_, state)| state.leader == Some(id) && state.leader_epoch == 1));
+}
+
+#[tokio::test]
 async fn the_store_stays_short_whatever_is_written_and_a_reopen_reads_its_snapshot() {
     let dir = tempfile::tempdir().unwrap();
     let options = QuorumOptions {

@@ -69,7 +69,10 @@ async fn a_broker_whose_clock_is_ahead_ends_nobody_elses_lease_nor_the_clusters_
         now_ms: ahead_ms,
     };
     quorum.request(mark).await.unwrap();
-    let early = ExpireLeases { now_ms: ahead_ms };
+    let early = ExpireLeases {
+        now_ms: ahead_ms,
+        seen: Vec::new(),
+    };
     assert_eq!(quorum.request(early).await.unwrap(), []);
     let image = quorum.image();
     assert_eq!(image.lease(id(2)), Some(&granted));

@@ -1,5 +1,9 @@
 //! Who votes, and who must not.
 
+use std::collections::BTreeSet;
+
+use openraft::ChangeMembers;
+
 use super::process::{Place, Places, Process, leader_of, until};
 use super::*;
 
@@ -218,4 +222,92 @@ async fn while_a_voter_is_dead_no_living_one_is_taken_and_the_dead_one_can_be() 
     assert!(created.unwrap()[0].is_ok());
     leader.quorum.remove_voter(broker, directory).await.unwrap();
     until("two are left", || voter_directories(leader).len() == 2).await;
+}
+
+/// A cluster of three voters and a learner that has all.
+async fn with_learner(places: &Places) -> (Vec<Process>, Process) {
+    let all = places.found().await;
+    let place = places.all[3].clone();
+    let options = places.options(&place, Told::Others);
+    let learner = Process::start(place, options).await.unwrap().unwrap();
+    let leader = &all[leader_of(&all).await];
+    until("it is caught up", || {
+        let status = leader.quorum.status();
+        let mut learners = status.learners.iter();
+        learners.any(|one| one.matched_index == Some(status.last_index))
+    })
+    .await;
+    (all, learner)
+}
+
+fn sets_of_voters(process: &Process) -> usize {
+    let metrics = process.quorum.member.raft.server_metrics();
+    let metrics = metrics.borrow();
+    let membership = metrics.membership_config.membership();
+    membership.get_joint_config().len()
+}
+
+/// Begins to make it a voter, and goes when the first of the two steps is asked for.
+async fn begin_to_add(leader: &Process, learner: &Process) {
+    let raft = &leader.quorum.member.raft;
+    let voter = BTreeSet::from([learner.quorum.member.id]);
+    tokio::select! {
+        biased;
+        _ = raft.change_membership(ChangeMembers::AddVoterIds(voter), true) => {}
+        () = std::future::ready(()) => {}
+    }
+    let applied = || leader.quorum.status().applied_index == leader.quorum.status().last_index;
+    until("the first step is made", || {
+        sets_of_voters(leader) == 2 && applied()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_change_of_voters_that_died_halfway_with_its_leader_is_ended_by_the_next() {
+    let places = Places::new(4);
+    let (mut all, learner) = with_learner(&places).await;
+    let leader = all.swap_remove(leader_of(&all).await);
+    begin_to_add(&leader, &learner).await;
+    leader.kill();
+    all.push(learner);
+    until("one set of four voters is left", || {
+        all.iter().any(Process::leads)
+            && all.iter().all(|member| sets_of_voters(member) == 1)
+            && all
+                .iter()
+                .all(|member| voter_directories(member).len() == 4)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_asks_again_for_a_change_of_voters_that_was_interrupted_has_it_done() {
+    let places = Places::new(4);
+    let (all, learner) = with_learner(&places).await;
+    let leader = &all[leader_of(&all).await];
+    begin_to_add(leader, &learner).await;
+    let add = async || {
+        let directory = learner.quorum.directory();
+        leader.quorum.add_voter(4, directory).await
+    };
+    add().await.unwrap();
+    until("one set of voters is left", || sets_of_voters(leader) == 1).await;
+    assert_eq!(voter_directories(leader).len(), 4);
+    assert_eq!(add().await.unwrap_err().code(), ErrorCode::DuplicateVoter);
+}
+
+#[tokio::test]
+async fn a_change_of_voters_without_a_majority_fails_within_a_commands_time() {
+    let places = Places::new(4);
+    let (mut all, learner) = with_learner(&places).await;
+    let leader = all.swap_remove(leader_of(&all).await);
+    all.into_iter().for_each(|other| drop(other.kill()));
+    let begun = Instant::now();
+    let directory = learner.quorum.directory();
+    let refused = leader.quorum.add_voter(4, directory).await.unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::RequestTimedOut, "{refused}");
+    // Three seconds here, and far more for one attempt after the other.
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(5), "{took:?}");
 }

@@ -1,0 +1,84 @@
+//! A survivor goes on alone, whatever a crash has left in its store.
+
+use super::process::{Places, Process, leader_of, until};
+use super::*;
+use crate::quorum::rescue::{RescueError, Survivor};
+use crate::quorum::store::{Change, SnapshotHead};
+
+/// Has the leader take a snapshot of all that it has.
+async fn snapshot(leader: &Process) -> (SnapshotHead, bytes::Bytes) {
+    let Quorum { member, store, .. } = &*leader.quorum;
+    let goal = leader.quorum.status().applied_index as u64;
+    member.raft.trigger().snapshot().await.unwrap();
+    let taken = || {
+        let (head, bytes) = store.snapshot().unwrap()?;
+        let is_of_all = head.meta.last_log_id.unwrap().index >= goal;
+        is_of_all.then_some((head, bytes))
+    };
+    until("there is a snapshot", || taken().is_some()).await;
+    taken().unwrap()
+}
+
+#[tokio::test]
+async fn a_snapshot_in_place_of_entries_that_are_still_there_is_what_a_survivor_goes_on_from() {
+    let places = Places::new(4);
+    let mut all = places.found().await;
+    all[0].quorum.request(registration_of(4)).await.unwrap();
+    let leader = leader_of(&all).await;
+    let survivor = all.swap_remove((leader + 1) % 3).kill();
+    let options = places.options(&places.all[3], Told::Others);
+    let joining = Process::start(places.all[3].clone(), options);
+    all.push(joining.await.unwrap().unwrap());
+    let fourth = &all[2].quorum;
+    until("it has all", || fourth.image().brokers().count() == 1).await;
+    fourth.add_voter(4, fourth.directory()).await.unwrap();
+    fourth.request(registration_of(5)).await.unwrap();
+    let (head, bytes) = snapshot(&all[leader_of(&all).await]).await;
+    drop(all);
+
+    // As if it had been killed after it took the leader's snapshot, and before the entries below it went.
+    let dir = places.options(&survivor, Told::Others).dir;
+    let store = Store::open(&dir).unwrap();
+    let before = store.last_entry().unwrap().unwrap().log_id;
+    let number = head.number;
+    let installed = [
+        Change::Part {
+            number,
+            part: 0,
+            bytes,
+        },
+        Change::Publish(head.clone()),
+    ];
+    store.change_offline(&installed).unwrap();
+    drop(store);
+    let last = head.meta.last_log_id.unwrap().index;
+    assert!(before.index + 1 < last);
+    let rescue = Survivor::open(&dir).unwrap();
+    let survey = rescue.survey().unwrap();
+    assert_eq!((survey.last_entry, survey.known_decided), (last, last));
+    assert_eq!(
+        survey.voters.len(),
+        4,
+        "the voters are those of older entries"
+    );
+    rescue.go_on_alone().unwrap();
+    drop(rescue);
+
+    let options = places.options(&survivor, places.told(false));
+    let alone = Process::start(survivor, options).await.unwrap().unwrap();
+    alone.quorum.request(registration_of(6)).await.unwrap();
+    let brokers = alone.quorum.image();
+    let brokers: Vec<i32> = brokers.brokers().map(|one| one.id.get()).collect();
+    assert_eq!(brokers, [4, 5, 6]);
+    assert_eq!(alone.quorum.status().voters.len(), 1);
+}
+
+#[test]
+fn whoever_looks_draws_no_identity() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(Store::open(dir.path()).unwrap());
+    let looked = Survivor::open(dir.path()).map(drop);
+    assert!(matches!(looked, Err(RescueError::Empty(_))));
+    let store = Store::open(dir.path()).unwrap();
+    assert_eq!(store.known_identity().unwrap(), None);
+}
