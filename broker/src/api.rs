@@ -6,6 +6,7 @@
 pub mod add_raft_voter;
 pub mod alter_configs;
 pub mod alter_partition_reassignments;
+pub mod alter_replica_log_dirs;
 pub mod api_versions;
 pub mod create_partitions;
 pub mod create_topics;
@@ -182,6 +183,7 @@ routes! {
     add_raft_voter AddRaftVoterRequest,
     alter_configs AlterConfigsRequest,
     alter_partition_reassignments AlterPartitionReassignmentsRequest,
+    alter_replica_log_dirs AlterReplicaLogDirsRequest,
     api_versions ApiVersionsRequest,
     create_partitions CreatePartitionsRequest,
     create_topics CreateTopicsRequest,

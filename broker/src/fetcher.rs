@@ -28,7 +28,7 @@ use tokio_util::task::TaskTracker;
 use crate::broker::Broker;
 use link::Link;
 pub use news::News;
-use throttle::Throttle;
+pub use throttle::Throttle;
 
 /// Copies until `stopping`: a task for each broker that leads something here.
 pub async fn run(broker: Arc<Broker>, stopping: CancellationToken) {

@@ -23,6 +23,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::broker::Broker;
 use crate::config::BrokerConfig;
 use crate::identity::{Identity, Known};
+use crate::metrics::Metrics;
 use crate::quorum::StartWait;
 use crate::readiness::Readiness;
 use crate::server::StartError;
@@ -43,6 +44,8 @@ const PATHS: &str = "\
 #[derive(Default)]
 struct Stage {
     known: Arc<Known>,
+    /// There before the partitions are opened.
+    metrics: OnceLock<Arc<Metrics>>,
     /// There once partitions are open.
     broker: OnceLock<Arc<Broker>>,
     readiness: Arc<Readiness>,
@@ -83,6 +86,11 @@ impl Http {
     /// Who the broker is, for whoever asks before there is one.
     pub fn known(&self) -> &Arc<Known> {
         &self.stage.known
+    }
+
+    /// From now on `/metrics` shows how the start goes on.
+    pub fn show_start(&self, metrics: Arc<Metrics>) {
+        let _ = self.stage.metrics.set(metrics);
     }
 
     /// From now on `/metrics` and `/v1` show the broker.
@@ -198,7 +206,10 @@ fn in_words(awaits: Option<String>) -> String {
 
 async fn metrics(State(stage): State<Arc<Stage>>) -> impl IntoResponse {
     let Some(broker) = stage.broker.get().cloned() else {
-        return not_ready(stage.awaits()).into_response();
+        return match stage.metrics.get() {
+            Some(metrics) => page(metrics.render_starting()),
+            None => not_ready(stage.awaits()).into_response(),
+        };
     };
     let turn = stage.scraping.clone().lock_owned().await;
     let groups = broker.groups().snapshot().await;
@@ -209,8 +220,14 @@ async fn metrics(State(stage): State<Arc<Stage>>) -> impl IntoResponse {
     };
     // Reading many partitions takes a while, and the runtime has timers to keep.
     match crate::blocking::spawn(render).await {
-        Ok(Ok(page)) => ([(header::CONTENT_TYPE, TEXT_FORMAT)], page).into_response(),
-        Ok(Err(error)) => failed(&error),
+        Ok(rendered) => page(rendered),
+        Err(error) => failed(&error),
+    }
+}
+
+fn page(rendered: Result<String, prometheus::Error>) -> axum::response::Response {
+    match rendered {
+        Ok(page) => ([(header::CONTENT_TYPE, TEXT_FORMAT)], page).into_response(),
         Err(error) => failed(&error),
     }
 }

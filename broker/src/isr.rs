@@ -9,6 +9,7 @@ use milena_metadata::{
     AlterPartition, BrokerId, Image, IsrProposal, Partition as State, PartitionId, PartitionRecord,
     Refusal,
 };
+use milena_protocol::ErrorCode;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -129,8 +130,6 @@ async fn ask(broker: &Broker, proposed: &[Proposed]) {
             }
         }
     };
-    // What the quorum has instead must be known here before a refusal frees the high watermark.
-    broker.take_over().await;
     for ((partition, proposal), answer) in proposed.iter().zip(answers) {
         note(partition, proposal, &answer);
     }
@@ -160,8 +159,20 @@ fn note(partition: &Partition, proposal: &Proposal, answer: &Result<PartitionRec
             tracing::debug!(%topic, partition = index, ?proposal, %refusal, "the in-sync replicas stay");
         }
     }
-    // What was proposed is answered, one way or the other.
-    partition.proposal_answered();
+    partition.proposal_answered(decided_at(proposal, answer));
+}
+
+/// The least partition epoch that the quorum had when it answered: while this broker has not heard of that, its own ISR
+/// is an old one, and whoever was proposed may be in the one that holds.
+fn decided_at(proposal: &Proposal, answer: &Result<PartitionRecord, Refusal>) -> i32 {
+    match answer.as_ref().map_err(|refusal| refusal.code) {
+        Ok(state) => state.partition_epoch,
+        // Whether the members may be in is asked last, of the very state that the proposal builds on. Nor does it hold
+        // where who decided was behind that.
+        Err(ErrorCode::IneligibleReplica | ErrorCode::NotController) => proposal.partition_epoch,
+        // The state is another by now, maybe by this proposal, which was sent again after an answer that was lost.
+        Err(_) => proposal.partition_epoch + 1,
+    }
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod clock;
 pub mod config;
 mod connection;
 mod current_leader;
+mod directory_moves;
 #[cfg(test)]
 mod docs;
 mod fetcher;

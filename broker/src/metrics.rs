@@ -26,7 +26,8 @@ use milena_protocol::ErrorCode;
 use parking_lot::Mutex;
 use prometheus::core::Collector;
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry, TextEncoder,
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+    TextEncoder,
 };
 use tokio::time::Instant;
 
@@ -83,9 +84,11 @@ pub struct Metrics {
     retention_bytes: IntCounter,
     compactions: IntCounter,
     compacted_bytes: IntCounter,
+    compaction_left: IntGauge,
     reclaimed_bytes: IntCounter,
     care_failures: IntCounterVec,
     flushes: HistogramVec,
+    logs_to_open: IntGauge,
     recovered_segments: IntCounter,
     recovered_batches: IntCounter,
     recovery_bytes_cut: IntCounter,
@@ -145,6 +148,10 @@ impl Registrar<'_> {
         self.add(IntCounter::new(metric.name, metric.help)?)
     }
 
+    fn gauge(&self, metric: &Metric) -> Result<IntGauge, prometheus::Error> {
+        self.add(IntGauge::new(metric.name, metric.help)?)
+    }
+
     fn counters(&self, metric: &Metric) -> Result<IntCounterVec, prometheus::Error> {
         let options = Opts::new(metric.name, metric.help);
         self.add(IntCounterVec::new(options, metric.labels)?)
@@ -193,9 +200,11 @@ impl Metrics {
             retention_bytes: registrar.counter(&table::RETENTION_BYTES)?,
             compactions: registrar.counter(&table::COMPACTIONS)?,
             compacted_bytes: registrar.counter(&table::COMPACTED_BYTES)?,
+            compaction_left: registrar.gauge(&table::COMPACTION_LEFT)?,
             reclaimed_bytes: registrar.counter(&table::RECLAIMED_BYTES)?,
             care_failures: registrar.counters(&table::CARE_FAILURES)?,
             flushes: registrar.histograms(&table::FLUSH_DURATION, LATENCY_BUCKETS)?,
+            logs_to_open: registrar.gauge(&table::LOGS_TO_OPEN)?,
             recovered_segments: registrar.counter(&table::RECOVERED_SEGMENTS)?,
             recovered_batches: registrar.counter(&table::RECOVERED_BATCHES)?,
             recovery_bytes_cut: registrar.counter(&table::RECOVERY_BYTES_CUT)?,
@@ -218,6 +227,16 @@ impl Metrics {
             page.one(metric, value);
         }
         page.one(&table::SCRAPE_DURATION, begin.elapsed().as_secs_f64());
+        Ok(page.into_text())
+    }
+
+    /// What there is before there is a broker: how far the opening of its logs has come, and the process.
+    pub fn render_starting(&self) -> Result<String, prometheus::Error> {
+        let mut page = Page::after(self.counted()?);
+        page.one(&table::UPTIME, self.uptime().as_secs_f64());
+        for (metric, value) in process::read() {
+            page.one(metric, value);
+        }
         Ok(page.into_text())
     }
 
@@ -315,10 +334,26 @@ impl Metrics {
         self.retention_bytes.inc_by(removed.bytes);
     }
 
+    /// Says how many bytes the compaction under way has still to read.
+    pub fn compacting(&self, left: u64) {
+        let left = i64::try_from(left).unwrap_or(i64::MAX);
+        self.compaction_left.set(left);
+    }
+
+    #[cfg(test)]
+    pub fn is_compacting(&self) -> bool {
+        self.compaction_left.get() > 0
+    }
+
+    /// Counts what it has read.
+    pub fn compaction_read(&self, bytes: u64, left: u64) {
+        self.compacted_bytes.inc_by(bytes);
+        self.compacting(left);
+    }
+
     /// Counts a compaction that was brought to an end, of so many bytes before and after.
     pub fn compacted(&self, before: u64, after: u64) {
         self.compactions.inc();
-        self.compacted_bytes.inc_by(before);
         self.reclaimed_bytes.inc_by(before.saturating_sub(after));
     }
 
@@ -336,6 +371,17 @@ impl Metrics {
     pub fn flushed(&self, began: Instant) {
         let flushes = self.flushes.with_label_values::<&str>(&[]);
         flushes.observe(began.elapsed().as_secs_f64());
+    }
+
+    /// So many logs more are to be opened.
+    pub fn logs_to_open(&self, logs: usize) {
+        self.logs_to_open
+            .add(i64::try_from(logs).unwrap_or(i64::MAX));
+    }
+
+    /// One of them is.
+    pub fn log_opened(&self) {
+        self.logs_to_open.dec();
     }
 
     /// Counts what opening a log took.

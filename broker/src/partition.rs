@@ -6,11 +6,13 @@
 mod durability;
 pub mod flushes;
 pub mod intake;
+mod lane;
 pub mod large;
 pub mod leadership;
 pub mod progress;
 mod replica;
 pub mod room;
+pub mod second_look;
 mod settings;
 pub mod waiters;
 
@@ -34,6 +36,7 @@ use crate::metrics::TopicTraffic;
 use crate::rule::is_broken;
 use durability::FlushState;
 use flushes::FlushQueue;
+use lane::Lane;
 pub use replica::Following;
 use replica::Role;
 use room::AppendRoom;
@@ -78,8 +81,9 @@ pub struct Partition {
     queued: AtomicUsize,
     reader: LogReader,
     flusher: LogFlusher,
-    appends: Arc<AppendRoom>,
-    flushes: Arc<FlushQueue>,
+    lane: ArcSwap<Lane>,
+    /// Held while segments are written beside the log, as by a compaction, and while the log goes to another directory.
+    rewriting: parking_lot::Mutex<()>,
     flush_state: FlushState,
     config: ArcSwap<TopicConfig>,
     /// What the log is to be told of the configuration, while an append keeps it.
@@ -111,8 +115,8 @@ impl Partition {
         let reader = log.reader();
         Self {
             flusher: log.flusher(),
-            appends,
-            flushes,
+            lane: ArcSwap::from_pointee(Lane { appends, flushes }),
+            rewriting: parking_lot::Mutex::default(),
             flush_state: FlushState::default(),
             topic,
             topic_id,
@@ -152,7 +156,17 @@ impl Partition {
 
     /// Which data directory it lies in: the same number for those that share one.
     pub fn directory(&self) -> usize {
-        Arc::as_ptr(&self.appends).addr()
+        Arc::as_ptr(&self.lane.load().appends).addr()
+    }
+
+    /// What keeps a compaction and a move to another directory apart: who holds it does either.
+    pub fn rewriting(&self) -> &parking_lot::Mutex<()> {
+        &self.rewriting
+    }
+
+    /// The log lies in another data directory from now on, as whoever holds it says.
+    pub fn moved(&self, _log: &Log, (appends, flushes): (Arc<AppendRoom>, Arc<FlushQueue>)) {
+        self.lane.store(Arc::new(Lane { appends, flushes }));
     }
 
     /// The log's reading half.
@@ -211,9 +225,12 @@ impl Partition {
 
     /// Whether what was appended at `last_offset` in `leader_epoch` is committed.
     pub fn commit(&self, last_offset: i64, leader_epoch: i32) -> Commit {
+        // The epoch is read last: where it still holds, the high watermark was moved in it. Read the other way round, it
+        // may be a later leader's, behind a cut that has taken what was appended.
+        let high_watermark = self.high_watermark();
         if self.leader_epoch() != leader_epoch {
             Commit::Lost(ErrorCode::NotLeaderOrFollower)
-        } else if self.high_watermark() > last_offset {
+        } else if high_watermark > last_offset {
             Commit::Done
         } else if self.claimed_end() <= last_offset {
             self.unstored()
@@ -261,7 +278,8 @@ impl Partition {
         room::let_woken_run().await;
         let mut log = self.log_to_append().await;
         // Taken behind the lock, so that whoever waits for a partition takes no room.
-        let room = self.appends.enter().await;
+        let lane = self.lane.load_full();
+        let room = lane.appends.enter().await;
         if !self.leads() {
             return Err(Refused::Code(ErrorCode::NotLeaderOrFollower));
         }
@@ -286,7 +304,7 @@ impl Partition {
             log_append_time,
         };
         let appended = self.append_as_leader(&mut log, &batches, stamp)?;
-        if self.queued.load(Ordering::Relaxed) > 0 || self.appends.is_full() {
+        if self.queued.load(Ordering::Relaxed) > 0 || lane.appends.is_full() {
             room::note_woken();
         }
         drop((log, room));

@@ -1,8 +1,10 @@
 //! The partitions hosted here: opened, grown and deleted as the cluster's metadata says.
 
+pub mod compaction;
 pub mod holders;
 mod hosted;
 pub mod housekeeping;
+pub mod moves;
 mod noted;
 pub mod open;
 mod sync;
@@ -26,6 +28,7 @@ use crate::partition::Partition;
 use crate::partition::flushes::FlushQueue;
 use crate::partition::room::AppendRoom;
 pub use hosted::HostedTopic;
+use moves::Moves;
 pub use noted::Noted;
 use open::Known;
 pub use sync::Synced;
@@ -63,6 +66,7 @@ pub struct Partitions {
     topics: RwLock<Topics>,
     trash: Mutex<Trash>,
     cleaned_to: Mutex<Offsets>,
+    moves: Moves,
     /// Held while a checkpoint file is written: two writers at once would take each other's new file away, or leave the
     /// older offsets.
     checkpointing: Mutex<()>,
@@ -97,6 +101,7 @@ impl Partitions {
             topics,
             trash,
             cleaned_to: Mutex::new(cleaned_to),
+            moves: Moves::default(),
             checkpointing: Mutex::default(),
             gone: Mutex::default(),
             applied: Mutex::default(),
@@ -179,8 +184,11 @@ impl Partitions {
         Ok(folder)
     }
 
-    /// The id of the directory that a partition lies in.
+    /// The id of the directory that a partition lies in; `UNASSIGNED` while that is about to be another.
     pub fn directory_of(&self, partition: &Partition) -> DirectoryId {
+        if self.moves.target_of(partition).is_some() {
+            return DirectoryId::UNASSIGNED;
+        }
         let directory = &self.dirs[self.dir_of(partition)].directory;
         DirectoryId(directory.identity().directory_id)
     }

@@ -2,7 +2,8 @@
 //! more: their disk has refused a write or a read, or their log could not be opened. Of those others lead on; until the
 //! broker is started anew they are as offline, and the broker's other replicas go on.
 //!
-//! It is a comparison of what is here with the image, made when a log has failed or the metadata has changed.
+//! It is a comparison of what is here with the image, made when a log has failed or was moved, or the metadata has
+//! changed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::broker::Broker;
 use crate::partitions::{HostedTopic, Partitions};
 
-/// Whether a log has failed is looked at so often: what a client waits beyond that is the quorum's decision.
+/// Whether a log has failed or was moved is looked at so often: what a client waits beyond that is the quorum's decision.
 const LOOK_PERIOD: Duration = Duration::from_millis(100);
 /// While something is left to be said, it is tried again after this.
 const SAY_AGAIN: Duration = Duration::from_secs(1);
@@ -38,14 +39,16 @@ pub async fn run(broker: Arc<Broker>, stopping: CancellationToken) {
     }
 }
 
-async fn watch(broker: &Broker) {
+/// Looks and tells for ever.
+pub(crate) async fn watch(broker: &Broker) {
     let mut images = broker.quorum().watch();
     // Where there is one directory, the quorum knows without being told.
     let has_several = broker.partitions().dirs().len() > 1;
-    let (mut failed, mut again) = (0, None);
+    let (mut failed, mut again, mut is_anew) = (0, None, has_several);
     loop {
-        let is_anew = has_several && images.has_changed().unwrap_or(false);
-        let count = failed_log_count() + broker.partitions().unopened_count();
+        let partitions = broker.partitions();
+        let moved = partitions.moves().ended_count();
+        let count = failed_log_count() + partitions.unopened_count() + moved;
         let is_time = again.is_some_and(|at| at <= Instant::now());
         if is_anew || is_time || count != failed {
             failed = count;
@@ -53,11 +56,17 @@ async fn watch(broker: &Broker) {
             let is_done = tell(broker).await;
             again = (!is_done).then(|| Instant::now() + SAY_AGAIN);
         }
-        match has_several {
-            // A new image is looked at as soon as it is there; an error says that the quorum stops.
-            true => drop(timeout(LOOK_PERIOD, images.changed()).await),
-            false => sleep(LOOK_PERIOD).await,
+        if !has_several {
+            sleep(LOOK_PERIOD).await;
+            continue;
         }
+        // A new image is looked at as soon as it is there.
+        is_anew = match timeout(LOOK_PERIOD, images.changed()).await {
+            Ok(Ok(())) => true,
+            // The quorum stops.
+            Ok(Err(_)) => return,
+            Err(_) => false,
+        };
     }
 }
 

@@ -25,15 +25,20 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::broker::Broker;
 use crate::config::BrokerConfig;
+use crate::directory_moves;
 use crate::fetcher;
 use crate::http;
 use crate::isr;
+use crate::metrics::Metrics;
+use crate::partitions::compaction::Allowance;
 use crate::partitions::{Partitions, housekeeping};
 use crate::peer::server::Others;
 use crate::quorum::{OpenError, QuorumError};
 use crate::readiness::{self, Readiness};
 use crate::replica_directories;
+#[cfg(test)]
 use assemble::assemble;
+use assemble::assemble_with;
 #[cfg(test)]
 pub(crate) use assemble::{assemble_alone, try_assemble_alone};
 use directories::LockedData;
@@ -185,9 +190,12 @@ async fn serve(
         peers: peers.as_ref().map(|peers| (peers, others.clone())),
         start_wait: http.start_wait().clone(),
     };
+    let metrics =
+        Metrics::new().map_err(|error| StartError::System(std::io::Error::other(error)))?;
+    http.show_start(metrics.clone());
     // A cluster's voters wait for each other, which may take for ever.
     let broker = tokio::select! {
-        broker = assemble(quorum, data, endpoints, pod.rack()) => broker?,
+        broker = assemble_with(metrics, quorum, data, endpoints, pod.rack()) => broker?,
         () = signals.stop_asked() => return Ok(()),
     };
     pod.bind(http.known())?;
@@ -244,6 +252,7 @@ impl Running {
         tasks.spawn(fetcher::run(broker.clone(), stopping.clone()));
         tasks.spawn(isr::run(broker.clone(), stopping.clone()));
         tasks.spawn(replica_directories::run(broker.clone(), stopping.clone()));
+        tasks.spawn(directory_moves::run(broker.clone(), stopping.clone()));
         Self {
             broker,
             life,
@@ -352,14 +361,19 @@ fn keep_house(broker: &Arc<Broker>, stopping: &CancellationToken, tasks: &TaskTr
         |partitions, _| note_failure(partitions.checkpoint_high_watermarks()),
     );
     if broker.config().log_cleaner_enable {
-        every(
-            |config| millis(config.log_cleaner_backoff_ms),
-            |partitions, config| {
-                let map_bytes = usize::try_from(config.log_cleaner_dedupe_buffer_size);
-                partitions.compact(map_bytes.unwrap_or(usize::MAX));
-            },
-        );
+        tasks.spawn(compact(broker.clone(), stopping.clone()));
     }
+}
+
+/// Compacts logs until the broker stops.
+async fn compact(broker: Arc<Broker>, stopping: CancellationToken) {
+    let (timed, stops) = (broker.clone(), stopping.clone());
+    let period = move || millis(timed.config().log_cleaner_backoff_ms);
+    let work = move || {
+        let allowance = Allowance::of(&broker.config());
+        broker.partitions().compact(allowance, &stops);
+    };
+    housekeeping::every(period, work, stopping).await;
 }
 
 /// What is done to all logs at times.
@@ -424,5 +438,7 @@ impl Running {
     }
 }
 
+#[cfg(test)]
+mod fault_tests;
 #[cfg(test)]
 mod stall_tests;

@@ -27,7 +27,8 @@ const NAMED_FOR: Duration = Duration::from_secs(5);
 /// Who is suspected, and since when; and who was fenced.
 #[derive(Debug, Default)]
 pub struct Suspects {
-    /// Brokers that were seen unfenced: since when they are fenced, if they are.
+    /// Brokers that were seen unfenced, or when this one started: since when they are fenced, if they are. After a
+    /// restart of all of them each finds the others fenced, which were there until just now.
     fenced: Mutex<HashMap<BrokerId, Option<Instant>>>,
     lost: Mutex<HashMap<BrokerId, Instant>>,
     // Read without the lock by every Metadata, which mostly finds nobody.
@@ -53,9 +54,11 @@ impl Suspects {
     pub fn seen(&self, image: &Image) {
         let mut fenced = self.fenced.lock();
         fenced.retain(|id, _| image.broker(*id).is_some());
+        let starts = fenced.is_empty();
         for broker in image.brokers() {
             match broker.fenced {
                 false => drop(fenced.insert(broker.id, None)),
+                true if starts => drop(fenced.insert(broker.id, Some(Instant::now()))),
                 true => {
                     if let Some(since) = fenced.get_mut(&broker.id) {
                         since.get_or_insert_with(Instant::now);
@@ -70,6 +73,12 @@ impl Suspects {
         let fenced = self.fenced.lock();
         let since = fenced.get(&broker);
         since.is_some_and(|since| since.is_none_or(|since| since.elapsed() < NAMED_FOR))
+    }
+
+    /// As if the time for which fenced brokers are named were over.
+    #[cfg(test)]
+    pub fn forget_fenced(&self) {
+        self.fenced.lock().clear();
     }
 
     /// Waits while somebody whom `leads` names is suspected in the newest image, within the bound.
@@ -143,38 +152,51 @@ mod tests {
         drop(fenced.await);
     }
 
-    fn cluster(fenced: bool) -> Image {
+    fn cluster(brokers: &[(i32, bool)]) -> Image {
         let mut image = Image::default();
-        let command = RegisterBroker {
-            id: id(1),
-            incarnation: IncarnationId::random(),
-            endpoints: Vec::new(),
-            node: None,
-            rack: None,
-            pool: None,
-            directories: Vec::new(),
-            software: "test".into(),
-            levels: Default::default(),
-            last_end: LastEnd::Clean,
-            fenced,
-        };
-        let decision = decide(&image, &command.into(), &NoConfigRules).unwrap();
-        image.apply_entry(1, &decision.records).unwrap();
+        for (broker, fenced) in brokers {
+            let command = RegisterBroker {
+                id: id(*broker),
+                incarnation: IncarnationId::random(),
+                endpoints: Vec::new(),
+                node: None,
+                rack: None,
+                pool: None,
+                directories: Vec::new(),
+                software: "test".into(),
+                levels: Default::default(),
+                last_end: LastEnd::Clean,
+                fenced: *fenced,
+            };
+            let decision = decide(&image, &command.into(), &NoConfigRules).unwrap();
+            image.apply_entry(1, &decision.records).unwrap();
+        }
         image
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_fenced_broker_is_named_for_a_while_after_it_was_seen_alive() {
         let suspects = Suspects::default();
-        suspects.seen(&cluster(true));
+        suspects.seen(&cluster(&[(2, false)]));
+        suspects.seen(&cluster(&[(1, true), (2, false)]));
         assert!(!suspects.is_named(id(1)), "it was never seen alive");
-        suspects.seen(&cluster(false));
+        suspects.seen(&cluster(&[(1, false), (2, false)]));
         assert!(suspects.is_named(id(1)), "the newest image may know more");
-        suspects.seen(&cluster(true));
+        suspects.seen(&cluster(&[(1, true), (2, false)]));
         tokio::time::advance(NAMED_FOR - Duration::from_millis(1)).await;
-        suspects.seen(&cluster(true));
+        suspects.seen(&cluster(&[(1, true), (2, false)]));
         assert!(suspects.is_named(id(1)));
         tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(!suspects.is_named(id(1)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_starts_names_those_that_it_finds_fenced_for_as_long() {
+        let suspects = Suspects::default();
+        suspects.seen(&Image::default());
+        suspects.seen(&cluster(&[(1, true), (2, true)]));
+        assert!(suspects.is_named(id(1)) && suspects.is_named(id(2)));
+        tokio::time::advance(NAMED_FOR).await;
         assert!(!suspects.is_named(id(1)));
     }
 }

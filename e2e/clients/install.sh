@@ -15,7 +15,7 @@ mkdir -p "$dir"/{bin,locks,stamps,skipped,logs}
 dir=$(cd "$dir" && pwd)
 
 all=(kcat confluent-kafka kafka-python aiokafka pykafka sarama sarama-1.28 kafka-go franz-go kafkajs apache dump-log
-  ledger-librdkafka ledger-java cluster-tools)
+  ledger-librdkafka ledger-java cluster-tools log-dirs)
 
 install_suite() {
   case $1 in
@@ -34,6 +34,7 @@ install_suite() {
     ledger-librdkafka) venv python requirements.txt && script "$1" "$dir/python/bin/python" ledger.py ;;
     ledger-java)     kafka_jars && java_ledger && java_script "$1" Ledger ;;
     cluster-tools)   kafka_jars && python3_is_there && script "$1" python3 cluster_suite.py ;;
+    log-dirs)        kafka_jars && python3_is_there && script "$1" python3 log_dirs_suite.py ;;
     # For e2e/image/run.sh, and no suite of clients: not installed with all of them.
     compose)         "${DOCKER:-docker}" compose version > /dev/null 2>&1 || system docker-compose docker-compose ;;
     *) echo "install.sh: no suite '$1'; there are: ${all[*]}" >&2; exit 2 ;;

@@ -1,4 +1,4 @@
-//! What `/metrics` of the others says when a broker of three is killed.
+//! What `/metrics` of the others says when a broker of three is killed, and of what moves, is misplaced, or has no majority.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,23 +6,34 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use e2e::cluster::{Cluster, Plan, View};
 use e2e::http;
-use e2e::load::{batch, produce_one};
+use e2e::load::{batch, block_on, produce_one};
 use e2e::process::poll;
 use e2e::wire::Wire;
+use milena_client::admin::NewTopic;
+use milena_client::{Client, ClientOptions};
 use milena_protocol::records::Compression;
 use serde_json::json;
 
 /// From what happens to its being counted.
 const COUNTED_LIMIT: Duration = Duration::from_secs(30);
+/// A change that no majority can make is tried for so long.
+const ASKED_LIMIT: Duration = Duration::from_secs(3);
+const LEADERLESS: &str = "milena_partitions_without_leader";
+const UNDER_REPLICATED: &str = "milena_partitions_under_replicated";
+const UNDER_MIN_ISR: &str = "milena_partitions_under_min_isr";
 /// On all three brokers.
 const WHOLE: &str = "whole";
+/// On all three, and written to while all are in sync.
+const STRICT: &str = "strict";
 /// Each on one of them.
 const ALONE: &str = "alone";
+/// Of the record that is moved.
+const RECORD_BYTES: usize = 100_000;
 const PARTITIONS: i32 = 3;
 
 /// What series sum up to on those of the brokers that run: a metric's name, with a label that has to be in it.
 fn sum_on(cluster: &mut Cluster, ids: &[i32], metric: &str, label: &str) -> Result<f64> {
-    let mut sum = 0.0;
+    let (mut sum, mut found) = (0.0, false);
     for id in ids {
         let node = cluster.node(*id);
         if !node.is_up() {
@@ -36,8 +47,10 @@ fn sum_on(cluster: &mut Cluster, ids: &[i32], metric: &str, label: &str) -> Resu
         for line in ours {
             let (_, value) = line.rsplit_once(' ').context("a line without a value")?;
             sum += value.parse::<f64>().context("a value")?;
+            found = true;
         }
     }
+    ensure!(found, "nobody tells {metric} {label}");
     Ok(sum)
 }
 
@@ -61,13 +74,26 @@ fn check_described(cluster: &Cluster, offline: usize, killed: i32) -> Result<()>
         one["topic"] == ALONE && one["offline"] == true && one["electable"] == json!([killed])
     });
     ensure!(leaderless.count() == offline, "{described:#}");
-    let lagging = named.iter().filter(|one| one["under_replicated"] == true);
-    ensure!(lagging.count() == PARTITIONS as usize, "{described:#}");
+    for topic in [WHOLE, STRICT] {
+        let lagging = named
+            .iter()
+            .filter(|one| one["topic"] == topic && one["under_replicated"] == true);
+        ensure!(lagging.count() == PARTITIONS as usize, "{described:#}");
+    }
     let text = milena.prints("cluster describe")?;
     ensure!(
         text.contains("MAY BE ELECTED") && text.contains("offline"),
         "{text}"
     );
+    Ok(())
+}
+
+fn create_topics(cluster: &Cluster) -> Result<()> {
+    for (topic, replicas) in [(WHOLE, 3), (STRICT, 3), (ALONE, 1)] {
+        cluster.create_topic(topic, PARTITIONS, replicas)?;
+    }
+    let milena = cluster.command_line();
+    milena.prints("topic alter strict -c min.insync.replicas=3")?;
     Ok(())
 }
 
@@ -92,8 +118,7 @@ fn until(cluster: &mut Cluster, wanted: &[Wanted<'_>]) -> Result<()> {
 #[test]
 fn a_killed_broker_is_seen_in_the_others_metrics_until_it_is_back() -> Result<()> {
     Cluster::with("cluster-metrics", &Plan::of(3), |cluster| {
-        cluster.create_topic(WHOLE, PARTITIONS, 3)?;
-        cluster.create_topic(ALONE, PARTITIONS, 1)?;
+        create_topics(cluster)?;
         let killed = cluster.quorum_leader()?;
         let view = cluster.view()?;
         let alone = (0..PARTITIONS).filter(|at| view.replicas(ALONE, *at) == [killed]);
@@ -105,8 +130,9 @@ fn a_killed_broker_is_seen_in_the_others_metrics_until_it_is_back() -> Result<()
         until(
             cluster,
             &[
-                ("milena_partitions_without_leader", "", &is(0.0)),
-                ("milena_partitions_under_replicated", "", &is(0.0)),
+                (LEADERLESS, "", &is(0.0)),
+                (UNDER_REPLICATED, "", &is(0.0)),
+                (UNDER_MIN_ISR, "", &is(0.0)),
             ],
         )?;
         let others: Vec<i32> = cluster
@@ -124,12 +150,9 @@ fn a_killed_broker_is_seen_in_the_others_metrics_until_it_is_back() -> Result<()
         until(
             cluster,
             &[
-                ("milena_partitions_without_leader", "", &is(alone as f64)),
-                (
-                    "milena_partitions_under_replicated",
-                    "",
-                    &is(PARTITIONS.into()),
-                ),
+                (LEADERLESS, "", &is(alone as f64)),
+                (UNDER_REPLICATED, "", &is((2 * PARTITIONS).into())),
+                (UNDER_MIN_ISR, "", &is(PARTITIONS.into())),
                 ("milena_isr_changes_total", "change=\"shrink\"", &some),
                 ("milena_replication_lag_records", &follower, &is(2.0)),
                 ("milena_broker_fenced_total", "", &some),
@@ -148,11 +171,77 @@ fn a_killed_broker_is_seen_in_the_others_metrics_until_it_is_back() -> Result<()
         until(
             cluster,
             &[
-                ("milena_partitions_without_leader", "", &is(0.0)),
-                ("milena_partitions_under_replicated", "", &is(0.0)),
+                (LEADERLESS, "", &is(0.0)),
+                (UNDER_REPLICATED, "", &is(0.0)),
+                (UNDER_MIN_ISR, "", &is(0.0)),
                 ("milena_isr_changes_total", "change=\"expand\"", &some),
                 ("milena_replication_lag_records", &follower, &is(0.0)),
             ],
         )
+    })
+}
+
+/// A record on one broker, and the two others.
+fn fill_alone(cluster: &mut Cluster) -> Result<Vec<i32>> {
+    cluster.create_topic(ALONE, 1, 1)?;
+    let leader = cluster.leader(ALONE, 0)?;
+    let mut wire = Wire::connect(&cluster.node(leader).bootstrap())?;
+    let one = batch(&[Some(&vec![7; RECORD_BYTES])], Compression::None);
+    produce_one(&mut wire, ALONE, 0, one)??;
+    let others = cluster.ids().into_iter().filter(|id| *id != leader);
+    Ok(others.collect())
+}
+
+#[test]
+fn what_is_misplaced_moved_or_waits_for_a_majority_is_seen_in_the_metrics() -> Result<()> {
+    const MISPLACED: &str = "milena_partitions_misplaced";
+    const MOVED: &str = "milena_reassignment_bytes_total";
+    const WAITING: &str = "milena_quorum_commit_lag_entries";
+    Cluster::with("cluster-metrics-moves", &Plan::of(3), |cluster| {
+        let others = fill_alone(cluster)?;
+        let is = |wanted: f64| move |sum: f64| sum == wanted;
+        let none = is(0.0);
+        until(
+            cluster,
+            &[
+                (MISPLACED, "", &none),
+                (MOVED, "", &none),
+                (WAITING, "", &none),
+            ],
+        )?;
+
+        let milena = cluster.command_line();
+        milena.prints("topic alter alone -c placement.racks=nowhere")?;
+        until(cluster, &[(MISPLACED, "", &is(1.0))])?;
+        milena.prints("topic alter alone -d placement.racks")?;
+        let to = others[0];
+        milena.prints(&format!("topic move alone-0 --to {to} --wait=50s"))?;
+        let all = |sum: f64| sum >= RECORD_BYTES as f64;
+        until(cluster, &[(MISPLACED, "", &none), (MOVED, "", &all)])?;
+
+        let leader = cluster.quorum_leader()?;
+        let voters: Vec<i32> = cluster
+            .ids()
+            .into_iter()
+            .filter(|id| *id != leader)
+            .collect();
+        for id in &voters {
+            cluster.node(*id).kill9()?;
+        }
+        let topic = NewTopic {
+            name: "waits".to_owned(),
+            ..NewTopic::default()
+        };
+        let mut options = ClientOptions::new(&cluster.bootstrap());
+        options.deadline = ASKED_LIMIT;
+        let client = Client::new(options);
+        let asked = block_on(async { client.create_topic(&topic, false).await })?;
+        ensure!(asked.is_err(), "made without a majority");
+        until(cluster, &[(WAITING, "", &|sum| sum > 0.0)])?;
+        for id in &voters {
+            cluster.node(*id).start()?;
+        }
+        cluster.until_ready()?;
+        until(cluster, &[(WAITING, "", &none)])
     })
 }

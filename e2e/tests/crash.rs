@@ -1,4 +1,5 @@
-//! kill -9 under load, again and again: what was acknowledged is there, once, and committed offsets hold.
+//! kill -9 under load, again and again: what was acknowledged is there, once, and committed offsets hold. A log that is
+//! compacted meanwhile keeps the last value of every key.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -38,6 +39,19 @@ const OFFSETS_PARTITIONS: i32 = 1;
 const SEGMENT_BYTES: &str = "1048576";
 /// Records that one producer has under way.
 const WINDOW: usize = 200;
+
+const COMPACTED: &str = "latest";
+/// What the folder has while a compaction writes, and while it puts what it has written in place; the kills wait for the
+/// one and the other in turns.
+const UNDER_WAY: [&str; 2] = [".log.cleaned", ".log.swap"];
+const KILLED_COMPACTIONS: usize = 8;
+/// After so many kills the files are looked at.
+const COMPACTIONS_PER_CHECK: usize = 4;
+const COMPACTION_LIMIT: Duration = Duration::from_secs(60);
+const LOOK_PAUSE: Duration = Duration::from_millis(1);
+const KEYS: usize = 500;
+/// So small that a compaction puts many of them in place.
+const COMPACTED_SEGMENT_BYTES: &str = "16384";
 
 /// What clients were told, over all lives of the broker.
 #[derive(Default)]
@@ -173,13 +187,13 @@ fn is_of_a_partition(folder: &Path) -> bool {
     folder.is_dir() && number.is_some_and(|number| number.parse::<i32>().is_ok())
 }
 
-/// Segments, indexes and snapshots of a partition.
+/// Whatever `kafka-dump-log` reads of a partition.
 fn log_files(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for file in std::fs::read_dir(folder)? {
         let path = file?.path();
         let kind = path.extension().unwrap_or_default().to_string_lossy();
-        if ["log", "index", "timeindex", "snapshot"].contains(&&*kind) {
+        if ["log", "index", "timeindex", "txnindex", "snapshot"].contains(&&*kind) {
             files.push(path);
         }
     }
@@ -187,8 +201,9 @@ fn log_files(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Has `milena log dump` and `kafka-dump-log` look at the files of a broker that is stopped; how many there are.
-fn check_files(broker: &Broker) -> Result<usize> {
+/// Has `milena log dump` and `kafka-dump-log` look at the files of a broker that is stopped, with so many partitions that
+/// have a log; how many there are.
+fn check_files(broker: &Broker, partitions: i32) -> Result<usize> {
     let mut files = Vec::new();
     let mut folders = 0;
     for folder in std::fs::read_dir(broker.data())? {
@@ -200,8 +215,10 @@ fn check_files(broker: &Broker) -> Result<usize> {
             folders += 1;
         }
     }
-    let wanted = PARTITIONS + OFFSETS_PARTITIONS;
-    ensure!(folders == wanted, "{folders} partitions, not {wanted}");
+    ensure!(
+        folders == partitions,
+        "{folders} partitions, not {partitions}"
+    );
     let dump = Command::new(binary()?)
         .args(["log", "dump"])
         .args(&files)
@@ -233,7 +250,8 @@ async fn kill_again_and_again(broker: &mut Broker) -> Result<Told> {
         let kills = life + 1;
         if kills % KILLS_PER_CHECK == 0 && kills < KILLS {
             broker.stop()?;
-            check_files(broker).with_context(|| format!("files after {kills} kills"))?;
+            check_files(broker, PARTITIONS + OFFSETS_PARTITIONS)
+                .with_context(|| format!("files after {kills} kills"))?;
             broker.start_again()?;
         }
     }
@@ -274,13 +292,133 @@ fn fifty_kills_lose_no_acknowledged_record_and_repeat_none() -> Result<()> {
         "the group's offset changed after the last kill"
     );
     broker.stop()?;
-    let files = check_files(&broker)?;
+    let files = check_files(&broker, PARTITIONS + OFFSETS_PARTITIONS)?;
     println!(
         "{KILLS} kills in {:?}: {} records acknowledged, {} commits in {} lives, {files} files valid",
         begun.elapsed(),
         told.acknowledged.len(),
         told.committed,
         told.committing_lives
+    );
+    Ok(())
+}
+
+/// Gives every key the values `first`, `first + 1` and so on, one after the other, until it is told to stop; the first that
+/// was given to none. The producer tries on across a kill.
+async fn overwrite(client: Client, first: usize, stop: watch::Receiver<bool>) -> Result<usize> {
+    let options = ProducerOptions {
+        batch_bytes: 2048,
+        ..ProducerOptions::default()
+    };
+    let producer = Producer::start(client, options).await?;
+    let mut value = first;
+    while !*stop.borrow() {
+        let mut deliveries = Vec::new();
+        for key in 0..KEYS {
+            let record = Record::new(COMPACTED).key(key.to_string());
+            deliveries.push(producer.send(record.value(value.to_string())).await?);
+        }
+        for delivery in deliveries {
+            delivery.placed().await?;
+        }
+        value += 1;
+    }
+    Ok(value)
+}
+
+/// Waits until a file of the compacted log has such a name.
+async fn until_there(broker: &Broker, end: &str) -> Result<()> {
+    let folder = broker.data().join(format!("{COMPACTED}-0"));
+    let begun = Instant::now();
+    loop {
+        let names = std::fs::read_dir(&folder).into_iter().flatten().flatten();
+        let mut names = names.map(|entry| entry.file_name());
+        if names.any(|name| name.to_string_lossy().ends_with(end)) {
+            return Ok(());
+        }
+        ensure!(begun.elapsed() < COMPACTION_LIMIT, "no {end} was seen");
+        sleep(LOOK_PAUSE).await;
+    }
+}
+
+/// The last value of each key.
+async fn latest(broker: &Broker) -> Result<BTreeMap<String, String>> {
+    let client = client(broker);
+    let partitions = [(COMPACTED.to_owned(), 0)];
+    let ends = client.offsets(&partitions, When::End).await?;
+    let mut consumer = Consumer::new(client, ConsumerOptions::default());
+    let start = StartAt::When(When::Start);
+    consumer.start(&partitions, start).await?;
+    let (mut found, mut behind) = (BTreeMap::new(), -1);
+    while consumer.positions() != &ends {
+        for fetched in consumer.poll().await? {
+            for record in fetched.records()? {
+                ensure!(
+                    record.offset > behind,
+                    "{} comes behind {behind}",
+                    record.offset
+                );
+                behind = record.offset;
+                let [key, value] = [record.key, record.value].map(|bytes| {
+                    let bytes = bytes.context("a record without key or value")?;
+                    Ok::<_, anyhow::Error>(String::from_utf8(bytes.to_vec())?)
+                });
+                found.insert(key?, value?);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// How many values each key got, and how many files were looked at.
+async fn kill_compactions(broker: &mut Broker) -> Result<(usize, usize)> {
+    let (mut next, mut files) = (0, 0);
+    for kill in 0..KILLED_COMPACTIONS {
+        let (stop, stops) = watch::channel(false);
+        let writing = tokio::spawn(overwrite(client(broker), next, stops));
+        until_there(broker, UNDER_WAY[kill % UNDER_WAY.len()]).await?;
+        broker.kill9()?;
+        broker.start_again()?;
+        stop.send_replace(true);
+        next = writing.await??;
+        let found = latest(broker)
+            .await
+            .with_context(|| format!("after kill {kill}"))?;
+        let last = (next - 1).to_string();
+        let kept = found.values().filter(|value| **value == last).count();
+        ensure!(
+            found.len() == KEYS && kept == KEYS,
+            "after kill {kill}, {kept} of {} keys have their last value {last}",
+            found.len()
+        );
+        if (kill + 1) % COMPACTIONS_PER_CHECK == 0 {
+            broker.stop()?;
+            files += check_files(broker, 1).with_context(|| format!("files after kill {kill}"))?;
+            broker.start_again()?;
+        }
+    }
+    Ok((next, files))
+}
+
+#[test]
+fn kills_amid_compactions_keep_the_last_value_of_every_key() -> Result<()> {
+    let mut broker = Broker::start(&["--set", "log.cleaner.backoff.ms=20"])?;
+    let configs = [
+        ("cleanup.policy", "compact"),
+        ("segment.bytes", COMPACTED_SEGMENT_BYTES),
+        ("index.interval.bytes", "512"),
+        ("min.cleanable.dirty.ratio", "0.01"),
+    ];
+    create_topic(&broker.bootstrap(), COMPACTED, 1, &configs)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    let begun = Instant::now();
+    let (values, files) = runtime.block_on(kill_compactions(&mut broker))?;
+    println!(
+        "{KILLED_COMPACTIONS} compactions killed in {:?}: {values} values of {KEYS} keys, {files} files valid",
+        begun.elapsed()
     );
     Ok(())
 }

@@ -81,6 +81,12 @@ const MACHINE_PATHS: &[&str] = &[
     concat!("/tmp/", "target"),
 ];
 
+/// What a simulated cluster would not see, and the one file of the broker that may use it.
+const PAST_THE_SIMULATION: &[(&str, &str)] = &[
+    ("spawn_blocking", "broker/src/blocking.rs"),
+    ("SystemTime", "broker/src/clock.rs"),
+];
+
 /// The workspace's manifests but for the root's; the fuzzer is a workspace of its own.
 const FUZZER: &str = "broker/protocol/fuzz";
 
@@ -289,6 +295,20 @@ fn nothing_is_left_for_later() {
                     source.path,
                     at + 1
                 ));
+            }
+        }
+    }
+    none_found(&findings);
+}
+
+#[test]
+fn the_broker_reaches_what_is_not_its_own_by_one_module_each() {
+    let mut findings = Vec::new();
+    for Source { path, text } in sources() {
+        let is_simulated = path.starts_with("broker/src/") && !path.starts_with("broker/src/cli/");
+        for (word, module) in PAST_THE_SIMULATION {
+            if is_simulated && !path.contains("tests") && path != *module && text.contains(word) {
+                findings.push(format!("{path}: {word} is what {module} is for"));
             }
         }
     }

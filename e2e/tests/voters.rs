@@ -90,12 +90,14 @@ fn a_rescued_survivor_goes_on_and_the_others_join_it_anew() -> Result<()> {
     Cluster::with("rescue", &Plan::of(3), |cluster| {
         cluster.create_topic("kept", 1, 3)?;
         let id = cluster.view()?.cluster_id();
-        for broker in cluster.ids() {
-            cluster.node(broker).kill9()?;
-        }
         let data = cluster.node(3).data();
         let data = data.display().to_string();
         let milena = cluster.command_line();
+        let refused = milena.run(&["cluster", "rescue", "--data", &data])?;
+        refused.failed(1, &["in use by another process", "stop that broker"])?;
+        for broker in cluster.ids() {
+            cluster.node(broker).kill9()?;
+        }
         let rescue = format!("cluster rescue --data {data}");
         let shown = milena.prints(&rescue)?;
         ensure!(shown.contains("nothing was changed"), "{shown}");

@@ -196,6 +196,7 @@ pub fn visit_apis(visitor: &mut impl Visitor) {
     visitor.visit::<offset_for_leader_epoch::OffsetForLeaderEpochRequest>();
     visitor.visit::<describe_configs::DescribeConfigsRequest>();
     visitor.visit::<alter_configs::AlterConfigsRequest>();
+    visitor.visit::<alter_replica_log_dirs::AlterReplicaLogDirsRequest>();
     visitor.visit::<describe_log_dirs::DescribeLogDirsRequest>();
     visitor.visit::<create_partitions::CreatePartitionsRequest>();
     visitor.visit::<delete_groups::DeleteGroupsRequest>();

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use milena_protocol::Str;
 use milena_protocol::api::describe_log_dirs::{
@@ -13,6 +14,7 @@ use super::RequestContext;
 use crate::blocking;
 use crate::broker::Broker;
 use crate::partition::Partition;
+use crate::partitions::moves::Move;
 use crate::partitions::{DataDir, HostedTopic};
 
 /// Each directory, with the partitions that are asked for; null asks for all.
@@ -32,15 +34,21 @@ pub async fn handle(
         pairs.collect()
     });
     let topics = broker.partitions().topics();
+    let moves = broker.partitions().moves();
     let dirs = broker.partitions().dirs();
     let paths = dirs.iter().map(|dir| dir.directory.path().to_path_buf());
     let paths: Vec<PathBuf> = paths.collect();
     let rooms = move || paths.iter().map(|path| room(path)).collect::<Vec<_>>();
     let rooms = blocking::run(rooms).await;
-    let results = dirs
-        .iter()
-        .zip(rooms)
-        .map(|(dir, room)| describe(dir, room, &topics, wanted.as_ref()));
+    let results = dirs.iter().zip(rooms).enumerate();
+    let results = results.map(|(place, (dir, room))| {
+        describe(
+            (dir, &moves.bound_for(place)),
+            room,
+            &topics,
+            wanted.as_ref(),
+        )
+    });
     DescribeLogDirsResponse {
         results: results.collect(),
         ..Default::default()
@@ -48,19 +56,19 @@ pub async fn handle(
 }
 
 fn describe(
-    dir: &DataDir,
+    (dir, moves): (&DataDir, &[Arc<Move>]),
     (total_bytes, usable_bytes): (i64, i64),
-    topics: &[std::sync::Arc<HostedTopic>],
+    topics: &[Arc<HostedTopic>],
     wanted: Option<&HashSet<(Str, i32)>>,
 ) -> DescribeLogDirsResult {
     let mut described = Vec::new();
     for topic in topics {
         let name = Str::from(topic.name().as_str());
-        let partitions: Vec<_> = topic
+        let is_wanted =
+            |index: i32| wanted.is_none_or(|wanted| wanted.contains(&(name.clone(), index)));
+        let mut partitions: Vec<_> = topic
             .partitions()
-            .filter(|partition| {
-                wanted.is_none_or(|wanted| wanted.contains(&(name.clone(), partition.index())))
-            })
+            .filter(|partition| is_wanted(partition.index()))
             .filter(|partition| partition.reader().folder().parent() == Some(dir.directory.path()))
             .map(|partition| DescribeLogDirsPartition {
                 partition_index: partition.index(),
@@ -69,6 +77,11 @@ fn describe(
                 is_future_key: false,
             })
             .collect();
+        let coming = moves.iter().filter(|one| {
+            let partition = one.partition();
+            partition.topic_id() == topic.topic_id() && is_wanted(partition.index())
+        });
+        partitions.extend(coming.map(|one| future(one)));
         if !partitions.is_empty() {
             described.push(DescribeLogDirsTopic { name, partitions });
         }
@@ -79,6 +92,17 @@ fn describe(
         total_bytes,
         usable_bytes,
         ..Default::default()
+    }
+}
+
+/// A copy that is being made, and what it lacks of the log.
+fn future(one: &Move) -> DescribeLogDirsPartition {
+    let (size_bytes, offset_lag) = one.progress();
+    DescribeLogDirsPartition {
+        partition_index: one.partition().index(),
+        partition_size: i64::try_from(size_bytes).unwrap_or(i64::MAX),
+        offset_lag,
+        is_future_key: true,
     }
 }
 

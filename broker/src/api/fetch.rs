@@ -61,9 +61,14 @@ impl<'a> Reader<'a> {
         matches!(self, Self::Follower(_))
     }
 
-    fn reads(self) -> Reads {
+    /// Followers hear of a new high watermark at once only where consumers may read from them: each time is a fetch more
+    /// (KAFKA-9731).
+    fn reads(self, broker: &Broker) -> Reads {
         match self {
             Self::Consumer(_) => Reads::Committed,
+            Self::Follower(_) if broker.config().replica_selector_class.is_some() => {
+                Reads::AppendedForConsumers
+            }
             Self::Follower(_) => Reads::Appended,
         }
     }
@@ -110,6 +115,12 @@ impl Found {
         !self.error.is_none() || self.diverging.is_some() || self.nearer.is_some()
     }
 
+    /// Whether the high watermark is one that the client has not been told.
+    fn has_committed(&self, wanted: &Wanted) -> bool {
+        let told = wanted.told.map_or(-1, |told| told.high_watermark);
+        self.high_watermark > told
+    }
+
     /// Whether this says what the client does not know yet.
     fn is_news(&self, wanted: &Wanted) -> bool {
         self.region.is_some() || self.ends_wait() || wanted.told != Some(self.told())
@@ -139,7 +150,7 @@ pub async fn handle(
         let sessions = broker.fetch_sessions();
         Ok((
             reader,
-            sessions.take(&request, context.version, reader.reads())?,
+            sessions.take(&request, context.version, reader.reads(broker))?,
         ))
     });
     let (reader, mut session) = match taken {
@@ -230,6 +241,7 @@ async fn look(
     let mut looked_at = Vec::with_capacity(ready.len());
     let mut still_ready = VecDeque::with_capacity(ready.len());
     let all = !session.incremental;
+    let hurries = reader.reads(broker) == Reads::AppendedForConsumers;
     for slot in ready {
         let Some(wanted) = session.wanted(slot) else {
             continue;
@@ -240,7 +252,7 @@ async fn look(
         let read = read(broker, reader, wanted, slot, (room, first)).await;
         let found = read.unwrap_or_else(|error| Found::failed(slot, error));
         pass.bytes += found.region.as_ref().map_or(0, Region::len);
-        pass.failed |= found.ends_wait();
+        pass.failed |= found.ends_wait() || (hurries && found.has_committed(wanted));
         let news = all || found.is_news(wanted);
         if news || found.has_more(wanted) || !wanted.is_watched() {
             still_ready.push_back(slot);
@@ -317,7 +329,7 @@ async fn read(
         }
     };
     if let Reader::Follower(member) = reader {
-        let may_join = partition.follower_fetched(member, wanted.offset)?;
+        let may_join = partition.follower_fetched(member, (wanted.leader_epoch, wanted.offset))?;
         found.high_watermark = partition.high_watermark();
         if may_join {
             broker.isr().look_at(partition);

@@ -104,12 +104,14 @@ pub fn controller(image: &Image, listener: &str) -> i32 {
     chosen.map_or(-1, |broker| broker.id.get())
 }
 
-/// The brokers that have an address on this listener: those that are not fenced, and those that were until just now.
+/// The brokers that have an address on this listener: those that are not fenced, those that were until just now, and
+/// always this one, which answers. librdkafka forgets every broker that is not named: told of none, it is lost for good
+/// (its issue 5301).
 fn brokers(broker: &Broker, image: &Image, listener: &str) -> Vec<MetadataResponseBroker> {
-    let suspects = broker.suspects();
+    let (suspects, me) = (broker.suspects(), broker.broker_id());
     let named = image
         .brokers()
-        .filter(|broker| !broker.fenced || suspects.is_named(broker.id));
+        .filter(|broker| !broker.fenced || broker.id == me || suspects.is_named(broker.id));
     let reachable = named.filter_map(|broker| {
         let endpoint = broker.endpoint(listener)?;
         Some(MetadataResponseBroker {

@@ -17,7 +17,7 @@ use crate::broker::Broker;
 use crate::connection::pending::{Awaits, PendingProduce, Wait};
 use crate::group::OFFSETS_TOPIC;
 use crate::partition::intake::{self, Intake};
-use crate::partition::{Appended, Partition};
+use crate::partition::{Appended, Commit, Partition};
 use crate::partitions::HostedTopic;
 
 /// The admin client's own id, which Kafka lets write to internal topics.
@@ -170,17 +170,19 @@ fn wait_where_needed(
     partition: &Arc<Partition>,
     (appended, awaits): (Appended, Awaits),
 ) {
-    let reached = match awaits {
-        Awaits::Replicas => partition.high_watermark(),
-        Awaits::Disk => partition.claimed_end(),
+    let (last_offset, leader_epoch) = (appended.last_offset, appended.leader_epoch);
+    // Not by offsets alone: others may lead by now, and have records of their own at these.
+    let state = match awaits {
+        Awaits::Replicas => partition.commit(last_offset, leader_epoch),
+        Awaits::Disk => partition.storing(last_offset, leader_epoch),
     };
-    if reached > appended.last_offset {
+    if state == Commit::Done {
         return;
     }
     pending.waits.push_back(Wait {
         partition: partition.clone(),
-        last_offset: appended.last_offset,
-        leader_epoch: appended.leader_epoch,
+        last_offset,
+        leader_epoch,
         awaits,
         place,
     });

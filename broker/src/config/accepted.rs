@@ -262,10 +262,6 @@ accepted! {
         "log.cleaner.threads" Int = Some("1"), AtLeast(0), Medium, ClusterWide;
     }
 
-    Ignored, "Compaction is not slowed down; it yields to other work on the disk by doing one log at a time." => {
-        "log.cleaner.io.max.bytes.per.second" Double = Some("1.7976931348623157E308"), Any, Medium, ClusterWide;
-    }
-
     Ignored, "Committed offsets are read 4 MiB at a time, and a commit is answered once it holds, or can't any more." => {
         "offsets.commit.timeout.ms" Int = Some("5000"), AtLeast(1), High, ReadOnly;
         "offsets.load.buffer.size" Int = Some("5242880"), AtLeast(1), High, ReadOnly;
@@ -285,7 +281,6 @@ accepted! {
         "leader.replication.throttled.rate" Long = Some("9223372036854775807"), AtLeast(0), Medium, ClusterWide;
         "log.dir.failure.timeout.ms" Long = Some("30000"), AtLeast(1), Low, ReadOnly;
         "num.replica.fetchers" Int = Some("1"), AtLeast(1), High, ClusterWide;
-        "replica.alter.log.dirs.io.max.bytes.per.second" Long = Some("9223372036854775807"), AtLeast(0), Medium, ClusterWide;
         "replica.fetch.min.bytes" Int = Some("1"), Any, High, ReadOnly;
         "replica.socket.receive.buffer.bytes" Int = Some("65536"), Any, High, ReadOnly;
         "replica.socket.timeout.ms" Int = Some("30000"), Any, High, ReadOnly;

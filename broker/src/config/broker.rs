@@ -93,6 +93,9 @@ settings! {
     /// Bytes a second for replicas that catch up, where `follower.replication.throttled.replicas` names them.
     "follower.replication.throttled.rate" follower_replication_throttled_rate: i64 =
         MAX_LONG, AtLeast(0), Medium, ClusterWide;
+    /// Bytes a second for replicas that are moved between this broker's data directories.
+    "replica.alter.log.dirs.io.max.bytes.per.second" replica_alter_log_dirs_io_max_bytes_per_second: i64 =
+        MAX_LONG, AtLeast(0), Medium, ClusterWide;
     /// Whether a replica that may lack records leads where nobody else can: rather lose records than wait.
     "unclean.leader.election.enable" unclean_leader_election_enable: bool =
         Some("false"), Any, High, ClusterWide;
@@ -230,6 +233,9 @@ settings! {
     /// The memory in bytes for compaction's table of keys.
     "log.cleaner.dedupe.buffer.size" log_cleaner_dedupe_buffer_size: i64 =
         Some("134217728"), AtLeast(1), Medium, ClusterWide;
+    /// How many bytes a second compaction reads and writes at most; not positive is no bound.
+    "log.cleaner.io.max.bytes.per.second" log_cleaner_io_max_bytes_per_second: f64 =
+        Some("1.7976931348623157E308"), Any, Medium, ClusterWide;
     /// How many milliseconds compaction rests when no log needs it.
     "log.cleaner.backoff.ms" log_cleaner_backoff_ms: i64 = Some("15000"), AtLeast(0), Medium, ClusterWide;
     /// A log is compacted when this part of it is not compacted yet.

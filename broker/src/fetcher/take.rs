@@ -86,39 +86,14 @@ async fn append(
         .last()
         .map(|batch| batch.header.partition_leader_epoch);
     let committed = (answer.high_watermark, answer.log_start_offset);
-    let segment_bytes = usize::try_from(partition.config().segment_bytes).unwrap_or(0);
-    let mut rest = &batches[..];
-    loop {
-        let (piece, others) = rest.split_at(that_fit(rest, segment_bytes));
-        partition
-            .append_fetched(piece, epoch, committed, now_ms)
-            .await?;
-        rest = others;
-        if rest.is_empty() {
-            break;
-        }
-    }
+    partition
+        .append_fetched(&batches, epoch, committed, now_ms)
+        .await?;
     let bytes = batches.iter().map(|batch| batch.body.len()).sum();
     Ok(match last_epoch {
         Some(last_epoch) => Taken::Appended { bytes, last_epoch },
         None => Taken::Nothing,
     })
-}
-
-/// How many of the first batches fit into one segment together: what is appended at once goes into one.
-fn that_fit(batches: &[BatchToAppend], segment_bytes: usize) -> usize {
-    let mut bytes = 0;
-    let fits = |batch: &&BatchToAppend| {
-        bytes += batch.body.len();
-        bytes <= segment_bytes
-    };
-    // One alone is refused by the log itself.
-    batches
-        .iter()
-        .take_while(fits)
-        .count()
-        .max(1)
-        .min(batches.len())
 }
 
 /// The batches from `end` on. Those before it came with an earlier answer: a request that was sent before that answer

@@ -1,5 +1,5 @@
 //! The bound on bytes a second for replicas that catch up (`follower.replication.throttled.rate`, KIP-73): of all of a
-//! broker together, whichever leaders they copy from.
+//! broker together, whichever leaders they copy from. Moves between directories have one of their own.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ const WINDOW: Duration = Duration::from_secs(1);
 /// A bucket that fills with time. It may go below empty: an answer is taken whole, and paid for by waiting. Clones
 /// share it.
 #[derive(Debug, Clone)]
-pub(super) struct Throttle {
+pub struct Throttle {
     bucket: Arc<Mutex<Bucket>>,
 }
 
@@ -25,7 +25,7 @@ struct Bucket {
 
 impl Throttle {
     /// Starts with a window's worth of time behind it, and nothing owed.
-    pub(super) fn new(now: Instant) -> Self {
+    pub fn new(now: Instant) -> Self {
         let bucket = Bucket {
             bytes: 0.0,
             at: now,
@@ -36,7 +36,7 @@ impl Throttle {
     }
 
     /// Notes bytes that came, at a rate of so many a second; until when the next have to wait, if at all.
-    pub(super) fn spend(&self, bytes: usize, rate: i64, now: Instant) -> Option<Instant> {
+    pub fn spend(&self, bytes: usize, rate: i64, now: Instant) -> Option<Instant> {
         let rate = rate.max(1) as f64;
         self.bucket.lock().spend(bytes, rate, now)
     }

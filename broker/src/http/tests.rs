@@ -45,8 +45,20 @@ async fn it_is_live_from_the_start_ready_with_the_broker_and_unready_when_it_sto
         assert!(head.starts_with("HTTP/1.1 503"), "{path}: {head}");
         assert!(body.contains("starting"), "{path}: {body}");
     }
+    let metrics = Metrics::new().unwrap();
+    metrics.logs_to_open(3);
+    metrics.log_opened();
+    http.show_start(metrics);
+    let (head, body) = get(&http, "/metrics").await;
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    assert!(body.contains("\nmilena_logs_to_open 2\n"), "{body}");
+    assert!(
+        !body.contains("milena_partitions"),
+        "there is no broker yet"
+    );
     http.show(assemble_alone(config).await);
-    assert!(is_ok(&http, "/metrics").await);
+    let (_, body) = get(&http, "/metrics").await;
+    assert!(body.contains("\nmilena_logs_to_open 0\n"), "{body}");
     assert!(!is_ok(&http, "/healthz/ready").await);
     http.readiness().latch();
     assert!(is_ok(&http, "/healthz/ready").await);

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use milena_log::BatchToAppend;
 use milena_metadata::{
-    AlterPartitionReassignments, BrokerId, ChangeBroker, CreateTopics, DirectoryId, IncarnationId,
-    LastEnd, NewTopic, RegisterBroker, TopicId, WantedReplicas,
+    AlterPartition, AlterPartitionReassignments, BrokerId, ChangeBroker, CreateTopics, DirectoryId,
+    IncarnationId, LastEnd, NewTopic, RegisterBroker, TopicId, WantedReplicas,
 };
 use milena_protocol::records::{BatchBuilder, BatchHeader, BatchOptions};
 use tokio_util::sync::CancellationToken;
 
-use super::run;
+use super::{ask, proposals, run, wish};
 use crate::broker::Broker;
 use crate::config::Sources;
 use crate::partition::Partition;
@@ -79,9 +79,21 @@ impl Led {
         assert!(begun.iter().all(Result::is_ok), "{begun:?}");
     }
 
+    async fn set_fenced(&self, follower: usize, fenced: bool) {
+        let Member { broker, epoch } = self.others[follower];
+        let change = ChangeBroker {
+            id: broker,
+            epoch,
+            fenced: Some(fenced),
+            draining: None,
+            stopping: None,
+        };
+        self.broker.change(change).await.unwrap();
+    }
+
     fn fetch(&self, follower: usize, offset: i64) {
         let partition = &self.partition;
-        let joins = partition.follower_fetched(self.others[follower], offset);
+        let joins = partition.follower_fetched(self.others[follower], (-1, offset));
         if joins.unwrap() {
             self.broker.isr().look_at(partition.clone());
         }
@@ -189,7 +201,7 @@ async fn a_leader_that_drains_hands_on_what_it_alone_has() {
     broker.change(drain).await.unwrap();
     led.move_to_101("alone").await;
     let partition = broker.partitions().partition("alone", 0).unwrap();
-    let joins = partition.follower_fetched(led.others[0], 0);
+    let joins = partition.follower_fetched(led.others[0], (-1, 0));
     assert!(joins.unwrap(), "it has all that there is");
     broker.isr().look_at(partition);
     let mut images = broker.quorum().watch();
@@ -205,21 +217,13 @@ async fn a_leader_that_drains_hands_on_what_it_alone_has() {
 async fn a_follower_that_has_come_far_enough_joins_when_it_is_unfenced_and_not_before() {
     let led = Led::new("60000").await;
     let me = led.broker.node_id();
-    let Member { broker, epoch } = led.others[0];
-    let fenced = |fenced| ChangeBroker {
-        id: broker,
-        epoch,
-        fenced: Some(fenced),
-        draining: None,
-        stopping: None,
-    };
-    led.broker.change(fenced(true)).await.unwrap();
+    led.set_fenced(0, true).await;
     let last = led.append().await;
     led.fetch(0, last + 1);
     led.fetch(1, last + 1);
     led.until_in_sync(&[me, 102]).await;
     // It need not fetch once more for it.
-    led.broker.change(fenced(false)).await.unwrap();
+    led.set_fenced(0, false).await;
     led.until_in_sync(&[me, 101, 102]).await;
 }
 
@@ -234,7 +238,7 @@ async fn a_proposal_in_vain_holds_the_high_watermark_no_longer_than_its_answer()
         epoch: led.others[0].epoch + 1_000,
         ..led.others[0]
     };
-    let joins = led.partition.follower_fetched(stale, last + 1);
+    let joins = led.partition.follower_fetched(stale, (-1, last + 1));
     assert!(joins.unwrap());
     led.broker.isr().look_at(led.partition.clone());
     let last = led.append().await;
@@ -244,6 +248,55 @@ async fn a_proposal_in_vain_holds_the_high_watermark_no_longer_than_its_answer()
         }
     };
     tokio::time::timeout(SOON, committed).await.unwrap();
+}
+
+/// Whether what was decided is an answer that was lost, after which the same is asked for again.
+async fn joins_before_the_leader_learns_of_it(is_asked_again: bool) {
+    const LAG_MAX_MS: i64 = 60_000;
+    let led = Led::new("60000").await;
+    let (broker, partition, me) = (&led.broker, &led.partition, led.broker.node_id());
+    // The test asks, and has the metadata taken over.
+    led.stopping.cancel();
+    led.set_fenced(0, true).await;
+    led.set_fenced(1, true).await;
+    let last = led.append().await;
+    assert_eq!(partition.high_watermark(), last + 1, "it is alone in sync");
+    led.fetch(0, last + 1);
+    led.set_fenced(0, false).await;
+    let proposed = proposals(broker, std::slice::from_ref(partition), LAG_MAX_MS);
+    assert_eq!(proposed.len(), 1);
+    if is_asked_again {
+        let first = AlterPartition {
+            broker: broker.broker_id(),
+            broker_epoch: broker.broker_epoch(),
+            partitions: proposed.iter().filter_map(wish).collect(),
+        };
+        let answers = broker.quorum().request(first).await.unwrap();
+        assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    }
+    ask(broker, &proposed).await;
+    let state = broker.image().partition("t", 0).unwrap().clone();
+    assert_eq!(
+        state.isr,
+        [id(me), id(101)],
+        "it may be elected from now on"
+    );
+    let next = led.append().await;
+    assert_eq!(partition.high_watermark(), last + 1, "101 lacks it");
+    broker.take_over().await;
+    assert_eq!(partition.high_watermark(), last + 1);
+    led.fetch(0, next + 1);
+    assert_eq!(partition.high_watermark(), next + 1);
+}
+
+#[tokio::test]
+async fn who_was_let_in_counts_also_while_the_leader_has_not_heard_of_it() {
+    joins_before_the_leader_learns_of_it(false).await;
+}
+
+#[tokio::test]
+async fn who_was_let_in_counts_also_where_the_same_proposal_is_refused_the_second_time() {
+    joins_before_the_leader_learns_of_it(true).await;
 }
 
 #[tokio::test]

@@ -51,6 +51,7 @@ impl Asked {
             leader_epoch: now.leader_epoch,
             caught_up,
             behind,
+            log_bytes: Some(self.partition.reader().size_bytes()),
         })
     }
 }
@@ -82,7 +83,7 @@ pub(super) async fn progress(broker: Arc<Broker>, of: Watched) -> Vec<PartitionP
     }
     let look = move || asked.iter().filter_map(Asked::progress).collect();
     // Indexes that no memory holds are read from the disk.
-    tokio::task::spawn_blocking(look).await.unwrap_or_default()
+    crate::blocking::run(look).await
 }
 
 fn asked(broker: &Broker, of: Watched) -> Vec<Asked> {

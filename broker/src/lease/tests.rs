@@ -112,7 +112,7 @@ async fn a_follower_that_is_behind_is_named_with_its_bytes_and_counts_once_it_ha
         broker: id(2),
         epoch: life,
     };
-    partition.follower_fetched(follower, 1).unwrap();
+    partition.follower_fetched(follower, (-1, 1)).unwrap();
     let answer = asking.await.unwrap().unwrap();
     assert!(matches!(answer, LeaseAnswer::Granted(_)), "{answer:?}");
 }

@@ -1,9 +1,9 @@
 //! How replication is, read off the metadata and the leaders here at the time of a scrape.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use milena_metadata::placement::misplaced;
-use milena_metadata::{BrokerId, Health, Scope};
+use milena_metadata::{BrokerId, ConfigRules, Health, Image, Scope};
 
 use super::table;
 use super::text::Page;
@@ -23,6 +23,7 @@ pub(super) struct Lag {
 pub struct Replication {
     /// Of the partitions that this broker leads, or would if anybody could.
     pub(super) health: Health,
+    /// Of the same partitions.
     pub(super) misplaced: usize,
     pub(super) lags: BTreeMap<BrokerId, Lag>,
 }
@@ -30,17 +31,10 @@ pub struct Replication {
 impl Replication {
     pub fn read(broker: &Broker) -> Self {
         let (image, config, me) = (broker.image(), broker.config(), broker.broker_id());
-        let led_here = |topic: &str, partition: i32| {
-            let state = image.partition(topic, partition);
-            state.is_some_and(|state| state.leader == Some(me))
-        };
-        let misplaced = misplaced(&image, &*config)
-            .iter()
-            .filter(|found| led_here(found.topic.as_str(), found.partition.get()))
-            .count();
+        let scope = Scope::LedBy(me);
         Self {
-            health: image.health(&*config, Scope::LedBy(me)),
-            misplaced,
+            health: image.health(&*config, scope),
+            misplaced: misplaced_count(&image, &*config, scope),
             lags: lags(broker),
         }
     }
@@ -79,6 +73,18 @@ impl Replication {
     }
 }
 
+fn misplaced_count(image: &Image, rules: &dyn ConfigRules, scope: Scope) -> usize {
+    let all = misplaced(image, rules).into_iter();
+    let all: BTreeSet<_> = all.map(|found| (found.topic, found.partition)).collect();
+    if all.is_empty() {
+        return 0;
+    }
+    let in_scope = image.conditions(rules, scope);
+    in_scope
+        .filter(|(topic, number, ..)| all.contains(&(topic.name.clone(), *number)))
+        .count()
+}
+
 fn lags(broker: &Broker) -> BTreeMap<BrokerId, Lag> {
     let mut lags: BTreeMap<BrokerId, Lag> = BTreeMap::new();
     for partition in broker.partitions().all() {
@@ -89,4 +95,80 @@ fn lags(broker: &Broker) -> BTreeMap<BrokerId, Lag> {
         }
     }
     lags
+}
+
+#[cfg(test)]
+mod tests {
+    use milena_metadata::{
+        ChangeBroker, Command, CreateTopics, IncarnationId, LastEnd, NewTopic, NoConfigRules,
+        RegisterBroker, TopicId, decide,
+    };
+
+    use super::*;
+
+    fn id(number: i32) -> BrokerId {
+        BrokerId::new(number).unwrap()
+    }
+
+    fn change(image: &mut Image, command: impl Into<Command>) {
+        let decision = decide(image, &command.into(), &NoConfigRules).unwrap();
+        image.apply_entry(1, &decision.records).unwrap();
+    }
+
+    fn register(image: &mut Image, number: i32, node: &str) {
+        let registration = RegisterBroker {
+            id: id(number),
+            incarnation: IncarnationId::random(),
+            endpoints: Vec::new(),
+            node: Some(node.into()),
+            rack: None,
+            pool: None,
+            directories: Vec::new(),
+            software: "test".into(),
+            levels: Default::default(),
+            last_end: LastEnd::Clean,
+            fenced: false,
+        };
+        change(image, registration);
+    }
+
+    #[test]
+    fn a_misplaced_partition_is_counted_once_also_while_nobody_leads_it() {
+        let mut image = Image::default();
+        for (number, node) in [(1, "a"), (2, "b"), (3, "c")] {
+            register(&mut image, number, node);
+        }
+        let topic = NewTopic {
+            name: "t".into(),
+            id: TopicId::random(),
+            partitions: -1,
+            replication_factor: -1,
+            assignments: vec![(0, vec![1, 2])],
+            configs: Vec::new(),
+        };
+        let create = CreateTopics {
+            topics: vec![topic],
+            default_partitions: 1,
+            default_replication_factor: 1,
+            validate_only: false,
+        };
+        change(&mut image, create);
+        let counts = |image: &Image| {
+            [1, 2, 3].map(|me| misplaced_count(image, &NoConfigRules, Scope::LedBy(id(me))))
+        };
+        assert_eq!(counts(&image), [0, 0, 0]);
+        // Its pod has moved, and with the restart it has left the in-sync replicas.
+        register(&mut image, 2, "a");
+        assert_eq!(counts(&image), [1, 0, 0]);
+        let fence = ChangeBroker {
+            id: id(1),
+            epoch: image.broker(id(1)).unwrap().epoch,
+            fenced: Some(true),
+            draining: None,
+            stopping: None,
+        };
+        change(&mut image, fence);
+        assert_eq!(image.partition("t", 0).unwrap().leader, None);
+        assert_eq!(counts(&image), [0, 1, 0]);
+    }
 }

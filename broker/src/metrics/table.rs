@@ -171,13 +171,17 @@ metrics! {
     COMPACTIONS Counter "milena_compactions_total" []
         "Compactions of a log that were brought to an end.";
     COMPACTED_BYTES Counter "milena_compaction_bytes_total" []
-        "Bytes of record batches that those compactions read.";
+        "Bytes of record batches that compactions have read so far: what is not compacted yet twice, the rest once.";
+    COMPACTION_LEFT Gauge "milena_compaction_left_bytes" []
+        "Bytes that the compaction under way has still to read; 0 where none is.";
     RECLAIMED_BYTES Counter "milena_compaction_reclaimed_bytes_total" []
-        "Bytes of them that were left out.";
+        "Bytes of record batches that compactions have left out.";
     CARE_FAILURES Counter "milena_log_care_failures_total" ["work"]
         "Retention, flush or compaction of a log that failed; the log tells why.";
     FLUSH_DURATION Histogram "milena_log_flush_duration_seconds" []
         "Time that the disk took for a log's new batches: where acknowledgements wait for it (flush.messages), and by flush.ms.";
+    LOGS_TO_OPEN Gauge "milena_logs_to_open" []
+        "Logs that are still to be opened, and recovered where the last stop was not clean. During a start these metrics, and those of the process, are all there are.";
     RECOVERED_SEGMENTS Counter "milena_recovery_segments_total" []
         "Segments that were read from end to end because the last stop was not clean.";
     RECOVERED_BATCHES Counter "milena_recovery_batches_total" []

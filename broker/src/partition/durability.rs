@@ -72,9 +72,11 @@ impl Partition {
 
     /// Whether what was appended at `last_offset` in `leader_epoch` is as much on this disk as `flush.messages` wants it.
     pub fn storing(&self, last_offset: i64, leader_epoch: i32) -> Commit {
+        // Before the epoch, as in [`Partition::commit`].
+        let claimed_end = self.claimed_end();
         if self.leader_epoch() != leader_epoch {
             Commit::Lost(ErrorCode::NotLeaderOrFollower)
-        } else if self.claimed_end() > last_offset {
+        } else if claimed_end > last_offset {
             Commit::Done
         } else {
             self.unstored()
@@ -105,7 +107,7 @@ impl Partition {
 
     fn ask_for_flush(self: &Arc<Self>, why: u8) {
         if self.flush_state.want(why) {
-            self.flushes.put(self.clone());
+            self.lane.load().flushes.put(self.clone());
         }
     }
 

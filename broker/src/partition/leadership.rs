@@ -87,9 +87,12 @@ impl Leadership {
         }
     }
 
-    /// The proposal is answered; where it came to nothing the next look makes another.
-    pub fn answered(&mut self) {
-        self.proposed = None;
+    /// The quorum has answered the proposal when the partition was at this epoch. What it had then is known here, and
+    /// the next look may make another; or [`Leadership::learn`] will bring it, and who was proposed counts till then.
+    pub fn answered(&mut self, partition_epoch: i32) {
+        if self.term.partition_epoch >= partition_epoch {
+            self.proposed = None;
+        }
     }
 
     /// Notes that the log has grown from `log_end` on. Who had all of it is late from now on only, however long ago

@@ -9,6 +9,7 @@ use milena_protocol::ErrorCode;
 use super::leadership::{Leadership, Member, Proposal, Term};
 use super::{Partition, Refused};
 use crate::clock::Clock;
+use crate::server::last_end;
 
 /// What this replica is at present.
 #[derive(Debug)]
@@ -129,19 +130,27 @@ impl Partition {
         Ok((epoch < last_epoch || end < offset).then_some((epoch, end)))
     }
 
-    /// Notes that a follower has all below `offset`; whoever waits for that is woken. Answers whether the follower is
-    /// out of sync and may join again: the ISR is to be looked at. `NOT_LEADER_OR_FOLLOWER` where this does not lead,
-    /// `INELIGIBLE_REPLICA` for who is no replica in its present life.
-    pub fn follower_fetched(&self, follower: Member, offset: i64) -> Result<bool, ErrorCode> {
+    /// Notes that a follower has all below `offset`, as it claims in a leader epoch, -1 where it does not say; whoever
+    /// waits for that is woken. Answers whether the follower is out of sync and may join again: the ISR is to be looked
+    /// at. `NOT_LEADER_OR_FOLLOWER` where this does not lead, `INELIGIBLE_REPLICA` for who is no replica in its present
+    /// life; what was claimed in another epoch counts for nothing.
+    pub fn follower_fetched(
+        &self,
+        follower: Member,
+        (claimed, offset): (i32, i64),
+    ) -> Result<bool, ErrorCode> {
         let now_ms = Clock.monotonic_ms();
         let end = self.reader.log_end_offset();
         let committed = self.high_watermark();
         let mut answer = Err(ErrorCode::NotLeaderOrFollower);
         let moved = self.advance_by(|leadership| {
-            answer = match leadership.fetched(follower, offset, end, now_ms) {
-                true => Ok(leadership.may_join(follower.broker, committed)),
-                false => Err(ErrorCode::IneligibleReplica),
-            };
+            // Here no epoch begins: it may have begun since the fetch was looked at first.
+            answer = self.check_epoch(claimed).and_then(|()| {
+                match leadership.fetched(follower, offset, end, now_ms) {
+                    true => Ok(leadership.may_join(follower.broker, committed)),
+                    false => Err(ErrorCode::IneligibleReplica),
+                }
+            });
         });
         if moved {
             self.waiters.committed();
@@ -197,10 +206,10 @@ impl Partition {
         }
     }
 
-    /// The quorum has answered a proposal, and what it has by now was taken over: who was proposed in vain holds
-    /// nothing back any more.
-    pub fn proposal_answered(&self) {
-        if self.advance_by(Leadership::answered) {
+    /// The quorum has answered a proposal: see [`Leadership::answered`]. Who was proposed in vain holds nothing back any
+    /// more.
+    pub fn proposal_answered(&self, partition_epoch: i32) {
+        if self.advance_by(|leadership| leadership.answered(partition_epoch)) {
             self.waiters.committed();
         }
     }
@@ -215,9 +224,12 @@ impl Partition {
         now_ms: i64,
     ) -> Result<Appended, Refused> {
         let mut log = self.log_to_append().await;
-        let _room = self.appends.enter().await;
+        let lane = self.lane.load_full();
+        let _room = lane.appends.enter().await;
         self.check_following(leader_epoch)?;
-        let appended = log.append_as_follower(batches, now_ms)?;
+        let appended = log
+            .append_as_follower(batches, now_ms)
+            .inspect_err(|_| self.distrust_if_offline())?;
         log.delete_records_before(log_start)
             .map_err(AppendError::from)?;
         let reached = high_watermark.min(self.reader.log_end_offset());
@@ -271,6 +283,15 @@ impl Partition {
     /// The leader epoch of the last record; -1 where there is none.
     pub fn last_epoch(&self) -> i32 {
         self.reader.last_epoch().unwrap_or(-1)
+    }
+
+    /// As after an append that a leader's disk refuses: the next life must not trust the page cache.
+    fn distrust_if_offline(&self) {
+        if self.reader.check_writable().is_err()
+            && let Some(dir) = self.reader.folder().parent()
+        {
+            last_end::distrust(dir);
+        }
     }
 
     fn broken(&self, error: &LogError) -> Refused {

@@ -57,8 +57,10 @@ impl Wakeup {
 pub enum Reads {
     /// To the high watermark: a consumer.
     Committed,
-    /// To the log's end: a follower.
+    /// To the log's end: a follower. What was committed its next answer says, and none waits for.
     Appended,
+    /// As `Appended`, by a follower from which consumers read: what was committed it hears at once.
+    AppendedForConsumers,
 }
 
 /// A fetch's interest in one partition.
@@ -90,26 +92,32 @@ pub struct Waiters {
 impl Waiters {
     /// Tells all that `bytes` more can be fetched.
     pub fn arrived(&self, bytes: i64) {
-        self.tell(bytes, |_| true);
+        self.tell(|_| Some(bytes));
     }
 
     /// Tells followers that `bytes` more were appended.
     pub fn appended(&self, bytes: i64) {
-        self.tell(bytes, |reads| reads == Reads::Appended);
+        self.tell(|reads| (reads != Reads::Committed).then_some(bytes));
     }
 
-    /// Wakes consumers, who look how many bytes were committed.
+    /// Wakes consumers, who look how many bytes were committed. Followers hear of the new high watermark, too.
     pub fn committed(&self) {
-        self.tell(ENOUGH_FOR_ALL, |reads| reads == Reads::Committed);
+        self.tell(|reads| match reads {
+            Reads::Committed | Reads::AppendedForConsumers => Some(ENOUGH_FOR_ALL),
+            Reads::Appended => Some(0),
+        });
     }
 
-    fn tell(&self, bytes: i64, whom: impl Fn(Reads) -> bool) {
+    /// Tells of so many bytes, by who reads.
+    fn tell(&self, bytes: impl Fn(Reads) -> Option<i64>) {
         if self.count.load(Ordering::SeqCst) == 0 {
             return;
         }
-        let list = self.list.lock();
-        let told = list.iter().filter(|interest| whom(interest.reads));
-        told.for_each(|interest| interest.tell(bytes));
+        for interest in self.list.lock().iter() {
+            if let Some(bytes) = bytes(interest.reads) {
+                interest.tell(bytes);
+            }
+        }
     }
 
     /// Tells all of something that their next answer says and none waits for, such as a new log start.

@@ -16,6 +16,7 @@ use tokio::sync::MutexGuard;
 use super::{DataDir, Partitions};
 use crate::metrics::Care;
 use crate::partition::{Partition, flushes};
+use crate::server::last_end;
 
 /// How long retention and compaction wait for a log whose append is under way: then it is the others' turn, and this
 /// one's in the next round.
@@ -27,10 +28,11 @@ impl Partitions {
     /// Deletes what retention lets go, and forgets silent producers.
     pub fn enforce_retention(&self) {
         let now_ms = self.clock.now_ms();
-        for partition in self.all() {
+        for partition in self.all().into_iter().filter(is_online) {
             if let Err(error) = self.enforce_on(&partition, now_ms) {
                 self.metrics.care_failed(Care::Retention);
                 tracing::error!(topic = %partition.topic(), partition = partition.index(), %error, "retention failed");
+                self.distrust_if_offline(&partition);
             }
         }
     }
@@ -55,7 +57,7 @@ impl Partitions {
     }
 
     /// What `work` deletes goes to the trash, also where it fails half-way; nobody waits meanwhile.
-    fn deleting<T>(&self, work: impl FnOnce(&mut Trash) -> T) -> T {
+    pub(super) fn deleting<T>(&self, work: impl FnOnce(&mut Trash) -> T) -> T {
         let mut deleted = Trash::default();
         let done = work(&mut deleted);
         self.trash.lock().append(deleted);
@@ -144,6 +146,11 @@ impl Partitions {
                 self.trash.lock().put(path, now_ms)
             }
             PartitionFolder::Stray(_) => {}
+            PartitionFolder::Future {
+                topic,
+                partition,
+                path,
+            } => self.begin_move_again((&topic, partition), dir, path),
             PartitionFolder::Log {
                 topic,
                 partition,
@@ -169,65 +176,22 @@ impl Partitions {
         }
     }
 
-    /// Compacts the logs that are dirty enough, with at most `map_bytes` of memory for keys.
-    pub fn compact(&self, map_bytes: usize) {
-        for partition in self.all() {
-            if !partition.config().cleanup_policy.compact {
-                continue;
-            }
-            if let Err(error) = self.compact_one(&partition, map_bytes) {
-                self.metrics.care_failed(Care::Compaction);
-                tracing::error!(topic = %partition.topic(), partition = partition.index(), %error, "compaction failed");
-            }
+    /// Where a write or a sync has failed, the next life must not trust the page cache.
+    pub(super) fn distrust_if_offline(&self, partition: &Partition) {
+        if partition.reader().check_writable().is_err() {
+            last_end::distrust(self.dirs[self.dir_of(partition)].directory.path());
         }
     }
 
-    fn compact_one(&self, partition: &Partition, map_bytes: usize) -> Result<(), LogError> {
-        let key = (partition.topic().to_string(), partition.index());
-        let from = self.cleaned_to.lock().get(&key).copied().unwrap_or(0);
-        let now_ms = self.clock.now_ms();
-        let Some(log) = free_log(partition) else {
-            return Ok(());
-        };
-        let plan = log.cleaning_plan(from, partition.high_watermark(), now_ms)?;
-        drop(log);
-        let Some(plan) = plan else { return Ok(()) };
-        let cleaned = plan.clean(map_bytes)?;
-        let (before, after) = (cleaned.bytes_before(), cleaned.bytes_after());
-        let mut log = partition.log_blocking();
-        let installed = self.deleting(|trash| log.install(cleaned, now_ms, trash))?;
-        drop(log);
-        if let Some(offset) = installed {
-            self.metrics.compacted(before, after);
-            let mut cleaned_to = self.cleaned_to.lock();
-            if partition.is_retired() {
-                return Ok(());
-            }
-            cleaned_to.insert(key, offset);
-            drop(cleaned_to);
-            self.checkpoint_cleaned()?;
-            tracing::info!(
-                topic = %partition.topic(), partition = partition.index(), up_to = offset,
-                bytes_before = before, bytes_after = after, "the log was compacted"
-            );
-        }
-        Ok(())
-    }
-
-    /// Writes up to where each log is compacted.
-    fn checkpoint_cleaned(&self) -> Result<(), StorageError> {
-        let cleaned_to = self.cleaned_to.lock().clone();
-        self.write(Checkpoint::Cleaner, |partition| {
-            let key = (partition.topic().to_string(), partition.index());
-            cleaned_to.get(&key).copied()
-        })
-    }
-
+    /// Writes all of them, as far as the disks take them; the first refusal.
     pub fn checkpoint(&self) -> Result<(), StorageError> {
-        self.checkpoint_cleaned()?;
-        self.checkpoint_recovery_points()?;
-        self.checkpoint_high_watermarks()?;
-        self.checkpoint_log_starts()
+        let written = [
+            self.checkpoint_cleaned(),
+            self.checkpoint_recovery_points(),
+            self.checkpoint_high_watermarks(),
+            self.checkpoint_log_starts(),
+        ];
+        written.into_iter().fold(Ok(()), Result::and)
     }
 
     /// Writes from where each log is checked after a crash.
@@ -244,20 +208,15 @@ impl Partitions {
         })
     }
 
-    /// Writes where logs start, for those that do not start with a segment.
+    /// Writes where logs start. Also of those that start with a segment: a power loss may bring segments back.
     pub fn checkpoint_log_starts(&self) -> Result<(), StorageError> {
         self.write(Checkpoint::LogStart, |partition| {
             let start = partition.reader().log_start_offset();
-            let first = partition
-                .reader()
-                .segments()
-                .first()
-                .map(|segment| segment.base_offset);
-            (first != Some(start)).then_some(start)
+            (start > 0).then_some(start)
         })
     }
 
-    fn write(
+    pub(super) fn write(
         &self,
         checkpoint: Checkpoint,
         offset: impl Fn(&Partition) -> Option<i64>,
@@ -267,9 +226,14 @@ impl Partitions {
             .map(|dir| (dir, Offsets::new()))
             .collect();
         for partition in self.all() {
-            let offsets = by_dir.get_mut(&self.dir_of(&partition));
-            if let (Some(offsets), Some(offset)) = (offsets, offset(&partition)) {
-                offsets.insert((partition.topic().to_string(), partition.index()), offset);
+            let Some(offset) = offset(&partition) else {
+                continue;
+            };
+            // Where the log is about to be, it must not be opened without.
+            let target = self.moves.target_of(&partition);
+            for dir in target.into_iter().chain([self.dir_of(&partition)]) {
+                let key = (partition.topic().to_string(), partition.index());
+                by_dir.entry(dir).or_default().insert(key, offset);
             }
         }
         // Of a log that could not be opened, what was known stays: without its recovery point the next start would
@@ -284,9 +248,11 @@ impl Partitions {
                 }
             }
         }
-        by_dir.iter().try_for_each(|(dir, offsets)| {
-            checkpoint.write(self.dirs[*dir].directory.path(), offsets)
-        })
+        // A directory whose disk refuses leaves the others theirs.
+        let written = by_dir
+            .iter()
+            .map(|(dir, offsets)| checkpoint.write(self.dirs[*dir].directory.path(), offsets));
+        written.fold(Ok(()), Result::and)
     }
 
     /// A clean stop: every log on disk, checkpoints written, the directories marked.
@@ -313,6 +279,7 @@ impl Partitions {
         for partition in partitions {
             if let Err(error) = work(&mut partition.log_blocking()) {
                 tracing::error!(topic = %partition.topic(), partition = partition.index(), %error, "the log was not closed cleanly");
+                self.distrust_if_offline(partition);
                 well = false;
             }
         }
@@ -333,7 +300,13 @@ impl Partitions {
     }
 }
 
-fn free_log(partition: &Partition) -> Option<MutexGuard<'_, Log>> {
+/// Of a log that its disk has refused nothing is due, and that it is so was told: retention and compaction would fail in
+/// each round.
+pub(super) fn is_online(partition: &Arc<Partition>) -> bool {
+    partition.reader().check_writable().is_ok()
+}
+
+pub(super) fn free_log(partition: &Partition) -> Option<MutexGuard<'_, Log>> {
     let log = partition.log_within(BUSY_MAX);
     if log.is_none() {
         tracing::debug!(

@@ -1,5 +1,7 @@
 //! Opening many logs on a few threads.
 
+mod progress;
+
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,6 +14,7 @@ use parking_lot::Mutex;
 use super::holders::{Ambiguous, Holder, choose};
 use super::{DataDir, Partitions, report_offline};
 use crate::config::{BrokerConfig, TopicConfig};
+use progress::Progress;
 
 /// What a directory's checkpoints said when the broker started.
 #[derive(Debug, Default)]
@@ -95,6 +98,7 @@ struct Work<'a> {
     is_start: bool,
     queue: Mutex<VecDeque<LogToOpen>>,
     opened: Mutex<Vec<OpenLog>>,
+    progress: Progress,
     /// How many folders each data directory has, or will have once all are written.
     folders: Mutex<Vec<usize>>,
 }
@@ -112,6 +116,7 @@ pub fn open_all(
         partitions,
         config,
         now_ms: partitions.clock.now_ms(),
+        progress: Progress::of(partitions.metrics.clone(), logs.len()),
         is_start: partitions.applied.lock().cluster_id().is_none(),
         queue: Mutex::new(VecDeque::from(logs)),
         opened: Mutex::default(),
@@ -149,6 +154,7 @@ impl Work<'_> {
                 }),
                 Err(error) => report_offline(&wanted.topic.name, wanted.id.get(), &error),
             }
+            self.progress.one_is_done();
         }
     }
 
@@ -167,6 +173,11 @@ impl Work<'_> {
                 Err(error @ LogError::TopicId { .. }) => {
                     self.set_aside(holder, wanted, &error.to_string())?;
                 }
+                Err(error @ (LogError::Damaged { .. } | LogError::Malformed { .. }))
+                    if self.is_start && self.is_led_elsewhere(wanted) =>
+                {
+                    self.give_up(holder, wanted, &error)?;
+                }
                 opened => return opened.map(|log| (holder, log)),
             }
         } else if self.is_start && self.had_log(topic, index) {
@@ -184,7 +195,11 @@ impl Work<'_> {
             let mut gone = self.partitions.gone.lock();
             gone.insert(wanted.topic.name.clone());
         }
-        let dir = self.emptiest();
+        let preferred = self
+            .partitions
+            .moves
+            .take_preferred(&wanted.topic.name, index);
+        let dir = preferred.unwrap_or_else(|| self.emptiest());
         self.open_in(dir, wanted, false).map(|log| (dir, log))
     }
 
@@ -245,6 +260,34 @@ impl Work<'_> {
         here.map_or(DirectoryId::UNASSIGNED, |replica| replica.directory)
     }
 
+    /// Whether another broker leads the partition, as the metadata has it that this life was registered in: it has all
+    /// that is committed.
+    fn is_led_elsewhere(&self, wanted: &LogToOpen) -> bool {
+        let state = wanted.topic.partition(wanted.id.get());
+        let leader = state.and_then(|state| state.leader);
+        leader.is_some_and(|leader| leader != self.partitions.node_id)
+    }
+
+    /// A damaged log makes room for a copy of its leader's. The broker leaves the in-sync replicas, as after records were
+    /// cut: nobody takes the copy for the log before it is whole.
+    fn give_up(
+        &self,
+        dir: usize,
+        wanted: &LogToOpen,
+        damage: &LogError,
+    ) -> Result<(), StorageError> {
+        let (topic, partition) = (wanted.topic.name.as_str(), wanted.id.get());
+        tracing::error!(topic, partition, %damage, "the log is copied anew from the partition's leader");
+        self.set_aside(dir, wanted, "it is damaged")?;
+        self.partitions.were_cut.store(true, Ordering::Relaxed);
+        // Its checkpoints say nothing of the copy.
+        self.partitions
+            .gone
+            .lock()
+            .insert(wanted.topic.name.clone());
+        Ok(())
+    }
+
     fn set_aside(&self, dir: usize, wanted: &LogToOpen, why: &str) -> Result<(), StorageError> {
         let (topic, partition) = (wanted.topic.name.as_str(), wanted.id.get());
         let directory = &self.partitions.dirs()[dir].directory;
@@ -280,6 +323,34 @@ impl Work<'_> {
         dir
     }
 
+    /// What lies below the recovery point had reached the disk: where a log ends before it, records are gone. After a
+    /// clean stop that is damage. After another end it may be a follower's log which was cut by its leader's, and killed
+    /// before that was noted: then nobody is to trust this broker before it has caught up.
+    fn check_end(&self, log: &Log, opening: &Opening, wanted: &LogToOpen) -> Result<(), LogError> {
+        let (end, due) = (log.log_end_offset(), opening.recovery_point);
+        if end >= due || !self.is_start {
+            return Ok(());
+        }
+        if opening.clean_shutdown {
+            let last = log.reader().segments().pop();
+            let (base_offset, byte) = last.map_or((0, 0), |last| (last.base_offset, last.size));
+            return Err(LogError::Damaged {
+                path: log.folder().join(format!("{base_offset:020}.log")),
+                offset: end,
+                byte,
+                problem: format!(
+                    "the log ends here, and went on to offset {due} when it was stopped"
+                ),
+            });
+        }
+        self.partitions.were_cut.store(true, Ordering::Relaxed);
+        tracing::warn!(
+            topic = %wanted.topic.name, partition = wanted.id.get(), offset = end, on_disk_before = due,
+            "the log ends before what had reached the disk: records are missing, unless its leader had them cut"
+        );
+        Ok(())
+    }
+
     fn open_in(&self, dir: usize, wanted: &LogToOpen, is_there: bool) -> Result<Log, LogError> {
         let (topic, index) = (wanted.topic.name.as_str(), wanted.id.get());
         let DataDir {
@@ -300,6 +371,7 @@ impl Work<'_> {
         let path = directory.partition_path(topic, index);
         let (log, recovery) = Log::open(&path, wanted.config.log_config(self.config), opening)?;
         self.partitions.metrics.recovered(&recovery);
+        self.check_end(&log, &opening, wanted)?;
         if let Some(offset) = recovery.cut_at_offset {
             self.partitions.were_cut.store(true, Ordering::Relaxed);
             tracing::warn!(
@@ -317,3 +389,6 @@ impl Work<'_> {
         Ok(log)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! Brings what is hosted here to where the metadata is: opens, grows, leads, follows, configures and deletes.
 
-use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -230,6 +231,7 @@ impl Partitions {
         for topic in &gone {
             self.forget(topic);
             self.metrics.topic_deleted(topic.name.as_str());
+            self.moves.forget_preferred(&topic.name);
             partitions.extend(topic.partitions().cloned());
             self.gone.lock().insert(topic.name.clone());
         }
@@ -240,26 +242,8 @@ impl Partitions {
 
     /// Gives up the replicas that are other brokers' now. The image is committed: what it says is meant.
     async fn leave(self: &Arc<Self>, image: &Image, before: &Image) -> Vec<Arc<Partition>> {
-        let mut left = Vec::new();
-        for change in image.changed_partitions_of(before, self.node_id) {
-            let goes = |p: &&Arc<State>| !p.hosts(self.node_id);
-            if change.change.after().filter(goes).is_none() {
-                continue;
-            }
-            let Some(topic) = self.topic(change.topic.name.as_str()) else {
-                continue;
-            };
-            let mut topic = HostedTopic::clone(&topic);
-            let slot = std::mem::take(&mut topic.slots[change.partition.index()]);
-            self.put(topic);
-            if let Slot::Here(partition) = slot {
-                tracing::info!(
-                    topic = %partition.topic(), partition = partition.index(),
-                    "other brokers have this partition now; its replica here is deleted"
-                );
-                left.push(partition);
-            }
-        }
+        let (topics, left) = self.given_up(image, before);
+        topics.into_iter().for_each(|topic| self.put(topic));
         if !left.is_empty() {
             self.discard_all(left.clone()).await;
             let this = self.clone();
@@ -270,6 +254,35 @@ impl Partitions {
             }
         }
         left
+    }
+
+    /// The topics without the replicas that are other brokers' now, and those. A topic is copied once, however many of
+    /// its partitions go.
+    fn given_up(&self, image: &Image, before: &Image) -> (Vec<HostedTopic>, Vec<Arc<Partition>>) {
+        let (mut topics, mut left) = (BTreeMap::new(), Vec::new());
+        for change in image.changed_partitions_of(before, self.node_id) {
+            let goes = |p: &&Arc<State>| !p.hosts(self.node_id);
+            if change.change.after().filter(goes).is_none() {
+                continue;
+            }
+            let topic = match topics.entry(&change.topic.name) {
+                Entry::Occupied(copied) => copied.into_mut(),
+                Entry::Vacant(place) => match self.topic(change.topic.name.as_str()) {
+                    Some(topic) => place.insert(HostedTopic::clone(&topic)),
+                    None => continue,
+                },
+            };
+            if let Slot::Here(partition) =
+                std::mem::take(&mut topic.slots[change.partition.index()])
+            {
+                tracing::info!(
+                    topic = %partition.topic(), partition = partition.index(),
+                    "other brokers have this partition now; its replica here is deleted"
+                );
+                left.push(partition);
+            }
+        }
+        (topics.into_values().collect(), left)
     }
 
     async fn discard_all(self: &Arc<Self>, partitions: Vec<Arc<Partition>>) {
@@ -364,3 +377,6 @@ fn to_open<'a>(
         .filter(move |(id, state)| state.hosts(me) && !is_open(id.index()))
         .map(|(id, _)| id)
 }
+
+#[cfg(test)]
+mod tests;

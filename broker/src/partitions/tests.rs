@@ -2,8 +2,9 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use milena_log::Checkpoint;
+use milena_log::{Checkpoint, Offsets};
 use milena_metadata::{
     AlterPartition, DeleteTopics, ElectLeaders, ElectionKind, IsrProposal, PartitionId,
     TopicReference,
@@ -11,15 +12,21 @@ use milena_metadata::{
 use milena_protocol::ErrorCode;
 use milena_protocol::records::{BatchBuilder, BatchOptions};
 use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
 
 use crate::broker::Broker;
 use crate::broker::tests::beside::{create_on, fence, id, register};
 use crate::broker::tests::{append_batch, create_with};
 use crate::config::Sources;
 use crate::group::GroupsSnapshot;
+use crate::partitions::Partitions;
+use crate::partitions::compaction::Allowance;
 use crate::server::assemble_alone;
 
-const MAP_BYTES: usize = 1 << 20;
+const UNHURRIED: Allowance = Allowance {
+    map_bytes: 1 << 20,
+    bytes_per_second: 0.0,
+};
 
 async fn broker(dir: &Path, policy: &str) -> Arc<Broker> {
     let dir = dir.display().to_string();
@@ -38,13 +45,24 @@ async fn append(broker: &Broker, batches: usize) {
     }
 }
 
+/// How long it took.
+async fn compact(
+    partitions: Arc<Partitions>,
+    allowance: Allowance,
+    stopping: &CancellationToken,
+) -> Duration {
+    let (begun, stopping) = (Instant::now(), stopping.clone());
+    let compacting = crate::blocking::spawn(move || partitions.compact(allowance, &stopping));
+    compacting.await.unwrap();
+    begun.elapsed()
+}
+
 /// The bytes of all but the active segment after a compaction.
 async fn compacted_bytes(broker: &Broker) -> u64 {
     let partition = broker.partitions().partition("t", 0).unwrap();
     partition.log().await.roll(broker.now_ms()).unwrap();
     let partitions = broker.partitions().clone();
-    let compacting = crate::blocking::spawn(move || partitions.compact(MAP_BYTES));
-    compacting.await.unwrap();
+    compact(partitions, UNHURRIED, &CancellationToken::new()).await;
     let segments = partition.reader().segments();
     segments.iter().map(|segment| segment.size).sum()
 }
@@ -65,6 +83,64 @@ async fn a_compacted_topic_that_was_made_anew_is_compacted_from_its_start() {
     assert_eq!(cleaned_to().get(&key), None);
     append(&broker, 9).await;
     assert_eq!(compacted_bytes(&broker).await, one_record);
+}
+
+/// What is to be compacted of nine batches, and how many bytes that is.
+async fn dirty(dir: &Path) -> (Arc<Broker>, u64) {
+    let broker = broker(dir, "compact").await;
+    create_with(&broker, "t", 1).await;
+    append(&broker, 9).await;
+    let partition = broker.partitions().partition("t", 0).unwrap();
+    partition.log().await.roll(broker.now_ms()).unwrap();
+    (broker, partition.reader().size_bytes())
+}
+
+#[tokio::test]
+async fn compaction_reads_and_writes_no_faster_than_it_is_allowed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (broker, bytes) = dirty(dir.path()).await;
+    let allowance = Allowance {
+        bytes_per_second: bytes as f64 * 10.0,
+        ..UNHURRIED
+    };
+    let took = compact(
+        broker.partitions().clone(),
+        allowance,
+        &CancellationToken::new(),
+    )
+    .await;
+    // Everything is read twice.
+    assert!(took >= Duration::from_millis(200), "{took:?}");
+    let cleaned_to = Checkpoint::Cleaner.read(dir.path()).unwrap();
+    assert_eq!(cleaned_to.get(&("t".to_owned(), 0)), Some(&9));
+}
+
+#[tokio::test]
+async fn a_broker_that_stops_does_not_wait_for_compaction() {
+    let dir = tempfile::tempdir().unwrap();
+    let (broker, _) = dirty(dir.path()).await;
+    let (allowance, stopping) = (
+        Allowance {
+            bytes_per_second: 1.0,
+            ..UNHURRIED
+        },
+        CancellationToken::new(),
+    );
+    let compacting = compact(broker.partitions().clone(), allowance, &stopping);
+    let stop = async {
+        let is_compacting = || broker.metrics().is_compacting();
+        while !is_compacting() {
+            tokio::task::yield_now().await;
+        }
+        stopping.cancel();
+    };
+    let (took, ()) = tokio::join!(compacting, stop);
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    assert_eq!(
+        Checkpoint::Cleaner.read(dir.path()).unwrap(),
+        Offsets::new()
+    );
+    assert!(!broker.metrics().is_compacting());
 }
 
 #[test]

@@ -19,8 +19,20 @@ use crate::metrics::Metrics;
 use crate::partitions::Partitions;
 use crate::quorum::{Quorum, StartWait};
 
-/// Opens metadata and partitions, and registers this life of the broker.
+/// As [`assemble_with`], where nobody looks on.
+#[cfg(test)]
 pub(super) async fn assemble(
+    opening: Opening<'_>,
+    data: LockedData,
+    endpoints: Vec<Endpoint>,
+    rack: Option<&str>,
+) -> Result<Arc<Broker>, StartError> {
+    assemble_with(Metrics::new().unwrap(), opening, data, endpoints, rack).await
+}
+
+/// Opens metadata and partitions, which `metrics` shows, and registers this life of the broker.
+pub(super) async fn assemble_with(
+    metrics: Arc<Metrics>,
     opening: Opening<'_>,
     data: LockedData,
     endpoints: Vec<Endpoint>,
@@ -34,6 +46,7 @@ pub(super) async fn assemble(
     let quorum = Arc::new(opening.open(&data).await?);
     // Logs beside a cluster that was just founded are somebody's to look at, not ours to set aside; one alone refuses them.
     let is_new = quorum.image().brokers().next().is_none();
+    data.finish_moves()?;
     let missing = Missing::check(&data, &quorum, was_begun, config)?;
     let cluster_id = quorum
         .image()
@@ -43,8 +56,6 @@ pub(super) async fn assemble(
     let last_life = quorum.image().broker(data.node_id()).map(|life| life.epoch);
     let metadata = (config.metadata_dir(), quorum.directory());
     let data = data.claim(&cluster_id, (&metadata.0, metadata.1), last_life)?;
-    let metrics =
-        Metrics::new().map_err(|error| StartError::System(std::io::Error::other(error)))?;
     let node_id = data.node_id();
     let last_end = missing.end(last_end::take(data.dirs()));
     let mut registrant = Registrant {
@@ -99,6 +110,7 @@ struct Joining<'a> {
 
 impl Joining<'_> {
     /// Registers this life and opens its partitions, and returns the broker's epoch; once more, as unclean, if opening cut a log.
+    /// Should it end before that, the next life finds how the last one ended as this one did.
     async fn register(
         &self,
         registrant: &mut Registrant,
@@ -106,21 +118,35 @@ impl Joining<'_> {
     ) -> Result<i64, StartError> {
         let (quorum, config) = (self.quorum, self.config);
         let lived_before = quorum.image().broker(registrant.id).is_some();
-        let registered = registrant.register(quorum, config, self.start_wait).await?;
+        let mut registered = registrant.register(quorum, config, self.start_wait).await?;
         let begun = Instant::now();
-        self.partitions.open(&quorum.image(), config).await;
+        let were_cut = self.open().await;
         if lived_before {
             last_end::tell(last_end, self.partitions, begun.elapsed());
         }
-        if registrant.last_end == LastEnd::Unclean || !self.partitions.were_cut() {
-            return Ok(registered.epoch);
+        if were_cut && registrant.last_end != LastEnd::Unclean {
+            tracing::warn!(
+                "records may be missing here, and this broker leaves the in-sync replicas until it has them"
+            );
+            registrant.last_end = LastEnd::Unclean;
+            registered = registrant.register(quorum, config, self.start_wait).await?;
         }
-        tracing::warn!(
-            "records may be missing here, and this broker leaves the in-sync replicas until it has them"
-        );
-        registrant.last_end = LastEnd::Unclean;
-        let registered = registrant.register(quorum, config, self.start_wait).await?;
+        last_end::leave(self.partitions.dirs());
         Ok(registered.epoch)
+    }
+
+    /// Opens the partitions. Whether logs were cut: of that the next life would find no trace in them.
+    async fn open(&self) -> bool {
+        self.partitions
+            .open(&self.quorum.image(), self.config)
+            .await;
+        let were_cut = self.partitions.were_cut();
+        if were_cut {
+            for dir in self.partitions.dirs() {
+                last_end::distrust(dir.directory.path());
+            }
+        }
+        were_cut
     }
 }
 
@@ -144,3 +170,6 @@ pub(crate) async fn try_assemble_alone(config: BrokerConfig) -> Result<Arc<Broke
     let rack = config.broker_rack.as_deref();
     assemble(opening, data, Vec::new(), rack).await
 }
+
+#[cfg(test)]
+mod tests;

@@ -123,6 +123,15 @@ impl LockedData {
         Ok(None)
     }
 
+    /// Ends the moves between directories that the last life had decided, before anybody looks for logs.
+    pub fn finish_moves(&self) -> Result<(), StartError> {
+        let paths: Vec<&Path> = self.dirs.iter().map(LockedDirectory::path).collect();
+        for log in milena_log::finish_moves(&paths).map_err(DirectoryError::from)? {
+            tracing::info!(log = %log.display(), "the log was moved here when the last life ended");
+        }
+        Ok(())
+    }
+
     /// The partitions of which several directories have a folder.
     pub fn in_several(&self) -> Result<BTreeSet<Named>, StartError> {
         let (mut seen, mut several) = (BTreeSet::new(), BTreeSet::new());
@@ -248,7 +257,9 @@ fn partitions_in(dir: &LockedDirectory) -> Result<Vec<(Named, PathBuf)>, StartEr
             partition,
             path,
         } => Some(((topic, partition), path)),
-        PartitionFolder::Deleted(_) | PartitionFolder::Stray(_) => None,
+        PartitionFolder::Deleted(_)
+        | PartitionFolder::Stray(_)
+        | PartitionFolder::Future { .. } => None,
     });
     Ok(named.collect())
 }

@@ -24,39 +24,46 @@ use crate::config::Sources;
 use crate::group::host::GroupHost;
 use requests::{commit, epoch_end, fetch, list_offsets, offset_of, produce};
 
-mod requests;
+pub(super) mod requests;
 
 /// How long a write is stalled.
-const STALL: Duration = Duration::from_secs(2);
+pub(super) const STALL: Duration = Duration::from_secs(2);
 /// What others may notice of it: well below the stall, and far above what they need on a busy machine.
 const NOTICED_MAX: Duration = Duration::from_secs(1);
 const PRODUCERS: usize = 64;
-const PRODUCE_VERSION: i16 = 9;
-const FETCH_VERSION: i16 = 12;
-const LIST_OFFSETS_VERSION: i16 = 5;
-const EPOCH_END_VERSION: i16 = 2;
+pub(super) const PRODUCE_VERSION: i16 = 9;
+pub(super) const FETCH_VERSION: i16 = 12;
+pub(super) const LIST_OFFSETS_VERSION: i16 = 5;
+pub(super) const EPOCH_END_VERSION: i16 = 2;
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
-const TIMEOUT_MS: i32 = 30_000;
+pub(super) const TIMEOUT_MS: i32 = 30_000;
 
 /// A broker in this process, on the runtimes that a real one has.
-struct Running {
-    broker: Arc<Broker>,
+pub(super) struct Running {
+    pub(super) broker: Arc<Broker>,
     address: SocketAddr,
     http: http::Http,
-    data: Runtime,
+    pub(super) data: Runtime,
     _control: Runtime,
 }
 
 impl Running {
     fn start(dir: &Path) -> Self {
-        let dir = dir.display().to_string();
+        Self::start_on(&[dir], &[])
+    }
+
+    /// One with several data directories, and further settings.
+    pub(super) fn start_on(dirs: &[&Path], more: &[(&str, &str)]) -> Self {
+        let dirs: Vec<String> = dirs.iter().map(|dir| dir.display().to_string()).collect();
+        let dirs = dirs.join(",");
         let set = [
-            ("log.dirs", dir.as_str()),
+            ("log.dirs", dirs.as_str()),
             ("http.listener", "127.0.0.1:0"),
             ("listeners", "PLAINTEXT://127.0.0.1:0"),
             ("offsets.topic.num.partitions", "1"),
         ];
+        let set = [&set, more].concat();
         let config = Arc::new(Sources::of(&set).load().unwrap().0);
         let data = runtime("data", workers()).unwrap();
         let control = runtime("control", 1).unwrap();
@@ -90,7 +97,7 @@ impl Running {
         }
     }
 
-    fn create(&self, name: &str, partitions: i32) {
+    pub(super) fn create(&self, name: &str, partitions: i32) {
         let topic = NewTopic {
             name: name.to_owned(),
             id: TopicId::random(),
@@ -114,13 +121,13 @@ impl Running {
         self.data.block_on(self.broker.change(command)).unwrap()
     }
 
-    fn connect(&self) -> Wire {
+    pub(super) fn connect(&self) -> Wire {
         let stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(STALL * 10)).unwrap();
         Wire(stream)
     }
 
-    fn http_get(&self, path: &str) {
+    pub(super) fn http_get(&self, path: &str) {
         let mut stream = TcpStream::connect(self.http.address.unwrap()).unwrap();
         let request = format!("GET {path} HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).unwrap();
@@ -130,7 +137,7 @@ impl Running {
     }
 
     /// Waits until an append is held by the disk.
-    fn until_stalled(&self, appends: usize) {
+    pub(super) fn until_stalled(&self, appends: usize) {
         let partitions = self.broker.partitions();
         until("an append has come", || {
             partitions.appends_under_way() >= appends
@@ -138,23 +145,31 @@ impl Running {
     }
 }
 
-struct Wire(TcpStream);
+pub(super) struct Wire(TcpStream);
 
 impl Wire {
-    fn send<R: Request>(&mut self, request: &R, version: i16) {
+    pub(super) fn send<R: Request>(&mut self, request: &R, version: i16) {
         let frame = encode_request(request, version, 7, Some("test")).to_vec();
         self.0.write_all(&frame).unwrap();
     }
 
-    fn receive<R: Request>(&mut self, version: i16) -> R::Response {
-        let mut length = [0; 4];
-        self.0.read_exact(&mut length).unwrap();
-        let mut frame = vec![0; u32::from_be_bytes(length) as usize];
-        self.0.read_exact(&mut frame).unwrap();
-        decode_response::<R>(frame.into(), version).unwrap().1
+    pub(super) fn receive<R: Request>(&mut self, version: i16) -> R::Response {
+        self.receive_unless_closed::<R>(version).unwrap()
     }
 
-    fn ask<R: Request>(&mut self, request: &R, version: i16) -> R::Response {
+    /// The answer, or how the connection has ended.
+    pub(super) fn receive_unless_closed<R: Request>(
+        &mut self,
+        version: i16,
+    ) -> std::io::Result<R::Response> {
+        let mut length = [0; 4];
+        self.0.read_exact(&mut length)?;
+        let mut frame = vec![0; u32::from_be_bytes(length) as usize];
+        self.0.read_exact(&mut frame)?;
+        Ok(decode_response::<R>(frame.into(), version).unwrap().1)
+    }
+
+    pub(super) fn ask<R: Request>(&mut self, request: &R, version: i16) -> R::Response {
         self.send(request, version);
         self.receive::<R>(version)
     }
@@ -205,7 +220,7 @@ fn others_are_answered(running: &Running, wire: &mut Wire, stalled: &str) {
     on_time("metrics", || running.http_get("/metrics"));
 }
 
-fn until(what: &str, is_so: impl Fn() -> bool) {
+pub(super) fn until(what: &str, is_so: impl Fn() -> bool) {
     let deadline = Instant::now() + STALL * 10;
     while !is_so() {
         assert!(Instant::now() < deadline, "never: {what}");
@@ -213,7 +228,7 @@ fn until(what: &str, is_so: impl Fn() -> bool) {
     }
 }
 
-fn on_time(what: &str, work: impl FnOnce()) {
+pub(super) fn on_time(what: &str, work: impl FnOnce()) {
     let begun = Instant::now();
     work();
     let taken = begun.elapsed();

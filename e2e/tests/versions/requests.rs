@@ -9,6 +9,7 @@ use milena_protocol::Uuid;
 use milena_protocol::api::add_raft_voter::AddRaftVoterRequest;
 use milena_protocol::api::alter_configs::*;
 use milena_protocol::api::alter_partition_reassignments::*;
+use milena_protocol::api::alter_replica_log_dirs::*;
 use milena_protocol::api::api_versions::ApiVersionsRequest;
 use milena_protocol::api::create_partitions::*;
 use milena_protocol::api::create_topics::*;
@@ -365,6 +366,17 @@ fn ask_of_configs(asking: &mut Asking) -> Result<()> {
 fn ask_of_the_cluster(asking: &mut Asking) -> Result<()> {
     asking.ask(&[], |_| Ok(DescribeClusterRequest::default()))?;
     asking.ask(&[], |_| Ok(DescribeLogDirsRequest::default()))?;
+    asking.ask(&["LogDirNotFound"], |_| {
+        Ok(AlterReplicaLogDirsRequest {
+            dirs: vec![AlterReplicaLogDir {
+                path: "/nowhere".into(),
+                topics: vec![AlterReplicaLogDirTopic {
+                    name: TOPIC.into(),
+                    partitions: vec![0],
+                }],
+            }],
+        })
+    })?;
     asking.ask(&[], |_| {
         Ok(DescribeQuorumRequest {
             topics: vec![DescribeQuorumRequestTopic {

@@ -18,6 +18,7 @@ use super::handle;
 use crate::api::RequestContext;
 use crate::broker::Broker;
 use crate::broker::tests::{broker_with_peers, context, create_with};
+use crate::partition::leadership::Member;
 use crate::partition::{Commit, Partition};
 
 /// Names topics by id, and followers by their life.
@@ -154,6 +155,22 @@ async fn an_append_is_committed_when_all_in_sync_replicas_have_fetched_beyond_it
     led.fetch_from(101, 0).await;
     assert_eq!(led.partition.commit(last, epoch), Commit::Waiting);
     led.fetch_from(101, 1).await;
+    assert_eq!(led.partition.commit(last, epoch), Commit::Done);
+}
+
+#[tokio::test]
+async fn what_a_follower_claims_in_another_epoch_counts_for_nothing() {
+    let led = Led::new().await;
+    let (last, epoch) = (led.append().await, led.state.leader_epoch);
+    let member = Member {
+        broker: id(101),
+        epoch: 1,
+    };
+    // As of a fetch that was looked at before this epoch began.
+    let claim = |epoch| led.partition.follower_fetched(member, (epoch, last + 1));
+    assert_eq!(claim(epoch - 1), Err(ErrorCode::FencedLeaderEpoch));
+    assert_eq!(led.partition.commit(last, epoch), Commit::Waiting);
+    assert_eq!(claim(epoch), Ok(false));
     assert_eq!(led.partition.commit(last, epoch), Commit::Done);
 }
 
@@ -367,4 +384,50 @@ async fn with_flush_messages_1_the_leaders_disk_counts_as_one_of_the_replicas() 
     };
     let committed = tokio::time::timeout(FOR_EVER, committed).await;
     committed.expect("it is on both disks");
+}
+
+const NEARBY: (&str, &str) = (
+    "replica.selector.class",
+    "org.apache.kafka.common.replica.RackAwareReplicaSelector",
+);
+
+/// What a follower that has everything is told where its fetch waits so long, and the other one, whom the high watermark
+/// needs, claims everything meanwhile; and when.
+async fn told_while_waiting(led: &Led, wait: Duration) -> (i64, Duration) {
+    led.append().await;
+    let peers = RequestContext {
+        listener: "PEERS".into(),
+        ..context(VERSION)
+    };
+    let session = FetchRequest {
+        session_epoch: 0,
+        ..led.request(102, asked(0), Duration::ZERO)
+    };
+    let opened = handle(&led.broker, &peers, session).await.0;
+    let waiting = FetchRequest {
+        session_id: opened.session_id,
+        session_epoch: 1,
+        ..led.request(102, asked(1), wait)
+    };
+    let begun = std::time::Instant::now();
+    let (answer, _) = tokio::join!(handle(&led.broker, &peers, waiting), led.fetch_from(101, 1));
+    let told = answer.0.responses.first().map(|topic| &topic.partitions[0]);
+    let high_watermark = told.map_or(-1, |told| told.high_watermark);
+    (high_watermark, begun.elapsed())
+}
+
+#[tokio::test]
+async fn a_follower_that_waits_hears_of_the_high_watermark_when_its_wait_is_over() {
+    let wait = Duration::from_millis(200);
+    let (high_watermark, after) = told_while_waiting(&Led::new().await, wait).await;
+    assert_eq!(high_watermark, 1);
+    assert!(after >= wait, "a fetch more for each commit: {after:?}");
+}
+
+#[tokio::test]
+async fn a_follower_from_which_consumers_read_hears_of_the_high_watermark_at_once() {
+    let led = Led::with(&[NEARBY]).await;
+    let (high_watermark, after) = told_while_waiting(&led, FOR_EVER).await;
+    assert_eq!(high_watermark, 1);
+    assert!(after < FOR_EVER, "{after:?}");
 }

@@ -120,7 +120,7 @@ async fn a_consumer_is_sent_to_a_replica_in_sync_in_its_rack() {
             broker: id(other),
             epoch: broker.image().broker(id(other)).unwrap().epoch,
         };
-        partition.follower_fetched(member, 1).unwrap();
+        partition.follower_fetched(member, (-1, 1)).unwrap();
     }
     assert_eq!(sent_to(VERSION, "there", 0).await, 101);
     assert!(!has_records(&only(ask(&broker, VERSION, "there", 0).await)));
@@ -151,7 +151,7 @@ async fn without_the_selector_everybody_reads_from_the_leader() {
         epoch: broker.image().broker(id(101)).unwrap().epoch,
     };
     partition(&broker, "t", 0)
-        .follower_fetched(member, 0)
+        .follower_fetched(member, (-1, 0))
         .unwrap();
     let told = only(ask(&broker, VERSION, "there", 0).await);
     assert_eq!(told.preferred_read_replica, -1);

@@ -68,7 +68,7 @@ async fn a_new_leader_knows_no_end_before_all_that_it_found_is_committed() {
         broker: id(102),
         epoch: 1,
     };
-    partition.follower_fetched(follower, 3).unwrap();
+    partition.follower_fetched(follower, (-1, 3)).unwrap();
     let told = ask(&broker, context(5), (-1, LATEST)).await;
     assert_eq!((told.error_code, told.offset), (ErrorCode::None, 3));
 }

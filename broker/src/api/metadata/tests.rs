@@ -104,6 +104,21 @@ async fn brokers_are_told_by_the_clients_listener_and_the_controller_is_none_tha
     }
 }
 
+/// What librdkafka does not survive: its issue 5301.
+#[tokio::test]
+async fn a_fenced_broker_names_itself_for_as_long_as_it_answers() {
+    let Three { broker, me, .. } = &three().await;
+    // With an address: it was assembled without listeners.
+    register(broker, *me, None).await;
+    for id in [101, 102, *me] {
+        fence(broker, id).await;
+    }
+    broker.suspects().forget_fenced();
+    let told = metadata(broker, "PLAINTEXT").await;
+    let ids: Vec<i32> = told.brokers.iter().map(|one| one.node_id).collect();
+    assert_eq!(ids, [*me]);
+}
+
 #[tokio::test]
 async fn partitions_are_told_with_who_is_offline_and_where_nobody_leads() {
     let Three { broker, me, .. } = &three().await;

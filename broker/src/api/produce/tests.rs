@@ -7,7 +7,7 @@ use milena_protocol::header::decode_response;
 use milena_protocol::records::{BatchBuilder, BatchOptions};
 
 use super::*;
-use crate::broker::tests::beside::{create_on, fence, partition, register, unfence};
+use crate::broker::tests::beside::{batch, create_on, fence, partition, register, unfence};
 use crate::broker::tests::context;
 use crate::config::Sources;
 use crate::server::assemble_alone;
@@ -125,4 +125,41 @@ async fn a_wait_that_ends_with_too_small_an_isr_says_so() {
     assert_eq!(error(&lonely), ErrorCode::NotEnoughReplicasAfterAppend);
     let refused = produce(&broker, short).await;
     assert_eq!(error(&refused), ErrorCode::NotEnoughReplicas);
+}
+
+#[tokio::test]
+async fn offsets_alone_acknowledge_nothing_of_an_epoch_that_is_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = cluster(dir.path(), &[]).await;
+    let me = broker.node_id();
+    create_on(&broker, "t", &[&[me, 101, 102]]).await;
+    let mut pending = produce(&broker, FOR_EVER).await;
+    let Wait {
+        last_offset,
+        leader_epoch,
+        ..
+    } = pending.waits.pop_front().unwrap();
+    fence(&broker, me).await;
+    let partition = partition(&broker, "t", 0);
+    let now = partition.leader_epoch();
+    assert!(now > leader_epoch && !partition.leads());
+    let theirs = batch(last_offset + 1, now);
+    let append = partition.append_fetched(&theirs, now, (last_offset + 2, 0), broker.now_ms());
+    append.await.map_err(|refused| refused.code()).unwrap();
+    assert!(partition.high_watermark() > last_offset);
+    let appended = Appended {
+        base_offset: last_offset,
+        last_offset,
+        log_append_time_ms: -1,
+        log_start_offset: 0,
+        leader_epoch,
+    };
+    for awaits in [Awaits::Replicas, Awaits::Disk] {
+        wait_where_needed(&mut pending, (0, 0), &partition, (appended, awaits));
+        assert!(!pending.is_done(), "{awaits:?}");
+        pending.wait().await;
+        let result = &mut pending.response.responses[0].partition_responses[0];
+        let error = std::mem::take(&mut result.error_code);
+        assert_eq!(error, ErrorCode::NotLeaderOrFollower, "{awaits:?}");
+    }
 }

@@ -103,11 +103,10 @@ fn head(cluster: &ShownCluster) -> String {
 
 fn row(broker: &ShownBroker, cluster: &ShownCluster) -> [String; HEADERS.len()] {
     let (part, lag) = part(broker.id, cluster);
-    let address = broker.endpoints.iter().find(|(name, _)| *name != "PEERS");
     let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
     [
         broker.id.to_string(),
-        address.map_or("-".to_owned(), |(_, address)| address.clone()),
+        address(broker),
         text(&broker.node),
         text(&broker.rack),
         state(broker),
@@ -117,6 +116,14 @@ fn row(broker: &ShownBroker, cluster: &ShownCluster) -> [String; HEADERS.len()] 
         part.to_owned(),
         lag.map_or("-".to_owned(), |lag| lag.to_string()),
     ]
+}
+
+/// Where clients find it.
+fn address(broker: &ShownBroker) -> String {
+    let peers = broker.peers_listener.as_deref();
+    let mut endpoints = broker.endpoints.iter();
+    let found = endpoints.find(|(name, _)| Some(name.as_str()) != peers);
+    found.map_or("-".to_owned(), |(_, address)| address.clone())
 }
 
 fn state(broker: &ShownBroker) -> String {
@@ -195,6 +202,17 @@ mod tests {
         assert_eq!(health(&of), "partitions: 12, all as they should be");
         (of.offline, of.misplaced) = (1, 2);
         assert_eq!(health(&of), "partitions: 12; 1 offline, 2 misplaced");
+    }
+
+    #[test]
+    fn a_broker_is_shown_with_the_address_that_clients_use() {
+        let told = serde_json::json!({
+            "id": 1, "state": "serving", "draining": false, "leaders": 0, "replicas": 0, "under_replicated": 0,
+            "out_of_sync": 0, "software": "test", "epoch": 1, "incarnation": "",
+            "endpoints": { "INTERNAL": "host:9091", "PEERS": "host:9092" }, "peers_listener": "INTERNAL"
+        });
+        let broker = serde_json::from_value(told).unwrap();
+        assert_eq!(address(&broker), "host:9092");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use milena_log::LockedFolder;
 use serde_json::json;
 
 use crate::cli::failure::{Exit, Failure};
@@ -32,6 +33,8 @@ pub(super) fn run(rescue: &Rescue, format: Format) -> Result<(), Failure> {
         let text = format!("{} is no folder of a broker's metadata", dir.display());
         return Err(Failure::new(Exit::NotFound, text));
     }
+    let locked = LockedFolder::lock(&rescue.data);
+    let _locked = locked.map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
     let survivor = Survivor::open(&dir).map_err(failure)?;
     let survey = survivor.survey().map_err(failure)?;
     if rescue.apply {
@@ -44,8 +47,13 @@ pub(super) fn run(rescue: &Rescue, format: Format) -> Result<(), Failure> {
 }
 
 fn failure(error: RescueError) -> Failure {
-    Failure::new(Exit::Failed, error.to_string())
-        .hint("a broker that runs holds its metadata: stop it first")
+    let failure = Failure::new(Exit::Failed, error.to_string());
+    match error {
+        RescueError::Store(_) => {
+            failure.hint("a broker that runs holds its metadata: stop it first")
+        }
+        RescueError::Empty(_) => failure,
+    }
 }
 
 fn shown(survey: &Survey, applied: bool) -> serde_json::Value {
@@ -89,4 +97,39 @@ fn told(survey: &Survey, applied: bool) -> Result<(), Failure> {
              entry"
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn look(data: &Path) -> String {
+        let data = data.to_owned();
+        let looked = run(&Rescue { data, apply: false }, Format::Json);
+        looked.unwrap_err().text().to_owned()
+    }
+
+    #[test]
+    fn a_directory_without_metadata_is_left_as_it_was() {
+        let data = tempfile::tempdir().unwrap();
+        assert!(look(data.path()).contains("is no folder of a broker's metadata"));
+        let quorum = data.path().join("quorum");
+        std::fs::create_dir(&quorum).unwrap();
+        let older = quorum.join("00000000000000000000.log");
+        std::fs::write(&older, "of older software").unwrap();
+        assert!(look(data.path()).contains("holds no metadata of a cluster"));
+        let files = std::fs::read_dir(&quorum).unwrap();
+        let files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+        assert_eq!(files, [older]);
+    }
+
+    #[test]
+    fn a_directory_that_is_in_use_is_not_looked_at() {
+        let data = tempfile::tempdir().unwrap();
+        std::fs::create_dir(data.path().join("quorum")).unwrap();
+        let _used = LockedFolder::lock(data.path()).unwrap();
+        assert!(look(data.path()).contains("is in use by another process"));
+    }
 }

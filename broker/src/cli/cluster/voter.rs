@@ -2,6 +2,7 @@
 
 use clap::{Args, Subcommand};
 use milena_client::admin::{QuorumDescription, QuorumMember};
+use milena_protocol::ErrorCode;
 use serde_json::json;
 
 use crate::cli::failure::{Exit, Failure};
@@ -51,6 +52,13 @@ pub(super) async fn run(voter: &Voter, cluster: &ClusterArgs) -> Result<(), Fail
             client.add_raft_voter(broker, member.directory, &[]).await?;
         }
         (Some(member), _) => client.remove_raft_voter(broker, member.directory).await?,
+        // Only the quorum's leader knows whether the change that made it a voter is done.
+        (None, Some(voter)) if votes => {
+            match client.add_raft_voter(broker, voter.directory, &[]).await {
+                Err(error) if error.code() == Some(ErrorCode::DuplicateVoter) => {}
+                added => added?,
+            }
+        }
         // It is so already.
         (None, Some(_)) => {}
         (None, None) => return Err(no_member(broker, &quorum)),

@@ -130,7 +130,9 @@ fn wanted_in(data: &Path, logs: &Logs) -> Result<Vec<Wanted>, Failure> {
                 partition,
                 path,
             } => Some((data.to_path_buf(), topic, partition, path)),
-            PartitionFolder::Deleted(_) | PartitionFolder::Stray(_) => None,
+            PartitionFolder::Deleted(_)
+            | PartitionFolder::Stray(_)
+            | PartitionFolder::Future { .. } => None,
         })
         .filter(|(_, topic, partition, path)| {
             logs.topic.as_ref().is_none_or(|wanted| wanted == topic)

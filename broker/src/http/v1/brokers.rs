@@ -72,6 +72,9 @@ pub struct ShownBroker {
     pub incarnation: String,
     /// Where it is found: the listener's name, and `host:port`.
     pub endpoints: BTreeMap<String, String>,
+    /// Which of those is the brokers' own.
+    #[serde(default)]
+    pub peers_listener: Option<String>,
 }
 
 /// `GET /v1/brokers`.
@@ -119,15 +122,24 @@ fn shown(broker: &Broker) -> Vec<ShownBroker> {
             }
         }
     }
+    let peers = config.peers_listener();
+    let peers = peers.map(|listener| listener.name.as_str());
     let show = |registered: &Registration| {
         let carried = carried.remove(&registered.id).unwrap_or_default();
         let lease = image.lease(registered.id);
-        show(registered, carried, lease.map(|lease| lease.expires_ms))
+        let lease = lease.map(|lease| lease.expires_ms);
+        show(registered, carried, lease, peers)
     };
     image.brokers().map(|broker| &**broker).map(show).collect()
 }
 
-fn show(broker: &Registration, carried: Carried, lease_expires_ms: Option<i64>) -> ShownBroker {
+/// `peers` is the name of the brokers' own listener, at all of them.
+fn show(
+    broker: &Registration,
+    carried: Carried,
+    lease_expires_ms: Option<i64>,
+    peers: Option<&str>,
+) -> ShownBroker {
     let text = |text: &Option<std::sync::Arc<str>>| text.as_deref().map(str::to_owned);
     let endpoints = broker.endpoints.iter().map(|endpoint| {
         let address = match endpoint.host.contains(':') {
@@ -136,6 +148,8 @@ fn show(broker: &Registration, carried: Carried, lease_expires_ms: Option<i64>) 
         };
         (endpoint.listener.to_string(), address)
     });
+    let endpoints: BTreeMap<_, _> = endpoints.collect();
+    let peers = peers.filter(|name| endpoints.contains_key(*name));
     ShownBroker {
         id: broker.id.get(),
         state: State::of(broker),
@@ -154,7 +168,8 @@ fn show(broker: &Registration, carried: Carried, lease_expires_ms: Option<i64>) 
         software: broker.software.to_string(),
         epoch: broker.epoch,
         incarnation: broker.incarnation.to_string(),
-        endpoints: endpoints.collect(),
+        peers_listener: peers.map(str::to_owned),
+        endpoints,
     }
 }
 
@@ -187,4 +202,26 @@ pub async fn drain(
     let asked = broker.quorum().request(change).await;
     asked.map_err(into_refusal)?;
     Ok(Json(wanted))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::tests::beside::register;
+    use crate::broker::tests::broker_with_peers;
+
+    #[tokio::test]
+    async fn the_brokers_own_listener_is_known_by_its_setting_and_not_by_its_name() {
+        let inverted = [("inter.broker.listener.name", "PLAINTEXT")];
+        for (more, peers) in [(&[][..], "PEERS"), (&inverted, "PLAINTEXT")] {
+            let dir = tempfile::tempdir().unwrap();
+            let broker = broker_with_peers(dir.path(), more).await;
+            register(&broker, 101, None).await;
+            let shown = shown(&broker).remove(1);
+            assert_eq!(
+                (shown.id, shown.peers_listener.as_deref()),
+                (101, Some(peers))
+            );
+        }
+    }
 }

@@ -259,7 +259,8 @@ async fn a_plan_is_shown_before_it_is_applied_and_is_on_its_way_afterwards() {
     served.broker.take_over().await;
     let (_, ways) = served.ask("GET /v1/reassignments", "").await;
     let way = json!([{
-        "topic": "t", "partition": 0, "from": [1, 2], "to": [1, 3], "copying": [3], "bytes_left": 0
+        "topic": "t", "partition": 0, "from": [1, 2], "to": [1, 3], "copying": [3], "bytes_left": 0,
+        "bytes_done": 0
     }]);
     assert_eq!(ways, way);
     let (_, cluster) = served.ask("GET /v1/cluster", "").await;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use milena_metadata::DirectoryId;
+use milena_protocol::ErrorCode;
 use serde::{Deserialize, Serialize};
 
 use super::cluster::QUORUM_WITHIN;
@@ -65,17 +66,21 @@ pub async fn change(
     let progress = quorum.progress(QUORUM_WITHIN).await;
     let member = choose(&progress.map_err(Failure::no_leader)?, wanted)?;
     let directory = member.directory;
-    let asked = match (member.changes, wanted) {
+    let asked = match (member.asks, wanted) {
         (true, Wanted::Add(_)) => quorum.add_voter(id, directory).await,
         (true, Wanted::Remove(_)) => quorum.remove_voter(id, directory).await,
         (false, _) => Ok(()),
     };
-    asked.map_err(into_refusal).map_err(Failure::not_now)?;
+    let changed = match asked.map_err(into_refusal) {
+        Ok(()) => member.asks,
+        Err(refusal) if refusal.code == ErrorCode::DuplicateVoter => false,
+        Err(refusal) => return Err(Failure::not_now(refusal)),
+    };
     Ok(Json(Vote {
         broker: id,
         directory: directory.to_string(),
         votes: matches!(wanted, Wanted::Add(_)),
-        changed: member.changes,
+        changed,
     }))
 }
 
@@ -90,7 +95,8 @@ impl Wanted {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Chosen {
     directory: DirectoryId,
-    changes: bool,
+    /// Whether the quorum's leader has to say: of who votes only it knows whether the change that made it a voter is done.
+    asks: bool,
 }
 
 /// Of a broker that has lost its disk, two members may be known for a while.
@@ -102,7 +108,7 @@ fn choose(quorum: &QuorumProgress, wanted: Wanted) -> Result<Chosen, Failure> {
         own.max_by_key(silence).cloned()
     };
     let (voter, learner) = (of(&quorum.voters), of(&quorum.learners));
-    let (member, changes) = match (wanted, voter, learner) {
+    let (member, asks) = match (wanted, voter, learner) {
         (_, None, None) => {
             return Err(Failure {
                 status: axum::http::StatusCode::NOT_FOUND,
@@ -116,7 +122,7 @@ fn choose(quorum: &QuorumProgress, wanted: Wanted) -> Result<Chosen, Failure> {
                 "Broker {id} votes with a metadata directory that it no longer has: take that vote first (\"remove\")."
             )));
         }
-        (Wanted::Add(_), Some(voter), None) => (voter, false),
+        (Wanted::Add(_), Some(voter), None) => (voter, true),
         (Wanted::Add(_), None, Some(learner)) => (learner, true),
         (Wanted::Remove(_), Some(voter), _) => (voter, true),
         (Wanted::Remove(_), None, Some(learner)) => (learner, false),
@@ -124,7 +130,7 @@ fn choose(quorum: &QuorumProgress, wanted: Wanted) -> Result<Chosen, Failure> {
     let directory = member.directory.ok_or_else(|| {
         Failure::no_leader("its leader is of older software, which does not name directories")
     })?;
-    Ok(Chosen { directory, changes })
+    Ok(Chosen { directory, asks })
 }
 
 #[cfg(test)]
@@ -153,7 +159,7 @@ mod tests {
 
     fn chosen(quorum: &QuorumProgress, wanted: Wanted) -> (u8, bool) {
         let chosen = choose(quorum, wanted).unwrap();
-        (chosen.directory.0.0[0], chosen.changes)
+        (chosen.directory.0.0[0], chosen.asks)
     }
 
     #[test]
@@ -161,7 +167,8 @@ mod tests {
         let both = quorum(&[member(1, 11, 0)], &[member(2, 12, 5)]);
         assert_eq!(chosen(&both, Wanted::Add(2)), (12, true));
         assert_eq!(chosen(&both, Wanted::Remove(1)), (11, true));
-        assert_eq!(chosen(&both, Wanted::Add(1)), (11, false), "so already");
+        let halfway = "it may be one of the new set alone";
+        assert_eq!(chosen(&both, Wanted::Add(1)), (11, true), "{halfway}");
         assert_eq!(chosen(&both, Wanted::Remove(2)), (12, false), "so already");
         let stranger = choose(&both, Wanted::Add(9)).unwrap_err();
         assert_eq!(stranger.status, axum::http::StatusCode::NOT_FOUND);

@@ -301,3 +301,29 @@ async fn a_topic_may_turn_to_flush_messages_1_and_back_while_it_is_written() {
     assert_eq!(result(&pending), (ErrorCode::None, 3));
     drop(stall);
 }
+
+#[tokio::test]
+async fn a_record_is_on_disk_soon_after_flush_ms_and_nothing_waits_for_it() {
+    let bench = Bench::with_a_record("9223372036854775807").await;
+    let partition = bench.partition();
+    let config = Arc::new(TopicConfig {
+        flush_ms: 1_000,
+        ..TopicConfig::clone(&partition.config())
+    });
+    partition.set_config(config, &bench.broker.config());
+    let count = bench.inject(Fault::CountSyncs);
+    partition.flush_due(50_000).unwrap();
+    let pending = bench.produce(-1).await;
+    assert_eq!(result(&pending), (ErrorCode::None, 1));
+    partition.flush_due(50_999).unwrap();
+    assert_eq!((count.syncs(), partition.flusher.flushed()), (0, 1));
+    partition.flush_due(51_000).unwrap();
+    until(|| partition.flusher.flushed() == 2, "nothing is synced").await;
+    partition.flush_due(52_500).unwrap();
+    assert_eq!(count.syncs(), 1, "there is nothing new");
+    // Who puts the clock back keeps no record from the disk.
+    let pending = bench.produce(-1).await;
+    assert_eq!(result(&pending), (ErrorCode::None, 2));
+    partition.flush_due(9_000).unwrap();
+    until(|| partition.flusher.flushed() == 3, "nothing is synced").await;
+}

@@ -100,8 +100,28 @@ fn who_is_proposed_counts_from_the_proposal_on() {
     assert_eq!(members(proposal), Some(vec![1, 2, 3]));
     leader.fetched(life(2), 200, 200, 2);
     assert_eq!(leader.high_watermark(150, 200, 1), 150, "3 has 150");
-    leader.answered();
-    assert_eq!(leader.high_watermark(150, 200, 1), 200);
+    leader.answered(7);
+    assert_eq!(leader.high_watermark(150, 200, 1), 200, "in vain");
+}
+
+#[test]
+fn who_is_proposed_counts_until_the_metadata_tells_what_was_decided() {
+    let proposed = || {
+        let mut leader = leading(&[1]);
+        leader.fetched(life(2), 150, 150, 1);
+        let proposal = leader.propose((140, END), 1, LAG_MAX, all_eligible);
+        assert_eq!(members(proposal), Some(vec![1, 2]));
+        leader
+    };
+    let mut leader = proposed();
+    leader.answered(8);
+    assert_eq!(leader.high_watermark(150, 200, 1), 150, "2 may be in sync");
+    leader.learn(term(&[1, 2], 8));
+    assert_eq!(leader.high_watermark(150, 200, 1), 150, "and is");
+    let mut leader = proposed();
+    leader.learn(term(&[1], 8));
+    leader.answered(8);
+    assert_eq!(leader.high_watermark(150, 200, 1), 200, "and is not");
 }
 
 #[test]

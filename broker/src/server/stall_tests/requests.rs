@@ -51,7 +51,7 @@ pub(super) fn offset_of(response: &ProduceResponse) -> i64 {
     result.base_offset
 }
 
-pub(super) fn fetch(topic: &str, offset: i64, max_wait_ms: i32) -> FetchRequest {
+pub(in crate::server) fn fetch(topic: &str, offset: i64, max_wait_ms: i32) -> FetchRequest {
     FetchRequest {
         max_wait_ms,
         min_bytes: 1,
@@ -85,7 +85,7 @@ pub(super) fn commit(offset: i64) -> OffsetCommitRequest {
     }
 }
 
-pub(super) fn list_offsets(topics: &[&str], timestamp: i64) -> ListOffsetsRequest {
+pub(in crate::server) fn list_offsets(topics: &[&str], timestamp: i64) -> ListOffsetsRequest {
     let topics = topics.iter().map(|topic| ListOffsetsTopic {
         name: Str::from(*topic),
         partitions: vec![ListOffsetsPartition {
@@ -102,7 +102,7 @@ pub(super) fn list_offsets(topics: &[&str], timestamp: i64) -> ListOffsetsReques
 }
 
 /// Of an epoch that is not the present one.
-pub(super) fn epoch_end(topics: &[&str]) -> OffsetForLeaderEpochRequest {
+pub(in crate::server) fn epoch_end(topics: &[&str]) -> OffsetForLeaderEpochRequest {
     let topics = topics.iter().map(|topic| OffsetForLeaderTopic {
         topic: Str::from(*topic),
         partitions: vec![OffsetForLeaderPartition {

@@ -240,6 +240,7 @@ mod tests {
             epoch: 1,
             incarnation: String::new(),
             endpoints: std::collections::BTreeMap::new(),
+            peers_listener: None,
         }
     }
 

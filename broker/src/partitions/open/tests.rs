@@ -1,0 +1,196 @@
+//! Logs that lack something of what their checkpoints say, or are damaged, when a broker's next life opens them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use milena_log::Checkpoint;
+use milena_log::faults::{Fault, inject};
+use milena_metadata::PartitionId;
+use milena_protocol::ErrorCode;
+use tokio::runtime::Runtime;
+
+use super::{LogToOpen, open_all};
+use crate::broker::Broker;
+use crate::broker::tests::beside::{batch, create_on, partition, register};
+use crate::broker::tests::create_with;
+use crate::config::Sources;
+use crate::server::assemble_alone;
+
+const RECORDS: i64 = 9;
+
+async fn broker(dir: &Path) -> Arc<Broker> {
+    let dir = dir.display().to_string();
+    let set = [
+        ("log.dirs", dir.as_str()),
+        // Nobody is fenced for being silent.
+        ("broker.session.timeout.ms", "3600000"),
+    ];
+    assemble_alone(Sources::of(&set).load().unwrap().0).await
+}
+
+fn segment(dir: &Path) -> PathBuf {
+    dir.join("t-0/00000000000000000000.log")
+}
+
+fn strays(dir: &Path) -> usize {
+    let names = fs::read_dir(dir).unwrap();
+    let is_stray = |name: &str| name.starts_with("t-0.") && name.ends_with("-stray");
+    names
+        .filter(|entry| {
+            let name = entry.as_ref().unwrap().file_name();
+            is_stray(name.to_str().unwrap())
+        })
+        .count()
+}
+
+/// A life with a log of [`RECORDS`] records, which this broker leads or broker 101 does, and which ends cleanly or not.
+fn first_life(dir: &Path, leads: bool, is_clean: bool) {
+    Runtime::new().unwrap().block_on(async {
+        let broker = broker(dir).await;
+        register(&broker, 101, None).await;
+        let me = broker.node_id();
+        match leads {
+            true => create_on(&broker, "t", &[&[me]]).await,
+            false => create_on(&broker, "t", &[&[101, me]]).await,
+        }
+        let partition = partition(&broker, "t", 0);
+        {
+            let mut log = partition.log().await;
+            for offset in 0..RECORDS {
+                log.append_as_follower(&batch(offset, 0), 1).unwrap();
+            }
+        }
+        partition.flush().unwrap();
+        match is_clean {
+            true => {
+                let (partitions, epoch) = (broker.partitions().clone(), broker.broker_epoch());
+                let closing = crate::blocking::spawn(move || partitions.close(epoch));
+                assert!(closing.await.unwrap());
+            }
+            false => broker.partitions().checkpoint().unwrap(),
+        }
+    });
+    let known = Checkpoint::RecoveryPoint.read(dir).unwrap();
+    assert_eq!(known.get(&("t".to_owned(), 0)), Some(&RECORDS));
+}
+
+/// The records that the next life has, and whether its logs were cut.
+fn next_life(dir: &Path) -> (Result<i64, ErrorCode>, bool) {
+    Runtime::new().unwrap().block_on(async {
+        let broker = broker(dir).await;
+        let found = broker.partitions().partition("t", 0);
+        let end = found.map(|partition| partition.reader().log_end_offset());
+        (end, broker.partitions().were_cut())
+    })
+}
+
+/// Takes the last record off, whole.
+fn shorten(dir: &Path) {
+    let bytes = fs::read(segment(dir)).unwrap();
+    let left = bytes.len() / RECORDS as usize * (RECORDS as usize - 1);
+    fs::write(segment(dir), &bytes[..left]).unwrap();
+}
+
+/// Makes the last record's batch none.
+fn spoil(dir: &Path) {
+    let mut bytes = fs::read(segment(dir)).unwrap();
+    let last = bytes.len() / RECORDS as usize * (RECORDS as usize - 1);
+    bytes[last + 16] = 9;
+    fs::write(segment(dir), bytes).unwrap();
+}
+
+#[test]
+fn a_log_that_is_shorter_than_when_it_was_stopped_is_offline_and_left_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    first_life(dir.path(), true, true);
+    shorten(dir.path());
+    let before = fs::read(segment(dir.path())).unwrap();
+    assert_eq!(
+        next_life(dir.path()),
+        (Err(ErrorCode::KafkaStorageError), false)
+    );
+    assert_eq!(fs::read(segment(dir.path())).unwrap(), before);
+    assert_eq!(strays(dir.path()), 0);
+}
+
+#[test]
+fn after_a_crash_a_log_that_lacks_what_had_reached_the_disk_is_not_trusted() {
+    let dir = tempfile::tempdir().unwrap();
+    first_life(dir.path(), false, false);
+    assert_eq!(next_life(dir.path()), (Ok(RECORDS), false));
+    shorten(dir.path());
+    assert_eq!(next_life(dir.path()), (Ok(RECORDS - 1), true));
+}
+
+#[test]
+fn a_damaged_log_that_another_broker_leads_is_set_aside_and_begins_anew() {
+    for (is_clean, harm) in [(true, spoil as fn(&Path)), (true, shorten), (false, spoil)] {
+        let dir = tempfile::tempdir().unwrap();
+        first_life(dir.path(), false, is_clean);
+        harm(dir.path());
+        let harmed = fs::read(segment(dir.path())).unwrap();
+        assert_eq!(next_life(dir.path()), (Ok(0), true));
+        assert_eq!(strays(dir.path()), 1, "what was there is kept");
+        let kept = fs::read_dir(dir.path()).unwrap().find_map(|entry| {
+            let path = entry.unwrap().path();
+            fs::read(path.join("00000000000000000000.log")).ok()
+        });
+        assert_eq!(kept, Some(harmed));
+        let known = Checkpoint::RecoveryPoint.read(dir.path()).unwrap();
+        assert_eq!(known.get(&("t".to_owned(), 0)), Some(&0));
+    }
+}
+
+#[test]
+fn a_damaged_log_that_nobody_else_leads_stays_offline_where_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    first_life(dir.path(), true, true);
+    spoil(dir.path());
+    let before = fs::read(segment(dir.path())).unwrap();
+    for _ in 0..2 {
+        let (found, _) = next_life(dir.path());
+        assert_eq!(found, Err(ErrorCode::KafkaStorageError));
+    }
+    assert_eq!(fs::read(segment(dir.path())).unwrap(), before);
+    assert_eq!(strays(dir.path()), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_its_disk_keeps_waiting_holds_up_no_other_and_what_is_left_is_told() {
+    const LOGS: i32 = 4;
+    let dir = tempfile::tempdir().unwrap();
+    let broker = broker(dir.path()).await;
+    create_with(&broker, "t", LOGS).await;
+    let mut logs = Vec::new();
+    for index in 0..LOGS {
+        let here = partition(&broker, "t", index);
+        let mut log = here.log().await;
+        log.append_as_follower(&batch(0, 0), 1).unwrap();
+        logs.push(LogToOpen {
+            place: 0,
+            topic: broker.image().topic("t").unwrap().clone(),
+            id: PartitionId::new(index).unwrap(),
+            config: here.config(),
+        });
+    }
+    let first = dir.path().join("t-0/");
+    let stall = inject(first.to_str().unwrap(), Fault::StallReads);
+    let (partitions, config) = (broker.partitions().clone(), broker.config());
+    let opening = std::thread::spawn(move || open_all(&partitions, &config, logs, 2));
+    let left = |count: usize| {
+        let page = broker.metrics().render_starting().unwrap();
+        page.contains(&format!("\nmilena_logs_to_open {count}\n"))
+    };
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !left(1) {
+        assert!(Instant::now() < deadline, "they wait for each other");
+        std::thread::yield_now();
+    }
+    assert!(!opening.is_finished());
+    drop(stall);
+    let opened = opening.join().unwrap().by_place(1).remove(0);
+    assert_eq!(opened.len(), LOGS as usize);
+    assert!(left(0));
+}
