@@ -110,9 +110,10 @@ impl Suspects {
 
 #[cfg(test)]
 mod tests {
-    use milena_metadata::{IncarnationId, LastEnd, NoConfigRules, RegisterBroker, decide};
+    use milena_metadata::{NoConfigRules, RegisterBroker, decide};
 
     use super::*;
+    use crate::broker::tests::beside::registration;
 
     fn id(number: i32) -> BrokerId {
         BrokerId::new(number).unwrap()
@@ -156,17 +157,8 @@ mod tests {
         let mut image = Image::default();
         for (broker, fenced) in brokers {
             let command = RegisterBroker {
-                id: id(*broker),
-                incarnation: IncarnationId::random(),
-                endpoints: Vec::new(),
-                node: None,
-                rack: None,
-                pool: None,
-                directories: Vec::new(),
-                software: "test".into(),
-                levels: Default::default(),
-                last_end: LastEnd::Clean,
                 fenced: *fenced,
+                ..registration(*broker)
             };
             let decision = decide(&image, &command.into(), &NoConfigRules).unwrap();
             image.apply_entry(1, &decision.records).unwrap();

@@ -71,9 +71,10 @@ impl Teller {
 
 #[cfg(test)]
 mod tests {
-    use milena_metadata::{IncarnationId, LastEnd, NoConfigRules, RegisterBroker, decide};
+    use milena_metadata::{NoConfigRules, RegisterBroker, decide};
 
     use super::*;
+    use crate::broker::tests::beside::registration;
     use crate::config::Sources;
 
     fn config(voters: &str) -> BrokerConfig {
@@ -89,17 +90,8 @@ mod tests {
         let mut image = Image::default();
         for id in 1..=unfenced + 1 {
             let command = RegisterBroker {
-                id: id.try_into().unwrap(),
-                incarnation: IncarnationId::random(),
-                endpoints: Vec::new(),
-                node: None,
-                rack: None,
-                pool: None,
-                directories: Vec::new(),
-                software: "test".into(),
-                levels: Default::default(),
-                last_end: LastEnd::None,
                 fenced: id > unfenced,
+                ..registration(id)
             };
             let decided = decide(&image, &command.into(), &NoConfigRules).unwrap();
             image.apply_entry(1, &decided.records).unwrap();

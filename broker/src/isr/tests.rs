@@ -7,13 +7,14 @@ use std::time::Duration;
 use milena_log::BatchToAppend;
 use milena_metadata::{
     AlterPartition, AlterPartitionReassignments, BrokerId, ChangeBroker, CreateTopics, DirectoryId,
-    IncarnationId, LastEnd, NewTopic, RegisterBroker, TopicId, WantedReplicas,
+    NewTopic, RegisterBroker, TopicId, WantedReplicas,
 };
 use milena_protocol::records::{BatchBuilder, BatchHeader, BatchOptions};
 use tokio_util::sync::CancellationToken;
 
 use super::{ask, proposals, run, wish};
 use crate::broker::Broker;
+use crate::broker::tests::beside::registration;
 use crate::config::Sources;
 use crate::partition::Partition;
 use crate::partition::leadership::Member;
@@ -131,17 +132,8 @@ impl Drop for Led {
 
 async fn register(broker: &Broker, number: i32) -> Member {
     let command = RegisterBroker {
-        id: id(number),
-        incarnation: IncarnationId::random(),
-        endpoints: Vec::new(),
-        node: None,
-        rack: None,
-        pool: None,
         directories: vec![DirectoryId::UNASSIGNED],
-        software: "test".into(),
-        levels: Default::default(),
-        last_end: LastEnd::None,
-        fenced: false,
+        ..registration(number)
     };
     let registered = broker.change(command).await.unwrap();
     Member {

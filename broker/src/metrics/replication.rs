@@ -100,11 +100,12 @@ fn lags(broker: &Broker) -> BTreeMap<BrokerId, Lag> {
 #[cfg(test)]
 mod tests {
     use milena_metadata::{
-        ChangeBroker, Command, CreateTopics, IncarnationId, LastEnd, NewTopic, NoConfigRules,
-        RegisterBroker, TopicId, decide,
+        ChangeBroker, Command, CreateTopics, NewTopic, NoConfigRules, RegisterBroker, TopicId,
+        decide,
     };
 
     use super::*;
+    use crate::broker::tests::beside::registration;
 
     fn id(number: i32) -> BrokerId {
         BrokerId::new(number).unwrap()
@@ -117,17 +118,8 @@ mod tests {
 
     fn register(image: &mut Image, number: i32, node: &str) {
         let registration = RegisterBroker {
-            id: id(number),
-            incarnation: IncarnationId::random(),
-            endpoints: Vec::new(),
             node: Some(node.into()),
-            rack: None,
-            pool: None,
-            directories: Vec::new(),
-            software: "test".into(),
-            levels: Default::default(),
-            last_end: LastEnd::Clean,
-            fenced: false,
+            ..registration(number)
         };
         change(image, registration);
     }

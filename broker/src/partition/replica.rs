@@ -285,8 +285,8 @@ impl Partition {
         self.reader.last_epoch().unwrap_or(-1)
     }
 
-    /// As after an append that a leader's disk refuses: the next life must not trust the page cache.
-    fn distrust_if_offline(&self) {
+    /// Where a write or a sync has failed, the next life must not trust the page cache.
+    pub fn distrust_if_offline(&self) {
         if self.reader.check_writable().is_err()
             && let Some(dir) = self.reader.folder().parent()
         {

@@ -58,7 +58,7 @@ impl Partitions {
     fn tell_failed(&self, partition: &Partition, error: &LogError) {
         self.metrics.care_failed(Care::Compaction);
         tracing::error!(topic = %partition.topic(), partition = partition.index(), %error, "compaction failed");
-        self.distrust_if_offline(partition);
+        partition.distrust_if_offline();
         second_look::take(partition.reader(), error);
     }
 

@@ -16,7 +16,6 @@ use tokio::sync::MutexGuard;
 use super::{DataDir, Partitions};
 use crate::metrics::Care;
 use crate::partition::{Partition, flushes};
-use crate::server::last_end;
 
 /// How long retention and compaction wait for a log whose append is under way: then it is the others' turn, and this
 /// one's in the next round.
@@ -32,7 +31,7 @@ impl Partitions {
             if let Err(error) = self.enforce_on(&partition, now_ms) {
                 self.metrics.care_failed(Care::Retention);
                 tracing::error!(topic = %partition.topic(), partition = partition.index(), %error, "retention failed");
-                self.distrust_if_offline(&partition);
+                partition.distrust_if_offline();
             }
         }
     }
@@ -176,13 +175,6 @@ impl Partitions {
         }
     }
 
-    /// Where a write or a sync has failed, the next life must not trust the page cache.
-    pub(super) fn distrust_if_offline(&self, partition: &Partition) {
-        if partition.reader().check_writable().is_err() {
-            last_end::distrust(self.dirs[self.dir_of(partition)].directory.path());
-        }
-    }
-
     /// Writes all of them, as far as the disks take them; the first refusal.
     pub fn checkpoint(&self) -> Result<(), StorageError> {
         let written = [
@@ -279,7 +271,7 @@ impl Partitions {
         for partition in partitions {
             if let Err(error) = work(&mut partition.log_blocking()) {
                 tracing::error!(topic = %partition.topic(), partition = partition.index(), %error, "the log was not closed cleanly");
-                self.distrust_if_offline(partition);
+                partition.distrust_if_offline();
                 well = false;
             }
         }

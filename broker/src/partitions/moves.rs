@@ -227,7 +227,7 @@ impl Partitions {
                 return Ok(());
             }
             match under_way.give_up() {
-                true => self.discard_copy(&under_way),
+                true => self.remove_copy(&under_way.folder),
                 // Its end is between two appends.
                 false => drop(partition.log_blocking()),
             }
@@ -338,15 +338,10 @@ impl Partitions {
             let offsets = checkpoint.read(dir);
             offsets.map(|offsets| offsets.contains_key(&key))
         };
-        let first = partition
-            .reader()
-            .segments()
-            .first()
-            .map(|one| one.base_offset);
-        let has_plain_start = first == Some(partition.reader().log_start_offset());
+        let has_all = partition.reader().log_start_offset() == 0;
         match speaks(Checkpoint::RecoveryPoint)?
             && speaks(Checkpoint::HighWatermark)?
-            && (has_plain_start || speaks(Checkpoint::LogStart)?)
+            && (has_all || speaks(Checkpoint::LogStart)?)
         {
             true => Ok(()),
             false => Err(refused.into()),
@@ -357,13 +352,9 @@ impl Partitions {
     pub fn end_move(&self, one: &Arc<Move>, future: &FutureLog) {
         one.give_up();
         if !future.is_decided() {
-            self.discard_copy(one);
+            self.remove_copy(&one.folder);
         }
         self.moves.forget(one);
-    }
-
-    fn discard_copy(&self, one: &Move) {
-        self.remove_copy(&one.folder);
     }
 
     fn remove_copy(&self, folder: &std::path::Path) {

@@ -143,6 +143,44 @@ async fn a_broker_that_stops_does_not_wait_for_compaction() {
     assert!(!broker.metrics().is_compacting());
 }
 
+#[tokio::test]
+async fn what_was_compacted_and_then_cut_is_not_written_down_as_compacted() {
+    let dir = tempfile::tempdir().unwrap();
+    let (broker, _) = dirty(dir.path()).await;
+    let partitions = broker.partitions();
+    compact(partitions.clone(), UNHURRIED, &CancellationToken::new()).await;
+    let cleaned_to = || {
+        partitions.checkpoint().unwrap();
+        Checkpoint::Cleaner.read(dir.path()).unwrap()[&("t".to_owned(), 0)]
+    };
+    assert_eq!(cleaned_to(), 9);
+    let partition = partitions.partition("t", 0).unwrap();
+    partition.log().await.truncate_to(3, 0).unwrap();
+    append(&broker, 9).await;
+    assert_eq!(cleaned_to(), 3);
+}
+
+#[tokio::test]
+async fn where_a_log_starts_is_written_down_also_where_a_segment_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = broker(dir.path(), "delete").await;
+    create_with(&broker, "t", 1).await;
+    append(&broker, 4).await;
+    let partitions = broker.partitions();
+    let partition = partitions.partition("t", 0).unwrap();
+    partition.log().await.roll(broker.now_ms()).unwrap();
+    append(&broker, 4).await;
+    partitions
+        .delete_records_before(vec![(partition.clone(), 4)])
+        .await;
+    let this = partitions.clone();
+    crate::blocking::run(move || this.enforce_retention()).await;
+    assert_eq!(partition.reader().segments()[0].base_offset, 4);
+    partitions.checkpoint().unwrap();
+    let starts = Checkpoint::LogStart.read(dir.path()).unwrap();
+    assert_eq!(starts.get(&("t".to_owned(), 0)), Some(&4));
+}
+
 #[test]
 fn a_log_that_can_not_be_opened_keeps_its_checkpoints() {
     let dir = tempfile::tempdir().unwrap();

@@ -10,11 +10,11 @@ mod voters;
 use std::sync::Arc;
 
 use milena_metadata::{
-    BrokerId, CreateTopics, IncarnationId, LastEnd, NewTopic, NoConfigRules, RegisterBroker,
-    TopicId,
+    BrokerId, CreateTopics, LastEnd, NewTopic, NoConfigRules, RegisterBroker, TopicId,
 };
 
 use super::*;
+use crate::broker::tests::beside;
 
 fn registration() -> RegisterBroker {
     registration_of(1)
@@ -22,17 +22,8 @@ fn registration() -> RegisterBroker {
 
 fn registration_of(broker: i32) -> RegisterBroker {
     RegisterBroker {
-        id: BrokerId::new(broker).unwrap(),
-        incarnation: IncarnationId::random(),
-        endpoints: Vec::new(),
-        node: None,
-        rack: None,
-        pool: None,
-        directories: Vec::new(),
-        software: "test".into(),
-        levels: Default::default(),
         last_end: LastEnd::None,
-        fenced: false,
+        ..beside::registration(broker)
     }
 }
 

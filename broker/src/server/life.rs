@@ -247,23 +247,15 @@ mod tests {
     use milena_metadata::{NoConfigRules, decide};
 
     use super::*;
+    use crate::broker::tests::beside::registration;
 
     fn registered(lives: usize, fenced: bool) -> (Image, i64) {
         let mut image = Image::default();
         let mut epoch = 0;
         for _ in 0..lives {
             let command = RegisterBroker {
-                id: BrokerId::new(1).unwrap(),
-                incarnation: IncarnationId::random(),
-                endpoints: Vec::new(),
-                node: None,
-                rack: None,
-                pool: None,
-                directories: Vec::new(),
-                software: "test".into(),
-                levels: Default::default(),
-                last_end: LastEnd::Clean,
                 fenced,
+                ..registration(1)
             };
             let decision = decide(&image, &command.into(), &NoConfigRules).unwrap();
             image.apply_entry(1, &decision.records).unwrap();

@@ -2,7 +2,6 @@
 
 import time
 
-import brokers
 import clients
 import load
 from session import settle, warm_memory

@@ -18,6 +18,23 @@ pub(crate) fn id(number: i32) -> BrokerId {
     BrokerId::new(number).unwrap()
 }
 
+/// A new life of a broker on an old disk, unfenced and without an address.
+pub(crate) fn registration(number: i32) -> RegisterBroker {
+    RegisterBroker {
+        id: id(number),
+        incarnation: IncarnationId::random(),
+        endpoints: Vec::new(),
+        node: None,
+        rack: None,
+        pool: None,
+        directories: Vec::new(),
+        software: "test".into(),
+        levels: Default::default(),
+        last_end: LastEnd::Clean,
+        fenced: false,
+    }
+}
+
 /// Registers a broker, unfenced; it is found at `host-<number>`.
 pub(crate) async fn register(broker: &Broker, number: i32, rack: Option<&str>) -> Registered {
     let endpoint = |(listener, port): (&str, u16)| Endpoint {
@@ -27,17 +44,9 @@ pub(crate) async fn register(broker: &Broker, number: i32, rack: Option<&str>) -
         security_protocol: "PLAINTEXT".into(),
     };
     let command = RegisterBroker {
-        id: id(number),
-        incarnation: IncarnationId::random(),
         endpoints: LISTENERS.map(endpoint).to_vec(),
-        node: None,
         rack: rack.map(Into::into),
-        pool: None,
-        directories: Vec::new(),
-        software: "test".into(),
-        levels: Default::default(),
-        last_end: LastEnd::Clean,
-        fenced: false,
+        ..registration(number)
     };
     broker.change(command).await.unwrap()
 }

@@ -47,11 +47,11 @@ mod tests {
     use std::time::Duration;
 
     use milena_metadata::{
-        IncarnationId, LastEnd, NeverSafe, NoConfigRules, RegisterBroker, ReleaseLease,
-        RequestLease, VoterProgress, decide,
+        NeverSafe, NoConfigRules, ReleaseLease, RequestLease, VoterProgress, decide,
     };
 
     use super::*;
+    use crate::broker::tests::beside::registration;
 
     fn id() -> BrokerId {
         BrokerId::new(1).unwrap()
@@ -65,19 +65,7 @@ mod tests {
     /// A broker alone.
     fn image() -> Image {
         let mut image = Image::default();
-        let broker = RegisterBroker {
-            id: id(),
-            incarnation: IncarnationId::random(),
-            endpoints: Vec::new(),
-            node: None,
-            rack: None,
-            pool: None,
-            directories: Vec::new(),
-            software: "test".into(),
-            levels: Default::default(),
-            last_end: LastEnd::None,
-            fenced: false,
-        };
+        let broker = registration(1);
         apply(&mut image, broker);
         image
     }

@@ -1,12 +1,13 @@
 //! What is remembered, on images that decisions have made.
 
 use milena_metadata::{
-    BrokerId, ChangeBroker, Command, ConfigChange, ConfigOperation, ConfigResource,
-    CreatePartitions, CreateTopics, DeleteTopics, IncarnationId, IncrementalAlterConfigs, LastEnd,
-    NewPartitions, NewTopic, NoConfigRules, RegisterBroker, TopicReference, decide,
+    ChangeBroker, Command, ConfigChange, ConfigOperation, ConfigResource, CreatePartitions,
+    CreateTopics, DeleteTopics, IncrementalAlterConfigs, NewPartitions, NewTopic, NoConfigRules,
+    TopicReference, decide,
 };
 
 use super::*;
+use crate::broker::tests::beside::registration;
 
 /// The metadata of two brokers.
 struct Metadata(Image);
@@ -15,19 +16,7 @@ impl Metadata {
     fn new() -> Self {
         let mut metadata = Self(Image::default());
         for id in [1, 2] {
-            metadata.apply(RegisterBroker {
-                id: BrokerId::new(id).unwrap(),
-                incarnation: IncarnationId::random(),
-                endpoints: Vec::new(),
-                node: None,
-                rack: None,
-                pool: None,
-                directories: Vec::new(),
-                software: "test".into(),
-                levels: Default::default(),
-                last_end: LastEnd::None,
-                fenced: false,
-            });
+            metadata.apply(registration(id));
         }
         metadata
     }
