@@ -1,6 +1,7 @@
 //! What the handlers of all APIs share: one broker's state, by its owners.
 
 mod offsets_topic;
+mod on_demand;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -346,7 +347,8 @@ impl Broker {
         match self.change(command).await {
             Ok(outcomes) => {
                 let refusals = outcomes.into_iter().filter_map(Result::err);
-                let refused = refusals.map(|refusal| refusal.code);
+                let refused =
+                    refusals.map(|refusal| on_demand::answer(refusal.code, &config, &self.image()));
                 let mut refused = refused.filter(|code| *code != ErrorCode::TopicAlreadyExists);
                 let waiting = waits.then_some(ErrorCode::LeaderNotAvailable);
                 refused.next().or(waiting).unwrap_or_default()
