@@ -9,6 +9,7 @@ pub mod intake;
 mod lane;
 pub mod large;
 pub mod leadership;
+mod lookup;
 pub mod progress;
 mod replica;
 pub mod room;
@@ -61,7 +62,7 @@ pub enum Commit {
 /// What an append was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Appended {
-    /// The first record's offset; that of the first time for a duplicate.
+    /// The first record's offset; that of the first time for a duplicate, and -1 for one that is too old for that.
     pub base_offset: i64,
     pub last_offset: i64,
     /// The log append time in ms; -1 where records carry the producer's.
@@ -453,13 +454,14 @@ impl Refused {
 /// Fails on a gap or an old epoch; a duplicate is answered with its first offsets.
 fn check_producers(log: &mut Log, batches: &[BatchToAppend]) -> Result<Option<Appended>, Refused> {
     for batch in batches.iter().filter(|batch| batch.header.producer_id >= 0) {
-        let SequenceCheck::Duplicate {
-            first_offset,
-            last_offset,
-            ..
-        } = log.check_producer(&batch.header)?
-        else {
-            continue;
+        let (first_offset, last_offset) = match log.check_producer(&batch.header)? {
+            SequenceCheck::New => continue,
+            SequenceCheck::Past { last_offset } => (-1, last_offset),
+            SequenceCheck::Duplicate {
+                first_offset,
+                last_offset,
+                ..
+            } => (first_offset, last_offset),
         };
         let (log_append_time_ms, log_start_offset, leader_epoch) = (-1, -1, -1);
         let duplicate = Appended {

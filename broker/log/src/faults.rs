@@ -21,6 +21,8 @@ pub enum Fault {
     RefuseWrites(usize, i32),
     /// Reads wait until the guard is dropped, also of what the page cache has.
     StallReads,
+    /// The page cache has nothing for who does not wait for the disk, as where a file system has no `RWF_NOWAIT`.
+    MissCache,
     /// Reads fail as of a bad block, also of what the page cache has.
     FailReads,
     /// Syncs wait until the guard is dropped.
@@ -51,6 +53,8 @@ enum Call {
     Read,
     /// Of what the page cache has, or to a socket.
     CachedRead,
+    /// Of what the page cache has, by who would not wait for the disk.
+    ReadWithoutWait,
     Write,
     Sync,
 }
@@ -103,6 +107,7 @@ fn matching<'a>(faults: &'a [Armed], path: &Path, call: Call) -> Option<&'a Arme
     let path = path.to_string_lossy();
     let matches = |fault: Fault| match fault {
         Fault::StallReads => call == Call::Read,
+        Fault::MissCache => call == Call::ReadWithoutWait,
         Fault::FailReads => matches!(call, Call::Read | Call::CachedRead),
         Fault::StallWrites | Fault::FailWrites(_) | Fault::RefuseWrites(..) => call == Call::Write,
         Fault::StallSyncs | Fault::FailSyncs => call == Call::Sync,
@@ -144,6 +149,11 @@ fn wait_for_fault(path: &Path, call: Call) -> Option<Fault> {
 
 pub(crate) fn before_read(path: &Path) -> io::Result<()> {
     bad_block_at(wait_for_fault(path, Call::Read))
+}
+
+/// Whether the page cache is to have nothing of this file.
+pub(crate) fn is_cold(path: &Path) -> bool {
+    wait_for_fault(path, Call::ReadWithoutWait).is_some()
 }
 
 pub(crate) fn before_cached_read(path: &Path) -> io::Result<()> {

@@ -18,6 +18,22 @@ const READ_THROUGH_SIZE: usize = 64 << 10;
 
 static OPEN: AtomicUsize = AtomicUsize::new(0);
 
+/// How far a lookup goes for what it reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// To what memory and the page cache have. It waits neither for the disk nor for a lock that is held while somebody
+    /// else does; where that is not enough it fails. Its errors name no file: they are not told, but the lookup is made
+    /// once more, as far as the disk.
+    Cache,
+    /// To the disk, and waits for it.
+    Disk,
+}
+
+/// The error of what goes as far as [`Reach::Cache`] and finds too little there.
+pub(crate) fn cold() -> io::Error {
+    io::ErrorKind::WouldBlock.into()
+}
+
 /// An open file of the log; positions are explicit, so that readers and the writer share it.
 #[derive(Debug)]
 pub(crate) struct LogFile {
@@ -111,7 +127,9 @@ impl LogFile {
     /// Reads without waiting for the disk: the bytes that the page cache has from `position` on, maybe none.
     pub fn read_cached_at(&self, buffer: &mut [u8], position: u64) -> usize {
         #[cfg(any(test, feature = "faults"))]
-        if crate::faults::before_cached_read(&self.path).is_err() {
+        if crate::faults::is_cold(&self.path)
+            || crate::faults::before_cached_read(&self.path).is_err()
+        {
             return 0;
         }
         let mut have = 0;
@@ -126,6 +144,24 @@ impl LogFile {
             }
         }
         have
+    }
+
+    /// Reads as far as `reach` goes, until `buffer` is full or the file ends; where the disk is out of reach, it may be
+    /// less, but not less than `bytes_min`.
+    pub fn read_within(
+        &self,
+        reach: Reach,
+        buffer: &mut [u8],
+        position: u64,
+        bytes_min: usize,
+    ) -> io::Result<usize> {
+        match reach {
+            Reach::Disk => self.read_at(buffer, position),
+            Reach::Cache => match self.read_cached_at(buffer, position) {
+                read if read < bytes_min => Err(cold()),
+                read => Ok(read),
+            },
+        }
     }
 
     /// Whether the page cache has this byte. False also where the file system can't tell, or the file is shorter.

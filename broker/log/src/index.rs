@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::files::{self, LogFile};
+use crate::files::{self, LogFile, Reach};
 
 /// Bytes of entries that wait in memory before they are written.
 const PENDING_MAX: usize = 1024;
@@ -105,6 +105,7 @@ struct State<E> {
 
 /// What a lookup needs, taken under the lock and used outside.
 struct View<E> {
+    reach: Reach,
     file: Option<Arc<LogFile>>,
     stored: usize,
     pending: Vec<u8>,
@@ -177,7 +178,7 @@ impl<E: Entry> Index<E> {
     /// Keeps the entries at the front for which `keep` holds; the others have to be confirmed. Returns the last that
     /// is kept.
     pub fn resume(&self, path: PathOf<'_>, keep: impl Fn(&E) -> bool) -> io::Result<Option<E>> {
-        let view = self.view(path)?;
+        let view = self.view(path, Reach::Disk)?;
         let kept = view.partition_point(&keep)?;
         let mut bytes = vec![0; (view.stored - kept) * E::SIZE];
         if !bytes.is_empty() {
@@ -248,8 +249,12 @@ impl<E: Entry> Index<E> {
     }
 
     /// The last entry for which `below` holds; `below` holds for a prefix of the entries.
-    pub fn floor(&self, path: PathOf<'_>, below: impl Fn(&E) -> bool) -> io::Result<Option<E>> {
-        let view = self.view(path)?;
+    pub fn floor(
+        &self,
+        (path, reach): (PathOf<'_>, Reach),
+        below: impl Fn(&E) -> bool,
+    ) -> io::Result<Option<E>> {
+        let view = self.view(path, reach)?;
         let Some(last) = view.last else {
             return Ok(None);
         };
@@ -263,8 +268,18 @@ impl<E: Entry> Index<E> {
             .transpose()
     }
 
-    fn view(&self, path: PathOf<'_>) -> io::Result<View<E>> {
-        let mut state = self.state.lock();
+    fn view(&self, path: PathOf<'_>, reach: Reach) -> io::Result<View<E>> {
+        let mut state = match reach {
+            Reach::Disk => self.state.lock(),
+            // Whoever has it may be waiting for the disk.
+            Reach::Cache => self.state.try_lock().ok_or_else(files::cold)?,
+        };
+        let is_known = state
+            .stored
+            .is_some_and(|stored| stored == 0 || state.file.is_some());
+        if reach == Reach::Cache && !is_known {
+            return Err(files::cold());
+        }
         let stored = state.load(path)?;
         let file = if stored > 0 {
             Some(state.open(path)?)
@@ -272,6 +287,7 @@ impl<E: Entry> Index<E> {
             None
         };
         Ok(View {
+            reach,
             file,
             stored,
             pending: state.pending.clone(),
@@ -341,7 +357,8 @@ impl<E: Entry> View<E> {
 
     fn read(&self, buffer: &mut [u8], index: usize) -> io::Result<()> {
         let file = self.file.as_ref().ok_or(io::ErrorKind::UnexpectedEof)?;
-        if file.read_at(buffer, (index * E::SIZE) as u64)? < buffer.len() {
+        let (at, wanted) = ((index * E::SIZE) as u64, buffer.len());
+        if file.read_within(self.reach, buffer, at, wanted)? < wanted {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         Ok(())
@@ -394,7 +411,9 @@ mod tests {
         }
         for target in [0, 9, 10, 11, 4567, 9990, 9999, 10_000, 20_000] {
             let found = index
-                .floor(&path, |entry| entry.relative_offset <= target)
+                .floor((&path, Reach::Disk), |entry| {
+                    entry.relative_offset <= target
+                })
                 .unwrap();
             let wanted = (target / 10).min(1000);
             assert_eq!(found.map_or(0, |entry| entry.position), wanted, "{target}");

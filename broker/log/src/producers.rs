@@ -12,6 +12,8 @@ pub(crate) use snapshot::{read, write};
 
 /// Batches remembered per producer: clients keep at most five in flight.
 const BATCHES_KEPT: usize = 5;
+/// Sequences that are known to be stored, at the most: half of all, so that old ones and new ones can be told apart.
+const SEQUENCES_KNOWN_MAX: u32 = 1 << 30;
 /// Producers remembered per log; beyond it the ones silent for longest are forgotten.
 const PRODUCERS_MAX: usize = 100_000;
 
@@ -28,6 +30,11 @@ pub enum SequenceCheck {
         last_offset: i64,
         /// Its largest timestamp, ms.
         timestamp: i64,
+    },
+    /// Stored before, longer ago than batches are remembered one by one: somewhere up to this offset.
+    Past {
+        /// The end of the producer's newest batch.
+        last_offset: i64,
     },
 }
 
@@ -87,6 +94,9 @@ pub(crate) struct StoredBatch {
 pub(crate) struct Producer {
     pub epoch: i16,
     pub batches: VecDeque<StoredBatch>,
+    /// How many sequences without a gap, up to the newest, were seen to be stored in this log: a producer that was
+    /// unknown may have begun at any, and what came before that is not known.
+    pub known: u32,
     pub coordinator_epoch: i32,
     /// -1 for no open transaction.
     pub txn_start_offset: i64,
@@ -137,6 +147,9 @@ impl Producers {
             });
         }
         match producer.batches.back() {
+            Some(last) if producer.has_stored(header, last) => Ok(SequenceCheck::Past {
+                last_offset: last.last_offset,
+            }),
             Some(last) => in_order(header, sequence_after(last.last_sequence, 1)),
             None => Ok(SequenceCheck::New),
         }
@@ -153,6 +166,7 @@ impl Producers {
         let producer = self.by_id.entry(header.producer_id).or_insert(Producer {
             epoch: header.producer_epoch,
             batches: VecDeque::new(),
+            known: 0,
             coordinator_epoch: -1,
             txn_start_offset: -1,
             seen_ms: now_ms,
@@ -218,6 +232,14 @@ impl Producer {
         })
     }
 
+    /// Whether all of the batch lies in what is known to be stored. A client that waited for an old leader's answer sends
+    /// its batch again when the new leader has long gone on; Kafka takes that for a gap, and the client tries until its
+    /// time is over.
+    fn has_stored(&self, header: &BatchHeader, last: &StoredBatch) -> bool {
+        let back = sequence_after(last.last_sequence, header.base_sequence.wrapping_neg());
+        back.unsigned_abs() < self.known && (0..=back).contains(&header.last_offset_delta)
+    }
+
     fn note(&mut self, header: &BatchHeader, now_ms: i64) {
         self.seen_ms = now_ms;
         if header.producer_epoch != self.epoch {
@@ -232,6 +254,16 @@ impl Producer {
         if header.is_transactional() && self.txn_start_offset < 0 {
             self.txn_start_offset = header.base_offset;
         }
+        let last = self.batches.back();
+        let follows =
+            |last: &StoredBatch| header.base_sequence == sequence_after(last.last_sequence, 1);
+        let known = if last.is_some_and(follows) {
+            self.known
+        } else {
+            0
+        };
+        let more = header.last_offset_delta.unsigned_abs().saturating_add(1);
+        self.known = known.saturating_add(more).min(SEQUENCES_KNOWN_MAX);
         if self.batches.len() == BATCHES_KEPT {
             self.batches.pop_front();
         }

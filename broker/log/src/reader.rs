@@ -7,7 +7,7 @@ use milena_protocol::records::{BATCH_HEADER_SIZE, BatchHeader};
 
 use crate::buffers::Buffer;
 use crate::error::{LogError, ReadError, StorageError};
-use crate::files::LogFile;
+use crate::files::{LogFile, Reach};
 use crate::scan::ScanStop;
 use crate::segment::Segment;
 use crate::shared::Shared;
@@ -175,7 +175,7 @@ impl LogReader {
             place: None,
         };
         if offset < bound
-            && let Some((segment, position)) = self.locate(offset)?
+            && let Some((segment, position)) = self.locate(offset, Reach::Disk)?
         {
             slice.place = Some(Place::new(segment, position, max_bytes)?);
         }
@@ -188,7 +188,8 @@ impl LogReader {
         if offset >= self.shared.end() {
             return Ok(0);
         }
-        let Some((segment, position)) = self.locate(offset.max(self.shared.start()))? else {
+        let from = offset.max(self.shared.start());
+        let Some((segment, position)) = self.locate(from, Reach::Disk)? else {
             return Ok(0);
         };
         let all = self.shared.segments();
@@ -200,13 +201,17 @@ impl LogReader {
     }
 
     /// The batch that holds `offset`, or the first behind it.
-    pub(crate) fn locate(&self, offset: i64) -> Result<Option<(Arc<Segment>, u64)>, LogError> {
+    pub(crate) fn locate(
+        &self,
+        offset: i64,
+        reach: Reach,
+    ) -> Result<Option<(Arc<Segment>, u64)>, LogError> {
         if let Some(known) = self.shared.hint(offset) {
             return Ok(Some(known));
         }
         let mut next = self.shared.segment_of(offset);
         while let Some(segment) = next {
-            let found = segment.find(offset);
+            let found = segment.find_within(offset, reach);
             if let Err(LogError::Storage(error)) = &found {
                 self.shared.note_failed_read(&segment, &error.source);
             }

@@ -4,8 +4,8 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
-use crate::error::ReadError;
-use crate::files::LogFile;
+use crate::error::{LogError, ReadError};
+use crate::files::{LogFile, Reach};
 use crate::reader::LogReader;
 use crate::segment::Segment;
 use crate::shared::{Shared, Tip};
@@ -19,21 +19,46 @@ pub struct Region {
     file: Arc<LogFile>,
     position: u64,
     len: usize,
-    /// The offset behind its last whole batch, where it ends with one; otherwise one in its first.
-    behind: Result<i64, i64>,
+    /// The offset behind its last whole batch.
+    behind: i64,
 }
 
 impl LogReader {
     /// Where the batches from the one that holds `offset` on are: those of offsets below `bound` (the high watermark),
     /// about `bytes_max` of them, from one segment. With `at_least_one` the first batch is whole whatever its size.
     /// `None` where there is nothing to send. Fails for all of a segment of which the disk has refused to read a part:
-    /// who is sent it would lose its connection, with all else that it asks for there, again and again.
+    /// who is sent it would lose its connection, with all else that it asks for there, again and again. May wait for the
+    /// disk.
     pub fn region(
         &self,
         offset: i64,
         bytes_max: usize,
         bound: i64,
         at_least_one: bool,
+    ) -> Result<Option<Region>, ReadError> {
+        self.region_within((offset, bound), (bytes_max, at_least_one), Reach::Disk)
+    }
+
+    /// The same from what memory and the page cache have; never waits for the disk. `None` where that is not enough to
+    /// tell: then it is for `region`, as is whatever seems wrong.
+    pub fn region_cached(
+        &self,
+        offset: i64,
+        bytes_max: usize,
+        bound: i64,
+        at_least_one: bool,
+    ) -> Option<Result<Option<Region>, ReadError>> {
+        match self.region_within((offset, bound), (bytes_max, at_least_one), Reach::Cache) {
+            Err(ReadError::Log(_)) => None,
+            found => Some(found),
+        }
+    }
+
+    fn region_within(
+        &self,
+        (offset, bound): (i64, i64),
+        (bytes_max, at_least_one): (usize, bool),
+        reach: Reach,
     ) -> Result<Option<Region>, ReadError> {
         let shared = self.shared();
         let (start, tip) = (shared.start(), shared.tip());
@@ -45,16 +70,16 @@ impl LogReader {
         if offset >= bound || (bytes_max == 0 && !at_least_one) {
             return Ok(None);
         }
-        let Some((segment, position)) = self.locate(offset)? else {
+        let Some((segment, position)) = self.locate(offset, reach)? else {
             return Ok(None);
         };
         segment.check_readable()?;
-        let stop = self.stop_position(&segment, bound, tip)?;
+        let stop = self.stop_position(&segment, bound, tip, reach)?;
         let available = usize::try_from(stop.saturating_sub(position)).unwrap_or(usize::MAX);
         let mut len = available.min(bytes_max);
         if len < available && at_least_one {
             let size = segment
-                .batch_size_at(position)
+                .batch_size_at(position, reach)
                 .inspect_err(|error| shared.note_failed_read(&segment, &error.source))?;
             len = len.max(size.min(available));
         }
@@ -67,12 +92,16 @@ impl LogReader {
         }
         let next = || shared.segment_after(segment.base_offset());
         let behind = match len == available {
-            true => Ok(next().map_or(bound.min(end), |next| bound.min(next.base_offset()))),
-            false => Err(offset),
+            true => next().map_or(bound.min(end), |next| bound.min(next.base_offset())),
+            false => self.behind(
+                (&segment, generation),
+                (offset, position + len as u64),
+                reach,
+            )?,
         };
         Ok(Some(Region {
             shared: shared.clone(),
-            file: segment.file()?,
+            file: segment.file_within(reach)?,
             segment,
             position,
             len,
@@ -80,26 +109,26 @@ impl LogReader {
         }))
     }
 
-    /// The offset behind the last whole batch of a region. Looks at one batch's header or two at the most, and
-    /// remembers the place, for whoever got the region asks for it next.
-    pub fn offset_behind(&self, region: &Region) -> i64 {
-        let from = match region.behind {
-            Ok(behind) => return behind,
-            Err(from) => from,
-        };
-        let shared = self.shared();
-        let generation = shared.generation();
-        let base_offset = region.segment.base_offset();
-        let segment = shared.segment_of(base_offset);
-        let Some(segment) = segment.filter(|found| found.base_offset() == base_offset) else {
-            return from;
-        };
-        // An unreadable header shows when the region is sent; here it only spoils a count.
-        let Ok((behind, position)) = segment.cut_at(region.position + region.len as u64) else {
-            return from;
-        };
-        shared.remember(generation, behind, base_offset, position);
-        behind.max(from)
+    /// The offset behind the last whole batch of what begins with the batch that holds `offset`, and ends at the byte
+    /// `end`. Looks at one batch's header or two at the most, and remembers the place, for whoever gets the region asks
+    /// for it next.
+    fn behind(
+        &self,
+        (segment, generation): (&Segment, u64),
+        (offset, end): (i64, u64),
+        reach: Reach,
+    ) -> Result<i64, LogError> {
+        match segment.cut_within(end, reach) {
+            Ok((behind, position)) => {
+                let base_offset = segment.base_offset();
+                self.shared()
+                    .remember(generation, behind, base_offset, position);
+                Ok(behind.max(offset))
+            }
+            // An unreadable header shows when the region is sent; here it only spoils a count.
+            Err(_) if reach == Reach::Disk => Ok(offset),
+            Err(error) => Err(error),
+        }
     }
 
     /// Where in the segment the bound lies: at its end, unless the bound is inside it.
@@ -108,6 +137,7 @@ impl LogReader {
         segment: &Arc<Segment>,
         bound: i64,
         tip: Tip,
+        reach: Reach,
     ) -> Result<u64, ReadError> {
         // What was appended since the tip was taken does not count.
         let whole = match segment.base_offset() == tip.base_offset {
@@ -122,7 +152,7 @@ impl LogReader {
         {
             return Ok(whole);
         }
-        match self.locate(bound)? {
+        match self.locate(bound, reach)? {
             Some((holder, position)) if holder.base_offset() == segment.base_offset() => {
                 Ok(position)
             }
@@ -132,6 +162,11 @@ impl LogReader {
 }
 
 impl Region {
+    /// The offset behind the last whole batch that it had when it was found; one in its first where there is none.
+    pub fn offset_behind(&self) -> i64 {
+        self.behind
+    }
+
     /// Bytes left.
     pub fn len(&self) -> usize {
         self.len

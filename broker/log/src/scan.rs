@@ -7,7 +7,7 @@ use std::sync::Arc;
 use milena_protocol::records::{BATCH_HEADER_SIZE, BatchHeader};
 
 use crate::error::{LogError, StorageError};
-use crate::files::LogFile;
+use crate::files::{LogFile, Reach};
 
 /// Small batches are read many at once.
 const CHUNK: usize = 64 << 10;
@@ -44,6 +44,7 @@ impl ScanStop {
 #[derive(Debug)]
 pub(crate) struct Scan {
     file: Arc<LogFile>,
+    reach: Reach,
     position: u64,
     end: u64,
     buffer: Vec<u8>,
@@ -58,6 +59,7 @@ impl Scan {
     pub fn new(file: Arc<LogFile>, position: u64, end: u64, floor: i64) -> Self {
         Self {
             file,
+            reach: Reach::Disk,
             position,
             end,
             buffer: Vec::new(),
@@ -65,6 +67,11 @@ impl Scan {
             last_size: LARGE_BATCH,
             next_offset: floor,
         }
+    }
+
+    /// The same walk as far as `reach` goes.
+    pub fn within(self, reach: Reach) -> Self {
+        Self { reach, ..self }
     }
 
     /// Where the next batch starts.
@@ -164,7 +171,10 @@ impl Scan {
     fn fill(&mut self, position: u64, bytes: usize) -> io::Result<()> {
         let bytes = bytes.min((self.end - position) as usize);
         self.buffer.resize(bytes, 0);
-        let read = self.file.read_at(&mut self.buffer, position)?;
+        let bytes_min = bytes.min(BATCH_HEADER_SIZE);
+        let read = self
+            .file
+            .read_within(self.reach, &mut self.buffer, position, bytes_min)?;
         self.buffer.truncate(read);
         self.buffer_at = position;
         Ok(())

@@ -6,15 +6,16 @@ mod confirm;
 mod find;
 mod vet;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use arc_swap::ArcSwapOption;
 use milena_protocol::records::{BatchHeader, LOG_OVERHEAD};
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use crate::error::{LogError, StorageError};
-use crate::files::{self, LogFile};
+use crate::files::{self, LogFile, Reach};
 use crate::index::{Index, OffsetEntry, TimeEntry};
 use crate::scan::{Scan, ScanStop};
 
@@ -35,7 +36,10 @@ pub(crate) struct Segment {
     folder: Folder,
     base_offset: i64,
     size: AtomicU64,
-    slot: Mutex<Slot>,
+    /// What its files' names end with. Held while they are renamed, opened or closed, maybe as long as the disk takes.
+    suffix: Mutex<&'static str>,
+    /// The file of batches while it is open; changed only while the suffix is held.
+    file: ArcSwapOption<LogFile>,
     offsets: Index<OffsetEntry>,
     times: Index<TimeEntry>,
     youngest: Mutex<Option<Youngest>>,
@@ -50,16 +54,14 @@ pub(crate) struct Segment {
     made: AtomicBool,
 }
 
-/// The file as it is called now, open or not.
-#[derive(Debug)]
-struct Slot {
-    suffix: &'static str,
-    file: Option<Arc<LogFile>>,
-}
-
 /// The name that Kafka gives a segment's files.
 pub(crate) fn file_name(base_offset: i64, extension: &str) -> String {
     format!("{base_offset:020}.{extension}")
+}
+
+/// Why a lookup without the disk fails.
+fn cold() -> StorageError {
+    StorageError::of("find", Path::new(""))(files::cold())
 }
 
 impl Segment {
@@ -69,10 +71,8 @@ impl Segment {
             folder,
             base_offset,
             size: AtomicU64::new(size),
-            slot: Mutex::new(Slot {
-                suffix: "",
-                file: None,
-            }),
+            suffix: Mutex::new(""),
+            file: ArcSwapOption::empty(),
             offsets: Index::lazy(),
             times: Index::lazy(),
             youngest: Mutex::new(None),
@@ -105,7 +105,7 @@ impl Segment {
         suffix: &'static str,
     ) -> Result<Self, StorageError> {
         let segment = Self::unmade(folder, base_offset);
-        segment.slot.lock().suffix = suffix;
+        *segment.suffix.lock() = suffix;
         segment.make_files()?;
         Ok(segment)
     }
@@ -117,7 +117,7 @@ impl Segment {
         }
         let path = self.path("log");
         let file = LogFile::empty(&path).map_err(StorageError::of("create", &path))?;
-        self.slot.lock().file = Some(Arc::new(file));
+        self.hold(Arc::new(file), &self.suffix.lock());
         self.reset_indexes()?;
         self.made.store(true, Ordering::Release);
         Ok(true)
@@ -148,24 +148,51 @@ impl Segment {
 
     /// Where a file of this segment is now.
     pub fn path(&self, extension: &str) -> PathBuf {
-        let suffix = self.slot.lock().suffix;
-        let name = file_name(self.base_offset, extension) + suffix;
+        let name = file_name(self.base_offset, extension) + *self.suffix.lock();
         self.folder.read().join(name)
+    }
+
+    /// The same for an error, which names no file where the disk is out of reach.
+    fn path_within(&self, reach: Reach, extension: &str) -> PathBuf {
+        match reach {
+            Reach::Disk => self.path(extension),
+            Reach::Cache => PathBuf::new(),
+        }
     }
 
     /// The open file of batches.
     pub fn file(&self) -> Result<Arc<LogFile>, StorageError> {
-        self.used.store(true, Ordering::Relaxed);
-        let mut slot = self.slot.lock();
-        if let Some(file) = &slot.file {
-            return Ok(file.clone());
+        if let Some(file) = self.held_file() {
+            return Ok(file);
         }
-        let name = file_name(self.base_offset, "log") + slot.suffix;
+        let suffix = self.suffix.lock();
+        // Somebody may have opened it just now.
+        if let Some(file) = self.held_file() {
+            return Ok(file);
+        }
+        let name = file_name(self.base_offset, "log") + *suffix;
         let path = || self.folder.read().join(&name);
         let file = files::at_its_place(&path, |path| LogFile::open(path, false));
         let file = Arc::new(file.map_err(StorageError::at("open", &path))?);
-        slot.file = Some(file.clone());
+        self.hold(file.clone(), &suffix);
         Ok(file)
+    }
+
+    /// The same as far as `reach` goes.
+    pub fn file_within(&self, reach: Reach) -> Result<Arc<LogFile>, StorageError> {
+        match reach {
+            Reach::Disk => self.file(),
+            Reach::Cache => self.held_file().ok_or_else(cold),
+        }
+    }
+
+    fn held_file(&self) -> Option<Arc<LogFile>> {
+        self.used.store(true, Ordering::Relaxed);
+        self.file.load_full()
+    }
+
+    fn hold(&self, file: Arc<LogFile>, _suffix: &MutexGuard<'_, &'static str>) {
+        self.file.store(Some(file));
     }
 
     /// Notes that its disk refuses to read it; false where that is known.
@@ -187,7 +214,11 @@ impl Segment {
 
     /// Gives descriptors back: whoever uses the segment next opens its files where they are then.
     pub fn close(&self) {
-        self.slot.lock().file = None;
+        {
+            // Whoever is opening it has found it where it was before.
+            let _suffix = self.suffix.lock();
+            self.file.store(None);
+        }
         self.offsets.close_idle();
         self.times.close_idle();
     }
@@ -195,13 +226,13 @@ impl Segment {
     /// Renames the files to end with `suffix` instead of what they end with now.
     pub fn rename(&self, suffix: &'static str) -> Result<(), StorageError> {
         self.make_files()?;
-        let mut slot = self.slot.lock();
+        let mut present = self.suffix.lock();
         let folder = self.folder.read().clone();
         // The batches' file last: where it is, the others are.
         for extension in ["index", "timeindex", "txnindex", "log"] {
             let name = file_name(self.base_offset, extension);
             let (from, to) = (
-                folder.join(name.clone() + slot.suffix),
+                folder.join(name.clone() + *present),
                 folder.join(name + suffix),
             );
             match files::rename(&from, &to) {
@@ -213,7 +244,7 @@ impl Segment {
                 _ => {}
             }
         }
-        slot.suffix = suffix;
+        *present = suffix;
         Ok(())
     }
 
@@ -358,17 +389,22 @@ impl Segment {
 
     /// A walk over the batches from `position` to the published end.
     pub fn scan(&self, position: u64) -> Result<Scan, StorageError> {
-        let floor = self.base_offset;
-        Ok(Scan::new(self.file()?, position, self.size(), floor))
+        self.scan_within(Reach::Disk, position)
+    }
+
+    /// The same as far as `reach` goes.
+    fn scan_within(&self, reach: Reach, position: u64) -> Result<Scan, StorageError> {
+        let (file, floor) = (self.file_within(reach)?, self.base_offset);
+        Ok(Scan::new(file, position, self.size(), floor).within(reach))
     }
 
     /// The size of the batch that starts at `position`, by its length field.
-    pub fn batch_size_at(&self, position: u64) -> Result<usize, StorageError> {
+    pub fn batch_size_at(&self, position: u64, reach: Reach) -> Result<usize, StorageError> {
         let mut front = [0; LOG_OVERHEAD];
-        let path = self.path("log");
-        self.file()?
-            .read_at(&mut front, position)
-            .map_err(StorageError::of("read", &path))?;
+        let path = || self.path_within(reach, "log");
+        self.file_within(reach)?
+            .read_within(reach, &mut front, position, LOG_OVERHEAD)
+            .map_err(StorageError::at("read", &path))?;
         let length = front
             .last_chunk()
             .map_or(0, |bytes| i32::from_be_bytes(*bytes));
@@ -377,7 +413,11 @@ impl Segment {
 
     /// A scan's end as the error that names file, offset and byte.
     pub fn damage(&self, stop: ScanStop, offset: i64) -> LogError {
-        stop.at(&self.path("log"), offset)
+        self.damage_within(Reach::Disk, stop, offset)
+    }
+
+    fn damage_within(&self, reach: Reach, stop: ScanStop, offset: i64) -> LogError {
+        stop.at(&self.path_within(reach, "log"), offset)
     }
 
     /// A batch that can't be opened, as an error.

@@ -314,10 +314,8 @@ async fn read(
         }
     }
     let bytes_max = room.min(usize::try_from(wanted.bytes_max).unwrap_or(0));
-    let region = partition
-        .reader()
-        .region(wanted.offset, bytes_max, found.bound, first);
-    found.region = match region {
+    let region = partition.region(wanted.offset, bytes_max, found.bound, first);
+    found.region = match region.await {
         Ok(region) => region,
         Err(ReadError::OutOfRange { .. }) => {
             found.error = ErrorCode::OffsetOutOfRange;
@@ -375,8 +373,7 @@ async fn partition_response(
     if let Some(region) = found.region {
         // Counted here and not where it was found: a fetch that waits looks more than once.
         if let Ok(partition) = wanted.partition(broker.partitions()) {
-            let behind = partition.reader().offset_behind(&region);
-            let records = behind.saturating_sub(wanted.offset);
+            let records = region.offset_behind().saturating_sub(wanted.offset);
             partition
                 .traffic()
                 .sent(region.len() as u64, u64::try_from(records).unwrap_or(0));

@@ -151,6 +151,11 @@ async fn append_partition(
             }
             PartitionProduceResponse {
                 index: data.index,
+                // Clients take it for success without an offset.
+                error_code: match appended.base_offset {
+                    ..0 => ErrorCode::DuplicateSequenceNumber,
+                    _ => ErrorCode::None,
+                },
                 base_offset: appended.base_offset,
                 log_append_time_ms: appended.log_append_time_ms,
                 log_start_offset: appended.log_start_offset,

@@ -13,14 +13,17 @@ use std::cell::Cell;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use super::lookup::LookupRoom;
+
 thread_local! {
     // A task that this worker has woken may wait for it alone.
     static HAS_WOKEN: Cell<bool> = const { Cell::new(false) };
 }
 
-/// A data directory's room for appends.
+/// A data directory's room for appends, and for the lookups that wait for its disk.
 #[derive(Debug)]
 pub struct AppendRoom {
+    pub(super) lookups: LookupRoom,
     free: Semaphore,
     size: usize,
 }
@@ -29,7 +32,11 @@ impl AppendRoom {
     /// Room for `size` appends at once.
     pub fn new(size: usize) -> Self {
         let free = Semaphore::new(size);
-        Self { free, size }
+        Self {
+            lookups: LookupRoom::default(),
+            free,
+            size,
+        }
     }
 
     /// Waits for room, without holding a thread.

@@ -24,6 +24,7 @@ use crate::config::Sources;
 use crate::group::host::GroupHost;
 use requests::{commit, epoch_end, fetch, list_offsets, offset_of, produce};
 
+mod lookups;
 pub(super) mod requests;
 
 /// How long a write is stalled.

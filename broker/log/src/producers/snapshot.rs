@@ -96,6 +96,7 @@ fn decode_entry(entry: &[u8], now_ms: i64) -> (i64, Producer) {
         timestamp: i64::from_be_bytes(take(entry, 26)),
     };
     let producer = Producer {
+        known: 0,
         epoch: i16::from_be_bytes(take(entry, 8)),
         batches: if last.last_sequence >= 0 {
             VecDeque::from([last])

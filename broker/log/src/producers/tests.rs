@@ -34,7 +34,7 @@ fn an_unknown_producer_may_start_at_any_sequence() {
 }
 
 #[test]
-fn one_of_the_last_five_batches_is_a_duplicate_and_an_older_one_is_not() {
+fn one_of_the_last_five_batches_is_a_duplicate_and_an_older_one_is_known_to_be_stored() {
     let batches: Vec<_> = (0..6)
         .map(|i| batch(i * 2, 2, 100 + i64::from(i) * 2))
         .collect();
@@ -47,11 +47,39 @@ fn one_of_the_last_five_batches_is_a_duplicate_and_an_older_one_is_not() {
         };
         assert_eq!(producers.check(sent), Ok(duplicate));
     }
-    let found = producers.check(&batches[0]).unwrap_err();
-    assert!(matches!(
-        found,
-        SequenceError::OutOfOrder { expected: 12, .. }
-    ));
+    let past = SequenceCheck::Past { last_offset: 111 };
+    assert_eq!(producers.check(&batches[0]), Ok(past));
+    assert_eq!(producers.check(&batch(1, 5, 0)), Ok(past), "divided anew");
+    let gap = |header| {
+        matches!(
+            producers.check(&header),
+            Err(SequenceError::OutOfOrder { expected: 12, .. })
+        )
+    };
+    assert!(gap(batch(11, 2, 0)) && gap(batch(13, 1, 0)) && gap(batch(i32::MAX, 1, 0)));
+}
+
+#[test]
+fn what_was_before_a_producer_was_known_is_not_known_to_be_stored() {
+    let batches: Vec<_> = (10..20).map(|i| batch(i, 1, i64::from(i))).collect();
+    let producers = after(&batches);
+    let past = SequenceCheck::Past { last_offset: 19 };
+    assert_eq!(producers.check(&batch(10, 1, 0)), Ok(past));
+    assert!(producers.check(&batch(9, 1, 0)).is_err());
+    assert!(producers.check(&batch(9, 2, 0)).is_err());
+}
+
+#[test]
+fn old_sequences_are_told_across_the_largest() {
+    let start = i32::MAX - 5;
+    let batches: Vec<_> = (0..12)
+        .map(|i| batch(sequence_after(start, i), 1, i64::from(i)))
+        .collect();
+    let producers = after(&batches);
+    let past = Ok(SequenceCheck::Past { last_offset: 11 });
+    assert_eq!(producers.check(&batches[0]), past);
+    assert_eq!(producers.check(&batches[6]), past);
+    assert!(producers.check(&batch(start - 1, 1, 0)).is_err());
 }
 
 #[test]

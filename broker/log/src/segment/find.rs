@@ -3,8 +3,9 @@
 
 use milena_protocol::records::BatchHeader;
 
-use super::{Segment, Youngest};
+use super::{Segment, Youngest, cold};
 use crate::error::{LogError, StorageError};
+use crate::files::Reach;
 use crate::index::OffsetEntry;
 use crate::scan::ScanStop;
 
@@ -21,27 +22,41 @@ enum Walked {
 impl Segment {
     /// The first batch whose last offset is at least `offset`, and where it starts.
     pub fn find(&self, offset: i64) -> Result<Found, LogError> {
+        self.find_within(offset, Reach::Disk)
+    }
+
+    /// The same as far as `reach` goes.
+    pub fn find_within(&self, offset: i64, reach: Reach) -> Result<Found, LogError> {
         // It may have no files yet.
         if self.size() == 0 {
             return Ok(None);
         }
-        match self.vet() {
+        let vetted = match reach {
+            Reach::Disk => self.vet(),
+            Reach::Cache if self.is_vetted() => Ok(()),
+            Reach::Cache => Err(cold().into()),
+        };
+        match vetted {
             Err(error @ LogError::Storage(_)) => Err(error),
             // Of batches that are damaged those before the damage are found, by a walk where no index could be made.
-            _ => self.find_indexed(offset),
+            _ => self.find_indexed(offset, reach),
         }
     }
 
-    pub(super) fn find_indexed(&self, offset: i64) -> Result<Found, LogError> {
-        let path = || self.path("index");
+    pub(super) fn find_indexed(&self, offset: i64, reach: Reach) -> Result<Found, LogError> {
+        let path = || self.path_within(reach, "index");
         let floor = self
             .offsets
-            .floor(&path, |entry| self.named(*entry) <= offset)
+            .floor((&|| self.path("index"), reach), |entry| {
+                self.named(*entry) <= offset
+            })
             .map_err(StorageError::at("read", &path))?;
         let start = floor.map_or(0, |entry| u64::from(entry.position));
-        match self.find_from(start, offset)? {
+        match self.find_from(start, offset, reach)? {
             Walked::Found(found) => Ok(found),
-            Walked::Astray => match self.find_from(0, offset)? {
+            // The whole segment may have to be walked.
+            Walked::Astray if reach == Reach::Cache => Err(cold().into()),
+            Walked::Astray => match self.find_from(0, offset, reach)? {
                 Walked::Found(found) => Ok(found),
                 Walked::Astray => Ok(None),
             },
@@ -49,13 +64,13 @@ impl Segment {
     }
 
     /// Walks from where an index leads for `offset`: to a batch that ends with it, or before it.
-    fn find_from(&self, start: u64, offset: i64) -> Result<Walked, LogError> {
-        let mut scan = self.scan(start)?;
+    fn find_from(&self, start: u64, offset: i64, reach: Reach) -> Result<Walked, LogError> {
+        let mut scan = self.scan_within(reach, start)?;
         let mut is_led = start == 0;
         loop {
             match scan.next() {
                 Err(ScanStop::Invalid { .. }) if start > 0 => return Ok(Walked::Astray),
-                Err(stop) => return Err(self.damage(stop, offset)),
+                Err(stop) => return Err(self.damage_within(reach, stop, offset)),
                 Ok(None) if is_led => return Ok(Walked::Found(None)),
                 Ok(None) => return Ok(Walked::Astray),
                 Ok(Some((_, header))) if !is_led && header.last_offset() > offset => {
@@ -76,16 +91,24 @@ impl Segment {
 
     /// The first batch that goes beyond the byte `end`: the offset behind the one before it, and where it starts.
     pub fn cut_at(&self, end: u64) -> Result<(i64, u64), LogError> {
-        let path = || self.path("index");
+        self.cut_within(end, Reach::Disk)
+    }
+
+    /// The same as far as `reach` goes.
+    pub fn cut_within(&self, end: u64, reach: Reach) -> Result<(i64, u64), LogError> {
+        let path = || self.path_within(reach, "index");
         let floor = self
             .offsets
-            .floor(&path, |entry| u64::from(entry.position) <= end)
+            .floor((&|| self.path("index"), reach), |entry| {
+                u64::from(entry.position) <= end
+            })
             .map_err(StorageError::at("read", &path))?;
-        let mut scan = self.scan(floor.map_or(0, |entry| u64::from(entry.position)))?;
+        let mut scan =
+            self.scan_within(reach, floor.map_or(0, |entry| u64::from(entry.position)))?;
         let mut behind = None;
         while let Some((position, header)) = scan
             .next()
-            .map_err(|stop| self.damage(stop, self.base_offset))?
+            .map_err(|stop| self.damage_within(reach, stop, self.base_offset))?
         {
             if position + header.size() as u64 > end {
                 return Ok((behind.unwrap_or(header.base_offset), position));
@@ -101,7 +124,7 @@ impl Segment {
         let path = || self.path("timeindex");
         let floor = self
             .times
-            .floor(&path, |entry| entry.timestamp < timestamp)
+            .floor((&path, Reach::Disk), |entry| entry.timestamp < timestamp)
             .map_err(StorageError::at("read", &path))?;
         Ok(floor.map(|entry| self.youngest_of(Some(entry))))
     }

@@ -9,6 +9,7 @@ use std::io;
 use super::Segment;
 use crate::config::LogConfig;
 use crate::error::{LogError, StorageError};
+use crate::files::Reach;
 use crate::index::OffsetEntry;
 
 /// What came of the look: `None` before it, and an error where the batches are damaged, so that no index can be made.
@@ -31,7 +32,7 @@ impl Segment {
         if let Some(known) = &*vetted {
             return told(known);
         }
-        let was_open = self.slot.lock().file.is_some();
+        let was_open = self.file.load().is_some();
         let looked = self.mend_indexes();
         if !was_open {
             // A search by time asks many segments, each once.
@@ -41,6 +42,11 @@ impl Segment {
             Err(LogError::Storage(_)) => looked,
             looked => told(vetted.insert(looked.map_err(Box::new))),
         }
+    }
+
+    /// Whether that look was taken. Does not wait for who is at it.
+    pub(super) fn is_vetted(&self) -> bool {
+        self.vetted.try_read().is_some_and(|known| known.is_some())
     }
 
     /// The same for who can do nothing without the time index.
@@ -54,7 +60,7 @@ impl Segment {
     /// Whether a descriptor of its batches is held.
     #[cfg(test)]
     pub(crate) fn is_open(&self) -> bool {
-        self.slot.lock().file.is_some()
+        self.file.load().is_some()
     }
 
     fn mend_indexes(&self) -> Result<(), LogError> {
@@ -97,7 +103,7 @@ impl Segment {
             .map_err(StorageError::at("read", &path))?;
         let is_held = match youngest.map(|entry| self.youngest_of(Some(entry))) {
             None => true,
-            Some(youngest) => match self.find_indexed(youngest.offset) {
+            Some(youngest) => match self.find_indexed(youngest.offset, Reach::Disk) {
                 Ok(holder) => {
                     holder.is_some_and(|(_, batch)| batch.max_timestamp == youngest.timestamp)
                 }

@@ -1,13 +1,15 @@
 //! Regions, which are sent as they are: where they end is all that keeps a reader below its bound.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use milena_protocol::records::{BATCH_HEADER_SIZE, BatchHeader};
 
-use super::{CRASHED, STAMP, batch};
-use crate::faults::{Fault, inject};
-use crate::{Log, LogConfig, ReadError};
+use super::{CLEAN, CRASHED, STAMP, batch};
+use crate::faults::{Fault, FaultGuard, inject};
+use crate::{Log, LogConfig, LogReader, ReadError, Region};
 
 /// Long enough to meet a writer between any two of its steps many times.
 const RACE: Duration = Duration::from_millis(500);
@@ -38,26 +40,36 @@ fn a_region_ends_at_its_bound_while_the_log_is_written() {
     });
 }
 
-#[test]
-fn the_offset_behind_a_region_is_that_of_its_last_whole_batch() {
-    let folder = tempfile::tempdir().unwrap();
-    let config = LogConfig {
+/// Small segments, with an entry of the index for every second batch or so.
+fn several() -> LogConfig {
+    LogConfig {
         index_interval_bytes: 300,
         segment_bytes: 4096,
         ..LogConfig::default()
-    };
-    let (mut log, _) = Log::open(folder.path(), config, CRASHED).unwrap();
+    }
+}
+
+/// A log with the offsets from 0 to 179, three in each batch.
+fn of_several_segments(folder: &Path) -> Log {
+    let (mut log, _) = Log::open(folder, several(), CRASHED).unwrap();
     for size in 0..60 {
         log.append(&[batch(3, 5, &vec![7; size % 7 * 20])], STAMP)
             .unwrap();
     }
+    log
+}
+
+#[test]
+fn the_offset_behind_a_region_is_that_of_its_last_whole_batch() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = of_several_segments(folder.path());
     let reader = log.reader();
     for offset in (0..180).step_by(7) {
         for bytes_max in [1, 70, 200, 500, 1000, 3000, 1 << 20] {
             for bound in [offset / 3 * 3 + 3, 180] {
                 let region = reader.region(offset, bytes_max, bound, true).unwrap();
                 let mut region = region.unwrap();
-                let behind = reader.offset_behind(&region);
+                let behind = region.offset_behind();
                 let mut bytes = bytes::Bytes::from(region.read_all().unwrap());
                 let mut expected = offset;
                 while let Ok(header) = BatchHeader::parse(&bytes)
@@ -103,4 +115,123 @@ fn a_segment_that_retention_has_taken_meanwhile_is_not_the_logs_failure() {
     let _fault = inject(&folder.path().display().to_string(), Fault::FailReads);
     assert!(region.read_all().is_err());
     assert!(log.reader().check_writable().is_ok());
+}
+
+/// What a lookup has found: its bytes, and the offset behind them.
+type Place = Option<(Vec<u8>, i64)>;
+
+fn place(found: Result<Option<Region>, ReadError>) -> Place {
+    let mut region = found.unwrap()?;
+    Some((region.read_all().unwrap(), region.offset_behind()))
+}
+
+/// What `look` finds from many offsets, for few bytes and many, up to the end and less far.
+fn places<T>(look: impl Fn(i64, usize, i64) -> T) -> Vec<T> {
+    let offsets = (0..180).step_by(7);
+    let bounded = offsets.flat_map(|offset| [offset, offset + 1, 180].map(|end| (offset, end)));
+    let looks = bounded.flat_map(|at| [1, 70, 1000, 1 << 20].map(|bytes_max| (at, bytes_max)));
+    looks
+        .map(|((offset, bound), bytes_max)| look(offset, bytes_max, bound))
+        .collect()
+}
+
+#[test]
+fn a_lookup_without_the_disk_finds_the_same_or_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    of_several_segments(folder.path()).close().unwrap();
+    let open = || Log::open(folder.path(), several(), CLEAN).unwrap().0;
+    let (cold, log) = (open().reader(), open());
+    let by_disk = |offset, max, bound| place(cold.region(offset, max, bound, true));
+    let expected = places(by_disk);
+    let warm = log.reader();
+    let cached = |offset, max, bound| warm.region_cached(offset, max, bound, true).map(place);
+    // No file is open yet, and no index has been looked at.
+    assert!(cached(0, 70, 180).is_none());
+    let miss = inject(&folder.path().display().to_string(), Fault::MissCache);
+    places(|offset, max, bound| place(warm.region(offset, max, bound, true)));
+    // Some places are remembered.
+    let known = places(cached);
+    assert!(known.iter().any(Option::is_some) && known.iter().any(Option::is_none));
+    let told = known.iter().zip(&expected);
+    assert!(
+        told.clone()
+            .all(|(known, place)| known.as_ref().is_none_or(|known| known == place))
+    );
+    drop(miss);
+    let region = warm.region(0, 1, 180, true).unwrap().unwrap();
+    // Elsewhere the file system has no RWF_NOWAIT.
+    if region.is_cached() {
+        let expected: Vec<_> = expected.into_iter().map(Some).collect();
+        assert_eq!(places(cached), expected);
+    }
+}
+
+#[test]
+fn who_reads_on_at_the_end_is_told_its_place_by_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut log, _) = Log::open(folder.path(), LogConfig::default(), CRASHED).unwrap();
+    let reader = log.reader();
+    log.append(&[batch(1, 5, b"")], STAMP).unwrap();
+    place(reader.region(0, 1 << 20, 1, true));
+    let _fault = inject(&folder.path().display().to_string(), Fault::MissCache);
+    assert!(reader.region_cached(0, 1 << 20, 1, true).is_none());
+    for offset in 1..10 {
+        let end = reader.region_cached(offset, 1 << 20, offset, true);
+        assert!(end.unwrap().unwrap().is_none());
+        log.append(&[batch(1, 5, b"")], STAMP).unwrap();
+        let found = reader.region_cached(offset, 1 << 20, offset + 1, true);
+        assert_eq!(found.unwrap().unwrap().unwrap().len(), BATCH_HEADER_SIZE);
+    }
+}
+
+/// Whether a lookup without the disk finds something; fails where it waits.
+fn is_found_at_once(reader: &LogReader, offset: i64) -> bool {
+    let (reader, (tell, told)) = (reader.clone(), mpsc::channel());
+    std::thread::spawn(move || {
+        let found = reader.region_cached(offset, 1, offset + 1, true);
+        tell.send(found.is_some())
+    });
+    told.recv_timeout(RACE * 20).expect("it waits for the disk")
+}
+
+fn until_stalled(fault: &FaultGuard) {
+    while fault.stalled() == 0 {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_lookup_without_the_disk_does_not_wait_for_who_looks_at_an_index() {
+    let folder = tempfile::tempdir().unwrap();
+    of_several_segments(folder.path()).close().unwrap();
+    let (log, _) = Log::open(folder.path(), several(), CLEAN).unwrap();
+    let reader = log.reader();
+    std::thread::scope(|scope| {
+        let fault = inject(&folder.path().display().to_string(), Fault::StallReads);
+        let by_disk = scope.spawn(|| place(reader.region(3, 1, 60, true)));
+        until_stalled(&fault);
+        assert!(!is_found_at_once(&reader, 3));
+        drop(fault);
+        assert!(by_disk.join().unwrap().is_some());
+    });
+}
+
+#[test]
+fn a_lookup_without_the_disk_does_not_wait_for_who_writes_an_index() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = LogConfig {
+        index_interval_bytes: 1,
+        ..LogConfig::default()
+    };
+    let (mut log, _) = Log::open(folder.path(), config, CRASHED).unwrap();
+    let reader = log.reader();
+    std::thread::scope(|scope| {
+        let index = folder.path().join("00000000000000000000.index");
+        let fault = inject(&index.display().to_string(), Fault::StallWrites);
+        // So many entries are more than wait in memory.
+        scope.spawn(move || (0..500).for_each(|_| drop(log.append(&[batch(1, 5, b"")], STAMP))));
+        until_stalled(&fault);
+        assert!(!is_found_at_once(&reader, 3));
+        drop(fault);
+    });
 }

@@ -1,15 +1,19 @@
 //! What a fetch session sees of partitions that change, through the handler of a broker without listeners.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use milena_log::BatchToAppend;
+use milena_log::faults::{Fault, inject};
 use milena_metadata::{DeleteTopics, TopicReference};
 use milena_protocol::api::fetch::{
     FetchForgottenTopic, FetchPartition, FetchRequest, FetchResponse, FetchTopic,
 };
 use milena_protocol::records::{BatchBuilder, BatchHeader, BatchOptions};
-use milena_protocol::{ErrorCode, Str};
+use milena_protocol::{ErrorCode, Records, Str};
 
 use super::handle;
 use crate::broker::Broker;
@@ -91,6 +95,48 @@ async fn a_fetch_that_waits_is_answered_when_the_broker_stops() {
     let begun = std::time::Instant::now();
     tokio::join!(waiting, stopped);
     assert!(begun.elapsed() < FOR_EVER);
+}
+
+/// With the only thread that may block held, who asks the disk gets no further.
+#[test]
+fn only_a_place_that_memory_does_not_know_is_looked_up_where_it_may_block() {
+    let dir = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(1)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let broker = broker(dir.path()).await;
+        create_with(&broker, TOPIC, 1).await;
+        append(&broker, 0).await;
+        let (mut hot, mut cold) = (Client::new(&broker), Client::new(&broker));
+        let record = bytes_of(&hot.fetch(&[(0, 0)], Duration::ZERO).await);
+        // As on a file system that can't tell what it has in memory.
+        let _fault = inject(&dir.path().display().to_string(), Fault::MissCache);
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let held = tokio::task::spawn_blocking(move || released.recv());
+        let mut looked_up = pin!(cold.fetch(&[(0, 0)], Duration::ZERO));
+        for offset in 1..50 {
+            let early = poll_fn(|task| Poll::Ready(looked_up.as_mut().poll(task).is_ready()));
+            assert!(!early.await);
+            let at_the_end = [(0, offset)];
+            let (fetched, ()) = tokio::join!(
+                tokio::time::timeout(FOR_EVER, hot.fetch(&at_the_end, FOR_EVER)),
+                append(&broker, 0)
+            );
+            assert_eq!(bytes_of(&fetched.unwrap()), record);
+        }
+        drop(release);
+        assert!(bytes_of(&looked_up.await) >= record && record > 0);
+        assert!(held.await.unwrap().is_err(), "the thread is free");
+    });
+}
+
+/// Bytes of records of the first partition.
+fn bytes_of(response: &FetchResponse) -> usize {
+    let records = response.responses[0].partitions[0].records.as_ref();
+    records.map_or(0, Records::len)
 }
 
 /// The partitions that an answer names, with their errors.
