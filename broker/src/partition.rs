@@ -13,7 +13,6 @@ mod lookup;
 pub mod progress;
 mod replica;
 pub mod room;
-pub mod second_look;
 mod settings;
 pub mod waiters;
 

@@ -9,13 +9,14 @@ mod noted;
 pub mod open;
 mod sync;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 
 use milena_log::{
     Checkpoint, DataDirectory, Log, LogError, Offsets, Recovery, StorageError, Trash,
+    failed_log_count,
 };
 use milena_metadata::{BrokerId, DirectoryId, Image, ResourceKind, TopicName};
 use milena_protocol::{ErrorCode, Uuid};
@@ -67,9 +68,11 @@ pub struct Partitions {
     trash: Mutex<Trash>,
     cleaned_to: Mutex<Offsets>,
     moves: Moves,
-    /// Held while a checkpoint file is written: two writers at once would take each other's new file away, or leave the
-    /// older offsets.
-    checkpointing: Mutex<()>,
+    /// Each directory's, held while a checkpoint file is written there: two writers at once would take each other's new
+    /// file away, or leave the older offsets.
+    checkpointing: Vec<Mutex<()>>,
+    /// Whether each directory has refused the checkpoint that was written there last.
+    refusing: Vec<AtomicBool>,
     /// Deleted topics that the checkpoint files may still speak of.
     gone: Mutex<BTreeSet<TopicName>>,
     /// The metadata as it was taken over last.
@@ -95,6 +98,8 @@ impl Partitions {
         Self {
             node_id,
             flushes: dirs.iter().map(|_| flushes()).collect(),
+            checkpointing: dirs.iter().map(|_| Mutex::default()).collect(),
+            refusing: dirs.iter().map(|_| AtomicBool::default()).collect(),
             dirs,
             clock,
             metrics,
@@ -102,7 +107,6 @@ impl Partitions {
             trash,
             cleaned_to: Mutex::new(cleaned_to),
             moves: Moves::default(),
-            checkpointing: Mutex::default(),
             gone: Mutex::default(),
             applied: Mutex::default(),
             producer_expiration_ms: AtomicI32::new(0),
@@ -177,6 +181,7 @@ impl Partitions {
         log: &mut Log,
     ) -> Result<PathBuf, StorageError> {
         let dir = self.dir_of(partition);
+        log.note_deleted();
         let folder = self.dirs[dir]
             .directory
             .rename_deleted(partition.topic().as_str(), partition.index())?;
@@ -204,7 +209,21 @@ impl Partitions {
         self.dirs.iter().position(holds).unwrap_or(0)
     }
 
-    /// Moves logs' starts forward, and answers with each; they hold across a crash, by one checkpoint for all.
+    /// Whether each directory's disk has refused something: the checkpoint that was written last, or in this life a
+    /// write or a read of a log that is there.
+    fn have_refused(&self) -> Vec<bool> {
+        let refusing = self.refusing.iter();
+        let mut refused: Vec<bool> = refusing.map(|one| one.load(Ordering::Relaxed)).collect();
+        if failed_log_count() > 0 {
+            let all = self.all();
+            let failed = all.iter().filter(|one| !housekeeping::is_online(one));
+            failed.for_each(|one| refused[self.dir_of(one)] = true);
+        }
+        refused
+    }
+
+    /// Moves logs' starts forward, and answers with each; they hold across a crash, by one checkpoint for all that lie in
+    /// a directory. Where a disk refuses it, only they fail.
     pub async fn delete_records_before(
         self: &Arc<Self>,
         wanted: Vec<(Arc<Partition>, i64)>,
@@ -215,13 +234,20 @@ impl Partitions {
                 partition.log_blocking().delete_records_before(*offset)
             };
             let deleted: Vec<_> = wanted.iter().map(delete).collect();
-            let written = this.checkpoint_log_starts();
-            let answer = |(deleted, (partition, _)): (Result<_, _>, &(Arc<Partition>, _))| {
-                deleted.and_then(|()| written.clone())?;
+            let dirs = wanted.iter().map(|(partition, _)| this.dirs_of(partition));
+            let dirs: Vec<Vec<usize>> = dirs.collect();
+            let all: BTreeSet<usize> = dirs.iter().flatten().copied().collect();
+            let write = |dir| (dir, this.checkpoint_log_starts_in(dir));
+            let written: BTreeMap<usize, _> = all.into_iter().map(write).collect();
+            let answer = |((deleted, dirs), (partition, _)): ((_, Vec<usize>), &(Arc<_>, _))| {
+                let on_file = dirs.iter().map(|dir| written[dir].clone());
+                on_file.fold(deleted, Result::and)?;
+                let partition: &Partition = partition;
                 partition.waiters().changed();
                 Ok(partition.reader().log_start_offset())
             };
-            deleted.into_iter().zip(&wanted).map(answer).collect()
+            let each = deleted.into_iter().zip(dirs).zip(&wanted);
+            each.map(answer).collect()
         });
         deleting
             .await

@@ -5,6 +5,7 @@
 //! | `.lock` | locked while a broker uses the directory |
 //! | `meta.properties` | see `directory/identity.rs` |
 //! | `.milena-volume-claim` | see `directory/volume_claim.rs` |
+//! | `.milena-probe` | a few bytes, there for a moment: see [`DataDirectory::try_write`] |
 //! | `.kafka_cleanshutdown` | `{"version":0,"brokerEpoch":n}`, there only after a clean stop |
 //! | `<topic>-<partition>/` | a log; `….<id>-delete` and `….<id>-stray` behind it wait for removal, `….<id>-future` see `directory/future.rs` |
 
@@ -30,6 +31,8 @@ pub use volume_claim::VolumeClaim;
 
 const LOCK: &str = ".lock";
 const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
+/// There for a moment, to see whether the disk takes it.
+const PROBE_FILE: &str = ".milena-probe";
 /// The longest name of a folder on the file systems in use.
 const NAME_MAX: usize = 255;
 
@@ -299,6 +302,14 @@ impl DataDirectory {
     /// Makes what was renamed, made and removed in the directory itself survive a power loss: once for many.
     pub fn sync(&self) -> Result<(), StorageError> {
         files::sync_folder(&self.path).map_err(StorageError::of("sync", &self.path))
+    }
+
+    /// Whether the disk takes a small file now: it is written, brought to disk and removed.
+    pub fn try_write(&self) -> Result<(), StorageError> {
+        let path = self.path.join(PROBE_FILE);
+        files::replace(&path, b"probe\n", Durability::Synced)
+            .and_then(|()| files::remove_if_there(&path))
+            .map_err(StorageError::of("write", &path))
     }
 
     /// Has the whole file system written to disk. What is synced file by file afterwards, which alone tells of

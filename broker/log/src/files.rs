@@ -285,12 +285,30 @@ pub(crate) fn is_short_of_descriptors(error: &io::Error) -> bool {
         .is_some_and(|code| codes.contains(&code))
 }
 
-/// A failed read's error once more, where the disk is to blame, or the file system that has found its own blocks
-/// damaged. A file that is gone, one that has become shorter and a lack of descriptors are no faults of theirs.
-pub(crate) fn disk_fault(error: &io::Error) -> Option<io::Error> {
-    let codes = [Errno::IO, Errno::UCLEAN, Errno::BADMSG].map(Errno::raw_os_error);
-    let code = error.raw_os_error().filter(|code| codes.contains(code));
-    code.map(io::Error::from_raw_os_error)
+/// Why a file that a log holds could not be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ReadFault {
+    /// The disk is to blame, or the file system that has found its own blocks damaged.
+    BadBlock,
+    /// It can't be opened: it is gone, or may not be used (files are opened to be written too).
+    OutOfReach,
+}
+
+/// What a failed read, or the opening before it, says of the disk, and the error once more. A file that has become
+/// shorter and a lack of descriptors say nothing of it.
+pub(crate) fn read_fault(error: &io::Error) -> Option<(ReadFault, io::Error)> {
+    const BAD: [Errno; 3] = [Errno::IO, Errno::UCLEAN, Errno::BADMSG];
+    const OUT_OF_REACH: [Errno; 4] = [Errno::NOENT, Errno::ACCESS, Errno::PERM, Errno::ROFS];
+    let code = error.raw_os_error()?;
+    let is_among = |codes: &[Errno]| codes.iter().any(|one| one.raw_os_error() == code);
+    let fault = if is_among(&BAD) {
+        ReadFault::BadBlock
+    } else if is_among(&OUT_OF_REACH) {
+        ReadFault::OutOfReach
+    } else {
+        return None;
+    };
+    Some((fault, io::Error::from_raw_os_error(code)))
 }
 
 /// Whether a replaced file must have reached the disk when the call returns.

@@ -18,7 +18,7 @@ use crate::directory::future::{replaced_name, sync_parent};
 use crate::directory::partition_metadata;
 use crate::epochs;
 use crate::error::{LogError, StorageError};
-use crate::files::{self, LogFile};
+use crate::files::{self, LogFile, Reach};
 use crate::log::{Log, snapshots};
 use crate::reader::LogReader;
 use crate::segment::{Segment, file_name};
@@ -359,7 +359,7 @@ fn read_whole(
     position: u64,
     part: &mut [u8],
 ) -> Result<(), StorageError> {
-    let read = segment.file()?.read_at(part, position);
+    let read = source.file_of(segment, Reach::Disk)?.read_at(part, position);
     let read = match read {
         Ok(read) if read < part.len() => Err(io::ErrorKind::UnexpectedEof.into()),
         read => read,

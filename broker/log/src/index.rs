@@ -301,7 +301,9 @@ impl<E: Entry> State<E> {
         if let Some(file) = &self.file {
             return Ok(file.clone());
         }
-        let file = files::at_its_place(path, |path| LogFile::open(path, true))?;
+        // One that had entries is gone: an empty one in its place would hide that.
+        let may_be_new = self.stored.is_none_or(|stored| stored == 0);
+        let file = files::at_its_place(path, |path| LogFile::open(path, may_be_new))?;
         let file = Arc::new(file);
         self.file = Some(file.clone());
         Ok(file)

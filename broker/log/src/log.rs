@@ -121,6 +121,11 @@ impl Log {
         Ok(())
     }
 
+    /// The partition is deleted: who still reads finds files gone, which is no fault of the disk's.
+    pub fn note_deleted(&mut self) {
+        self.shared.note_deleted();
+    }
+
     /// The folder was renamed (a deleted topic); whoever has a file here to open or write follows.
     pub fn moved_to(&mut self, folder: &Path) {
         *self.shared.folder.write() = folder.to_path_buf();

@@ -150,6 +150,14 @@ impl LogReader {
         self.shared.check_writable()
     }
 
+    /// Notes what came of a read of this log's that goes past it, as one of a search by time or of a compaction: where a
+    /// file of the log's can't be read, it takes no more writes. May wait for the disk.
+    pub fn note_failure(&self, error: &LogError) {
+        if let LogError::Storage(error) = error {
+            self.shared.note_failure(error);
+        }
+    }
+
     /// Finds the batches from the one that holds `offset` on, of offsets below `bound` (the high watermark or last
     /// stable offset), about `max_bytes` of them from one segment; with `at_least_one` the first batch comes whole
     /// whatever its size. Reads no records yet.
@@ -177,7 +185,8 @@ impl LogReader {
         if offset < bound
             && let Some((segment, position)) = self.locate(offset, Reach::Disk)?
         {
-            slice.place = Some(Place::new(segment, position, max_bytes)?);
+            let file = self.shared.file_of(&segment, Reach::Disk)?;
+            slice.place = Some(Place::new(segment, file, position, max_bytes));
         }
         Ok(slice)
     }
@@ -226,15 +235,15 @@ impl LogReader {
 }
 
 impl Place {
-    fn new(segment: Arc<Segment>, position: u64, max_bytes: usize) -> Result<Self, StorageError> {
+    fn new(segment: Arc<Segment>, file: Arc<LogFile>, position: u64, max_bytes: usize) -> Self {
         let available = segment.size().saturating_sub(position);
-        Ok(Self {
-            file: segment.file()?,
+        Self {
+            file,
             segment,
             position,
             len: usize::try_from(available).map_or(max_bytes, |bytes| bytes.min(max_bytes)),
             available,
-        })
+        }
     }
 }
 

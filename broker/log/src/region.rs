@@ -101,7 +101,7 @@ impl LogReader {
         };
         Ok(Some(Region {
             shared: shared.clone(),
-            file: segment.file_within(reach)?,
+            file: shared.file_of(&segment, reach)?,
             segment,
             position,
             len,

@@ -11,7 +11,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::epochs::EpochStarts;
 use crate::error::StorageError;
-use crate::files;
+use crate::files::{self, LogFile, Reach, ReadFault};
 use crate::segment::{Folder, Segment};
 
 /// Batch starts that are remembered per log: enough for its usual readers, 32 bytes each.
@@ -52,6 +52,8 @@ pub(crate) struct Shared {
     hints: Mutex<Hints>,
     failed: AtomicBool,
     failure: Mutex<Option<StorageError>>,
+    /// Its partition is deleted: files go while readers may still hold their segments.
+    deleted: AtomicBool,
     /// Files were made or renamed since the folder was last synced.
     pub folder_dirty: AtomicBool,
     /// The folder itself was made since the directory that it lies in was last synced.
@@ -117,6 +119,7 @@ impl Shared {
             hints: Mutex::default(),
             failed: AtomicBool::new(false),
             failure: Mutex::new(None),
+            deleted: AtomicBool::new(false),
             folder_dirty: AtomicBool::new(false),
             folder_made: AtomicBool::new(false),
             unflushed_since_ms: AtomicI64::new(0),
@@ -306,16 +309,67 @@ impl Shared {
     }
 
     /// Notes a read of `segment` that has failed. Where the disk is to blame, the log is offline for writing as after a
-    /// failed write, so that another replica leads on, and nothing of the segment is handed out to be sent any more.
+    /// failed write, so that another replica leads on. Of a segment with a bad block nothing is handed out to be sent any
+    /// more; of one that could not be opened nothing was. What the log does not hold any more is none of its faults.
     pub fn note_failed_read(&self, segment: &Arc<Segment>, error: &io::Error) {
-        let Some(fault) = files::disk_fault(error).filter(|_| self.holds(segment)) else {
+        // Asked in this order: a segment leaves the log before its files go.
+        let Some((fault, source)) = files::read_fault(error).filter(|_| self.holds(segment)) else {
             return;
         };
-        let error = StorageError::of("read", &segment.path("log"))(fault);
-        if segment.set_unreadable(error.clone()) {
-            tracing::error!(%error, "a log takes no more writes, for its disk can't be read");
-            self.fail(error);
+        let error = StorageError::of("read", &segment.path("log"))(source);
+        if fault == ReadFault::OutOfReach || segment.set_unreadable(error.clone()) {
+            self.fail_read(error);
         }
+    }
+
+    /// The same of whoever has only the error, which names one of the log's files. A time index that can't be read ends
+    /// the writes too, and no fetch.
+    pub fn note_failure(&self, error: &StorageError) {
+        if !matches!(error.action, "read" | "open") {
+            return;
+        }
+        let Some((fault, _)) = files::read_fault(&error.source) else {
+            return;
+        };
+        // A cut may have taken that file, and an append made another of its name.
+        if fault == ReadFault::OutOfReach && LogFile::open(&error.path, false).is_ok() {
+            return;
+        }
+        let segments = self.segments();
+        let of_kind = |kind| {
+            let mut segments = segments.iter();
+            segments.find(|segment| segment.path(kind) == error.path)
+        };
+        if let Some(segment) = of_kind("log").or_else(|| of_kind("index")) {
+            self.note_failed_read(segment, &error.source);
+        } else if of_kind("timeindex").is_some() {
+            self.fail_read(error.clone());
+        }
+    }
+
+    fn fail_read(&self, error: StorageError) {
+        if self.deleted.load(Ordering::SeqCst) {
+            return;
+        }
+        if !self.has_failed() {
+            tracing::error!(%error, "a log takes no more writes, for its disk can't be read");
+        }
+        self.fail(error);
+    }
+
+    /// The segment's open file, as far as `reach` goes; that it can't be opened is noted as a failed read.
+    pub fn file_of(
+        &self,
+        segment: &Arc<Segment>,
+        reach: Reach,
+    ) -> Result<Arc<LogFile>, StorageError> {
+        let noted = |error: &StorageError| self.note_failed_read(segment, &error.source);
+        segment.file_within(reach).inspect_err(noted)
+    }
+
+    /// From here on it is no fault of the disk's that files are gone.
+    pub fn note_deleted(&self) {
+        self.deleted.store(true, Ordering::SeqCst);
     }
 
     /// As `fail`, where nothing was stored yet and the call may be repeated: a lack of descriptors is not the disk's.

@@ -19,7 +19,7 @@ use milena_protocol::api::list_offsets::{
 use super::RequestContext;
 use crate::blocking;
 use crate::broker::Broker;
-use crate::partition::{Partition, large, second_look};
+use crate::partition::{Partition, large};
 
 /// The first version that knows OFFSET_NOT_AVAILABLE (KIP-207).
 const OFFSET_NOT_AVAILABLE_FROM: i16 = 5;
@@ -150,8 +150,7 @@ async fn by_time(
             tracing::error!(topic = %partition.topic(), partition = partition.index(), %error, "time search failed");
             if let ReadError::Log(error) = error {
                 let reader = partition.reader().clone();
-                // Nobody waits for a segment to be read.
-                blocking::spawn(move || second_look::take(&reader, &error));
+                blocking::spawn(move || reader.note_failure(&error));
             }
             Err(ErrorCode::KafkaStorageError)
         }

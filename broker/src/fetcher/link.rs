@@ -145,7 +145,7 @@ impl Link {
                 }
                 changed = self.news.next() => self.copies.note_all(&changed),
                 Some(flushed) = self.flushes.join_next() => self.note_flush(flushed),
-                Some(taken) = self.taking.next() => self.note_taken(taken).await,
+                Some(taken) = self.taking.next() => self.note_taken(taken),
                 () = wait_until(retry), if retry.is_some() => {}
             }
         }
@@ -223,15 +223,17 @@ impl Link {
         if self.broker.partitions().dirs().len() == 1 {
             // All stall together: a task would only cost the way to it and back.
             for (directory, parts) in parts {
-                let taken = take_all(directory, parts, now_ms).await;
-                self.note_taken(taken).await;
+                let partitions = self.broker.partitions().clone();
+                let taken = take_all(partitions, (directory, parts), now_ms).await;
+                self.note_taken(taken);
             }
             return;
         }
         let mut awaited = Vec::new();
         for (directory, parts) in parts {
             let keys: Vec<Key> = parts.iter().map(|part| part.key).collect();
-            match self.taking.begin(directory, parts, now_ms) {
+            let partitions = self.broker.partitions();
+            match self.taking.begin(partitions, (directory, parts), now_ms) {
                 true => awaited.push((directory, keys)),
                 false => self.hold(keys),
             }
@@ -241,7 +243,7 @@ impl Link {
             && let Ok(Some(taken)) = timeout_at(until, self.taking.next()).await
         {
             awaited.retain(|(directory, _)| *directory != taken.directory);
-            self.note_taken(taken).await;
+            self.note_taken(taken);
         }
         awaited.into_iter().for_each(|(_, keys)| self.hold(keys));
     }
@@ -250,14 +252,10 @@ impl Link {
         keys.into_iter().for_each(|key| self.copies.hold(key));
     }
 
-    async fn note_taken(&mut self, taken: TakenThere) {
-        let cut = taken.parts.iter().any(|(_, taken)| *taken == Taken::Cut);
+    fn note_taken(&mut self, taken: TakenThere) {
         for (key, taken) in taken.parts {
             self.copies.release(key);
             self.note(key, taken);
-        }
-        if cut {
-            self.note_cut().await;
         }
     }
 
@@ -311,15 +309,6 @@ impl Link {
         });
         if throttled && let Some(until) = self.throttle.spend(bytes, rate, now) {
             self.copies.pause(key, until);
-        }
-    }
-
-    /// The recovery points on file may lie beyond the ends of what was cut: a crash must not trust them.
-    async fn note_cut(&self) {
-        let partitions = self.broker.partitions().clone();
-        let written = crate::blocking::spawn(move || partitions.checkpoint_recovery_points()).await;
-        if let Ok(Err(error)) = written {
-            tracing::error!(%error, "the recovery points could not be written after a log was cut");
         }
     }
 }

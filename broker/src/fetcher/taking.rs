@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use super::copies::Key;
 use super::take::{Taken, take};
 use crate::partition::Partition;
+use crate::partitions::Partitions;
 
 /// A partition's part of an answer.
 #[derive(Debug)]
@@ -39,11 +40,18 @@ pub(super) struct Taking {
 impl Taking {
     /// Begins to take what lies in a directory. False where something of an earlier answer is still being taken there:
     /// the disk is slow.
-    pub(super) fn begin(&mut self, directory: usize, parts: Vec<Part>, now_ms: i64) -> bool {
+    pub(super) fn begin(
+        &mut self,
+        partitions: &Arc<Partitions>,
+        (directory, parts): (usize, Vec<Part>),
+        now_ms: i64,
+    ) -> bool {
         let count = self.counts.entry(directory).or_default();
         *count += 1;
         let is_alone = *count == 1;
-        self.tasks.spawn(take_all(directory, parts, now_ms));
+        let partitions = partitions.clone();
+        self.tasks
+            .spawn(take_all(partitions, (directory, parts), now_ms));
         is_alone
     }
 
@@ -64,16 +72,38 @@ impl Taking {
     }
 }
 
-/// Takes what lies in a directory.
-pub(super) async fn take_all(directory: usize, parts: Vec<Part>, now_ms: i64) -> TakenThere {
+/// Takes what lies in a directory. Of what was cut the recovery points are on file when it returns: nothing is appended
+/// in its place before.
+pub(super) async fn take_all(
+    partitions: Arc<Partitions>,
+    (directory, parts): (usize, Vec<Part>),
+    now_ms: i64,
+) -> TakenThere {
     let mut taken = Vec::with_capacity(parts.len());
+    let mut cut = Vec::new();
     for part in parts {
         let what = take(&part.replica, part.epoch, part.answer, now_ms).await;
+        if what == Taken::Cut {
+            cut.push(part.replica);
+        }
         taken.push((part.key, what));
+    }
+    if !cut.is_empty() {
+        note_cuts(partitions, cut).await;
     }
     TakenThere {
         directory,
         parts: taken,
+    }
+}
+
+/// The recovery points on file may lie beyond the ends of what was cut: a crash must not trust them. That the cuts
+/// themselves are not on disk yet does no harm: a crash may only bring back what was cut off, which the leader has cut off
+/// once more.
+async fn note_cuts(partitions: Arc<Partitions>, cut: Vec<Arc<Partition>>) {
+    let written = crate::blocking::spawn(move || partitions.checkpoint_cuts(&cut)).await;
+    if let Ok(Err(error)) = written {
+        tracing::error!(%error, "the recovery points could not be written after a log was cut");
     }
 }
 

@@ -11,7 +11,7 @@ use super::Partitions;
 use super::housekeeping::{free_log, is_online};
 use crate::config::BrokerConfig;
 use crate::metrics::{Care, Metrics};
-use crate::partition::{Partition, second_look};
+use crate::partition::Partition;
 
 /// How long a compaction that is slowed down may take to see that the broker stops.
 const STOP_SEEN_MAX: Duration = Duration::from_millis(100);
@@ -59,7 +59,7 @@ impl Partitions {
         self.metrics.care_failed(Care::Compaction);
         tracing::error!(topic = %partition.topic(), partition = partition.index(), %error, "compaction failed");
         partition.distrust_if_offline();
-        second_look::take(partition.reader(), error);
+        partition.reader().note_failure(error);
     }
 
     /// One run; whether another one is due at once.
@@ -106,7 +106,7 @@ impl Partitions {
         }
         cleaned_to.insert(key, offset);
         drop(cleaned_to);
-        self.checkpoint_cleaned()?;
+        self.checkpoint_cleaned_of(partition)?;
         tracing::info!(
             topic = %partition.topic(), partition = partition.index(), up_to = offset,
             bytes_before = before, bytes_after = after, "the log was compacted"
@@ -116,11 +116,23 @@ impl Partitions {
 
     /// Writes up to where each log is compacted, and was not cut since.
     pub(super) fn checkpoint_cleaned(&self) -> Result<(), StorageError> {
-        let cleaned_to = self.cleaned_to.lock().clone();
-        self.write(Checkpoint::Cleaner, |partition| {
+        let dirs = 0..self.dirs.len();
+        let written = dirs.map(|dir| self.checkpoint_cleaned_in(dir));
+        written.fold(Ok(()), Result::and)
+    }
+
+    /// The same where this log is: other directories may be on disks that refuse.
+    fn checkpoint_cleaned_of(&self, partition: &Partition) -> Result<(), StorageError> {
+        let dirs = self.dirs_of(partition).into_iter();
+        let written = dirs.map(|dir| self.checkpoint_cleaned_in(dir));
+        written.fold(Ok(()), Result::and)
+    }
+
+    fn checkpoint_cleaned_in(&self, dir: usize) -> Result<(), StorageError> {
+        self.write_in(dir, Checkpoint::Cleaner, &|partition: &Partition| {
             let key = (partition.topic().to_string(), partition.index());
-            let offset = cleaned_to.get(&key)?;
-            Some(partition.reader().cleaned_to(*offset))
+            let offset = *self.cleaned_to.lock().get(&key)?;
+            Some(partition.reader().cleaned_to(offset))
         })
     }
 }

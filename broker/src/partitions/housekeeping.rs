@@ -1,10 +1,11 @@
 //! What is done to logs in the background, on a thread that may block: retention, flushes, checkpoints,
 //! the removal of deleted files.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, UNIX_EPOCH};
 
 use milena_log::{
@@ -32,6 +33,7 @@ impl Partitions {
                 self.metrics.care_failed(Care::Retention);
                 tracing::error!(topic = %partition.topic(), partition = partition.index(), %error, "retention failed");
                 partition.distrust_if_offline();
+                partition.reader().note_failure(&error);
             }
         }
     }
@@ -188,9 +190,14 @@ impl Partitions {
 
     /// Writes from where each log is checked after a crash.
     pub fn checkpoint_recovery_points(&self) -> Result<(), StorageError> {
-        self.write(Checkpoint::RecoveryPoint, |partition| {
-            Some(partition.reader().recovery_point())
-        })
+        self.write(Checkpoint::RecoveryPoint, recovery_point)
+    }
+
+    /// The same in the directories that have one of these logs, whose files may speak of what was cut off.
+    pub fn checkpoint_cuts(&self, cut: &[Arc<Partition>]) -> Result<(), StorageError> {
+        let dirs: BTreeSet<usize> = cut.iter().flat_map(|one| self.dirs_of(one)).collect();
+        let write = |dir| self.write_in(dir, Checkpoint::RecoveryPoint, &recovery_point);
+        dirs.into_iter().map(write).fold(Ok(()), Result::and)
     }
 
     /// Writes up to where each log is committed.
@@ -202,49 +209,64 @@ impl Partitions {
 
     /// Writes where logs start. Also of those that start with a segment: a power loss may bring segments back.
     pub fn checkpoint_log_starts(&self) -> Result<(), StorageError> {
-        self.write(Checkpoint::LogStart, |partition| {
-            let start = partition.reader().log_start_offset();
-            (start > 0).then_some(start)
-        })
+        self.write(Checkpoint::LogStart, log_start)
     }
 
-    pub(super) fn write(
+    /// The same in one directory.
+    pub(super) fn checkpoint_log_starts_in(&self, dir: usize) -> Result<(), StorageError> {
+        self.write_in(dir, Checkpoint::LogStart, &log_start)
+    }
+
+    /// Writes it in every directory: one whose disk refuses leaves the others theirs.
+    fn write(
         &self,
         checkpoint: Checkpoint,
         offset: impl Fn(&Partition) -> Option<i64>,
     ) -> Result<(), StorageError> {
-        let _one_at_a_time = self.checkpointing.lock();
-        let mut by_dir: BTreeMap<usize, Offsets> = (0..self.dirs.len())
-            .map(|dir| (dir, Offsets::new()))
-            .collect();
+        let dirs = 0..self.dirs.len();
+        let written = dirs.map(|dir| self.write_in(dir, checkpoint, &offset));
+        written.fold(Ok(()), Result::and)
+    }
+
+    pub(super) fn write_in(
+        &self,
+        dir: usize,
+        checkpoint: Checkpoint,
+        offset: &impl Fn(&Partition) -> Option<i64>,
+    ) -> Result<(), StorageError> {
+        let _one_at_a_time = self.checkpointing[dir].lock();
+        let mut offsets = Offsets::new();
         for partition in self.all() {
-            let Some(offset) = offset(&partition) else {
-                continue;
-            };
-            // Where the log is about to be, it must not be opened without.
-            let target = self.moves.target_of(&partition);
-            for dir in target.into_iter().chain([self.dir_of(&partition)]) {
+            if let Some(offset) = offset(&partition)
+                && self.dirs_of(&partition).contains(&dir)
+            {
                 let key = (partition.topic().to_string(), partition.index());
-                by_dir.entry(dir).or_default().insert(key, offset);
+                offsets.insert(key, offset);
             }
         }
         // Of a log that could not be opened, what was known stays: without its recovery point the next start would
         // cut it at the damage, and without its start it would give deleted records back.
+        let DataDir {
+            directory, known, ..
+        } = &self.dirs[dir];
         for topic in self.topics() {
             for index in topic.offline() {
                 let key = (topic.name().to_string(), index);
-                for (dir, offsets) in &mut by_dir {
-                    if let Some(offset) = self.dirs[*dir].known.offsets(checkpoint).get(&key) {
-                        offsets.insert(key.clone(), *offset);
-                    }
+                if let Some(offset) = known.offsets(checkpoint).get(&key) {
+                    offsets.insert(key, *offset);
                 }
             }
         }
-        // A directory whose disk refuses leaves the others theirs.
-        let written = by_dir
-            .iter()
-            .map(|(dir, offsets)| checkpoint.write(self.dirs[*dir].directory.path(), offsets));
-        written.fold(Ok(()), Result::and)
+        let written = checkpoint.write(directory.path(), &offsets);
+        self.refusing[dir].store(written.is_err(), Ordering::Relaxed);
+        written
+    }
+
+    /// Where a log is, and where it is about to be: there it must not be opened without its checkpoints.
+    pub(super) fn dirs_of(&self, partition: &Partition) -> Vec<usize> {
+        let target = self.moves.target_of(partition);
+        let dir = self.dir_of(partition);
+        target.into_iter().chain([dir]).collect()
     }
 
     /// A clean stop: every log on disk, checkpoints written, the directories marked.
@@ -277,6 +299,15 @@ impl Partitions {
         }
         well
     }
+}
+
+fn recovery_point(partition: &Partition) -> Option<i64> {
+    Some(partition.reader().recovery_point())
+}
+
+fn log_start(partition: &Partition) -> Option<i64> {
+    let start = partition.reader().log_start_offset();
+    (start > 0).then_some(start)
 }
 
 impl Partitions {

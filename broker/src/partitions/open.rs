@@ -1,5 +1,6 @@
 //! Opening many logs on a few threads.
 
+mod placement;
 mod progress;
 
 use std::collections::VecDeque;
@@ -14,6 +15,7 @@ use parking_lot::Mutex;
 use super::holders::{Ambiguous, Holder, choose};
 use super::{DataDir, Partitions, report_offline};
 use crate::config::{BrokerConfig, TopicConfig};
+use placement::Placement;
 use progress::Progress;
 
 /// What a directory's checkpoints said when the broker started.
@@ -99,8 +101,7 @@ struct Work<'a> {
     queue: Mutex<VecDeque<LogToOpen>>,
     opened: Mutex<Vec<OpenLog>>,
     progress: Progress,
-    /// How many folders each data directory has, or will have once all are written.
-    folders: Mutex<Vec<usize>>,
+    placement: Mutex<Placement<'a>>,
 }
 
 /// Opens all, on so many threads; what can't be opened is logged and left out. Nothing is made for those that are
@@ -120,21 +121,11 @@ pub fn open_all(
         is_start: partitions.applied.lock().cluster_id().is_none(),
         queue: Mutex::new(VecDeque::from(logs)),
         opened: Mutex::default(),
-        folders: Mutex::new(folders(partitions.dirs())),
+        placement: Mutex::new(Placement::new(partitions)),
     };
     crate::blocking::on_threads(threads, || work.run());
     Opened {
         logs: work.opened.into_inner(),
-    }
-}
-
-/// How full each directory is; of no interest where there is but one.
-fn folders(dirs: &[DataDir]) -> Vec<usize> {
-    let entries =
-        |dir: &DataDir| std::fs::read_dir(dir.directory.path()).map_or(usize::MAX, Iterator::count);
-    match dirs {
-        [_] => vec![0],
-        _ => dirs.iter().map(entries).collect(),
     }
 }
 
@@ -199,7 +190,10 @@ impl Work<'_> {
             .partitions
             .moves
             .take_preferred(&wanted.topic.name, index);
-        let dir = preferred.unwrap_or_else(|| self.emptiest());
+        let dir = match preferred {
+            Some(dir) => dir,
+            None => self.placement.lock().next()?,
+        };
         self.open_in(dir, wanted, false).map(|log| (dir, log))
     }
 
@@ -309,18 +303,6 @@ impl Work<'_> {
             Some(&offset) => cleaned_to.insert(key, offset),
             None => cleaned_to.remove(&key),
         };
-    }
-
-    /// New partitions go where the fewest are.
-    fn emptiest(&self) -> usize {
-        let mut folders = self.folders.lock();
-        let (dir, count) = folders
-            .iter_mut()
-            .enumerate()
-            .min_by_key(|(_, count)| **count)
-            .unwrap_or_else(|| unreachable!("a broker has a data directory"));
-        *count = count.saturating_add(1);
-        dir
     }
 
     /// What lies below the recovery point had reached the disk: where a log ends before it, records are gone. After a

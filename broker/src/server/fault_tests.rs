@@ -7,7 +7,6 @@
 use std::any::Any;
 use std::io::Write;
 
-use milena_log::Checkpoint;
 use milena_log::faults::{Fault, FaultGuard, inject};
 use milena_protocol::ErrorCode;
 use milena_protocol::api::fetch::FetchRequest;
@@ -20,6 +19,7 @@ use crate::partition::Partition;
 use two_disks::{Forbidden, STORAGE, TakenAway, Told, TwoDisks, as_a_user};
 
 mod at_start;
+mod directories;
 mod slow;
 mod two_disks;
 
@@ -192,6 +192,26 @@ const OF_READS: &[Case] = &[
         ..READS
     },
     Case {
+        name: "a search by time can't read its own index",
+        prepare: |disks| {
+            disks.roll(&disks.hit);
+            let hit = disks.hit.clone();
+            disks.produce(&hit).unwrap();
+        },
+        fault: |disks| {
+            let index = disks.file(&disks.hit, "timeindex");
+            Box::new(inject(&index.display().to_string(), Fault::FailReads))
+        },
+        meanwhile: |disks| {
+            assert_eq!(disks.search_by_time(&disks.hit), Err(STORAGE));
+            until("it is noted", || disks.is_offline(&disks.hit));
+        },
+        // Of the batches all can be read.
+        told: [REFUSED, Ok(()), REFUSED],
+        read_after: Ok(()),
+        ..READS
+    },
+    Case {
         name: "a compaction can't read",
         settings: &[("log.cleanup.policy", "compact")],
         prepare: |disks| {
@@ -312,44 +332,44 @@ fn a_file_that_is_gone_or_forbidden_costs_its_log() {
     as_a_user(|| OF_FILES.iter().for_each(play));
 }
 
-/// What is lost is that segment; writes and all other reads go on, and nothing is offline.
-#[test]
-fn a_full_segment_that_is_gone_costs_its_readers() {
-    play(&Case {
-        name: "a full segment is gone",
-        prepare: |disks| {
-            disks.roll(&disks.hit);
-            let hit = disks.hit.clone();
-            disks.produce(&hit).unwrap();
-            disks.close_files(&hit);
-        },
+/// A file of a segment that takes no more appends is out of reach: the first who needs it finds that out.
+const FULL: Case = Case {
+    prepare: |disks| {
+        disks.roll(&disks.hit);
+        let hit = disks.hit.clone();
+        disks.produce(&hit).unwrap();
+        disks.close_files(&hit);
+    },
+    told: [Ok(()), REFUSED, REFUSED],
+    ..GONE
+};
+
+const OF_FULL_SEGMENTS: &[Case] = &[
+    Case {
+        name: "a full segment is gone, and a consumer reads it",
         fault: |disks| Box::new(TakenAway::new(disks.file(&disks.hit, "log"))),
-        told: [Ok(()), REFUSED, Ok(())],
-        is_offline: false,
-        is_distrusted: false,
-        ..GONE
-    });
-}
+        ..FULL
+    },
+    Case {
+        name: "a full segment may not be opened",
+        fault: |disks| Box::new(Forbidden::new(disks.file(&disks.hit, "log"), 0)),
+        ..FULL
+    },
+    Case {
+        name: "a full segment is gone, and a search by time needs it",
+        fault: |disks| Box::new(TakenAway::new(disks.file(&disks.hit, "log"))),
+        meanwhile: |disks| {
+            assert_eq!(disks.search_by_time(&disks.hit), Err(STORAGE));
+            until("it is noted", || disks.is_offline(&disks.hit));
+        },
+        told: [REFUSED; 3],
+        ..FULL
+    },
+];
 
 #[test]
-fn a_directory_that_takes_no_checkpoints_leaves_the_others_theirs() {
-    let mut disks = TwoDisks::start(0, &[]);
-    let beside = disks.beside.clone();
-    let _full = on_all(&disks, Fault::FailWrites(0));
-    disks.goes_on(&beside);
-    disks.partition(&beside).flush().unwrap();
-    disks
-        .running()
-        .broker
-        .partitions()
-        .checkpoint()
-        .unwrap_err();
-    let written = |checkpoint: Checkpoint| {
-        let offsets = checkpoint.read(disks.dir(false)).unwrap();
-        offsets.get(&(beside.clone(), 0)).copied()
-    };
-    assert_eq!(written(Checkpoint::RecoveryPoint), Some(4));
-    assert_eq!(written(Checkpoint::HighWatermark), Some(4));
+fn a_full_segment_that_is_gone_or_forbidden_costs_its_log() {
+    as_a_user(|| OF_FULL_SEGMENTS.iter().for_each(play));
 }
 
 #[tokio::test]

@@ -180,3 +180,52 @@ proptest! {
         times::check(&log, &stored);
     }
 }
+
+/// More than the places that a log remembers without its indexes.
+const BATCHES: i64 = 200;
+
+/// A log whose first segment is full, has entries in its indexes and no open files; [`BATCHES`] batches of one record.
+fn with_a_full_segment(folder: &Path) -> Log {
+    let config = LogConfig {
+        index_interval_bytes: 1,
+        ..LogConfig::default()
+    };
+    let (mut log, _) = Log::open(folder, config, CRASHED).unwrap();
+    for time in 1..BATCHES {
+        log.append(&[batch(1, time, b"")], STAMP).unwrap();
+    }
+    log.roll(1).unwrap();
+    log.append(&[batch(1, BATCHES, b"")], STAMP).unwrap();
+    let reader = log.reader();
+    (0..2).for_each(|_| reader.close_idle());
+    log
+}
+
+#[test]
+fn an_index_that_is_gone_in_a_logs_life_ends_the_writes_and_the_next_life_has_it_again() {
+    for kind in ["index", "timeindex"] {
+        let folder = tempfile::tempdir().unwrap();
+        let index = folder.path().join(format!("{:020}.{kind}", 0));
+        let log = with_a_full_segment(folder.path());
+        fs::remove_file(&index).unwrap();
+        let reader = log.reader();
+        let refused = match kind {
+            "index" => reader.region(4, 1 << 20, BATCHES, true).map(drop),
+            _ => reader.search_since(4).go_on().map(drop),
+        };
+        let Err(crate::ReadError::Log(error)) = refused else {
+            panic!("{kind}: {refused:?}");
+        };
+        reader.note_failure(&error);
+        assert!(reader.check_writable().is_err(), "{kind}: {error}");
+        assert!(
+            !index.exists(),
+            "{kind}: an empty one was made in its place"
+        );
+        drop((reader, log));
+        let (log, _) = Log::open(folder.path(), LogConfig::default(), CRASHED).unwrap();
+        let region = log.reader().region(4, 1 << 20, BATCHES, true).unwrap();
+        assert!(region.is_some(), "{kind}");
+        assert!(index.exists(), "{kind}");
+    }
+}

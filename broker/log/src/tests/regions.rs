@@ -235,3 +235,49 @@ fn a_lookup_without_the_disk_does_not_wait_for_who_writes_an_index() {
         drop(fault);
     });
 }
+
+/// A log of two segments, with a place in the first that readers know without a look at the indexes.
+fn with_a_known_place(folder: &std::path::Path) -> (Log, i64) {
+    let (mut log, _) = Log::open(folder, LogConfig::default(), CRASHED).unwrap();
+    for _ in 0..3 {
+        log.append(&[batch(1, 5, b"")], STAMP).unwrap();
+    }
+    log.roll(1).unwrap();
+    log.append(&[batch(1, 5, b"")], STAMP).unwrap();
+    let reader = log.reader();
+    let region = reader.region(0, 1, 4, true).unwrap().unwrap();
+    let known = region.offset_behind();
+    drop(region);
+    for _ in 0..2 {
+        reader.close_idle();
+    }
+    (log, known)
+}
+
+#[test]
+fn a_segment_that_is_gone_ends_the_writes_also_where_a_place_in_it_is_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut log, known) = with_a_known_place(folder.path());
+    assert_eq!(known, 1);
+    let segment = folder.path().join("00000000000000000000.log");
+    std::fs::remove_file(segment).unwrap();
+    let reader = log.reader();
+    assert!(matches!(
+        reader.region(known, 1 << 20, 4, true),
+        Err(ReadError::Log(_))
+    ));
+    assert!(reader.check_writable().is_err());
+    assert!(log.append(&[batch(1, 5, b"")], STAMP).is_err());
+    // What is there is read on.
+    let mut last = reader.region(3, 1 << 20, 4, true).unwrap().unwrap();
+    assert!(last.read_all().is_ok());
+}
+
+#[test]
+fn a_slice_of_a_segment_that_is_gone_ends_the_writes() {
+    let folder = tempfile::tempdir().unwrap();
+    let (log, known) = with_a_known_place(folder.path());
+    std::fs::remove_file(folder.path().join("00000000000000000000.log")).unwrap();
+    assert!(log.reader().read(known, 1 << 20, 4, true).is_err());
+    assert!(log.reader().check_writable().is_err());
+}

@@ -214,3 +214,86 @@ fn what_has_no_time_or_one_to_come_is_kept_for_its_time() {
     assert_eq!(retain(now_ms + 30 * day_ms), first_bases[1]);
     assert_eq!(retain(now_ms + 32 * day_ms), 3);
 }
+
+/// A log of two segments of which the first one's batches have no time: retention goes by its file's.
+fn without_times(folder: &std::path::Path) -> Log {
+    let config = LogConfig {
+        retention_ms: Some(1),
+        ..LogConfig::default()
+    };
+    let (mut log, _) = Log::open(folder, config, CRASHED).unwrap();
+    log.append(&[batch(1, -1, b"")], STAMP).unwrap();
+    log.roll(1).unwrap();
+    log.append(&[batch(1, 5, b"")], STAMP).unwrap();
+    let reader = log.reader();
+    (0..2).for_each(|_| reader.close_idle());
+    log
+}
+
+#[test]
+fn a_segment_that_is_gone_ends_the_writes_where_retention_asks_for_its_age() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut log = without_times(folder.path());
+    std::fs::remove_file(folder.path().join("00000000000000000000.log")).unwrap();
+    let error = log.retain(2, 10, &mut Trash::default()).unwrap_err();
+    let reader = log.reader();
+    assert!(reader.check_writable().is_ok());
+    reader.note_failure(&error.into());
+    assert!(reader.check_writable().is_err());
+}
+
+#[test]
+fn a_file_that_is_back_or_that_was_only_out_of_descriptors_ends_no_writes() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut log = without_times(folder.path());
+    let (at, away) = (
+        folder.path().join("00000000000000000000.log"),
+        folder.path().join("away"),
+    );
+    std::fs::rename(&at, &away).unwrap();
+    let error = log.retain(2, 10, &mut Trash::default()).unwrap_err();
+    std::fs::rename(&away, &at).unwrap();
+    log.reader().note_failure(&error.clone().into());
+    let too_many_open = std::io::Error::from_raw_os_error(24);
+    let error = crate::StorageError {
+        source: std::sync::Arc::new(too_many_open),
+        ..error
+    };
+    log.reader().note_failure(&error.into());
+    assert!(log.reader().check_writable().is_ok());
+}
+
+/// A search that has begun, and what it comes to once `take` has taken the log's files away.
+fn search_meanwhile(take: impl FnOnce(&mut Log, &std::path::Path)) {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().join("t-0");
+    let mut log = without_times(&folder);
+    let reader = log.reader();
+    let mut search = reader.search_since(0);
+    let read = reader.clone();
+    take(&mut log, &folder);
+    let Err(crate::ReadError::Log(error)) = search.go_on() else {
+        panic!("the files are still there");
+    };
+    reader.note_failure(&error);
+    let _ = read.region(0, 1 << 20, 2, true);
+    assert!(reader.check_writable().is_ok());
+}
+
+#[test]
+fn files_that_retention_or_a_deletion_has_taken_are_not_the_logs_failure() {
+    search_meanwhile(|log, _| {
+        let mut trash = Trash::default();
+        log.retain(2, 10_000_000_000_000, &mut trash).unwrap();
+        for path in trash.take_due(i64::MAX) {
+            crate::trash::remove(&path).unwrap();
+        }
+    });
+    search_meanwhile(|log, folder| {
+        let deleted = folder.with_file_name("t-0.0-delete");
+        log.note_deleted();
+        std::fs::rename(folder, &deleted).unwrap();
+        log.moved_to(&deleted);
+        crate::trash::remove(&deleted).unwrap();
+    });
+}

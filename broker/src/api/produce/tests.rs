@@ -4,7 +4,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use milena_protocol::header::decode_response;
-use milena_protocol::records::{BatchBuilder, BatchOptions};
+use milena_protocol::records::{BatchBuilder, BatchOptions, Codec, Compression};
 
 use super::*;
 use crate::broker::tests::beside::{batch, create_on, fence, partition, register, unfence};
@@ -18,10 +18,24 @@ const VERSION: i16 = 12;
 const FOR_EVER: Duration = Duration::from_secs(20);
 
 async fn produce(broker: &Broker, timeout: Duration) -> PendingProduce {
-    let mut builder = BatchBuilder::new(BatchOptions::default());
-    builder
-        .push(broker.now_ms(), None, Some(b"value"), &[])
-        .unwrap();
+    send(broker, &[broker.now_ms()], Compression::None, timeout).await
+}
+
+/// A batch of one record for each timestamp.
+async fn send(
+    broker: &Broker,
+    timestamps: &[i64],
+    compression: Compression,
+    timeout: Duration,
+) -> PendingProduce {
+    let mut builder = BatchBuilder::new(BatchOptions {
+        codec: Codec::from(compression),
+        ..BatchOptions::default()
+    });
+    for timestamp in timestamps {
+        let pushed = builder.push(*timestamp, None, Some(b"value"), &[]);
+        pushed.unwrap();
+    }
     let request = ProduceRequest {
         acks: -1,
         timeout_ms: timeout.as_millis() as i32,
@@ -161,5 +175,87 @@ async fn offsets_alone_acknowledge_nothing_of_an_epoch_that_is_over() {
         let result = &mut pending.response.responses[0].partition_responses[0];
         let error = std::mem::take(&mut result.error_code);
         assert_eq!(error, ErrorCode::NotLeaderOrFollower, "{awaits:?}");
+    }
+}
+
+const HOUR_MS: i64 = 3_600_000;
+const CODECS: [Compression; 2] = [Compression::None, Compression::Gzip];
+/// No timestamp.
+const NONE_MS: i64 = -1;
+
+/// What a topic of a broker with these settings answers to records so many ms from now, or without a time.
+async fn told_of_times(
+    set: &[(&str, &str)],
+    from_now_ms: &[Option<i64>],
+    compression: Compression,
+) -> (PartitionProduceResponse, i64) {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = cluster(dir.path(), set).await;
+    create_on(&broker, "t", &[&[broker.node_id()]]).await;
+    let at = |ms: &Option<i64>| ms.map_or(NONE_MS, |ms| broker.now_ms() + ms);
+    let timestamps: Vec<i64> = from_now_ms.iter().map(at).collect();
+    let mut pending = send(&broker, &timestamps, compression, FOR_EVER).await;
+    pending.wait().await;
+    let mut told = answer(&broker, pending).responses.remove(0);
+    let end = partition(&broker, "t", 0).reader().log_end_offset();
+    (told.partition_responses.remove(0), end)
+}
+
+#[tokio::test]
+async fn records_whose_time_is_too_far_from_the_brokers_are_named_and_none_of_their_batch_is_stored()
+ {
+    let bounds = [
+        ("log.message.timestamp.before.max.ms", "60000"),
+        ("log.message.timestamp.after.max.ms", "60000"),
+    ];
+    for compression in CODECS {
+        let times = [Some(0), Some(-HOUR_MS), None, Some(HOUR_MS), Some(-30_000)];
+        let (told, end) = told_of_times(&bounds, &times, compression).await;
+        assert_eq!((told.error_code, end), (ErrorCode::InvalidTimestamp, 0));
+        assert_eq!(told.base_offset, -1);
+        let named = told.record_errors.iter().map(|record| {
+            let why = record.batch_index_error_message.as_deref().unwrap();
+            assert!(why.contains("timestamp"), "{why}");
+            record.batch_index
+        });
+        assert_eq!(named.collect::<Vec<_>>(), [1, 3]);
+        assert!(told.error_message.is_some());
+
+        let times = [Some(-50_000), None, Some(50_000)];
+        let (told, end) = told_of_times(&bounds, &times, compression).await;
+        assert_eq!((told.error_code, end), (ErrorCode::None, 3));
+    }
+}
+
+/// Kafka's defaults: an hour ahead, and however long ago.
+#[tokio::test]
+async fn without_settings_the_past_is_taken_and_more_than_an_hour_ahead_is_not() {
+    for (from_now_ms, code) in [
+        (-HOUR_MS * 24 * 365, ErrorCode::None),
+        (HOUR_MS / 2, ErrorCode::None),
+        (HOUR_MS * 2, ErrorCode::InvalidTimestamp),
+    ] {
+        let (told, _) = told_of_times(&[], &[Some(from_now_ms)], Compression::None).await;
+        assert_eq!(told.error_code, code, "{from_now_ms}");
+    }
+}
+
+#[tokio::test]
+async fn with_the_brokers_own_time_the_producers_is_not_looked_at() {
+    let set = [
+        ("log.message.timestamp.type", "LogAppendTime"),
+        ("log.message.timestamp.before.max.ms", "60000"),
+        ("log.message.timestamp.after.max.ms", "60000"),
+    ];
+    for compression in CODECS {
+        let times = [Some(-HOUR_MS), Some(HOUR_MS), None];
+        let begun_ms = crate::clock::Clock.now_ms();
+        let (told, end) = told_of_times(&set, &times, compression).await;
+        assert_eq!((told.error_code, end), (ErrorCode::None, 3));
+        let stored_as = told.log_append_time_ms;
+        assert!(
+            (begun_ms..begun_ms + HOUR_MS / 2).contains(&stored_as),
+            "{stored_as}"
+        );
     }
 }

@@ -1,10 +1,13 @@
 //! What links do beside asking, on partitions of a broker without listeners that the metadata, so the test says, has
 //! made follow others.
 
+use milena_log::Checkpoint;
 use milena_log::faults::{Fault, inject};
 use milena_metadata::{DirectoryId, Partition as State, Reassignment, Replica};
 use milena_protocol::Records;
-use milena_protocol::api::fetch::{FetchPartitionResponse, FetchTopicResponse};
+use milena_protocol::api::fetch::{
+    FetchEpochEndOffset, FetchPartitionResponse, FetchTopicResponse,
+};
 
 use super::*;
 use crate::broker::tests::beside::{batch, id, partition};
@@ -126,11 +129,28 @@ fn answer(replicas: &[Arc<Partition>; 2], offset: i64) -> FetchResponse {
         records: Some(Records::Bytes(batch(offset, 5)[0].body.clone())),
         ..Default::default()
     };
+    answer_of(&replicas[0], replicas.iter().map(part).collect())
+}
+
+/// The leader's answer that it has nothing of what a replica has.
+fn diverging(replica: &Arc<Partition>) -> FetchResponse {
+    let part = FetchPartitionResponse {
+        partition_index: replica.index(),
+        diverging_epoch: FetchEpochEndOffset {
+            epoch: 4,
+            end_offset: 0,
+        },
+        ..Default::default()
+    };
+    answer_of(replica, vec![part])
+}
+
+fn answer_of(replica: &Arc<Partition>, partitions: Vec<FetchPartitionResponse>) -> FetchResponse {
     FetchResponse {
         session_id: 9,
         responses: vec![FetchTopicResponse {
-            topic_id: replicas[0].topic_id().0,
-            partitions: replicas.iter().map(part).collect(),
+            topic_id: replica.topic_id().0,
+            partitions,
             ..Default::default()
         }],
         ..Default::default()
@@ -150,6 +170,14 @@ impl Link {
             named,
             forgotten.flat_map(|topic| topic.partitions).collect(),
         )
+    }
+
+    /// Takes an answer to its end, also where a disk is slow.
+    async fn take_all_of(&mut self, answer: FetchResponse) {
+        self.take(answer).await.unwrap();
+        while let Some(taken) = self.taking.next().await {
+            self.note_taken(taken);
+        }
     }
 }
 
@@ -179,7 +207,87 @@ async fn a_disk_that_stalls_holds_up_what_lies_on_it_and_no_other_replica_of_the
 
     drop(stall);
     let taken = tokio::time::timeout(SOON, link.taking.next()).await;
-    link.note_taken(taken.unwrap().unwrap()).await;
+    link.note_taken(taken.unwrap().unwrap());
     assert_eq!(end(0), 1);
     assert_eq!(link.names().0, [0, 1]);
+}
+
+/// A link to the leader of two replicas on two disks, which have one record each, on disk by their checkpoints.
+async fn with_a_record_each(broker: &Arc<Broker>) -> (Link, [Arc<Partition>; 2]) {
+    let replicas = [
+        replica(broker, 0, 7, None).await,
+        replica(broker, 1, 7, None).await,
+    ];
+    let (mut link, _) = link(broker, &replicas[0], &Throttle::new(Instant::now()));
+    link.copies.note(&replicas[1]);
+    link.names();
+    link.take_all_of(answer(&replicas, 0)).await;
+    for replica in &replicas {
+        assert_eq!(replica.reader().log_end_offset(), 1);
+        replica.flush().unwrap();
+    }
+    broker.partitions().checkpoint().unwrap();
+    (link, replicas)
+}
+
+fn disk_of(replica: &Partition) -> std::path::PathBuf {
+    replica.reader().folder().parent().unwrap().to_owned()
+}
+
+/// What the file says from where the log is checked after a crash.
+fn noted(replica: &Partition) -> i64 {
+    let noted = Checkpoint::RecoveryPoint.read(&disk_of(replica)).unwrap();
+    noted[&("t".to_owned(), replica.index())]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_cut_is_noted_on_its_disk_while_another_stalls() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = broker_of_two_disks(dir.path()).await;
+    let (mut link, [beside, cut]) = with_a_record_each(&broker).await;
+    assert_eq!(noted(&cut), 1);
+    link.names();
+    let all = format!("{}/", disk_of(&beside).display());
+    let stall = inject(&all, Fault::StallWrites);
+    // Whoever writes all checkpoints waits there.
+    let partitions = broker.partitions().clone();
+    let checkpointing = crate::blocking::spawn(move || partitions.checkpoint());
+    while stall.stalled() == 0 {
+        sleep(Duration::from_millis(1)).await;
+    }
+    let taking = link.take_all_of(diverging(&cut));
+    let taken = tokio::time::timeout(SOON, taking).await;
+    let found = (taken.is_ok(), cut.reader().log_end_offset(), noted(&cut));
+    drop(stall);
+    checkpointing.await.unwrap().unwrap();
+    assert_eq!(found, (true, 0, 0));
+    assert!(link.names().0.contains(&1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_cut_is_asked_for_more_once_it_is_noted_and_holds_up_no_replica_on_another_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = broker_of_two_disks(dir.path()).await;
+    let (mut link, [beside, cut]) = with_a_record_each(&broker).await;
+    link.names();
+    let file = disk_of(&cut).join(Checkpoint::RecoveryPoint.file_name());
+    let stall = inject(&file.display().to_string(), Fault::StallWrites);
+    let taken = tokio::time::timeout(SOON, link.take(diverging(&cut))).await;
+    if taken.is_err() {
+        drop(stall);
+        panic!("the link waits for the disk");
+    }
+    while stall.stalled() == 0 {
+        sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!((cut.reader().log_end_offset(), noted(&cut)), (0, 1));
+    let (named, forgotten) = link.names();
+    assert!(!named.contains(&cut.index()), "{named:?}");
+    assert_eq!(forgotten, [cut.index()]);
+    assert_eq!(beside.reader().log_end_offset(), 1);
+    drop(stall);
+    let taken = tokio::time::timeout(SOON, link.taking.next()).await;
+    link.note_taken(taken.unwrap().unwrap());
+    assert_eq!(noted(&cut), 0);
+    assert!(link.names().0.contains(&cut.index()));
 }

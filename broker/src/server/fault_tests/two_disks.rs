@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use milena_log::LockedFolder;
+use milena_protocol::api::delete_records::{
+    DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic,
+};
 use milena_protocol::api::list_offsets::ListOffsetsRequest;
 use milena_protocol::api::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use milena_protocol::records::{BatchBuilder, BatchOptions, DECOMPRESSED_SIZE_MAX, records};
@@ -21,6 +24,7 @@ use super::*;
 
 /// Topics that are made before the two directories have those that a test needs.
 const TOPICS_MAX: usize = 12;
+const DELETE_RECORDS_VERSION: i16 = 1;
 /// Of few keys, so that a compaction has something to drop.
 const KEYS: usize = 2;
 
@@ -328,6 +332,27 @@ impl TwoDisks {
         let answer = wire.ask(&epoch_end(&[topic]), EPOCH_END_VERSION);
         match answer.topics[0].partitions[0].error_code {
             ErrorCode::None => Ok(()),
+            code => Err(Told::Code(code)),
+        }
+    }
+
+    /// Has a client delete what is before an offset; where the log starts then.
+    pub(super) fn delete_records(&self, topic: &str, offset: i64) -> Result<i64, Told> {
+        let mut wire = self.running().connect();
+        let request = DeleteRecordsRequest {
+            topics: vec![DeleteRecordsTopic {
+                name: Str::from(topic),
+                partitions: vec![DeleteRecordsPartition {
+                    partition_index: 0,
+                    offset,
+                }],
+            }],
+            timeout_ms: TIMEOUT_MS,
+        };
+        let answer = wire.ask(&request, DELETE_RECORDS_VERSION);
+        let result = &answer.topics[0].partitions[0];
+        match result.error_code {
+            ErrorCode::None => Ok(result.low_watermark),
             code => Err(Told::Code(code)),
         }
     }
