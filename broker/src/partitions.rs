@@ -7,7 +7,9 @@ pub mod housekeeping;
 pub mod moves;
 mod noted;
 pub mod open;
+mod removals;
 mod sync;
+mod write_back;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
@@ -32,7 +34,9 @@ pub use hosted::HostedTopic;
 use moves::Moves;
 pub use noted::Noted;
 use open::Known;
+use removals::Removals;
 pub use sync::Synced;
+use write_back::WriteBack;
 
 /// Names of deleted topics that are remembered before the checkpoints are written for their sake: a few hundred KiB.
 const GONE_MAX: usize = 10_000;
@@ -62,6 +66,8 @@ pub struct Partitions {
     dirs: Vec<DataDir>,
     /// Each directory's flushes that somebody waits for.
     flushes: Vec<Arc<FlushQueue>>,
+    write_backs: Vec<Arc<WriteBack>>,
+    removals: Vec<Arc<Removals>>,
     clock: Clock,
     metrics: Arc<Metrics>,
     topics: RwLock<Topics>,
@@ -100,6 +106,8 @@ impl Partitions {
             flushes: dirs.iter().map(|_| flushes()).collect(),
             checkpointing: dirs.iter().map(|_| Mutex::default()).collect(),
             refusing: dirs.iter().map(|_| AtomicBool::default()).collect(),
+            write_backs: dirs.iter().map(|_| Arc::default()).collect(),
+            removals: dirs.iter().map(|_| Arc::default()).collect(),
             dirs,
             clock,
             metrics,

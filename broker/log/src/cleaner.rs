@@ -168,7 +168,6 @@ impl Log {
     pub fn install(
         &mut self,
         cleaned: Cleaned,
-        now_ms: i64,
         trash: &mut Trash,
     ) -> Result<Option<i64>, StorageError> {
         let shared = self.shared().clone();
@@ -190,8 +189,7 @@ impl Log {
         }
         let delay_ms = i64::try_from(self.config().file_delete_delay_ms).unwrap_or(i64::MAX);
         for group in &cleaned.groups {
-            swap(&shared, group, now_ms.saturating_add(delay_ms), trash)
-                .map_err(|error| shared.fail(error))?;
+            swap(&shared, group, delay_ms, trash).map_err(|error| shared.fail(error))?;
         }
         shared.note_cleaned();
         Ok(Some(cleaned.cleaned_to))
@@ -201,7 +199,7 @@ impl Log {
 fn swap(
     shared: &Shared,
     group: &CleanedGroup,
-    due_ms: i64,
+    delay_ms: i64,
     trash: &mut Trash,
 ) -> Result<(), StorageError> {
     let folder = shared.path();
@@ -217,7 +215,7 @@ fn swap(
     });
     shared.forget_hints();
     for old in &group.old {
-        trash.put_segment(old, due_ms)?;
+        trash.put_segment(old, delay_ms)?;
     }
     group.new.rename("")?;
     sync()

@@ -4,6 +4,7 @@
 pub mod disk;
 
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -31,6 +32,10 @@ pub enum Fault {
     FailSyncs,
     /// Nothing: syncs are counted, see [`FaultGuard::syncs`].
     CountSyncs,
+    /// Requests for write-back wait until the guard is dropped.
+    StallWriteBack,
+    /// Requests for write-back fail with this code of the system's (`errno`).
+    RefuseWriteBack(i32),
 }
 
 static ARMED: AtomicUsize = AtomicUsize::new(0);
@@ -45,6 +50,7 @@ struct Armed {
     fault: Fault,
     syncs: Arc<AtomicUsize>,
     stalled: Arc<AtomicUsize>,
+    written_back: Arc<AtomicUsize>,
 }
 
 /// What a call is about to do.
@@ -57,6 +63,7 @@ enum Call {
     ReadWithoutWait,
     Write,
     Sync,
+    WriteBack,
 }
 
 /// The fault lasts as long as this value.
@@ -66,9 +73,15 @@ pub struct FaultGuard {
     id: usize,
     syncs: Arc<AtomicUsize>,
     stalled: Arc<AtomicUsize>,
+    written_back: Arc<AtomicUsize>,
 }
 
 impl FaultGuard {
+    /// For how many bytes of matching files write-back was asked for meanwhile.
+    pub fn written_back(&self) -> usize {
+        self.written_back.load(Ordering::SeqCst)
+    }
+
     /// How many calls have been stalled so far.
     pub fn stalled(&self) -> usize {
         self.stalled.load(Ordering::SeqCst)
@@ -83,16 +96,22 @@ impl FaultGuard {
 /// Arms `fault` for every file whose path contains `part`.
 pub fn inject(part: &str, fault: Fault) -> FaultGuard {
     let id = NEXT.fetch_add(1, Ordering::Relaxed);
-    let (syncs, stalled) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
+    let [syncs, stalled, written_back] = std::array::from_fn(|_| Arc::<AtomicUsize>::default());
     FAULTS.lock().push(Armed {
         id,
         part: part.to_owned(),
         fault,
         syncs: syncs.clone(),
         stalled: stalled.clone(),
+        written_back: written_back.clone(),
     });
     ARMED.fetch_add(1, Ordering::Release);
-    FaultGuard { id, syncs, stalled }
+    FaultGuard {
+        id,
+        syncs,
+        stalled,
+        written_back,
+    }
 }
 
 impl Drop for FaultGuard {
@@ -111,6 +130,7 @@ fn matching<'a>(faults: &'a [Armed], path: &Path, call: Call) -> Option<&'a Arme
         Fault::FailReads => matches!(call, Call::Read | Call::CachedRead),
         Fault::StallWrites | Fault::FailWrites(_) | Fault::RefuseWrites(..) => call == Call::Write,
         Fault::StallSyncs | Fault::FailSyncs => call == Call::Sync,
+        Fault::StallWriteBack | Fault::RefuseWriteBack(_) => call == Call::WriteBack,
         Fault::CountSyncs => false,
     };
     faults
@@ -118,11 +138,12 @@ fn matching<'a>(faults: &'a [Armed], path: &Path, call: Call) -> Option<&'a Arme
         .find(|armed| matches(armed.fault) && path.contains(armed.part.as_str()))
 }
 
-fn count_sync(path: &Path) {
+/// Counts something for each fault that may meet the file.
+fn each_of(path: &Path, count: impl Fn(&Armed) -> usize) {
     let path = path.to_string_lossy();
     for armed in FAULTS.lock().iter() {
         if path.contains(armed.part.as_str()) {
-            armed.syncs.fetch_add(1, Ordering::SeqCst);
+            count(armed);
         }
     }
 }
@@ -136,7 +157,7 @@ fn wait_for_fault(path: &Path, call: Call) -> Option<Fault> {
     loop {
         let armed = matching(&faults, path, call)?;
         match armed.fault {
-            Fault::StallReads | Fault::StallWrites | Fault::StallSyncs => {
+            Fault::StallReads | Fault::StallWrites | Fault::StallSyncs | Fault::StallWriteBack => {
                 if stalled_by.replace(armed.id) != Some(armed.id) {
                     armed.stalled.fetch_add(1, Ordering::SeqCst);
                 }
@@ -181,9 +202,22 @@ pub(crate) fn before_write(
     Err(error)
 }
 
+pub(crate) fn before_write_back(path: &Path, bytes: &Range<u64>) -> io::Result<()> {
+    if ARMED.load(Ordering::Acquire) > 0 {
+        let len = (bytes.end - bytes.start) as usize;
+        each_of(path, |armed| {
+            armed.written_back.fetch_add(len, Ordering::SeqCst)
+        });
+    }
+    match wait_for_fault(path, Call::WriteBack) {
+        Some(Fault::RefuseWriteBack(code)) => Err(io::Error::from_raw_os_error(code)),
+        _ => Ok(()),
+    }
+}
+
 pub(crate) fn before_sync(path: &Path) -> io::Result<()> {
     if ARMED.load(Ordering::Acquire) > 0 {
-        count_sync(path);
+        each_of(path, |armed| armed.syncs.fetch_add(1, Ordering::SeqCst));
     }
     bad_block_at(wait_for_fault(path, Call::Sync))
 }

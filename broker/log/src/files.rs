@@ -3,10 +3,14 @@
 
 mod observed;
 
+use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice, IoSliceMut};
+use std::ops::Range;
+#[cfg(target_os = "linux")]
+use std::os::fd::AsRawFd;
 use std::os::fd::BorrowedFd;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -216,6 +220,30 @@ impl LogFile {
         sync(&self.file, self.path())
     }
 
+    /// Has the system begin to write these bytes to the disk, and waits for none of them, unless so much waits for the
+    /// disk that there is no room behind it. It is no sync: nothing is safe after it. An error that it tells of may be
+    /// told to nobody else.
+    #[cfg(target_os = "linux")]
+    #[expect(unsafe_code, reason = "sync_file_range has no safe wrapper")]
+    pub fn begin_write_back(&self, bytes: Range<u64>) -> io::Result<()> {
+        #[cfg(any(test, feature = "faults"))]
+        crate::faults::before_write_back(&self.path, &bytes)?;
+        let [from, len] = [bytes.start, bytes.end - bytes.start]
+            .map(|at| i64::try_from(at).map_err(|_| Errno::INVAL));
+        let (file, only_begin) = (self.file.as_raw_fd(), libc::SYNC_FILE_RANGE_WRITE);
+        // SAFETY: it is given numbers alone, and the descriptor is open as long as `self` lives.
+        match unsafe { libc::sync_file_range(file, from?, len?, only_begin) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+
+    /// No other system has it.
+    #[cfg(not(target_os = "linux"))]
+    pub fn begin_write_back(&self, _: Range<u64>) -> io::Result<()> {
+        Err(Errno::NOSYS.into())
+    }
+
     /// Sets the file's size; at its present size this gives reserved blocks behind it back.
     pub fn set_len(&self, len: u64) -> io::Result<()> {
         observed::before(self.path())?;
@@ -362,6 +390,21 @@ pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
 pub(crate) fn link(from: &Path, to: &Path) -> io::Result<()> {
     observed::before(to)?;
     fs::hard_link(from, to)
+}
+
+/// A file by its device and inode.
+pub(crate) type FileId = (u64, u64);
+
+/// What this process has open, of those near `path` at the least; an error where the system does not tell.
+pub(crate) fn open_files(path: &Path) -> io::Result<HashSet<FileId>> {
+    if observed::is_played(path) {
+        // Whoever plays the disk has all of them open.
+        return Ok(HashSet::new());
+    }
+    let descriptors = fs::read_dir("/proc/self/fd")?;
+    // One that is closed meanwhile is not open.
+    let opened = descriptors.filter_map(|entry| fs::metadata(entry.ok()?.path()).ok());
+    Ok(opened.map(|file| (file.dev(), file.ino())).collect())
 }
 
 /// Removes a folder with all that is in it.

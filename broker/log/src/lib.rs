@@ -28,7 +28,7 @@ mod scan;
 mod segment;
 mod shared;
 mod timestamps;
-pub mod trash;
+mod trash;
 
 pub use checkpoint::{Checkpoint, Offsets};
 pub use cleaner::{Cleaned, CleaningIo, CleaningPlan, Pace};
@@ -49,7 +49,7 @@ pub use region::Region;
 pub use retention::Removed;
 pub use shared::failed_count as failed_log_count;
 pub use timestamps::{ClosedBatch, Searched, TimeSearch, TimestampedOffset, Unopened};
-pub use trash::Trash;
+pub use trash::{Removal, Trash};
 
 #[cfg(test)]
 mod tests;

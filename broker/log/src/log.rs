@@ -129,6 +129,10 @@ impl Log {
     /// The folder was renamed (a deleted topic); whoever has a file here to open or write follows.
     pub fn moved_to(&mut self, folder: &Path) {
         *self.shared.folder.write() = folder.to_path_buf();
+        // Once deleted it is cut, unless it is open.
+        for segment in self.shared.segments() {
+            segment.close();
+        }
     }
 
     /// Whether there is a folder.

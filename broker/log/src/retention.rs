@@ -103,15 +103,10 @@ impl Log {
             // The active segment goes too: the log goes on in a new one.
             self.roll(now_ms)?;
         }
-        self.remove_oldest(count, now_ms, trash)
+        self.remove_oldest(count, trash)
     }
 
-    fn remove_oldest(
-        &mut self,
-        count: usize,
-        now_ms: i64,
-        trash: &mut Trash,
-    ) -> Result<Removed, StorageError> {
+    fn remove_oldest(&mut self, count: usize, trash: &mut Trash) -> Result<Removed, StorageError> {
         if count == 0 {
             return Ok(Removed::default());
         }
@@ -127,7 +122,7 @@ impl Log {
         for segment in removed {
             sum.segments += 1;
             sum.bytes += segment.size();
-            trash.put_segment(&segment, now_ms.saturating_add(delay_ms))?;
+            trash.put_segment(&segment, delay_ms)?;
             let path = shared
                 .path()
                 .join(file_name(segment.base_offset(), "snapshot"));

@@ -5,9 +5,10 @@
 mod confirm;
 mod find;
 mod vet;
+mod write_back;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwapOption;
@@ -18,6 +19,10 @@ use crate::error::{LogError, StorageError};
 use crate::files::{self, LogFile, Reach};
 use crate::index::{Index, OffsetEntry, TimeEntry};
 use crate::scan::{Scan, ScanStop};
+
+#[cfg(test)]
+pub(crate) use write_back::CHUNK;
+pub(crate) use write_back::Refusal;
 
 /// A partition's folder, which a deletion may rename while readers hold its segments.
 pub(crate) type Folder = Arc<RwLock<PathBuf>>;
@@ -52,6 +57,8 @@ pub(crate) struct Segment {
     cuts: AtomicUsize,
     /// Whether the files are there; a log's first segment gets them with its first batch.
     made: AtomicBool,
+    /// How many chunks of the file, from its start on, the kernel was asked to write.
+    written_back: AtomicU32,
 }
 
 /// The name that Kafka gives a segment's files.
@@ -81,6 +88,8 @@ impl Segment {
             unreadable: OnceLock::new(),
             cuts: AtomicUsize::new(0),
             made: AtomicBool::new(true),
+            // What was there before is not this life's to write.
+            written_back: AtomicU32::new(write_back::whole_chunks(size)),
         }
     }
 
@@ -482,6 +491,8 @@ impl Segment {
     pub fn truncate(&self, size: u64, index_interval: u32) -> Result<(), LogError> {
         let path = self.path("log");
         self.size.store(size, Ordering::Release);
+        self.written_back
+            .fetch_min(write_back::whole_chunks(size), Ordering::Relaxed);
         self.file()?
             .set_len(size)
             .map_err(StorageError::of("truncate", &path))?;

@@ -60,6 +60,8 @@ pub(crate) struct Shared {
     pub folder_made: AtomicBool,
     /// When nothing waited for a flush, or one was asked for, the last time that somebody looked; ms.
     pub unflushed_since_ms: AtomicI64,
+    /// Where the log ended when the kernel had been asked for all the write-back that was due.
+    pub written_back_at: AtomicI64,
 }
 
 /// Where a log ends, as one fact: a reader that took offset and size one after the other could be handed a batch that
@@ -123,6 +125,7 @@ impl Shared {
             folder_dirty: AtomicBool::new(false),
             folder_made: AtomicBool::new(false),
             unflushed_since_ms: AtomicI64::new(0),
+            written_back_at: AtomicI64::new(end),
         }
     }
 

@@ -16,6 +16,7 @@ mod recovery;
 mod regions;
 mod sizes;
 mod times;
+mod write_back;
 
 /// A batch of `count` records that are no real records: the log never looks inside.
 pub(crate) fn batch(count: i32, timestamp: i64, payload: &[u8]) -> BatchToAppend {

@@ -1,17 +1,23 @@
 //! Deleting late: files are renamed to `.deleted` at once, and removed after `file.delete.delay.ms`, so that a read
 //! that has just found its place still finds the file.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::error::StorageError;
 use crate::files;
 use crate::segment::Segment;
 
+mod removal;
+
+pub use removal::Removal;
+
 const SUFFIX: &str = ".deleted";
 
-/// Files and folders that wait for their removal. The broker keeps one and ticks it.
+/// Files and folders that wait for their removal. The broker keeps one and ticks it, by a clock that nobody sets: put
+/// forward it would remove what is still read, put back it would keep all.
 #[derive(Debug, Default)]
 pub struct Trash {
+    /// By when each is due. In one that a log fills the clock stands at 0.
     waiting: Vec<(i64, PathBuf)>,
 }
 
@@ -21,9 +27,11 @@ impl Trash {
         self.waiting.push((due_ms, path));
     }
 
-    /// Takes over what waits in another.
-    pub fn append(&mut self, mut other: Self) {
-        self.waiting.append(&mut other.waiting);
+    /// Takes over what a log has put into another just now, at `now_ms` of the clock.
+    pub fn append(&mut self, other: Self, now_ms: i64) {
+        let due = other.waiting.into_iter();
+        let due = due.map(|(delay_ms, path)| (now_ms.saturating_add(delay_ms), path));
+        self.waiting.extend(due);
     }
 
     /// How many wait.
@@ -36,7 +44,7 @@ impl Trash {
         self.waiting.is_empty()
     }
 
-    /// Takes out what is due at `now_ms`, to be handed to [`remove`] on a thread that may block.
+    /// Takes out what is due at `now_ms`, to be handed to a [`Removal`] on a thread that may block.
     pub fn take_due(&mut self, now_ms: i64) -> Vec<PathBuf> {
         let due = self.waiting.extract_if(.., |(due_ms, _)| *due_ms <= now_ms);
         due.map(|(_, path)| path).collect()
@@ -46,11 +54,11 @@ impl Trash {
     pub(crate) fn put_segment(
         &mut self,
         segment: &Segment,
-        due_ms: i64,
+        delay_ms: i64,
     ) -> Result<(), StorageError> {
         Self::rename_for_deletion(segment)?;
         for extension in ["log", "index", "timeindex", "txnindex"] {
-            self.put(segment.path(extension), due_ms);
+            self.put(segment.path(extension), delay_ms);
         }
         Ok(())
     }
@@ -68,17 +76,5 @@ impl Trash {
     }
 }
 
-/// Removes a file, or a folder with all that is in it; one that is gone already is no error.
-pub fn remove(path: &Path) -> Result<(), StorageError> {
-    let removed = if path.is_dir() {
-        files::remove_folder(path)
-    } else {
-        files::remove_if_there(path)
-    };
-    match removed {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(StorageError::of("remove", path)(error))
-        }
-        _ => Ok(()),
-    }
-}
+#[cfg(test)]
+pub(crate) mod tests;

@@ -165,6 +165,21 @@ impl Partition {
         flushed
     }
 
+    /// Whether [`Partition::begin_write_back`] is due.
+    pub fn is_write_back_due(&self) -> bool {
+        self.flusher.is_write_back_due()
+    }
+
+    /// Has the kernel begin to write what was appended; may wait for the disk. False where the file system knows no such
+    /// thing.
+    pub fn begin_write_back(&self) -> Result<bool, StorageError> {
+        let begun = self.flusher.begin_write_back();
+        if let Err(error) = &begun {
+            self.note_flushed(&Err(error.clone()));
+        }
+        begun
+    }
+
     /// Brings everything to disk; blocks.
     pub fn flush(&self) -> Result<(), StorageError> {
         let flushed = self.flusher.flush();

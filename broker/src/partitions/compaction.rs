@@ -94,7 +94,7 @@ impl Partitions {
             cleaned.has_more(),
         );
         let mut log = partition.log_blocking();
-        let installed = self.deleting(|trash| log.install(cleaned, now_ms, trash))?;
+        let installed = self.deleting(|trash| log.install(cleaned, trash))?;
         drop(log);
         let Some(offset) = installed else {
             return Ok(false);

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, UNIX_EPOCH};
 
 use milena_log::{
-    Checkpoint, Log, LogError, Offsets, PartitionFolder, StorageError, Trash, is_log, trash,
+    Checkpoint, Log, LogError, Offsets, PartitionFolder, StorageError, Trash, is_log,
 };
 use rustix::process::{Resource, getrlimit};
 use tokio::sync::MutexGuard;
@@ -61,18 +61,9 @@ impl Partitions {
     pub(super) fn deleting<T>(&self, work: impl FnOnce(&mut Trash) -> T) -> T {
         let mut deleted = Trash::default();
         let done = work(&mut deleted);
-        self.trash.lock().append(deleted);
+        let now_ms = self.clock.monotonic_ms();
+        self.trash.lock().append(deleted, now_ms);
         done
-    }
-
-    /// Removes deleted files whose delay is over.
-    pub fn empty_trash(&self) {
-        let due = self.trash.lock().take_due(self.clock.now_ms());
-        for path in due {
-            if let Err(error) = trash::remove(&path) {
-                tracing::warn!(%error, "a deleted file could not be removed");
-            }
-        }
     }
 
     /// Closes idle files while logs hold more than half of the descriptors that the process may have.
@@ -85,11 +76,13 @@ impl Partitions {
         }
     }
 
-    /// Has logs flushed that `flush.messages` and `flush.ms` ask for, and brings every segment to disk that gets no
-    /// more batches.
+    /// Has the kernel write what was appended, logs flushed that `flush.messages` and `flush.ms` ask for, and brings every
+    /// segment to disk that gets no more batches.
     pub fn flush_due(&self) {
-        let now_ms = self.clock.now_ms();
-        for partition in self.all() {
+        let (now_ms, partitions) = (self.clock.now_ms(), self.all());
+        // For all before the first flush, which waits for its disk.
+        self.begin_write_back(&partitions);
+        for partition in partitions {
             self.report_flush(&partition, partition.flush_due(now_ms));
         }
     }
@@ -140,7 +133,7 @@ impl Partitions {
     }
 
     fn sweep_one(&self, dir: &DataDir, folder: PartitionFolder) {
-        let now_ms = self.clock.now_ms();
+        let now_ms = self.clock.monotonic_ms();
         match folder {
             PartitionFolder::Deleted(path) => self.trash.lock().put(path, now_ms),
             PartitionFolder::Stray(path) if is_older(&path, STRAY_KEPT) => {
@@ -271,6 +264,7 @@ impl Partitions {
 
     /// A clean stop: every log on disk, checkpoints written, the directories marked.
     pub fn close(&self, broker_epoch: i64) -> bool {
+        self.end_removals();
         let partitions = self.all();
         let mut clean = self.on_all(&partitions, |log| log.settle());
         // One by one, thousands of logs would each wait for the disk several times.

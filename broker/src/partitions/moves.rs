@@ -322,7 +322,8 @@ impl Partitions {
             // Checkpoints that were written meanwhile had it in the other directory.
             let _ = self.checkpoint();
         }
-        let due_ms = self.clock.now_ms() + partition.config().file_delete_delay_ms;
+        let delay_ms = partition.config().file_delete_delay_ms;
+        let due_ms = self.clock.monotonic_ms().saturating_add(delay_ms);
         self.trash.lock().put(replaced?, due_ms);
         Ok(Finish::Moved)
     }
@@ -359,7 +360,7 @@ impl Partitions {
 
     fn remove_copy(&self, folder: &std::path::Path) {
         match give_up_future(folder) {
-            Ok(Some(path)) => self.trash.lock().put(path, self.clock.now_ms()),
+            Ok(Some(path)) => self.trash.lock().put(path, self.clock.monotonic_ms()),
             Ok(None) => {}
             Err(error) => told_of_copy(&error),
         }

@@ -306,7 +306,7 @@ impl Partitions {
 
     /// Renames the partitions' folders, with one sync for all; the files go after `file.delete.delay.ms`.
     fn discard(&self, partitions: &[Arc<Partition>]) {
-        let now_ms = self.clock.now_ms();
+        let now_ms = self.clock.monotonic_ms();
         let mut touched = BTreeSet::new();
         for partition in partitions {
             let due_ms = now_ms.saturating_add(partition.config().file_delete_delay_ms);

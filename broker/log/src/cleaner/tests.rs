@@ -90,7 +90,7 @@ fn all(log: &Log) -> Result<Found, ReadError> {
 fn clean(log: &mut Log, from: i64, map_bytes: usize, now_ms: i64) -> Option<i64> {
     let plan = log.cleaning_plan(from, i64::MAX, now_ms).unwrap()?;
     let cleaned = plan.clean(map_bytes, &mut unhurried).unwrap().unwrap();
-    log.install(cleaned, now_ms, &mut Trash::default()).unwrap()
+    log.install(cleaned, &mut Trash::default()).unwrap()
 }
 
 fn latest(found: &Found) -> BTreeMap<String, Option<String>> {
@@ -244,10 +244,7 @@ fn a_log_that_was_cut_meanwhile_throws_the_cleaning_away() {
         .unwrap()
         .unwrap();
     log.truncate_to(10, 0).unwrap();
-    assert_eq!(
-        log.install(cleaned, 0, &mut Trash::default()).unwrap(),
-        None
-    );
+    assert_eq!(log.install(cleaned, &mut Trash::default()).unwrap(), None);
     assert_eq!(log.log_end_offset(), 9);
 }
 

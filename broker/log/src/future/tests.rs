@@ -207,10 +207,7 @@ fn what_is_compacted_meanwhile_is_compacted_in_the_copy() {
     let plan = bench.log.cleaning_plan(0, 40, 2_000).unwrap().unwrap();
     let mut unhurried = |_| ControlFlow::Continue(());
     let cleaned = plan.clean(1 << 20, &mut unhurried).unwrap().unwrap();
-    let installed = bench
-        .log
-        .install(cleaned, 2_000, &mut Trash::default())
-        .unwrap();
+    let installed = bench.log.install(cleaned, &mut Trash::default()).unwrap();
     assert!(installed.is_some());
     let aside = bench.replace(future);
     let left = bench.log.reader().size_bytes();
@@ -307,7 +304,7 @@ fn move_and_flush(bench: &mut Bench, flushed: &mut i64) -> Result<(), LogError> 
     future.step(500)?;
     let aside = future.replace(&mut bench.log, &bench.to.join("t-0"))?;
     bench.append_flushed(flushed)?;
-    Ok(crate::trash::remove(&aside)?)
+    Ok(crate::trash::tests::remove(&aside)?)
 }
 
 #[test]

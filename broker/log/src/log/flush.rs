@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use crate::epochs;
 use crate::error::StorageError;
 use crate::files;
-use crate::segment::{Segment, file_name};
+use crate::segment::{Refusal, Segment, file_name};
 use crate::shared::Shared;
 
 /// Syncs one log; runs on a thread that may block, while the log goes on.
@@ -50,6 +50,43 @@ impl LogFlusher {
             since_ms.store(now_ms, Ordering::Relaxed);
         }
         due
+    }
+
+    /// Whether so much was appended that [`LogFlusher::begin_write_back`] is due; two loads where nothing was. Never in a
+    /// simulation, where memory is the disk.
+    pub fn is_write_back_due(&self) -> bool {
+        let (end, at) = (self.shared.end(), &self.shared.written_back_at);
+        if at.load(Ordering::Relaxed) == end
+            || self.shared.has_failed()
+            || cfg!(feature = "simulation")
+        {
+            return false;
+        }
+        let is_due = self.shared.active().is_write_back_due();
+        if !is_due {
+            at.store(end, Ordering::Relaxed);
+        }
+        is_due
+    }
+
+    /// Has the kernel begin to write what was appended, in whole chunks, and waits only where the disk has too much to do;
+    /// false where the file system knows no such thing. It is no flush: nothing counts as on disk for it. Where it shows
+    /// that the disk fails, that is what a failed flush is.
+    pub fn begin_write_back(&self) -> Result<bool, StorageError> {
+        if self.shared.has_failed() {
+            return Ok(true);
+        }
+        let active = self.shared.active();
+        let Err(error) = active.begin_write_back() else {
+            return Ok(true);
+        };
+        match Refusal::of(&error.source) {
+            // A cut has taken it meanwhile.
+            _ if !self.shared.holds(&active) => Ok(true),
+            Refusal::Unsupported => Ok(false),
+            Refusal::Passing => Ok(true),
+            Refusal::Lost => Err(self.shared.fail_sync(error)),
+        }
     }
 
     /// Brings everything that was appended before the call to disk, and raises the recovery point. A failure takes

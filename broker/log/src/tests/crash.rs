@@ -22,6 +22,7 @@ use tempfile::TempDir;
 
 use crate::faults::disk::{Disk, End};
 use crate::inspect::inspect;
+use crate::trash::tests::remove;
 use crate::*;
 
 const ENDS: [End; 4] = [End::Killed, End::Torn, End::DataLost, End::AllLost];
@@ -258,7 +259,7 @@ impl Life {
 
     fn empty_trash(&mut self) -> Result<(), StorageError> {
         let due = self.trash.take_due(i64::MAX);
-        due.iter().try_for_each(|path| trash::remove(path))
+        due.iter().try_for_each(|path| remove(path))
     }
 
     /// Everything in the log, once it is whole, in order, and agrees with what the log knows of epochs and producers.

@@ -10,7 +10,7 @@ fn compact(life: &mut Life) -> Result<(), LogError> {
     let plan = life.log.cleaning_plan(0, i64::MAX, 1_000)?.unwrap();
     let cleaned = plan.clean(KEY_BYTES, &mut |_| ControlFlow::Continue(()))?;
     let cleaned = cleaned.unwrap();
-    let cleaned_to = life.log.install(cleaned, 1_000, &mut life.trash)?;
+    let cleaned_to = life.log.install(cleaned, &mut life.trash)?;
     life.checkpoint(Checkpoint::Cleaner, cleaned_to)?;
     life.empty_trash()?;
     Ok(())

@@ -85,7 +85,7 @@ fn a_deleted_partition_is_whole_or_waits_for_its_removal_wherever_it_stops() {
             let renamed = directory.rename_deleted("t", 0)?;
             directory.sync()?;
             is_synced = true;
-            trash::remove(&renamed)
+            remove(&renamed)
         };
         let done: Result<(), StorageError> = delete();
         assert!(disk.has_stopped() || done.is_ok());
@@ -98,7 +98,7 @@ fn a_deleted_partition_is_whole_or_waits_for_its_removal_wherever_it_stops() {
                     assert!(!is_synced);
                     assert_eq!(next_start(data, config()).shown(), before.shown());
                 }
-                PartitionFolder::Deleted(path) => trash::remove(&path).unwrap(),
+                PartitionFolder::Deleted(path) => remove(&path).unwrap(),
                 other => panic!("{other:?}"),
             }
         }

@@ -165,7 +165,7 @@ impl Run {
         let cleaned = plan.clean(key_bytes, &mut |_| ControlFlow::Continue(()))?;
         let cleaned_to = life
             .log
-            .install(cleaned.unwrap(), 1_000, &mut life.trash)?
+            .install(cleaned.unwrap(), &mut life.trash)?
             .unwrap();
         assert!(cleaned_to <= self.model.end);
         self.cleaned_to = cleaned_to;
