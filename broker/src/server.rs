@@ -346,7 +346,7 @@ fn keep_house(broker: &Arc<Broker>, stopping: &CancellationToken, tasks: &TaskTr
     every(|_| TRASH_PERIOD, |partitions, _| partitions.empty_trash());
     every(
         |_| DESCRIPTORS_PERIOD,
-        |partitions, _| partitions.close_idle(),
+        |partitions, config| partitions.close_idle(u64::try_from(config.log_open_files_max).ok()),
     );
     every(
         |config| millis(config.log_flush_offset_checkpoint_interval_ms.into()),

@@ -140,7 +140,9 @@ def memory_rows():
 def start_rows():
     yield Row("7", "start to first acknowledged record: fresh", "start/fresh_s", seconds, at_most(0.1))
     yield Row("7", "the same: 1,000 partitions", "start/partitions_s", seconds, at_most(0.2))
-    yield Row("7", "the same: 1,000 partitions, after kill -9", "start/killed_s", seconds, at_most(0.4))
+    yield Row("7", "the same: 1,000 partitions, after kill -9", "start/partitions-killed_s", seconds, at_most(0.4))
+    yield Row("7", "the same: 11,000 partitions", "start/many_s", seconds, cheaper(0.1))
+    yield Row("7", "the same: 11,000 partitions, after kill -9", "start/many-killed_s", seconds, cheaper(0.1))
 
 
 def cluster_rows():

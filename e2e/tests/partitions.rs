@@ -151,3 +151,23 @@ fn ten_thousand_partitions_are_made_written_and_deleted_within_a_clients_usual_t
     ensure!(rounds.slowest < ROUND_MAX, "{:?}", rounds.slowest);
     timed("stopped", || broker.stop())
 }
+
+#[test]
+fn logs_hold_no_more_files_open_than_they_may() -> Result<()> {
+    let mut broker = Broker::start(&["--set", "log.open.files.max=20"])?;
+    create_topic(&broker.bootstrap(), "wide", PARTITIONS / 10, &[])?;
+    let before = broker.descriptors()?;
+    let mut wire = Wire::connect(&broker.bootstrap())?;
+    let partitions: Vec<i32> = (0..PARTITIONS / 10).collect();
+    ensure!(write(&mut wire, &partitions)?.is_empty());
+    let closed = poll(WRITTEN_WITHIN, || {
+        broker
+            .descriptors()
+            .ok()
+            .filter(|open| *open <= before + 20)
+    });
+    closed.with_context(|| format!("{:?} descriptors, {before} before", broker.descriptors()))?;
+    // They are opened again for whoever asks.
+    ensure!(write(&mut wire, &partitions)?.is_empty());
+    broker.stop()
+}

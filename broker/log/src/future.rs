@@ -359,7 +359,9 @@ fn read_whole(
     position: u64,
     part: &mut [u8],
 ) -> Result<(), StorageError> {
-    let read = source.file_of(segment, Reach::Disk)?.read_at(part, position);
+    let read = source
+        .file_of(segment, Reach::Disk)?
+        .read_at(part, position);
     let read = match read {
         Ok(read) if read < part.len() => Err(io::ErrorKind::UnexpectedEof.into()),
         read => read,

@@ -228,6 +228,9 @@ settings! {
     /// How often, in milliseconds, segments are looked over for what can go.
     "log.retention.check.interval.ms" log_retention_check_interval_ms: i64 =
         Some("300000"), AtLeast(1), Medium, ReadOnly;
+    /// How many files of logs stay open: beyond that, those that nobody has used for 100 ms are closed; -1 is half of what
+    /// the system lets the process open. (Not in Kafka, which keeps all of them open.)
+    "log.open.files.max" log_open_files_max: i64 = Some("-1"), AtLeast(-1), Medium, ClusterWide;
     /// Whether logs are compacted at all. Off, topics with cleanup.policy=compact grow for ever.
     "log.cleaner.enable" log_cleaner_enable: bool = Some("true"), Any, Medium, ReadOnly;
     /// The memory in bytes for compaction's table of keys.

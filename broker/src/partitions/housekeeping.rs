@@ -66,10 +66,11 @@ impl Partitions {
         done
     }
 
-    /// Closes idle files while logs hold more than half of the descriptors that the process may have.
-    pub fn close_idle(&self) {
-        let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-        if milena_log::open_file_count() as u64 > limit / 2 {
+    /// Closes idle files while logs hold more than `max` of them; without one, more than half of the descriptors that the
+    /// process may have.
+    pub fn close_idle(&self, max: Option<u64>) {
+        let half = || getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX) / 2;
+        if milena_log::open_file_count() as u64 > max.unwrap_or_else(half) {
             self.all()
                 .iter()
                 .for_each(|partition| partition.reader().close_idle());

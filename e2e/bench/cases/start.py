@@ -8,7 +8,8 @@ import clients
 import wire
 from session import settle
 
-PARTITIONS = 1000
+# (name of the figures, partitions of a topic that is there besides those before it)
+PARTITIONS = (("partitions", 1000), ("many", 10_000))
 AFTER_WRITE = load.Load(200_000, 1000, 16 << 10)
 
 
@@ -17,7 +18,7 @@ def steps(session):
 
 
 def run(session):
-    """Fresh; with a thousand partitions after a clean stop; the same after kill -9."""
+    """Fresh; with a thousand and then 11,000 partitions, after a clean stop and after kill -9."""
     for index in range(session.rounds):
         session.step(f"start, round {index + 1} of {session.rounds}")
         for kind in session.order(index):
@@ -34,14 +35,15 @@ def one(session, kind):
     broker.prepare()
     try:
         note("fresh", first_record(broker, "first"))
-        many = session.new_topic()
-        broker.topic(many, max(10, int(PARTITIONS * session.scale)))
-        clients.raw_produce(broker, many, AFTER_WRITE.scaled(session.scale))
-        broker.stop()
-        note("partitions", first_record(broker, many))
-        clients.raw_produce(broker, many, AFTER_WRITE.scaled(session.scale))
-        broker.kill()
-        note("killed", first_record(broker, many))
+        for name, count in PARTITIONS:
+            topic = session.new_topic()
+            broker.topic(topic, max(10, int(count * session.scale)))
+            clients.raw_produce(broker, topic, AFTER_WRITE.scaled(session.scale))
+            broker.stop()
+            note(name, first_record(broker, topic))
+            clients.raw_produce(broker, topic, AFTER_WRITE.scaled(session.scale))
+            broker.kill()
+            note(f"{name}-killed", first_record(broker, topic))
     finally:
         broker.__exit__()
 

@@ -94,7 +94,7 @@ fn at_every_change<T>(
 }
 
 fn copy_of(folder: &Path) -> TempDir {
-    let copy = tempfile::tempdir().unwrap();
+    let copy = scratch().unwrap();
     copy_into(folder, copy.path());
     copy
 }

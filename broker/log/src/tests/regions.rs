@@ -237,7 +237,7 @@ fn a_lookup_without_the_disk_does_not_wait_for_who_writes_an_index() {
 }
 
 /// A log of two segments, with a place in the first that readers know without a look at the indexes.
-fn with_a_known_place(folder: &std::path::Path) -> (Log, i64) {
+fn with_a_known_place(folder: &Path) -> (Log, i64) {
     let (mut log, _) = Log::open(folder, LogConfig::default(), CRASHED).unwrap();
     for _ in 0..3 {
         log.append(&[batch(1, 5, b"")], STAMP).unwrap();

@@ -286,7 +286,7 @@ fn files_that_retention_or_a_deletion_has_taken_are_not_the_logs_failure() {
         let mut trash = Trash::default();
         log.retain(2, 10_000_000_000_000, &mut trash).unwrap();
         for path in trash.take_due(i64::MAX) {
-            crate::trash::remove(&path).unwrap();
+            crate::trash::tests::remove(&path).unwrap();
         }
     });
     search_meanwhile(|log, folder| {
@@ -294,6 +294,6 @@ fn files_that_retention_or_a_deletion_has_taken_are_not_the_logs_failure() {
         log.note_deleted();
         std::fs::rename(folder, &deleted).unwrap();
         log.moved_to(&deleted);
-        crate::trash::remove(&deleted).unwrap();
+        crate::trash::tests::remove(&deleted).unwrap();
     });
 }

@@ -167,7 +167,7 @@ fn what_a_crash_has_left_half_cut_is_removed_at_the_next_start() {
     let (config, mut trash) = (LogConfig::default(), Trash::default());
     let retaining = LogConfig {
         retention_bytes: Some(1),
-        ..config.clone()
+        ..config
     };
     let mut log = Log::open(&path, retaining, CRASHED).unwrap().0;
     log.retain(10, 1_000, &mut trash).unwrap();

@@ -6,7 +6,7 @@ use super::*;
 fn a_checkpoint_has_its_old_offsets_or_its_new_ones_wherever_it_stops() {
     use Checkpoint::{Cleaner, HighWatermark, LogStart, RecoveryPoint};
     for file in [RecoveryPoint, HighWatermark, LogStart, Cleaner] {
-        let data = tempfile::tempdir().unwrap();
+        let data = scratch().unwrap();
         let offsets = |last: i64| -> Offsets {
             let topics = 0..100;
             topics
@@ -31,7 +31,7 @@ fn a_checkpoint_has_its_old_offsets_or_its_new_ones_wherever_it_stops() {
 
 #[test]
 fn a_mark_of_a_clean_stop_is_there_or_not_and_gone_once_it_was_taken() {
-    let data = tempfile::tempdir().unwrap();
+    let data = scratch().unwrap();
     let open = |data: &Path| DataDirectory::open(data, 1, Some("cluster")).unwrap();
     open(data.path());
     let mark = |data: &Path, stop: Stop| {
@@ -58,7 +58,7 @@ fn a_mark_of_a_clean_stop_is_there_or_not_and_gone_once_it_was_taken() {
 
 #[test]
 fn a_directory_is_nobodys_or_ours_wherever_its_claim_stops() {
-    let nobodys = tempfile::tempdir().unwrap();
+    let nobodys = scratch().unwrap();
     let claim = |data: &Path, stop: Stop| {
         let disk = stop.watch(data);
         let directory = DataDirectory::open(data, 1, Some("cluster"));

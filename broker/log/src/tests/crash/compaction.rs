@@ -47,7 +47,7 @@ fn filled(data: &Path) -> Found {
 
 #[test]
 fn compaction_keeps_the_last_value_of_each_key_wherever_it_stops() {
-    let data = tempfile::tempdir().unwrap();
+    let data = scratch().unwrap();
     let before = filled(data.path());
     let changes = operate(data.path(), &compacting(), compact, |_, _, found| {
         check(&before, found);
@@ -62,7 +62,7 @@ fn compaction_keeps_the_last_value_of_each_key_wherever_it_stops() {
 
 #[test]
 fn a_start_that_stops_while_it_ends_a_compaction_leaves_it_to_the_next() {
-    let data = tempfile::tempdir().unwrap();
+    let data = scratch().unwrap();
     let before = filled(data.path());
     let is_under_way = |data: &Path| {
         let names = names(&data.join(FOLDER));

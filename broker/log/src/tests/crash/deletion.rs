@@ -12,7 +12,7 @@ fn is_rest_of(found: &Found, before: &Found) -> bool {
 
 #[test]
 fn retention_takes_the_oldest_and_leaves_no_gap_wherever_it_stops() {
-    let data = tempfile::tempdir().unwrap();
+    let data = scratch().unwrap();
     let config = LogConfig {
         retention_bytes: Some(1_500),
         ..config()
@@ -44,7 +44,7 @@ pub(super) fn checkpoint_start(life: &Life) -> Result<(), StorageError> {
 
 #[test]
 fn deleted_records_stay_away_once_it_was_answered_wherever_it_stops() {
-    let data = tempfile::tempdir().unwrap();
+    let data = scratch().unwrap();
     let life = Life::filled(data.path(), config(), BATCHES);
     let (before, segments) = (life.found(), life.log.reader().segments());
     drop(life);
@@ -74,7 +74,7 @@ fn deleted_records_stay_away_once_it_was_answered_wherever_it_stops() {
 
 #[test]
 fn a_deleted_partition_is_whole_or_waits_for_its_removal_wherever_it_stops() {
-    let data = tempfile::tempdir().unwrap();
+    let data = scratch().unwrap();
     let before = Life::filled(data.path(), config(), BATCHES).found();
     let delete = |data: &Path, stop: Stop| {
         let directory = DataDirectory::open(data, 1, Some("cluster")).unwrap();

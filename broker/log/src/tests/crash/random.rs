@@ -67,7 +67,7 @@ struct Run {
 
 impl Run {
     fn new() -> Self {
-        let data = tempfile::tempdir().unwrap();
+        let data = scratch().unwrap();
         DataDirectory::open(data.path(), 1, Some("cluster")).unwrap();
         let (life, _) = Life::start(data.path(), mixed()).unwrap();
         Self {

@@ -47,7 +47,7 @@ fn mend(data: &Path, end: i64) -> Result<(), LogError> {
 
 #[test]
 fn a_repair_that_stops_anywhere_is_ended_by_the_next() {
-    let data = tempfile::tempdir().unwrap();
+    let data = scratch().unwrap();
     let expected = spoilt(data.path());
     let kinds = inspect(&data.path().join(FOLDER)).unwrap().findings;
     let records = |kind| matches!(kind, FindingKind::Records(_));

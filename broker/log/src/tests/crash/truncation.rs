@@ -59,7 +59,7 @@ fn check_cut(stop: Stop, told: &Told, before: &Found, found: &Found) {
 
 #[test]
 fn a_truncated_log_has_no_gap_and_nothing_old_behind_what_is_new_wherever_it_stops() {
-    let data = tempfile::tempdir().unwrap();
+    let data = scratch().unwrap();
     let before = Life::filled(data.path(), config(), BATCHES).found();
     for flushes in [true, false] {
         let changes = operate(
@@ -74,7 +74,7 @@ fn a_truncated_log_has_no_gap_and_nothing_old_behind_what_is_new_wherever_it_sto
 
 #[test]
 fn a_log_of_which_only_some_files_were_cut_takes_no_more_records() {
-    let data = tempfile::tempdir().unwrap();
+    let data = scratch().unwrap();
     let before = Life::filled(data.path(), config(), BATCHES).found();
     for offset in [0, CUT_AT] {
         for change in 1..CHANGES_MAX {
@@ -103,7 +103,7 @@ fn a_log_of_which_only_some_files_were_cut_takes_no_more_records() {
 fn a_log_that_starts_anew_has_its_old_records_or_its_new_ones_wherever_it_stops() {
     // The leader's log starts behind this one's end, or within.
     for start in [BATCHES as i64 * 3 + 100, 30] {
-        let data = tempfile::tempdir().unwrap();
+        let data = scratch().unwrap();
         let before = Life::filled(data.path(), config(), BATCHES).found();
         let restart = |life: &mut Life| {
             life.log.truncate_fully_and_start_at(start, 1_000)?;

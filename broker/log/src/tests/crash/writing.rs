@@ -30,7 +30,7 @@ fn check(stop: Stop, told: &Told, found: &Found) {
 
 #[test]
 fn a_new_log_has_what_was_flushed_wherever_its_appends_and_rolls_stop() {
-    let data = tempfile::tempdir().unwrap();
+    let data = scratch().unwrap();
     let changes = operate(data.path(), &config(), write, check);
     assert!(changes > 40, "{changes}");
 }
@@ -51,7 +51,7 @@ fn stop(life: &mut Life) -> Result<(), LogError> {
 
 #[test]
 fn a_log_is_marked_clean_only_with_all_of_it_on_disk() {
-    let data = tempfile::tempdir().unwrap();
+    let data = scratch().unwrap();
     DataDirectory::open(data.path(), 1, Some("cluster")).unwrap();
     at_every_change(
         data.path(),
@@ -69,7 +69,7 @@ fn a_log_is_marked_clean_only_with_all_of_it_on_disk() {
 
 #[test]
 fn what_a_start_corrects_is_on_disk_when_the_log_is_marked_clean_again() {
-    let data = tempfile::tempdir().unwrap();
+    let data = scratch().unwrap();
     let mut life = Life::filled(data.path(), config(), BATCHES);
     let before = life.found();
     DataDirectory::open(data.path(), 1, Some("cluster")).unwrap();
