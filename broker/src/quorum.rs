@@ -64,7 +64,7 @@ use tokio_util::sync::CancellationToken;
 pub use first_start::Told;
 #[cfg(test)]
 pub use liveness::FenceReason;
-pub use progress::{MemberProgress, QuorumProgress};
+pub use progress::{MemberProgress, QuorumProgress, THERE_SILENT_MAX};
 pub use start_wait::StartWait;
 pub use status::{MemberStatus, QuorumStatus};
 pub use store::StoreError;
@@ -81,6 +81,8 @@ const ENTRIES_KEPT: u64 = 500;
 const REQUEST_WITHIN: Duration = Duration::from_secs(10);
 /// Silence after which a broker is fenced, where nothing else is said: a lost machine costs that much.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(3);
+/// A voter with a new metadata directory that no majority has taken in by then says so: it takes less than a second.
+const TELL_VOTELESS_AFTER: Duration = Duration::from_secs(5);
 /// How often a start looks why the cluster has no name yet.
 const LOOK: Duration = Duration::from_secs(1);
 /// Pause before a start asks again whether the quorum has a leader.
@@ -130,6 +132,23 @@ impl QuorumError {
     pub fn may_pass(&self) -> bool {
         matches!(self, Self::NoLeader { .. } | Self::LostMajority { .. })
     }
+}
+
+/// Why a member takes no further part until its process is started again.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Ended {
+    /// Its disk refused a write or a read.
+    #[error(
+        "the metadata can be kept no longer, and the broker ends: {0}; mend the disk or make room on it, and start again"
+    )]
+    Store(String),
+    /// Its core has panicked, or ended otherwise without being told to.
+    #[error(
+        "this broker's member of the metadata quorum has ended by an error of this software, which the log above tells of, \
+         and the broker ends, so that others lead: start it again; where it ends so again and others have a leader, start \
+         it without its old metadata (the folder quorum)"
+    )]
+    Core,
 }
 
 /// Why a member did not start.
@@ -272,7 +291,10 @@ impl Quorum {
             quorum.member.clone(),
             options.known.clone(),
         ));
-        quorum.named(&options).await?;
+        tokio::select! {
+            named = quorum.named(&options) => named?,
+            why = quorum.failed() => return Err(OpenError::Failed(why.to_string())),
+        }
         options.start_wait.over();
         if let Err(error) = import::remove(&options.dir) {
             tracing::warn!(%error, "what an older store left behind can't be removed");
@@ -359,23 +381,22 @@ impl Quorum {
         asked.await.map_err(|_| QuorumError::Stopped)?
     }
 
-    /// Waits until this member can take no further part, as when its disk refuses a write, and says why. It does not
-    /// come back within this process: its store may not be trusted until it is read anew.
-    pub async fn failed(&self) -> String {
+    /// Waits until this member can take no further part, as when its disk refuses a write, and says why; for ever where it
+    /// is stopped. It does not come back within this process: its store may not be trusted until it is read anew.
+    pub async fn failed(&self) -> Ended {
         let mut metrics = self.member.raft.metrics();
-        let failed = metrics.wait_for(|now| {
-            let over = now.running_state.as_ref().err();
-            over.is_some_and(|fatal| !matches!(fatal, Fatal::Stopped))
-        });
-        let why = match failed.await {
-            Ok(now) => now.running_state.as_ref().err().map(Fatal::to_string),
-            Err(_) => None,
+        let ended = match metrics.wait_for(|now| now.running_state.is_err()).await {
+            Ok(now) => match &now.running_state {
+                Err(fatal @ Fatal::StorageError(_)) => Ended::Store(fatal.to_string()),
+                _ => Ended::Core,
+            },
+            // Of a panic openraft tells nobody: its channels close.
+            Err(_) => Ended::Core,
         };
-        match why {
-            Some(why) => why,
-            // It was stopped.
-            None => std::future::pending().await,
+        if self.stopping.is_cancelled() {
+            std::future::pending::<()>().await;
         }
+        ended
     }
 
     /// Ends this member's part, and closes its store.
@@ -387,6 +408,7 @@ impl Quorum {
     /// Waits until the cluster has a name, and checks that it is the one that was expected.
     async fn named(&self, options: &QuorumOptions) -> Result<(), OpenError> {
         let mut images = self.watch();
+        let mut tell_voteless_at = Some(Instant::now() + TELL_VOTELESS_AFTER);
         loop {
             let named = images.wait_for(|image| image.cluster_id().is_some());
             if tokio::time::timeout(LOOK, named).await.is_ok() {
@@ -394,6 +416,13 @@ impl Quorum {
             }
             if let Some(why) = self.member.number_is_taken() {
                 return Err(OpenError::Failed(why));
+            }
+            if tell_voteless_at
+                .take_if(|at| *at <= Instant::now())
+                .is_some()
+                && let Some(voteless) = first_start::voteless(&self.member, &options.told).await
+            {
+                tracing::warn!("{voteless}");
             }
             options.start_wait.tell(match self.status().leader {
                 // One that led before goes on leading, and nobody hears it.

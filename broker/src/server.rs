@@ -33,7 +33,7 @@ use crate::metrics::Metrics;
 use crate::partitions::compaction::Allowance;
 use crate::partitions::{Partitions, housekeeping};
 use crate::peer::server::Others;
-use crate::quorum::{OpenError, QuorumError};
+use crate::quorum::{Ended, OpenError, QuorumError};
 use crate::readiness::{self, Readiness};
 use crate::replica_directories;
 #[cfg(test)]
@@ -103,11 +103,9 @@ pub enum StartError {
          node.id of its own"
     )]
     Replaced(i32),
-    /// The metadata's disk refused a write or a read while the broker served.
-    #[error(
-        "the metadata can be kept no longer, and the broker ends: {0}; mend the disk or make room on it, and start again"
-    )]
-    MetadataLost(String),
+    /// This broker's part in the metadata quorum is over, and not because it was told to stop.
+    #[error(transparent)]
+    QuorumEnded(#[from] Ended),
     /// The system refused threads, signals or memory.
     #[error(
         "the system gives the broker no threads or signals: {0}; look at its limits (ulimit -a, the container's pids)"
@@ -212,7 +210,7 @@ async fn serve(
         () = signals.stop_asked() => Ok(()),
         over = running.over() => over,
         // Others lead what it led as soon as its connections close; it would go on by metadata that is no more.
-        why = broker.quorum().failed() => Err(StartError::MetadataLost(why)),
+        why = broker.quorum().failed() => Err(why.into()),
         Ok(copied) = &mut pod => {
             let ended = Err(copied.into());
             if running.is_fenced() {

@@ -1,10 +1,14 @@
 //! DescribeQuorum (key 55): who leads the metadata quorum, and how far its members are (KIP-595, KIP-836).
 //!
-//! Only the leader knows how far the others are, so whoever is asked by a client asks it, over the peers' listener.
+//! Only the leader knows how far the others are, so whoever is asked by a client asks it, over the peers' listener. Where no
+//! leader answers it says so, as Kafka's voters do: what it knows by itself is old.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use milena_client::{Connection, ConnectionOptions};
+use milena_metadata::{BrokerId, Image};
 use milena_protocol::api::describe_quorum::{
     DescribeQuorumListener, DescribeQuorumNode, DescribeQuorumPartition, DescribeQuorumReplica,
     DescribeQuorumRequest, DescribeQuorumResponse, DescribeQuorumTopic,
@@ -24,7 +28,7 @@ const LEADER_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 /// A few bytes for each of at most a thousand members.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 
-/// The quorum as its leader sees it; where the leader can't be asked, as this member does.
+/// The quorum as its leader sees it.
 pub async fn handle(
     broker: &Broker,
     context: &RequestContext,
@@ -35,26 +39,24 @@ pub async fn handle(
         .leader
         .as_ref()
         .is_some_and(|(id, _)| *id == status.id);
-    if context.is_from_peer(broker) {
-        // It took this member for the leader. Asking on could go round in circles.
-        return match leads {
-            true => answer(broker, &status, request),
-            false => failed(ErrorCode::NotLeaderOrFollower),
-        };
+    if leads {
+        return answer(broker, &status, request);
     }
-    match &status.leader {
-        Some((_, leader)) if !leads => match ask(leader, &request, context.version).await {
-            Some(told) => told,
-            None => answer(broker, &status, request),
-        },
-        _ => answer(broker, &status, request),
-    }
+    let told = match &status.leader {
+        // A peer took this member for the leader. Asking on could go round in circles.
+        Some((_, leader)) if !context.is_from_peer(broker) => {
+            ask(leader, &request, context.version).await
+        }
+        _ => None,
+    };
+    told.unwrap_or_else(without_leader)
 }
 
-fn failed(error_code: ErrorCode) -> DescribeQuorumResponse {
+/// Clients ask again for a while.
+fn without_leader() -> DescribeQuorumResponse {
     DescribeQuorumResponse {
-        error_code,
-        error_message: Some(error_code.text().into()),
+        error_code: ErrorCode::NotLeaderOrFollower,
+        error_message: Some("the metadata quorum has no leader that answers".into()),
         ..Default::default()
     }
 }
@@ -118,14 +120,31 @@ fn answer(
     let listener = config
         .peers_listener()
         .map_or("", |listener| &listener.name);
-    let members = sorted(&status.voters)
-        .into_iter()
-        .chain(sorted(&status.learners));
+    let nodes = nodes(status, &broker.image());
     DescribeQuorumResponse {
         topics,
-        nodes: members.map(|member| node(&member.node, listener)).collect(),
+        nodes: nodes.values().map(|one| node(one, listener)).collect(),
         ..Default::default()
     }
+}
+
+/// Each broker once: clients make a map of them. One whose disk was wiped may be two members, and the present one is that
+/// whose directory is registered, or that has answered last.
+fn nodes<'a>(status: &'a QuorumStatus, image: &Image) -> BTreeMap<i32, &'a Node> {
+    let is_registered = |node: &Node| {
+        let broker = BrokerId::new(node.broker)
+            .ok()
+            .and_then(|id| image.broker(id));
+        broker.is_some_and(|broker| broker.directories.contains(&node.directory))
+    };
+    let mut members: Vec<_> = status.voters.iter().chain(&status.learners).collect();
+    // The last of a broker's members stays.
+    members.sort_by_key(|member| {
+        let silence = member.last_contact.unwrap_or(Duration::MAX);
+        (is_registered(&member.node), Reverse(silence))
+    });
+    let nodes = members.into_iter().map(|member| &member.node);
+    nodes.map(|node| (node.broker, node)).collect()
 }
 
 fn quorum(status: &QuorumStatus, now_ms: i64) -> DescribeQuorumPartition {
@@ -133,10 +152,7 @@ fn quorum(status: &QuorumStatus, now_ms: i64) -> DescribeQuorumPartition {
     let leader = status.leader.as_ref();
     DescribeQuorumPartition {
         partition_index: PARTITION,
-        error_code: match leader {
-            Some(_) => ErrorCode::None,
-            None => ErrorCode::LeaderNotAvailable,
-        },
+        error_code: ErrorCode::None,
         error_message: None,
         leader_id: leader.map_or(-1, |(_, node)| node.broker),
         leader_epoch: i32::try_from(status.term).unwrap_or(i32::MAX),

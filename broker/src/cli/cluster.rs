@@ -115,7 +115,7 @@ pub async fn run(args: ClusterCommands) -> Result<(), Failure> {
             lease.run(&http, format).await
         }
         ClusterCommand::Voter(voter) => voter::run(&voter, &cluster).await,
-        ClusterCommand::Rescue(rescue) => rescue::run(&rescue, format),
+        ClusterCommand::Rescue(rescue) => rescue::run(&rescue, format).await,
         ClusterCommand::Start(start) => start.run().await,
     }
 }

@@ -7,10 +7,14 @@ use crate::quorum::{MemberStatus, QuorumStatus};
 pub fn write(status: &QuorumStatus, page: &mut Page) {
     let leader = status.leader.as_ref();
     let leads = leader.is_some_and(|(id, _)| *id == status.id);
-    let broker = leader.map_or(-1, |(_, node)| node.broker);
+    let led_by = leader.filter(|_| status.is_led);
+    let broker = led_by.map_or(-1, |(_, node)| node.broker);
     let lag = status.last_index - status.applied_index;
     page.one(&table::QUORUM_LEADER, broker.into());
-    page.one(&table::QUORUM_IS_LEADER, f64::from(u8::from(leads)));
+    page.one(
+        &table::QUORUM_IS_LEADER,
+        f64::from(u8::from(leads && status.is_led)),
+    );
     page.one(&table::QUORUM_TERM, status.term as f64);
     page.one(&table::QUORUM_VOTERS, status.voters.len() as f64);
     page.one(&table::QUORUM_LAST_INDEX, status.last_index as f64);
@@ -71,7 +75,7 @@ pub mod tests {
             term: 4,
             last_index: 20,
             applied_index: 18,
-            majority_heard: None,
+            is_led: true,
             voters: vec![
                 member(11, 1, Some(20)),
                 member(12, 2, Some(15)),
@@ -100,5 +104,21 @@ pub mod tests {
         let page = page.into_text();
         assert!(page.contains("milena_quorum_is_leader 0\n"));
         assert!(!page.contains("member_lag_entries{"));
+    }
+
+    #[test]
+    fn without_a_majority_or_news_of_the_leader_nobody_leads() {
+        for id in [11, 12] {
+            let mut page = Page::default();
+            let alone = QuorumStatus {
+                id,
+                is_led: false,
+                ..status()
+            };
+            write(&alone, &mut page);
+            let page = page.into_text();
+            assert!(page.contains("milena_quorum_leader -1\n"), "{page}");
+            assert!(page.contains("milena_quorum_is_leader 0\n"), "{page}");
+        }
     }
 }

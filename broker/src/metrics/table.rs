@@ -195,9 +195,9 @@ metrics! {
 
     // The metadata quorum
     QUORUM_LEADER Gauge "milena_quorum_leader" []
-        "Number of the broker that leads the metadata quorum, as far as this broker knows; -1 where it knows of none.";
+        "Number of the broker that leads the metadata quorum, as far as this broker knows; -1 where it knows of none, has heard nothing of it for 3 s, or leads itself and hears from no majority of the voters.";
     QUORUM_IS_LEADER Gauge "milena_quorum_is_leader" []
-        "1 on the broker that leads the metadata quorum, 0 on the others.";
+        "1 on the broker that leads the metadata quorum and hears from a majority of the voters, 0 on the others.";
     QUORUM_TERM Gauge "milena_quorum_term" []
         "Term of the metadata quorum.";
     QUORUM_VOTERS Gauge "milena_quorum_voters" []

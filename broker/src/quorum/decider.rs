@@ -81,7 +81,11 @@ impl Decider {
             while ready && !left(changes.borrow().vote) {
                 let first = tokio::select! {
                     first = waiting.recv() => first,
-                    _ = changes.wait_for(|metrics| left(metrics.vote)) => break,
+                    over = changes.wait_for(|metrics| left(metrics.vote)) => match over {
+                        Ok(_) => break,
+                        // openraft has ended, and says for ever that it leads.
+                        Err(_) => return,
+                    },
                 };
                 match first {
                     Some(first) => self.decide(first, &mut waiting).await,

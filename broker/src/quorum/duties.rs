@@ -48,7 +48,12 @@ pub(super) async fn run(member: Arc<Member>, leading: Leading, rules: Arc<dyn Co
         tokio::select! {
             () = serve(&member, &leading, &rules) => return,
             () = members::end_interrupted_changes(&member) => return,
-            _ = changes.wait_for(|metrics| metrics.vote != office) => {}
+            over = changes.wait_for(|metrics| metrics.vote != office) => {
+                // openraft has ended, and says for ever that it leads.
+                if over.is_err() {
+                    return;
+                }
+            }
         }
     }
 }

@@ -116,6 +116,40 @@ async fn probe_all(member: &Arc<Member>, voters: &[Voter]) -> Vec<(Voter, Probe)
     answers
 }
 
+/// What a broker says that was to vote and whose metadata directory is new, where others know of the cluster: it has no
+/// vote there, and waits for those who have.
+pub(super) async fn voteless(member: &Arc<Member>, told: &Told) -> Option<String> {
+    let Told::Voters { voters, .. } = told else {
+        return None;
+    };
+    let me = member.me.broker;
+    let was_to_vote = voters.iter().any(|voter| voter.broker == me);
+    match was_to_vote && !member.is_voter() {
+        true => Some(tell_voteless(me, &probe_all(member, voters).await)),
+        false => None,
+    }
+}
+
+fn tell_voteless(me: i32, answers: &[(Voter, Probe)]) -> String {
+    let named = |is_so: fn(&Probe) -> bool| {
+        let those = answers.iter().filter(|(_, probe)| is_so(probe));
+        let those: Vec<String> = those.map(|(voter, _)| voter.to_string()).collect();
+        match those.is_empty() {
+            true => "none".to_owned(),
+            false => those.join(", "),
+        }
+    };
+    let knows = named(|probe| probe.as_ref().is_ok_and(|there| !there.empty));
+    let empty = named(|probe| probe.as_ref().is_ok_and(|there| there.empty));
+    let silent = named(Probe::is_err);
+    format!(
+        "the metadata directory of this broker, {me}, is new, so that it has no vote, and no majority of those who have \
+         takes it in. Of the other voters know the cluster: {knows}; are new as well: {empty}; do not answer: {silent}. \
+         Bring back voters with their metadata; where most of them are lost for good, stop one that has it and run \
+         `milena cluster rescue` on it, and then `milena cluster voter add {me}`"
+    )
+}
+
 fn next(me: &Probed, voters: &[Voter], is_new: bool, answers: &[(Voter, Probe)]) -> Step {
     let answered = || {
         answers
@@ -233,6 +267,25 @@ mod tests {
         };
         assert_eq!(step(1, true, [gone(), Ok(full.clone())]), Step::Join);
         assert_eq!(step(2, true, [Ok(probed(1)), Ok(full)]), Step::Join);
+    }
+
+    #[test]
+    fn a_voter_on_a_new_disk_names_who_answers_and_what_to_do() {
+        let full = Probed {
+            empty: false,
+            ..probed(1)
+        };
+        let answers = [(voter(1), Ok(full)), (voter(2), Err("refused".to_owned()))];
+        let told = tell_voteless(3, &answers);
+        for part in [
+            format!("know the cluster: {};", voter(1)),
+            "new as well: none;".to_owned(),
+            format!("do not answer: {}.", voter(2)),
+            "`milena cluster rescue`".to_owned(),
+            "`milena cluster voter add 3`".to_owned(),
+        ] {
+            assert!(told.contains(&part), "{part}: {told}");
+        }
     }
 
     #[test]

@@ -49,7 +49,7 @@ impl Member {
                     why
                 }
             };
-            if Instant::now() + AGAIN >= deadline {
+            if Instant::now() + AGAIN >= deadline || self.ended().is_some() {
                 return Err(self.trouble(why));
             }
             tracing::debug!(why, "the quorum is asked again");
@@ -128,7 +128,7 @@ impl Member {
 
     /// Waits until the image here is as far; where it does not get there in time, the outcome holds all the same.
     async fn catch_up(&self, offset: u64, deadline: Instant) {
-        if self.raft.metrics().borrow().running_state.is_err() {
+        if self.ended().is_some() {
             return;
         }
         let mut images = self.shown.watch();
@@ -143,11 +143,11 @@ impl Member {
 
     /// Why the quorum gives no answer.
     fn trouble(&self, why: String) -> QuorumError {
+        if let Some(why) = self.ended() {
+            return QuorumError::Failed(why);
+        }
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow();
-        if let Err(fatal) = &metrics.running_state {
-            return QuorumError::Failed(fatal.to_string());
-        }
         let voters = self.voters().len();
         let majority = voters / 2 + 1;
         let silent =

@@ -52,7 +52,12 @@ pub(super) async fn run(member: Arc<Member>, session: Duration) {
         };
         tokio::select! {
             () = oversee(&member, session) => return,
-            _ = changes.wait_for(|metrics| metrics.vote != office) => {}
+            over = changes.wait_for(|metrics| metrics.vote != office) => {
+                // openraft has ended, and says for ever that it leads.
+                if over.is_err() {
+                    return;
+                }
+            }
         }
     }
 }
@@ -120,7 +125,7 @@ fn others<'a>(image: &'a Image, member: &Member) -> impl Iterator<Item = &'a Arc
 }
 
 /// Whether enough voters have answered lately.
-fn hears_majority(member: &Member) -> bool {
+pub(super) fn hears_majority(member: &Member) -> bool {
     let lately = |since: Duration| since < MAJORITY_WITHIN;
     let voters = member.voters();
     let heard = voters

@@ -14,6 +14,7 @@ use super::heard::Heard;
 use super::liveness::Fencings;
 use super::log::Log;
 use super::machine::Shown;
+use super::members::ToldJoins;
 use super::network::Contacts;
 use super::receive::Receiving;
 use super::types::{LogId, Node, NodeId, Raft, Vote};
@@ -40,6 +41,7 @@ pub(super) struct Member {
     pub(super) receiving: Mutex<Option<Receiving>>,
     /// Since when another process has its broker's number, and what the leader said of it.
     pub(super) number_taken: Mutex<Option<(tokio::time::Instant, String)>>,
+    pub(super) told_joins: Mutex<ToldJoins>,
     /// The brokers that it was told will vote.
     pub(super) voters_told: Vec<i32>,
     /// The broker behind it, once it serves.
@@ -111,6 +113,17 @@ impl Member {
             .membership_config
             .voter_ids()
             .any(|id| id == self.id)
+    }
+
+    /// Why openraft takes no further part, where it does not.
+    pub(super) fn ended(&self) -> Option<String> {
+        let metrics = self.raft.metrics();
+        if let Err(fatal) = &metrics.borrow().running_state {
+            return Some(fatal.to_string());
+        }
+        // What panics leaves the state as it was, and closes the channel.
+        let closed = metrics.has_changed().is_err();
+        closed.then(|| "its core has panicked".to_owned())
     }
 
     /// The vote that it has given last, or the leader's that it follows.

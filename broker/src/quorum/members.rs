@@ -2,7 +2,7 @@
 
 mod voters;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,14 +23,18 @@ pub(super) use voters::end_interrupted_changes;
 const CHANGE_WITHIN: Duration = Duration::from_secs(5);
 /// One question to one peer.
 const ASK_WITHIN: Duration = Duration::from_secs(6);
-/// How often a member that is not known as it is says so again.
+/// How soon a member that is not known as it is says so again: each time twice as late, up to the bound, which a quorum
+/// that can change nothing stands for ever.
 const JOIN_AGAIN: Duration = Duration::from_millis(100);
+const JOIN_AGAIN_MAX: Duration = Duration::from_secs(1);
+/// Of one that asks again and again the leader's log tells once in so long.
+const TELL_JOIN_AGAIN: Duration = Duration::from_secs(60);
 /// What keeps it from being known is told once it has lasted so long: elections and starts do not.
 const TELL_AFTER: Duration = Duration::from_secs(3);
 /// How often it looks whether it is known.
 const LOOK: Duration = Duration::from_millis(500);
 /// A leader that knows of this member speaks far more often.
-const UNHEARD: Duration = Duration::from_secs(3);
+pub(super) const UNHEARD: Duration = Duration::from_secs(3);
 /// A number that is taken for so long is not about to be free.
 const TAKEN_FOR: Duration = Duration::from_secs(10);
 /// A member that has answered so lately is alive.
@@ -44,9 +48,10 @@ pub(super) async fn announce(member: Arc<Member>, known: Addresses) {
     member.tell_of_strangers(&known).await;
     let mut since = Instant::now();
     let mut told = String::new();
+    let mut pause = JOIN_AGAIN;
     loop {
         if member.node(member.id).as_ref() == Some(&member.me) {
-            (since, told) = (Instant::now(), String::new());
+            (since, told, pause) = (Instant::now(), String::new(), JOIN_AGAIN);
             sleep(LOOK).await;
             // Its own log may say so in an entry that was never committed, and the leader know nothing of it.
             if !member.is_leader() && member.heard.unheard() > UNHEARD && !is_broken!(JoinsOnce) {
@@ -71,7 +76,25 @@ pub(super) async fn announce(member: Arc<Member>, known: Addresses) {
             );
             told = why;
         }
-        sleep(JOIN_AGAIN).await;
+        sleep(pause).await;
+        pause = (pause * 2).min(JOIN_AGAIN_MAX);
+    }
+}
+
+/// Whom this member, as the leader, has told of lately as joining.
+#[derive(Default)]
+pub(super) struct ToldJoins(HashMap<NodeId, (Node, Instant)>);
+
+impl ToldJoins {
+    /// Whether there is something to tell; it counts as told.
+    fn is_news(&mut self, id: NodeId, node: &Node, now: Instant) -> bool {
+        let lately = |at: Instant| now.duration_since(at) < TELL_JOIN_AGAIN;
+        self.0.retain(|_, (_, at)| lately(*at));
+        if self.0.get(&id).is_some_and(|(known, _)| known == node) {
+            return false;
+        }
+        self.0.insert(id, (node.clone(), now));
+        true
     }
 }
 
@@ -218,7 +241,10 @@ impl Member {
             true => ChangeMembers::SetNodes(nodes),
             false => ChangeMembers::AddNodes(nodes),
         };
-        tracing::info!(member = id, %node, directory = %node.directory, "a member joins, or has a new address");
+        let is_news = self.told_joins.lock().is_news(id, &node, Instant::now());
+        if is_news {
+            tracing::info!(member = id, %node, directory = %node.directory, "a member joins, or has a new address");
+        }
         match self.change(change, true).await {
             Answer::Done if !gone.is_empty() => {
                 self.change(ChangeMembers::RemoveNodes(gone), true).await
@@ -277,5 +303,31 @@ fn done(answer: Answer) -> Result<Option<(NodeId, Node)>, Unjoined> {
             _ => Unjoined::Failed(refusal.message),
         }),
         other => Err(Unjoined::Failed(format!("an unexpected answer: {other:?}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn of_a_member_that_asks_again_and_again_the_leader_tells_once_a_minute() {
+        let mut told = ToldJoins::default();
+        let (at, moved) = (
+            Node::default(),
+            Node {
+                port: 9091,
+                ..Node::default()
+            },
+        );
+        let mut count = 0;
+        for _ in 0..=60 {
+            count += usize::from(told.is_news(1, &at, Instant::now()));
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        assert_eq!(count, 2);
+        assert!(told.is_news(2, &at, Instant::now()), "another member");
+        assert!(told.is_news(1, &moved, Instant::now()), "another address");
+        assert!(!told.is_news(1, &moved, Instant::now()));
     }
 }

@@ -15,7 +15,7 @@ use crate::peer::server::Answers;
 use crate::peer::{Answer, Door, Lane, Request, Watched};
 
 /// A voter that has been silent for longer is not counted on.
-const THERE_SILENT_MAX: Duration = Duration::from_secs(1);
+pub const THERE_SILENT_MAX: Duration = Duration::from_secs(1);
 /// Pause before whoever leads by now is asked.
 const AGAIN: Duration = Duration::from_millis(20);
 
@@ -53,9 +53,15 @@ impl QuorumProgress {
 
     /// How many voters answer, the leader being one.
     pub fn voters_there(&self) -> usize {
-        let is_there = |silent: Duration| silent <= THERE_SILENT_MAX;
-        let there = |voter: &&MemberProgress| voter.silent.is_some_and(is_there);
-        self.voters.iter().filter(there).count()
+        let there = self.voters.iter().filter(|voter| voter.is_there());
+        there.count()
+    }
+}
+
+impl MemberProgress {
+    /// Whether it has answered lately.
+    pub fn is_there(&self) -> bool {
+        self.silent.is_some_and(|silent| silent <= THERE_SILENT_MAX)
     }
 }
 

@@ -3,14 +3,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::time::Duration;
 
 use openraft::{CommittedLeaderId, EntryPayload};
 
 use super::store::{Change, Store, StoreError};
 use super::types::{Entry, LogId, Node, NodeId, SnapshotMeta, Vote};
+use crate::peer::{Answer, Peers, Request, network};
 
 /// Bytes of entries that are looked through at once.
 const READ_BYTES: usize = 4 << 20;
+/// Dialling a voter takes no longer, and asking who it is as long again; all are dialled at once.
+const DIAL_WITHIN: Duration = Duration::from_secs(1);
 
 /// What a survivor has, and what going on with it means.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +26,19 @@ pub struct Survey {
     pub known_decided: u64,
     /// The voters until now.
     pub voters: Vec<Node>,
+}
+
+/// What was found where a voter is that is given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// It takes connections: it may have decided more with others, and go on doing so.
+    Answers,
+    /// A member that knows of no cluster is there by now, as on a new disk.
+    Replaced,
+    /// Nobody takes a connection. A firewall looks the same.
+    Silent,
+    /// The metadata does not say where it is.
+    Unknown,
 }
 
 /// Why it can't be done.
@@ -91,6 +108,22 @@ impl Survivor {
         })
     }
 
+    /// Looks for each voter that it would give up.
+    pub async fn look(&self) -> Vec<(Node, Found)> {
+        let mut looks = tokio::task::JoinSet::new();
+        for id in self.voters.iter().copied().filter(|id| *id != self.id) {
+            let node = self.nodes.get(&id).cloned().unwrap_or_default();
+            let me = (self.id, self.nodes[&self.id].broker);
+            looks.spawn(async move {
+                let found = find(id, &node, me).await;
+                (node, found)
+            });
+        }
+        let mut found = looks.join_all().await;
+        found.sort_by_key(|(node, _)| node.broker);
+        found
+    }
+
     /// Makes it the only voter, in a term of its own; the others become learners, who follow once they are back.
     pub fn go_on_alone(&self) -> Result<(), RescueError> {
         let voted = self.store.vote()?.map_or(0, |vote| vote.leader_id().term);
@@ -112,6 +145,23 @@ impl Survivor {
             changes.push(Change::Purge(self.last));
         }
         Ok(self.store.change_offline(&changes)?)
+    }
+}
+
+/// Who is where a voter was. Another member with metadata may be one that a living majority took in its place.
+async fn find(id: NodeId, node: &Node, (me, broker): (NodeId, i32)) -> Found {
+    if node.host.is_empty() {
+        return Found::Unknown;
+    }
+    let dial = network::connect(&node.host, node.port);
+    if !matches!(tokio::time::timeout(DIAL_WITHIN, dial).await, Ok(Ok(_))) {
+        return Found::Silent;
+    }
+    let peers = Peers::new(me, broker);
+    let asked = peers.call_address(&node.host, node.port, &Request::Probe, DIAL_WITHIN);
+    match asked.await {
+        Ok((_, Answer::Probe(there))) if there.id != id && there.empty => Found::Replaced,
+        _ => Found::Answers,
     }
 }
 

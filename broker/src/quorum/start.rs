@@ -72,6 +72,7 @@ pub(super) async fn start(
         commands,
         receiving: Mutex::default(),
         number_taken: Mutex::default(),
+        told_joins: Mutex::default(),
         voters_told: voters_told(&options.told),
         door: OnceLock::new(),
         request_within: options.request_within,

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use openraft::LogIdOptionExt;
 
-use super::liveness::FenceReason;
+use super::liveness::{FenceReason, hears_majority};
 use super::member::Member;
+use super::members::UNHEARD;
 use super::types::{Node, NodeId};
 
 /// The quorum as this member sees it.
@@ -21,8 +22,9 @@ pub struct QuorumStatus {
     pub last_index: i64,
     /// The last entry that it has applied, and so the last that it knows to be committed; -1 where there is none.
     pub applied_index: i64,
-    /// For a leader of several voters, how long ago a majority last answered.
-    pub majority_heard: Option<Duration>,
+    /// Whether that leader can decide, as far as this member hears: where it leads itself, a majority answers it; of another
+    /// it has heard lately.
+    pub is_led: bool,
     pub voters: Vec<MemberStatus>,
     /// Those that follow without a vote.
     pub learners: Vec<MemberStatus>,
@@ -76,7 +78,10 @@ impl Member {
             term: metrics.current_term,
             last_index,
             applied_index: index(metrics.last_applied.index()),
-            majority_heard: metrics.millis_since_quorum_ack.map(Duration::from_millis),
+            is_led: match leads {
+                true => hears_majority(self),
+                false => self.leader().is_some() && self.heard.unheard() < UNHEARD,
+            },
             learners: learners.map(status).collect(),
             voters: voters.iter().cloned().map(status).collect(),
             elections: self.elections.load(Ordering::Relaxed),

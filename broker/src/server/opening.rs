@@ -59,8 +59,14 @@ impl Opening<'_> {
         };
         let quorum = Quorum::open(options, config.clone(), listener, self.control.clone()).await?;
         // Before anything of the data is touched: who is stopped meanwhile leaves it as it was.
-        quorum.led(&self.start_wait).await;
-        Ok(quorum)
+        let ended = tokio::select! {
+            () = quorum.led(&self.start_wait) => None,
+            why = quorum.failed() => Some(why),
+        };
+        match ended {
+            None => Ok(quorum),
+            Some(why) => Err(why.into()),
+        }
     }
 }
 

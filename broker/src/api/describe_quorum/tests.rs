@@ -1,5 +1,8 @@
 //! A quorum of one, as a client sees it; and who may vote there.
 
+use std::time::Duration;
+
+use milena_metadata::{DirectoryId, NoConfigRules, RegisterBroker, decide};
 use milena_protocol::api::add_raft_voter::AddRaftVoterRequest;
 use milena_protocol::api::describe_quorum::{
     DescribeQuorumPartition, DescribeQuorumRequest, DescribeQuorumRequestPartition,
@@ -8,10 +11,12 @@ use milena_protocol::api::describe_quorum::{
 use milena_protocol::api::remove_raft_voter::RemoveRaftVoterRequest;
 use milena_protocol::{ErrorCode, Uuid};
 
-use super::{TOPIC, handle};
+use super::{TOPIC, handle, nodes};
 use crate::api::{add_raft_voter, remove_raft_voter};
 use crate::broker::Broker;
-use crate::broker::tests::{broker, context};
+use crate::broker::tests::{beside, broker, context};
+use crate::quorum::types::Node;
+use crate::quorum::{MemberStatus, QuorumStatus};
 
 async fn describe(broker: &Broker, topic: &str, partition_index: i32) -> DescribeQuorumPartition {
     let request = DescribeQuorumRequest {
@@ -52,6 +57,48 @@ async fn there_is_one_quorum() {
         let found = describe(&broker, topic, partition).await;
         assert_eq!(found.error_code, ErrorCode::UnknownTopicOrPartition);
     }
+}
+
+/// One member of broker 3; its port tells which.
+fn third(port: u16, silent: Duration) -> MemberStatus {
+    MemberStatus {
+        id: port.into(),
+        node: Node {
+            directory: DirectoryId(Uuid([port as u8; 16])),
+            broker: 3,
+            host: "h".into(),
+            port,
+        },
+        matched_index: None,
+        last_contact: Some(silent),
+    }
+}
+
+#[tokio::test]
+async fn a_broker_that_is_two_members_has_one_node_and_that_is_the_living_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = broker(dir.path()).await;
+    let (now, long) = (Duration::ZERO, Duration::from_secs(60));
+    let status = |old: Duration, new: Duration| QuorumStatus {
+        voters: vec![third(1, old)],
+        learners: vec![third(2, new)],
+        ..broker.quorum().status()
+    };
+    let port = |status: &QuorumStatus, image: &_| {
+        let nodes = nodes(status, image);
+        assert_eq!(nodes.len(), 1);
+        nodes[&3].port
+    };
+    let mut image = (*broker.image()).clone();
+    assert_eq!(port(&status(long, now), &image), 2);
+    assert_eq!(port(&status(now, long), &image), 1);
+    let registered = RegisterBroker {
+        directories: vec![third(2, now).node.directory],
+        ..beside::registration(3)
+    };
+    let decision = decide(&image, &registered.into(), &NoConfigRules).unwrap();
+    image.apply_entry(9, &decision.records).unwrap();
+    assert_eq!(port(&status(now, long), &image), 2, "it is registered");
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! `milena cluster describe`.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use crate::cli::failure::Failure;
@@ -8,6 +10,7 @@ use crate::cli::output::{self, Format};
 use crate::http::v1::brokers::{ShownBroker, State};
 use crate::http::v1::cluster::{ShownCluster, ShownHealth, ShownMember};
 use crate::http::v1::unhealthy::ShownUnhealthy;
+use crate::quorum::THERE_SILENT_MAX;
 
 /// Partitions that a person is shown by name.
 const UNHEALTHY_MAX: usize = 20;
@@ -87,8 +90,9 @@ fn named(one: &ShownUnhealthy) -> [String; 6] {
 }
 
 fn head(cluster: &ShownCluster) -> String {
-    let quorum = match &cluster.quorum {
-        Some(quorum) => format!(
+    let quorum = match (&cluster.quorum_trouble, &cluster.quorum) {
+        (Some(trouble), _) => format!("quorum: {trouble}"),
+        (None, Some(quorum)) => format!(
             "quorum: broker {} leads in term {}, {} voters, committed {} of {}",
             quorum.leader,
             quorum.term,
@@ -96,7 +100,7 @@ fn head(cluster: &ShownCluster) -> String {
             quorum.committed_index,
             quorum.last_index
         ),
-        None => "quorum: no leader that answers".to_owned(),
+        (None, None) => "quorum: no leader that answers".to_owned(),
     };
     format!("cluster {}  {quorum}", cluster.cluster_id)
 }
@@ -109,7 +113,7 @@ fn row(broker: &ShownBroker, cluster: &ShownCluster) -> [String; HEADERS.len()] 
         address(broker),
         text(&broker.node),
         text(&broker.rack),
-        state(broker),
+        state(broker, cluster),
         broker.leaders.to_string(),
         broker.replicas.to_string(),
         broker.under_replicated.to_string(),
@@ -126,12 +130,15 @@ fn address(broker: &ShownBroker) -> String {
     found.map_or("-".to_owned(), |(_, address)| address.clone())
 }
 
-fn state(broker: &ShownBroker) -> String {
+fn state(broker: &ShownBroker, cluster: &ShownCluster) -> String {
     let state = match broker.state {
         State::Fenced if broker.draining => "fenced, draining",
         State::Fenced => "fenced",
         State::Stopping => "stopping",
         State::Draining => "draining",
+        // Nobody can have it fenced then.
+        State::Serving if is_silent(broker.id, cluster) => "silent",
+        State::Serving if is_hearsay(broker.id, cluster) => "serving, as last known",
         State::Serving => "serving",
         State::Starting => "starting",
     };
@@ -139,6 +146,29 @@ fn state(broker: &ShownBroker) -> String {
         Some(_) => format!("{state}, may stop"),
         None => state.to_owned(),
     }
+}
+
+/// Whether the quorum has lost its majority, and this broker answers its leader no more.
+fn is_silent(id: i32, cluster: &ShownCluster) -> bool {
+    let Some(quorum) = cluster.quorum.as_ref().filter(|_| is_in_trouble(cluster)) else {
+        return false;
+    };
+    let answers = |member: &ShownMember| {
+        let silence = member.silent_ms.map(Duration::from_millis);
+        silence.is_some_and(|silence| silence <= THERE_SILENT_MAX)
+    };
+    let members = quorum.voters.iter().chain(&quorum.learners);
+    let mut members = members.filter(|member| member.broker == id).peekable();
+    id != quorum.leader && members.peek().is_some() && !members.any(answers)
+}
+
+/// Whether nobody leads the quorum, so that whoever answers here knows nothing new of this broker.
+fn is_hearsay(id: i32, cluster: &ShownCluster) -> bool {
+    is_in_trouble(cluster) && cluster.quorum.is_none() && id != cluster.answered_by
+}
+
+fn is_in_trouble(cluster: &ShownCluster) -> bool {
+    cluster.quorum_trouble.is_some()
 }
 
 /// What a broker is in the quorum, and how many entries it lacks.
@@ -204,15 +234,49 @@ mod tests {
         assert_eq!(health(&of), "partitions: 12; 1 offline, 2 misplaced");
     }
 
-    #[test]
-    fn a_broker_is_shown_with_the_address_that_clients_use() {
+    fn broker(id: i32) -> ShownBroker {
         let told = serde_json::json!({
-            "id": 1, "state": "serving", "draining": false, "leaders": 0, "replicas": 0, "under_replicated": 0,
+            "id": id, "state": "serving", "draining": false, "leaders": 0, "replicas": 0, "under_replicated": 0,
             "out_of_sync": 0, "software": "test", "epoch": 1, "incarnation": "",
             "endpoints": { "INTERNAL": "host:9091", "PEERS": "host:9092" }, "peers_listener": "INTERNAL"
         });
-        let broker = serde_json::from_value(told).unwrap();
-        assert_eq!(address(&broker), "host:9092");
+        serde_json::from_value(told).unwrap()
+    }
+
+    #[test]
+    fn a_broker_is_shown_with_the_address_that_clients_use() {
+        assert_eq!(address(&broker(1)), "host:9092");
+    }
+
+    #[test]
+    fn without_a_majority_it_says_so_and_who_is_silent_does_not_serve() {
+        let member = |broker: i32, silent_ms: u64| serde_json::json!({ "broker": broker, "silent_ms": silent_ms });
+        let told = serde_json::json!({
+            "cluster_id": "c", "answered_by": 1, "stopping": false, "quorum_trouble": "no majority: voters 2 and 3 …",
+            "quorum": {
+                "leader": 1, "term": 2, "last_index": 9, "committed_index": 8,
+                // Broker 3 has a new disk.
+                "voters": [member(1, 0), member(2, 75_000), member(3, 75_000)],
+                "learners": [member(3, 20)]
+            },
+            "partitions": {
+                "all": 0, "offline": 0, "under_replicated": 0, "under_min_isr": 0, "at_min_isr": 0, "not_preferred": 0,
+                "reassigning": 0, "lossy": 0, "misplaced": 0
+            }
+        });
+        let mut cluster: ShownCluster = serde_json::from_value(told).unwrap();
+        assert!(head(&cluster).ends_with("quorum: no majority: voters 2 and 3 …"));
+        let states = |cluster: &ShownCluster| [1, 2, 3].map(|id| state(&broker(id), cluster));
+        assert_eq!(states(&cluster), ["serving", "silent", "serving"]);
+        let quorum = cluster.quorum.take();
+        let hearsay = "serving, as last known";
+        assert_eq!(states(&cluster), ["serving", hearsay, hearsay]);
+        (cluster.quorum, cluster.quorum_trouble) = (quorum, None);
+        assert_eq!(
+            states(&cluster),
+            ["serving"; 3],
+            "who is silent will be fenced"
+        );
     }
 
     #[test]

@@ -25,6 +25,9 @@ pub struct ShownCluster {
     pub stopping_until_ms: Option<i64>,
     /// The metadata quorum; none where nobody says that it leads it.
     pub quorum: Option<ShownQuorum>,
+    /// Why nothing can be changed now; none where the quorum decides.
+    #[serde(default)]
+    pub quorum_trouble: Option<String>,
     /// How many partitions are how.
     pub partitions: ShownHealth,
 }
@@ -102,9 +105,40 @@ pub async fn show(Serving(broker): Serving) -> Result<Json<ShownCluster>, Failur
         answered_by: broker.node_id(),
         stopping: image.stopping().is_some(),
         stopping_until_ms: image.stopping().map(|mark| mark.until_ms),
+        quorum_trouble: trouble(&quorum),
         quorum: quorum.ok().map(Into::into),
         partitions,
     }))
+}
+
+/// Why nothing is decided, in words.
+fn trouble(quorum: &Result<QuorumProgress, String>) -> Option<String> {
+    let why = match quorum {
+        Ok(quorum) if quorum.has_majority() => return None,
+        Ok(quorum) => format!("no majority: {}", silent(&quorum.voters)),
+        Err(why) => format!("no leader that answers ({why})"),
+    };
+    Some(format!(
+        "{why}; the metadata can be read, and nothing can be changed"
+    ))
+}
+
+/// Which voters are silent, and for how long at least.
+fn silent(voters: &[MemberProgress]) -> String {
+    let silent = voters.iter().filter(|voter| !voter.is_there());
+    let silent: Vec<&MemberProgress> = silent.collect();
+    let names: Vec<String> = silent.iter().map(|one| one.broker.to_string()).collect();
+    let (noun, verb, names) = match &names[..] {
+        [all @ .., last] if !all.is_empty() => {
+            ("voters", "are", format!("{} and {last}", all.join(", ")))
+        }
+        _ => ("voter", "is", names.join("")),
+    };
+    let least = silent.iter().filter_map(|one| one.silent).min();
+    match least {
+        Some(least) => format!("{noun} {names} {verb} silent for {} s", least.as_secs()),
+        None => format!("{noun} {names} {verb} silent"),
+    }
 }
 
 /// Whether the cluster is being stopped as a whole.
@@ -155,5 +189,43 @@ fn health(broker: &Broker) -> ShownHealth {
         reassigning,
         lossy,
         misplaced: misplaced(&image, &*config).len(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_majority_is_told_of_with_who_is_silent() {
+        let voter = |broker, silent_s: Option<u64>| MemberProgress {
+            broker,
+            directory: None,
+            matched_index: None,
+            silent: silent_s.map(Duration::from_secs),
+        };
+        let told = |voters: &[MemberProgress]| {
+            trouble(&Ok(QuorumProgress {
+                leader: 1,
+                term: 1,
+                last_index: 1,
+                committed_index: 1,
+                voters: voters.to_vec(),
+                learners: Vec::new(),
+            }))
+        };
+        let [me, two, three] = [voter(1, Some(0)), voter(2, Some(75)), voter(3, Some(80))];
+        assert_eq!(told(&[me.clone(), voter(2, Some(0)), three.clone()]), None);
+        let lost = told(&[me.clone(), two.clone(), three]).unwrap();
+        assert_eq!(
+            lost,
+            "no majority: voters 2 and 3 are silent for 75 s; the metadata can be read, and nothing can be changed"
+        );
+        let of_two = told(&[me.clone(), two]).unwrap();
+        assert!(of_two.contains("voter 2 is silent for 75 s"), "{of_two}");
+        let unheard = told(&[me, voter(3, None)]).unwrap();
+        assert!(unheard.contains("voter 3 is silent;"), "{unheard}");
+        let leaderless = trouble(&Err("refused".to_owned())).unwrap();
+        assert!(leaderless.contains("no leader that answers (refused)"));
     }
 }

@@ -49,6 +49,30 @@ async fn what_was_answered_is_in_the_image_and_there_after_a_reopen() {
 }
 
 #[tokio::test]
+async fn a_core_that_panics_ends_the_member_and_nobody_waits_for_it() {
+    let (dir, soon) = (tempfile::tempdir().unwrap(), Duration::from_secs(5));
+    let quorum = open(dir.path()).await;
+    quorum.request(registration()).await.unwrap();
+    let panics = |_: &_| panic!("this is the test's own");
+    quorum.member.raft.external_request(panics);
+    let ended = tokio::time::timeout(soon, quorum.failed()).await;
+    let why = ended.expect("it is noticed").to_string();
+    assert!(why.contains("start it again"), "{why}");
+    let asked = tokio::time::timeout(soon, quorum.request(registration()));
+    let refused = asked.await.expect("it is refused at once").unwrap_err();
+    assert!(matches!(refused, QuorumError::Failed(_)), "{refused}");
+}
+
+#[tokio::test]
+async fn a_member_that_is_stopped_has_not_failed() {
+    let dir = tempfile::tempdir().unwrap();
+    let quorum = open(dir.path()).await;
+    quorum.stop().await;
+    let failed = tokio::time::timeout(Duration::from_millis(100), quorum.failed());
+    assert!(failed.await.is_err());
+}
+
+#[tokio::test]
 async fn concurrent_producers_never_get_the_same_ids() {
     let dir = tempfile::tempdir().unwrap();
     let quorum = Arc::new(open(dir.path()).await);

@@ -141,6 +141,33 @@ async fn a_leader_never_fences_itself_nor_a_broker_that_answers() {
 }
 
 #[tokio::test]
+async fn without_a_majority_the_quorum_is_not_led_though_its_leader_lives() {
+    let (_places, all) = places(3, LONG).await;
+    let (leader, others) = apart(all).await;
+    let is_led = |member: &Process| member.quorum.status().is_led;
+    until("all know that it is led", || {
+        is_led(&leader) && others.iter().all(is_led)
+    })
+    .await;
+    for other in others {
+        other.kill();
+    }
+    until("the leader hears that it is alone", || !is_led(&leader)).await;
+    assert!(leader.leads(), "to openraft it goes on leading");
+}
+
+#[tokio::test]
+async fn a_voter_that_hears_of_no_leader_knows_of_none() {
+    let (_places, all) = places(3, LONG).await;
+    let (leader, mut others) = apart(all).await;
+    others.remove(0).kill();
+    leader.kill();
+    let left = &others[0].quorum;
+    until("the silence has lasted", || !left.status().is_led).await;
+    assert!(left.status().leader.is_some(), "to openraft it has one");
+}
+
+#[tokio::test]
 async fn a_broker_alone_fences_nobody() {
     let dir = tempfile::tempdir().unwrap();
     let leading = Leading {

@@ -1,8 +1,8 @@
 //! A survivor goes on alone, whatever a crash has left in its store.
 
-use super::process::{Places, Process, leader_of, until};
+use super::process::{BOUND, Places, Process, leader_of, until};
 use super::*;
-use crate::quorum::rescue::{RescueError, Survivor};
+use crate::quorum::rescue::{Found, RescueError, Survivor};
 use crate::quorum::store::{Change, SnapshotHead};
 
 /// Has the leader take a snapshot of all that it has.
@@ -72,6 +72,33 @@ async fn a_snapshot_in_place_of_entries_that_are_still_there_is_what_a_survivor_
     assert_eq!(brokers, [4, 5, 6]);
     let votes_alone = || alone.quorum.status().voters.len() == 1;
     until("it is the only voter", votes_alone).await;
+}
+
+#[tokio::test]
+async fn a_survivor_sees_which_of_the_voters_that_it_gives_up_are_alive() {
+    let places = Places::new(3);
+    let mut all = places.found().await;
+    let survivor = all.remove(0).kill();
+    let dir = places.options(&survivor, Told::Others).dir;
+    let look = async || {
+        let found = Survivor::open(&dir).unwrap().look().await;
+        found
+            .into_iter()
+            .map(|(node, found)| (node.broker, found))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(look().await, [(2, Found::Answers), (3, Found::Answers)]);
+    let gone = all.remove(0).kill();
+    drop(all);
+    // Broker 2 has a new disk, and waits.
+    std::fs::remove_dir_all(&gone.dir).unwrap();
+    let waiting = Process::start(gone.clone(), places.options(&gone, places.told(false)));
+    let replaced = async || look().await == [(2, Found::Replaced), (3, Found::Silent)];
+    let within = std::time::Instant::now() + BOUND;
+    while !replaced().await {
+        assert!(std::time::Instant::now() < within, "{:?}", look().await);
+    }
+    waiting.abort();
 }
 
 #[test]
