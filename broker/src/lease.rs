@@ -54,13 +54,26 @@ pub async fn request(broker: &Arc<Broker>, wanted: WantedStop) -> Result<LeaseAn
         partitions,
     };
     let asked = broker.quorum().request(command).await;
-    asked.map_err(into_refusal)
+    let answer = asked.map_err(into_refusal)?;
+    if let LeaseAnswer::Granted(granted) = &answer {
+        tracing::info!(
+            broker = %granted.lease.broker,
+            until_ms = granted.lease.expires_ms,
+            pausing = granted.pausing_count,
+            "a broker may stop"
+        );
+    }
+    Ok(answer)
 }
 
 /// Gives a broker's lease back. Whether there was one.
 pub async fn release(broker: &Broker, id: BrokerId) -> Result<bool, Refusal> {
     let asked = broker.quorum().request(ReleaseLease { broker: id }).await;
-    asked.map_err(into_refusal)
+    let released = asked.map_err(into_refusal)?;
+    if released {
+        tracing::info!(broker = %id, "a stop lease was given back");
+    }
+    Ok(released)
 }
 
 /// From now on peers are told how far the followers are of what this broker leads.

@@ -19,6 +19,9 @@ use crate::retry::retry;
 /// Kafka's kind of coordinator that groups have.
 const GROUP: i8 = 0;
 
+/// So long a broker may be silent that is asked first, where others are left to ask: above what a busy one takes.
+const TRY_NEXT: Duration = Duration::from_secs(3);
+
 /// How a client reaches its cluster.
 #[derive(Debug, Clone)]
 pub struct ClientOptions {
@@ -248,29 +251,56 @@ impl Client {
         }
         let cluster = self.cluster();
         let known = cluster.brokers.values().map(|broker| broker.address());
-        let mut last = None;
-        for address in known.chain(self.options().bootstrap.iter().cloned()) {
-            match self.connect(&address).await {
-                Ok(connection) => return Ok(connection),
-                Err(error) => last = Some(error),
+        let bootstrap = &self.options().bootstrap;
+        let mut addresses: Vec<String> = Vec::new();
+        for address in known.chain(bootstrap.iter().cloned()) {
+            if !addresses.contains(&address) {
+                addresses.push(address);
             }
         }
-        match last {
-            Some(last) => Err(Error::NoBroker {
-                bootstrap: self.options().bootstrap.join(","),
-                last,
+        let within = self.options().connection.connect_timeout;
+        let mut problems = Vec::new();
+        for (place, address) in addresses.iter().enumerate() {
+            let is_last = place + 1 == addresses.len();
+            let within = if is_last {
+                within
+            } else {
+                within.min(TRY_NEXT)
+            };
+            match self.connect_within(address, within).await {
+                Ok(connection) => return Ok(connection),
+                Err(error) => problems.push(error),
+            }
+        }
+        match problems.is_empty() {
+            false => Err(Error::NoBroker {
+                bootstrap: bootstrap.join(","),
+                problems,
             }),
-            None => Err(Error::Invalid(
+            true => Err(Error::Invalid(
                 "the list of bootstrap servers is empty".into(),
             )),
         }
     }
 
     async fn connect(&self, address: &str) -> Result<Connection, ConnectionError> {
+        let within = self.options().connection.connect_timeout;
+        self.connect_within(address, within).await
+    }
+
+    async fn connect_within(
+        &self,
+        address: &str,
+        within: Duration,
+    ) -> Result<Connection, ConnectionError> {
         if let Some(open) = self.open_connection(address) {
             return Ok(open);
         }
-        let connection = Connection::open(address, &self.options().connection).await?;
+        let options = ConnectionOptions {
+            connect_timeout: within,
+            ..self.options().connection.clone()
+        };
+        let connection = Connection::open(address, &options).await?;
         // Another caller may have opened one meanwhile: then all use that.
         if let Some(open) = self.open_connection(address) {
             return Ok(open);
@@ -387,6 +417,22 @@ impl Client {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(not(feature = "simulation"))]
+    #[tokio::test]
+    async fn a_silent_server_is_left_for_the_next_and_all_that_fail_are_named() {
+        // The system takes connections for it, as for a process that is stopped.
+        let bound = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let silent = bound.local_addr().unwrap().to_string();
+        let refuses = "127.0.0.1:1".to_owned();
+        let client = Client::new(ClientOptions::new(&format!("{silent},{refuses}")));
+        let begun = Instant::now();
+        let told = client.any().await.unwrap_err().to_string();
+        assert!(begun.elapsed() < TRY_NEXT * 2, "{:?}", begun.elapsed());
+        for address in [silent, refuses] {
+            assert!(told.contains(&format!("connect to {address}")), "{told}");
+        }
+    }
 
     #[test]
     fn a_bootstrap_server_without_a_port_gets_kafkas() {

@@ -6,6 +6,9 @@ use std::time::Duration;
 use milena_protocol::{DecodeError, ErrorCode};
 use thiserror::Error;
 
+/// Of the brokers that can't be reached so many are named: a cluster may have a thousand.
+const PROBLEMS_SHOWN_MAX: usize = 8;
+
 /// Why a connection could not be opened, or a request on it got no answer.
 #[derive(Debug, Clone, Error)]
 pub enum ConnectionError {
@@ -61,13 +64,13 @@ pub enum Error {
     /// The way to a broker failed.
     #[error(transparent)]
     Connection(#[from] ConnectionError),
-    /// None of the bootstrap servers could be reached; the last one's error.
-    #[error("no broker of {bootstrap} can be reached: {last}")]
+    /// None of the brokers known and of the bootstrap servers could be reached.
+    #[error("no broker of {bootstrap} can be reached: {}", in_words(problems))]
     NoBroker {
         /// The bootstrap list.
         bootstrap: String,
-        /// Why the last of them failed.
-        last: ConnectionError,
+        /// Why, for each that was tried.
+        problems: Vec<ConnectionError>,
     },
     /// A broker refused.
     #[error("{subject}: {}", message.as_deref().unwrap_or(code.text()))]
@@ -169,6 +172,13 @@ impl Error {
             _ => false,
         }
     }
+}
+
+/// Those that failed last are the bootstrap servers, which a person knows.
+fn in_words(problems: &[ConnectionError]) -> String {
+    let shown = &problems[problems.len().saturating_sub(PROBLEMS_SHOWN_MAX)..];
+    let shown: Vec<String> = shown.iter().map(ToString::to_string).collect();
+    shown.join("; ")
 }
 
 /// Whether Kafka calls the error retriable: the cluster is about to mend it, or the client had gone to

@@ -17,7 +17,7 @@ pub struct Condition {
     pub under_replicated: bool,
     /// Fewer in sync than writes need, see [`Partition::min_isr`]: acknowledged ones are refused.
     pub under_min_isr: bool,
-    /// Exactly as many: one more loss stops them.
+    /// Exactly as many, and a leader: one more loss stops them.
     pub at_min_isr: bool,
     /// Another replica than the preferred one leads.
     pub not_preferred: bool,
@@ -103,7 +103,7 @@ impl Partition {
             offline: self.leader.is_none(),
             under_replicated: self.brokers().any(lags),
             under_min_isr: self.isr.len() < needed,
-            at_min_isr: self.isr.len() == needed,
+            at_min_isr: self.leader.is_some() && self.isr.len() == needed,
             not_preferred: self.leader.is_some() && self.leader != self.brokers().next(),
             reassigning: self.reassignment.is_some(),
             lossy: self.leader.is_some() && self.elected.may_lose(),

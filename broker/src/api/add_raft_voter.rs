@@ -28,7 +28,9 @@ async fn add(broker: &Broker, request: &AddRaftVoterRequest) -> Result<(), Refus
     check_cluster(broker, request.cluster_id.as_deref())?;
     let directory = DirectoryId(request.voter_directory_id);
     let added = broker.quorum().add_voter(request.voter_id, directory).await;
-    added.map_err(into_refusal)
+    added.map_err(into_refusal)?;
+    tracing::info!(broker = request.voter_id, %directory, "a broker votes in the metadata quorum");
+    Ok(())
 }
 
 /// Refuses what was meant for another cluster; who names none means this one.

@@ -170,6 +170,9 @@ pub async fn handle(
         .min(usize::try_from(broker.config().fetch_max_bytes).unwrap_or(0));
     let hurry = context.hurry.as_ref().filter(|_| reader.is_follower());
     let pass = wait_for_enough(broker, (reader, hurry), &mut session, &request, bytes_max).await;
+    if !reader.is_follower() {
+        count(broker, &mut session, &pass);
+    }
     let answer = respond(broker, context, &mut session, pass).await;
     broker.fetch_sessions().put_back(session);
     answer
@@ -336,6 +339,21 @@ async fn read(
     Ok(found)
 }
 
+/// Counts what consumers are sent. Not where it is found: a fetch that waits looks more than once.
+fn count(broker: &Broker, session: &mut Session, pass: &Pass) {
+    for found in &pass.found {
+        let (Some(region), Some(wanted)) = (&found.region, session.wanted(found.slot)) else {
+            continue;
+        };
+        let offset = wanted.offset;
+        if let Ok(partition) = wanted.partition(broker.partitions()) {
+            let behind = region.offset_behind();
+            let records = u64::try_from(behind.saturating_sub(offset)).unwrap_or(0);
+            partition.traffic().sent(region.len() as u64, records);
+        }
+    }
+}
+
 async fn respond(
     broker: &Broker,
     context: &RequestContext,
@@ -354,7 +372,7 @@ async fn respond(
             continue;
         };
         wanted.told = Some(found.told());
-        let partition = partition_response(broker, context, wanted, found, &mut regions).await;
+        let partition = partition_response(context, wanted, found, &mut regions).await;
         add(&mut response, &wanted.topic, partition);
     }
     let (version, listener) = (context.version, &context.listener);
@@ -363,7 +381,6 @@ async fn respond(
 }
 
 async fn partition_response(
-    broker: &Broker,
     context: &RequestContext,
     wanted: &mut Wanted,
     found: Found,
@@ -371,13 +388,6 @@ async fn partition_response(
 ) -> FetchPartitionResponse {
     let (mut error_code, mut records) = (found.error, Records::default());
     if let Some(region) = found.region {
-        // Counted here and not where it was found: a fetch that waits looks more than once.
-        if let Ok(partition) = wanted.partition(broker.partitions()) {
-            let records = region.offset_behind().saturating_sub(wanted.offset);
-            partition
-                .traffic()
-                .sent(region.len() as u64, u64::try_from(records).unwrap_or(0));
-        }
         if context.version < old_format::VERBATIM_FROM {
             match old_format::convert(region, wanted.offset, context.version).await {
                 Ok(bytes) => records = Records::Bytes(bytes),

@@ -31,5 +31,7 @@ async fn remove(broker: &Broker, request: &RemoveRaftVoterRequest) -> Result<(),
         .quorum()
         .remove_voter(request.voter_id, directory)
         .await;
-    removed.map_err(into_refusal)
+    removed.map_err(into_refusal)?;
+    tracing::info!(broker = request.voter_id, %directory, "a broker votes no more in the metadata quorum");
+    Ok(())
 }

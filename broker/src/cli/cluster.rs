@@ -1,10 +1,11 @@
-//! `milena cluster`: describe, drain, rebalance, repair, lease, voter, rescue, start.
+//! `milena cluster`: describe, drain, rebalance, repair, lease, unregister, voter, rescue, start.
 
 mod describe;
 mod lease;
 mod moves;
 mod rescue;
 mod start;
+mod unregister;
 mod voter;
 
 use std::time::Duration;
@@ -16,6 +17,7 @@ use moves::Mover;
 use super::failure::Failure;
 use super::http::HttpArgs;
 use super::target::{ClusterArgs, duration};
+use super::throttle::rate;
 
 /// How long a command waits that is told to, where it is not told how long: copies take hours.
 const WAIT_DEFAULT: &str = "24h";
@@ -43,6 +45,8 @@ enum ClusterCommand {
     Repair(Moving),
     /// Ask whether a broker may stop; exit code 6 where it may not yet. With --self, wait until it may
     Lease(lease::Lease),
+    /// Forget a broker that is stopped for good, and has neither replicas nor a vote
+    Unregister(unregister::Unregister),
     /// Change who votes in the metadata quorum
     Voter(voter::Voter),
     /// Go on with one voter, on a stopped broker, when the majority of the metadata quorum is lost for good
@@ -54,7 +58,7 @@ enum ClusterCommand {
 #[derive(Debug, Args)]
 struct Drain {
     /// The brokers' numbers
-    #[arg(required = true, value_name = "ID", value_parser = clap::value_parser!(i32).range(0..))]
+    #[arg(required = true, value_name = "ID", value_delimiter = ',', value_parser = clap::value_parser!(i32).range(0..))]
     brokers: Vec<i32>,
     /// They take replicas again; what is on its way away from them goes on, and is named
     #[arg(long, conflicts_with_all = ["dry_run", "throttle", "wait"])]
@@ -73,7 +77,7 @@ struct Moving {
     #[arg(long)]
     dry_run: bool,
     /// Bytes a second that each broker may copy of it
-    #[arg(long, value_name = "BYTES", conflicts_with = "dry_run", value_parser = clap::value_parser!(i64).range(1..))]
+    #[arg(long, value_name = "BYTES", value_parser = rate)]
     throttle: Option<i64>,
     /// Wait until all of it has moved, at most so long [default where no time is given: 24h]
     #[arg(
@@ -102,11 +106,9 @@ pub async fn run(args: ClusterCommands) -> Result<(), Failure> {
             moves::drain(&mover, &drain.brokers).await
         }
         ClusterCommand::Rebalance(moving) => {
-            moves::perform(&Mover::new(http, &cluster, &moving), "rebalance").await
+            moves::rebalance(&Mover::new(http, &cluster, &moving)).await
         }
-        ClusterCommand::Repair(moving) => {
-            moves::perform(&Mover::new(http, &cluster, &moving), "repair").await
-        }
+        ClusterCommand::Repair(moving) => moves::repair(&Mover::new(http, &cluster, &moving)).await,
         ClusterCommand::Lease(lease) => {
             let http = match lease.is_self() {
                 true => address.here(&cluster),
@@ -114,8 +116,35 @@ pub async fn run(args: ClusterCommands) -> Result<(), Failure> {
             };
             lease.run(&http, format).await
         }
+        ClusterCommand::Unregister(unregister) => unregister.run(&http, format).await,
         ClusterCommand::Voter(voter) => voter::run(&voter, &cluster).await,
         ClusterCommand::Rescue(rescue) => rescue::run(&rescue, format).await,
         ClusterCommand::Start(start) => start.run().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        commands: ClusterCommands,
+    }
+
+    #[test]
+    fn brokers_to_drain_stand_apart_or_with_commas_and_a_dry_run_takes_a_throttle() {
+        let words = "cluster drain 2,3 4 --dry-run --throttle 10000000";
+        let line = Line::try_parse_from(words.split(' ')).unwrap();
+        let ClusterCommand::Drain(drain) = line.commands.command else {
+            panic!("{:?}", line.commands.command)
+        };
+        assert_eq!(drain.brokers, [2, 3, 4]);
+        let refused = Line::try_parse_from(["cluster", "drain", "2", "--throttle", "10MB"]);
+        let refused = refused.err().unwrap().to_string();
+        assert!(refused.contains("such as 10000000"), "{refused}");
     }
 }

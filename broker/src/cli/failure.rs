@@ -150,9 +150,9 @@ impl Failure {
                 match brokers {
                     0 => failure,
                     1 => failure.hint("the cluster has one broker: --replication-factor 1"),
-                    count => {
-                        failure.hint(format!("the cluster has {count} brokers: that is the most"))
-                    }
+                    count => failure.hint(format!(
+                        "{count} brokers run, and those that drain take no replicas: `milena cluster describe` shows them"
+                    )),
                 }
             }
             _ => error.into(),

@@ -18,8 +18,9 @@ pub const PORT_ABOVE_CLIENTS: u16 = 312;
 const PORT_DEFAULT: u16 = 9404;
 /// More than the plan for the largest cluster.
 const ANSWER_BYTES_MAX: u64 = 256 << 20;
-/// Looking a name up and connecting.
+/// Looking a name up and connecting; and of several brokers, the first sign of one.
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);
+const HTTP_NAMED: &str = "--http names the brokers' http.listener, such as localhost:9404";
 /// Where the operator puts the token in a broker's container.
 const TOKEN_FILE_IN_POD: &str = "/etc/milena/admin/token";
 
@@ -212,29 +213,50 @@ impl Http {
             body,
             token,
         };
-        let mut last = None;
-        for address in &self.addresses {
-            let mut stream = match connect(address, self.within).await {
-                Ok(stream) => stream,
-                Err(why) => {
-                    last = Some(Err(unreachable(address, &why)));
-                    continue;
+        let mut failed = Vec::new();
+        let mut not_serving = None;
+        for (place, address) in self.addresses.iter().enumerate() {
+            let is_last = place + 1 == self.addresses.len();
+            if !is_last && let Err(silent) = self.probe(address).await {
+                failed.push(silent);
+                continue;
+            }
+            match exchange(address, &question, self.within).await {
+                Ok(answer) if answer.status == 503 => not_serving = Some(answer),
+                // What was not only read may have been done.
+                Err(failure) if is_last || method == "GET" && failure.exit == Exit::Unreachable => {
+                    failed.push(failure);
                 }
-            };
-            let exchange = exchange(&mut stream, address, &question);
-            let answer = match tokio::time::timeout(self.within, exchange).await {
-                Ok(answer) => answer.map_err(|error| unreachable(address, &error.to_string())),
-                Err(_) => Err(Failure::new(
-                    Exit::TimedOut,
-                    format!("{address} did not answer within {:?}", self.within),
-                )),
-            };
-            match answer {
-                Ok(Answer { status: 503, .. }) => last = Some(answer),
-                _ => return answer,
+                answer => return answer,
             }
         }
-        last.unwrap_or_else(|| Err(Failure::new(Exit::Usage, "--http names no address")))
+        match not_serving {
+            Some(answer) => Ok(answer),
+            None => Err(all_of(failed)),
+        }
+    }
+
+    /// Whether a broker answers at all, before it is asked for what may take long, or must not be done twice: others are
+    /// left to ask.
+    async fn probe(&self, address: &str) -> Result<(), Failure> {
+        let question = Question {
+            method: "GET",
+            path: "/healthz/live",
+            body: "",
+            token: None,
+        };
+        let within = self.within.min(CONNECT_WITHIN);
+        exchange(address, &question, within).await.map(drop)
+    }
+}
+
+/// One failure that names every address.
+fn all_of(failed: Vec<Failure>) -> Failure {
+    let texts: Vec<String> = failed.iter().map(|one| one.text().to_owned()).collect();
+    match failed.into_iter().last() {
+        None => Failure::new(Exit::Usage, "--http names no address"),
+        Some(only) if texts.len() == 1 => only,
+        Some(last) => Failure::new(last.exit, texts.join("; ")).hint(HTTP_NAMED),
     }
 }
 
@@ -250,7 +272,7 @@ fn unreachable(address: &str, why: &str) -> Failure {
         Exit::Unreachable,
         format!("no broker's HTTP answers at {address}: {why}"),
     )
-    .hint("--http names the brokers' http.listener, such as localhost:9404")
+    .hint(HTTP_NAMED)
 }
 
 async fn connect(address: &str, within: Duration) -> Result<TcpStream, String> {
@@ -261,8 +283,26 @@ async fn connect(address: &str, within: Duration) -> Result<TcpStream, String> {
     }
 }
 
-/// One request; the other end closes behind its answer.
+/// Asks one broker.
 async fn exchange(
+    address: &str,
+    question: &Question<'_>,
+    within: Duration,
+) -> Result<Answer, Failure> {
+    let connected = connect(address, within).await;
+    let mut stream = connected.map_err(|why| unreachable(address, &why))?;
+    let answer = send(&mut stream, address, question);
+    match tokio::time::timeout(within, answer).await {
+        Ok(answer) => answer.map_err(|error| unreachable(address, &error.to_string())),
+        Err(_) => Err(Failure::new(
+            Exit::TimedOut,
+            format!("{address} did not answer within {within:?}"),
+        )),
+    }
+}
+
+/// One request; the other end closes behind its answer.
+async fn send(
     stream: &mut TcpStream,
     address: &str,
     question: &Question<'_>,
@@ -318,6 +358,46 @@ mod tests {
         assert_eq!(local("0.0.0.0:9404"), "127.0.0.1:9404");
         assert_eq!(local(":9404"), "127.0.0.1:9404");
         assert_eq!(local("10.0.0.7:9404"), "10.0.0.7:9404");
+    }
+
+    /// The system takes connections for it, as for a process that is stopped.
+    async fn silent() -> (tokio::net::TcpListener, String) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        (listener, address)
+    }
+
+    #[tokio::test]
+    async fn a_silent_broker_is_left_for_the_next() {
+        let (_bound, first) = silent().await;
+        let (listener, second) = silent().await;
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                assert!(stream.read(&mut [0; 1024]).await.unwrap() > 0);
+                let answer = b"HTTP/1.1 200 OK\r\n\r\n7";
+                stream.write_all(answer).await.unwrap();
+            }
+        });
+        let http = Http::new(vec![first, second], Duration::from_secs(60));
+        let begun = std::time::Instant::now();
+        assert_eq!(http.get::<i32>("/v1/seven").await, Ok(7));
+        assert!(
+            begun.elapsed() < CONNECT_WITHIN * 2,
+            "{:?}",
+            begun.elapsed()
+        );
+    }
+
+    #[tokio::test]
+    async fn all_that_do_not_answer_are_named() {
+        let within = Duration::from_millis(100);
+        let (_bound, silent) = silent().await;
+        let gone = "127.0.0.1:1".to_owned();
+        let both = Http::new(vec![gone.clone(), silent.clone()], within);
+        let failure = both.get::<i32>("/v1/seven").await.unwrap_err();
+        assert!(failure.text().contains(&gone), "{failure}");
+        assert!(failure.text().contains(&silent), "{failure}");
+        assert_eq!(failure.exit, Exit::TimedOut);
     }
 
     #[test]

@@ -22,6 +22,12 @@ const ALL_BROKERS: &str = "";
 pub const STAYS: &str =
     "the throttle stays until `milena topic unthrottle`, which takes it off what has moved";
 
+/// Reads `--throttle`.
+pub fn rate(text: &str) -> Result<i64, String> {
+    let rate = text.parse().ok().filter(|rate| *rate > 0);
+    rate.ok_or_else(|| "give bytes a second, such as 10000000".to_owned())
+}
+
 /// Replicas of topics, as the list has them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Throttled(BTreeMap<String, BTreeSet<String>>);
@@ -166,6 +172,14 @@ fn unless_gone(altered: Result<(), Error>) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_rate_is_bytes_a_second() {
+        assert_eq!(rate("10000000"), Ok(10_000_000));
+        for bad in ["10MB", "0", "-1", ""] {
+            assert!(rate(bad).unwrap_err().contains("10000000"), "{bad:?}");
+        }
+    }
 
     #[test]
     fn only_new_copies_are_throttled() {

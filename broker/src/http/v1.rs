@@ -31,7 +31,7 @@ pub mod plans;
 pub mod reassignments;
 pub mod stop_lease;
 pub mod unhealthy;
-mod unregister;
+pub mod unregister;
 mod voters;
 
 use std::sync::Arc;

@@ -83,9 +83,9 @@ metrics! {
     RECORDS_IN Counter "milena_topic_records_in_total" ["topic"]
         "Records appended. At most 1000 topics are told apart; the others share (other).";
     BYTES_OUT Counter "milena_topic_bytes_out_total" ["topic"]
-        "Bytes of record batches in answers to Fetch, before a conversion for old clients. At most 1000 topics are told apart; the others share (other).";
+        "Bytes of record batches in answers to consumers, before a conversion for old clients; what followers copy they count themselves (milena_replication_bytes_total). At most 1000 topics are told apart; the others share (other).";
     RECORDS_OUT Counter "milena_topic_records_out_total" ["topic"]
-        "Offsets in answers to Fetch from the one asked for on: records, and in a compacted topic also the gaps between them. At most 1000 topics are told apart; the others share (other).";
+        "Offsets in answers to consumers from the one asked for on: records, and in a compacted topic also the gaps between them. At most 1000 topics are told apart; the others share (other).";
     APPEND_FAILURES Counter "milena_append_failures_total" []
         "Appends that the disk refused, or that arrived for a log whose disk has refused before.";
     TOPICS Gauge "milena_topics" []

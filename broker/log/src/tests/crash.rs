@@ -33,6 +33,16 @@ const PRODUCER: i64 = 9;
 const CHANGES_MAX: usize = 500;
 const KEPT_IN: &str = "MILENA_CRASH_STATES";
 
+/// A folder for a played disk, in memory where there is room for it: what these tests lose they lose by themselves, and a
+/// real disk takes ten times as long to forget the thousands of small files.
+fn scratch() -> std::io::Result<TempDir> {
+    let memory = Path::new("/dev/shm");
+    match memory.is_dir() {
+        true => TempDir::new_in(memory).or_else(|_| TempDir::new()),
+        false => TempDir::new(),
+    }
+}
+
 fn key() -> (String, i32) {
     ("t".to_owned(), 0)
 }

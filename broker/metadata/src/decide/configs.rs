@@ -28,6 +28,7 @@ pub(super) fn alter(
         check_resource(draft, resource, &twice)?;
         let before = present(draft, resource);
         let after = replaced(wanted)?;
+        check_place(resource, &before, &after)?;
         check(resource, &before, &after, rules)?;
         record(draft, resource, &before, &after);
         settle_policy(draft, resource, &before, &after, rules);
@@ -46,6 +47,7 @@ pub(super) fn alter_incrementally(
         check_resource(draft, resource, &twice)?;
         let before = present(draft, resource);
         let after = changed(resource.kind, &before, changes, rules)?;
+        check_place(resource, &before, &after)?;
         check(resource, &before, &after, rules)?;
         record(draft, resource, &before, &after);
         settle_policy(draft, resource, &before, &after, rules);
@@ -204,6 +206,26 @@ fn split(list: &str) -> Vec<&str> {
         .map(str::trim)
         .filter(|item| !item.is_empty())
         .collect()
+}
+
+/// The quorum decides by one `min.insync.replicas` for a topic. A leader that had one of its own would count on
+/// another ISR than the quorum, and hold back acknowledgements for ever: Kafka refuses it with the ELR, too (KIP-966).
+fn check_place(
+    resource: &ConfigResource,
+    before: &Configs,
+    after: &Configs,
+) -> Result<(), Refusal> {
+    let is_one_broker = resource.kind == ResourceKind::Broker && !resource.name.is_empty();
+    let new = after.get(MIN_INSYNC_REPLICAS);
+    match new {
+        Some(_) if is_one_broker && new != before.get(MIN_INSYNC_REPLICAS) => {
+            Err(invalid_config(format!(
+                "{MIN_INSYNC_REPLICAS} can't be set for one broker: set it for all of them (the cluster-wide default, \
+                 --entity-default) or for a topic."
+            )))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Checks what is new: a value that is there already was checked when it came, by the rules of its day.

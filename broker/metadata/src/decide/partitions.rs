@@ -128,10 +128,26 @@ pub(super) fn placed(
         ..wish
     };
     let refuse = |refusal: PlacementRefusal| {
-        let message = format!("Unable to replicate the partition {factor} time(s): {refusal}");
+        let mut message = format!("Unable to replicate the partition {factor} time(s): {refusal}");
+        if matches!(refusal, PlacementRefusal::TooFewBrokers { .. }) {
+            message += &not_counted(image);
+        }
         Refusal::new(ErrorCode::InvalidReplicationFactor, message)
     };
     placement::place(&placement::candidates(image), &wish, &[]).map_err(refuse)
+}
+
+/// Kafka knows no brokers that drain: a person counts them, too.
+fn not_counted(image: &Image) -> String {
+    let draining = image.brokers().filter(|broker| broker.draining);
+    let draining: Vec<String> = draining.map(|broker| broker.id.to_string()).collect();
+    match draining.is_empty() {
+        true => String::new(),
+        false => format!(
+            " Those that drain take no replicas: {}.",
+            draining.join(", ")
+        ),
+    }
 }
 
 /// Checks the client's own choice. `first` is the number of its first partition, `factor` the number of

@@ -3,7 +3,7 @@
 use milena_metadata::*;
 use milena_protocol::ErrorCode;
 
-use super::asks::{broker, change, epoch, register};
+use super::asks::{broker, change, create, epoch, register};
 use super::{apply, start};
 
 fn move_to(image: &mut Image, rack: &str, late_by: i64) -> Result<Outcome, Refusal> {
@@ -45,6 +45,22 @@ fn a_broker_that_was_fenced_is_out_of_sync_until_it_is_in_the_isr_again() {
         let ask = change(&image, id.get(), [Some(fenced), None, None]);
         apply(&mut image, &ask.into()).unwrap();
         assert_eq!(image.out_of_sync(id).count(), hosted, "fenced: {fenced}");
+    }
+}
+
+#[test]
+fn a_topic_with_too_many_replicas_is_told_who_drains() {
+    let mut image = start();
+    let wide = create("wide", 2, 1, 4);
+    let ask = change(&image, 3, [None, Some(true), None]);
+    apply(&mut image, &ask.into()).unwrap();
+    let Outcome::CreateTopics(answers) = apply(&mut image, &wide.into()).unwrap() else {
+        panic!("another outcome")
+    };
+    let refusal = answers[0].as_ref().unwrap_err();
+    assert_eq!(refusal.code, ErrorCode::InvalidReplicationFactor);
+    for words in ["only 3 broker(s)", "Those that drain take no replicas: 3."] {
+        assert!(refusal.message.contains(words), "{}", refusal.message);
     }
 }
 

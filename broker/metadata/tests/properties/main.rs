@@ -3,6 +3,7 @@
 mod asks;
 mod brokers;
 mod check;
+mod configs;
 mod leases;
 mod ledger;
 mod plans;

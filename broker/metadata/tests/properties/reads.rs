@@ -135,6 +135,11 @@ fn a_partition_without_a_leader_is_counted_by_a_broker_that_runs() {
     let host = image.partition("one", 0).unwrap().leader.unwrap();
     let away = change(&image, host.get(), [Some(true), None, None]);
     apply(&mut image, &away.into()).unwrap();
+    assert_eq!(
+        image.health(&NoConfigRules, Scope::Cluster).at_min_isr,
+        0,
+        "no further loss stops its writes"
+    );
     let offline = |id: BrokerId| image.health(&NoConfigRules, Scope::LedBy(id)).offline;
     let running = image.brokers().filter(|broker| !broker.fenced);
     let told: Vec<usize> = running.map(|broker| offline(broker.id)).collect();

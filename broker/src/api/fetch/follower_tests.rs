@@ -143,6 +143,23 @@ async fn a_follower_reads_to_the_end_and_a_consumer_to_what_is_committed() {
 }
 
 #[tokio::test]
+async fn what_followers_copy_does_not_count_as_what_consumers_are_sent() {
+    let led = Led::new().await;
+    led.append().await;
+    let counted = |led: &Led| {
+        let page = led.broker.metrics().render_starting().unwrap();
+        let mut lines = page.lines();
+        let line = lines.find(|line| line.starts_with("milena_topic_records_out_total{"));
+        line.and_then(|line| line.rsplit(' ').next().unwrap().parse().ok())
+    };
+    assert!(has_records(&led.fetch_from(101, 0).await));
+    led.fetch_from(101, 1).await;
+    assert_eq!(counted(&led), Some(0));
+    assert!(has_records(&led.fetch_from(-1, 0).await));
+    assert_eq!(counted(&led), Some(1));
+}
+
+#[tokio::test]
 async fn an_append_is_committed_when_all_in_sync_replicas_have_fetched_beyond_it() {
     let led = Led::new().await;
     let (last, epoch) = (led.append().await, led.state.leader_epoch);

@@ -122,11 +122,10 @@ impl Lease {
         match told {
             LeaseAnswer::Granted(_) if format == Format::Json => Ok(()),
             LeaseAnswer::Granted(granted) => output::line(&granted_in_words(&granted)),
-            LeaseAnswer::Refused(refusal) => Err(Failure::new(
-                Exit::Refused,
-                refused_in_words(&refusal),
-            )
-            .hint("ask again when it has caught up; `milena cluster describe` shows the brokers")),
+            LeaseAnswer::Refused(refusal) => {
+                let failure = Failure::new(Exit::Refused, refused_in_words(&refusal));
+                Err(failure.hint(what_helps(&refusal)))
+            }
         }
     }
 }
@@ -178,6 +177,23 @@ fn refused_in_words(refusal: &LeaseRefusal) -> String {
     lines.join("\n  ")
 }
 
+/// What has to be done before the broker may stop, where waiting alone does not help; of several, the first.
+fn what_helps(refusal: &LeaseRefusal) -> String {
+    if refusal.never_safe_count > 0 {
+        return "waiting does not help: give those partitions more replicas, or `milena topic move` them; \
+                --never-safe allow lets them pause"
+            .to_owned();
+    }
+    match refusal.leases_out.first() {
+        Some(out) => format!(
+            "ask again when they are back in sync; `milena cluster lease {out} --release` where broker {out} is not to \
+             stop after all"
+        ),
+        None => "ask again when it has caught up; `milena cluster describe` shows the brokers"
+            .to_owned(),
+    }
+}
+
 fn and_more(lines: &mut Vec<String>, count: usize) {
     if count > PARTITIONS_SHOWN_MAX {
         lines.push(format!(
@@ -222,9 +238,30 @@ mod tests {
 
     use super::*;
 
+    fn id(number: i32) -> BrokerId {
+        BrokerId::new(number).unwrap()
+    }
+
+    #[test]
+    fn a_refusal_says_what_helps_where_waiting_does_not() {
+        let leases_out = LeaseRefusal {
+            leases_out: vec![id(3)],
+            ..LeaseRefusal::default()
+        };
+        let told = what_helps(&leases_out);
+        assert!(told.contains("cluster lease 3 --release"), "{told}");
+        let never_safe = LeaseRefusal {
+            never_safe_count: 1,
+            ..leases_out
+        };
+        let told = what_helps(&never_safe);
+        assert!(told.contains("--never-safe allow"), "{told}");
+        let behind = what_helps(&LeaseRefusal::default());
+        assert!(behind.contains("caught up"), "{behind}");
+    }
+
     #[test]
     fn a_refusal_names_partition_follower_and_bytes() {
-        let id = |number| BrokerId::new(number).unwrap();
         let refusal = LeaseRefusal {
             leases_out: vec![id(3)],
             blocking: vec![BlockingPartition {

@@ -1,5 +1,6 @@
 //! `milena cluster drain`, `rebalance` and `repair`: a plan is shown, and unless it is a dry run, begun.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use milena_client::admin::Sizes;
@@ -14,11 +15,14 @@ use crate::cli::output::{self, Format};
 use crate::cli::target::ClusterArgs;
 use crate::cli::throttle::{self, Throttled};
 use crate::http::v1::brokers::{Draining, ShownBroker};
+use crate::http::v1::cluster::ShownCluster;
 use crate::http::v1::plans::{NotMoved, ShownMove, ShownPlan};
 use crate::http::v1::reassignments::ShownReassignment;
 
 /// Sizes are worth no more: the plan is shown without those that are not known by then.
 const SIZES_WITHIN: Duration = Duration::from_secs(5);
+/// Of the partitions that can't be moved for one reason, so many are named: it is often the same for all.
+const STUCK_SHOWN_MAX: usize = 10;
 /// Of the moves that go on after a drain is cancelled, so many are named.
 const GOING_ON_MAX: usize = 20;
 
@@ -39,11 +43,15 @@ impl<'a> Mover<'a> {
     }
 }
 
-/// Marks the brokers as draining, and moves away what they have.
+/// Marks the brokers as draining, and moves away what they have. A mark moves leaderships at once: where nothing can be
+/// moved, none is made.
 pub(super) async fn drain(mover: &Mover<'_>, brokers: &[i32]) -> Result<(), Failure> {
     let Mover { http, moving, .. } = mover;
     let ids: Vec<String> = brokers.iter().map(i32::to_string).collect();
     let plan = format!("drain?brokers={}", ids.join(","));
+    if !moving.dry_run {
+        refuse_hopeless(mover, &ask(http, &plan, false).await?).await?;
+    }
     let marked = match moving.dry_run {
         true => Vec::new(),
         false => mark(http, brokers).await?,
@@ -67,6 +75,15 @@ pub(super) async fn drain(mover: &Mover<'_>, brokers: &[i32]) -> Result<(), Fail
         Some(_) => check_empty(http, brokers).await,
         None => Ok(()),
     }
+}
+
+/// Fails where a plan moves nothing that it would have to.
+async fn refuse_hopeless(mover: &Mover<'_>, plan: &ShownPlan) -> Result<(), Failure> {
+    if !plan.moves.is_empty() || plan.stuck.is_empty() {
+        return Ok(());
+    }
+    show(mover, plan).await?;
+    blame(plan).map_err(|failure| failure.hint("nothing was done: no broker was marked"))
 }
 
 /// Marks those that are not marked yet, and returns them.
@@ -169,18 +186,41 @@ async fn check_empty(http: &Http, brokers: &[i32]) -> Result<(), Failure> {
     }
 }
 
-/// Makes a plan, shows it, and begins it.
-pub(super) async fn perform(mover: &Mover<'_>, plan: &str) -> Result<(), Failure> {
-    let plan = make(mover, plan).await?;
+/// Moves what is misplaced.
+pub(super) async fn repair(mover: &Mover<'_>) -> Result<(), Failure> {
+    let plan = make(mover, "repair").await?;
     show(mover, &plan).await?;
     finish(mover, &plan).await
+}
+
+/// Makes replicas and preferred leaders even. That is not who leads now: where nothing moves, a person is told of it.
+pub(super) async fn rebalance(mover: &Mover<'_>) -> Result<(), Failure> {
+    let plan = make(mover, "rebalance").await?;
+    show(mover, &plan).await?;
+    if plan.moves.is_empty() && mover.cluster.output == Format::Table {
+        let cluster: ShownCluster = mover.http.get("/v1/cluster").await?;
+        if let Some(told) = leaders_in_words(cluster.partitions.not_preferred) {
+            output::line(&told)?;
+        }
+    }
+    finish(mover, &plan).await
+}
+
+fn leaders_in_words(not_preferred: usize) -> Option<String> {
+    (not_preferred > 0).then(|| {
+        format!(
+            "{not_preferred} partitions are not led by their preferred leader: a broker's go back together where they are \
+             more than leader.imbalance.per.broker.percentage, every leader.imbalance.check.interval.seconds (300); \
+             `kafka-leader-election --election-type preferred` does it now"
+        )
+    })
 }
 
 /// Has a plan made, and begun where it is no dry run.
 async fn make(mover: &Mover<'_>, plan: &str) -> Result<ShownPlan, Failure> {
     match mover.moving.throttle {
-        Some(rate) => make_throttled(mover, plan, rate).await,
-        None => ask(&mover.http, plan, !mover.moving.dry_run).await,
+        Some(rate) if !mover.moving.dry_run => make_throttled(mover, plan, rate).await,
+        _ => ask(&mover.http, plan, !mover.moving.dry_run).await,
     }
 }
 
@@ -224,7 +264,7 @@ async fn finish(mover: &Mover<'_>, plan: &ShownPlan) -> Result<(), Failure> {
         None => Ok(()),
     };
     let throttled = throttled(plan);
-    if moving.throttle.is_some() && !throttled.is_empty() {
+    if moving.throttle.is_some() && !moving.dry_run && !throttled.is_empty() {
         match (moving.wait, &waited) {
             (Some(_), Ok(())) => throttled.end(&mover.cluster.client()).await?,
             _ => eprintln!("{}", throttle::STAYS),
@@ -316,6 +356,10 @@ async fn show(mover: &Mover<'_>, plan: &ShownPlan) -> Result<(), Failure> {
             false => "nothing can be moved",
         });
     }
+    table(&weighed, plan)
+}
+
+fn table(weighed: &Weighed<'_>, plan: &ShownPlan) -> Result<(), Failure> {
     let ids = |ids: &[i32]| {
         let ids: Vec<String> = ids.iter().map(i32::to_string).collect();
         ids.join(",")
@@ -347,17 +391,34 @@ async fn show(mover: &Mover<'_>, plan: &ShownPlan) -> Result<(), Failure> {
 
 /// What can't be moved makes the command fail, once all that can has been seen to.
 fn blame(plan: &ShownPlan) -> Result<(), Failure> {
-    let said = |one: &NotMoved| format!("{}-{}: {}", one.topic, one.partition, one.reason);
-    let all: Vec<String> = plan.stuck.iter().chain(&plan.refused).map(said).collect();
+    let all: Vec<&NotMoved> = plan.stuck.iter().chain(&plan.refused).collect();
     if all.is_empty() {
         return Ok(());
     }
     let text = format!(
         "{} partitions can't be moved\n  {}",
         all.len(),
-        all.join("\n  ")
+        by_reason(&all).join("\n  ")
     );
     Err(Failure::new(Exit::Failed, text))
+}
+
+/// A line for each reason, with the partitions that it holds for.
+fn by_reason(all: &[&NotMoved]) -> Vec<String> {
+    let mut reasons: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for one in all {
+        let partition = format!("{}-{}", one.topic, one.partition);
+        reasons.entry(&one.reason).or_default().push(partition);
+    }
+    let line = |(reason, partitions): (&str, Vec<String>)| {
+        let shown = partitions.len().min(STUCK_SHOWN_MAX);
+        let more = match partitions.len() - shown {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        format!("{}{more}: {reason}", partitions[..shown].join(" "))
+    };
+    reasons.into_iter().map(line).collect()
 }
 
 /// Until none of the plan's partitions is on its way.
@@ -397,41 +458,4 @@ async fn wait(http: &Http, plan: &ShownPlan, within: Duration) -> Result<(), Fai
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn moved(from: &[i32], to: &[i32]) -> ShownMove {
-        ShownMove {
-            topic: "t".into(),
-            partition: 0,
-            from: from.to_vec(),
-            to: to.to_vec(),
-        }
-    }
-
-    #[test]
-    fn what_is_to_copy_is_the_size_for_each_new_replica() {
-        let of = |bytes, from: &[i32], to: &[i32]| {
-            let one = moved(from, to);
-            let weighed = WeighedMove { one: &one, bytes };
-            weighed.bytes_to_copy()
-        };
-        assert_eq!(of(Some(100), &[1, 2, 3], &[3, 4, 5]), Some(200));
-        assert_eq!(of(None, &[1, 2], &[2, 3]), None);
-        assert_eq!(of(None, &[1, 2], &[2, 1]), Some(0), "nothing is copied");
-    }
-
-    #[test]
-    fn a_cancelled_drain_names_what_goes_on_and_what_gives_it_up() {
-        assert_eq!(takes_again(3, &[]), "broker 3: takes replicas");
-        let away: Vec<String> = (0..21).map(|number| format!("t-{number}")).collect();
-        let told = takes_again(3, &away);
-        for word in [
-            "21 partitions",
-            " t-19 and 1 more",
-            "topic move t-0 --cancel",
-        ] {
-            assert!(told.contains(word), "{word}: {told}");
-        }
-    }
-}
+mod tests;

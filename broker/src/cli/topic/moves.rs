@@ -40,7 +40,7 @@ pub(super) struct Move {
     #[arg(long)]
     dry_run: bool,
     /// Bytes a second that each broker may copy of it
-    #[arg(long, value_name = "BYTES", conflicts_with = "dry_run", value_parser = clap::value_parser!(i64).range(1..))]
+    #[arg(long, value_name = "BYTES", value_parser = throttle::rate)]
     throttle: Option<i64>,
     /// Wait until all of it has moved, at most so long [default where no time is given: 24h]
     #[arg(
@@ -80,11 +80,12 @@ impl Move {
             }
         }
         show(&topic.name, &ways, self.dry_run, format)?;
+        warn_of_absent(client, &ways).await;
         let waited = match self.wait {
             Some(within) => wait(client, &topic.name, &partitions, within).await,
             None => Ok(()),
         };
-        if self.throttle.is_some() && !throttled.is_empty() {
+        if self.throttle.is_some() && !self.dry_run && !throttled.is_empty() {
             match (self.wait, &waited) {
                 (Some(_), Ok(())) => throttled.end(client).await?,
                 _ => eprintln!("{}", throttle::STAYS),
@@ -207,6 +208,34 @@ fn show(topic: &str, ways: &[Way], dry_run: bool, format: Format) -> Result<(), 
     output::line(&format!("{} partitions {said}", ways.len()))
 }
 
+/// A copy to a broker that is not there waits for it, and the move with it.
+async fn warn_of_absent(client: &Client, ways: &[Way]) {
+    let joining = ways.iter().flat_map(|way| {
+        let joins = |id: &&i32| !way.from.contains(id);
+        way.to.iter().filter(joins).copied()
+    });
+    let joining: BTreeSet<i32> = joining.collect();
+    if joining.is_empty() {
+        return;
+    }
+    // The move is under way, whether this is known or not.
+    let Ok(known) = client.refresh(&[]).await else {
+        return;
+    };
+    for id in absent(&joining, &known.brokers) {
+        eprintln!("warning: broker {id} is not there: what is to move to it waits until it is");
+    }
+}
+
+/// Those of them that do not run.
+fn absent<'a, V>(
+    brokers: impl IntoIterator<Item = &'a i32>,
+    running: &BTreeMap<i32, V>,
+) -> Vec<i32> {
+    let brokers = brokers.into_iter().copied();
+    brokers.filter(|id| !running.contains_key(id)).collect()
+}
+
 fn throttled(topic: &str, ways: &[Way]) -> Throttled {
     let mut throttled = Throttled::default();
     for way in ways {
@@ -303,6 +332,8 @@ struct Shown {
     partition: i32,
     adding: Vec<i32>,
     removing: Vec<i32>,
+    /// Of those that join, the brokers that are not there.
+    waits_for: Vec<i32>,
     #[serde(flatten)]
     copying: Copying,
     #[serde(flatten)]
@@ -318,10 +349,12 @@ pub(super) async fn list(client: &Client, format: Format) -> Result<(), Stop> {
         sleep(LOOK_EVERY).await;
         let now = look(client, &ongoing).await;
         let between = begun.elapsed();
+        let known = client.refresh(&[]).await?;
         for (one, (before, copying)) in ongoing.into_iter().zip(before.into_iter().zip(now)) {
             shown.push(Shown {
                 topic: one.topic,
                 partition: one.partition,
+                waits_for: absent(&one.adding, &known.brokers),
                 adding: one.adding,
                 removing: one.removing,
                 pace: copying.pace(before, between),
@@ -353,6 +386,11 @@ impl Shown {
         let ((done, left), (rate, time)) = (self.copying.in_words(), self.pace.in_words());
         let partition = format!("{}-{}", self.topic, self.partition);
         let (adding, removing) = (ids(&self.adding), ids(&self.removing));
+        let time = match self.waits_for.as_slice() {
+            [] => time,
+            [one] => format!("waits for broker {one}, which is not there"),
+            several => format!("waits for brokers {}, which are not there", ids(several)),
+        };
         [partition, adding, removing, done, left, rate, time]
     }
 }
@@ -360,6 +398,28 @@ impl Shown {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_move_to_a_broker_that_is_not_there_says_what_it_waits_for() {
+        let running = BTreeMap::from([(1, ()), (2, ())]);
+        let none = Copying {
+            bytes_done: 0,
+            bytes_left: 10,
+        };
+        let shown = |adding: &[i32]| Shown {
+            topic: "t".into(),
+            partition: 0,
+            adding: adding.to_vec(),
+            removing: vec![1],
+            waits_for: absent(adding, &running),
+            copying: none,
+            pace: none.pace(none, Duration::from_secs(1)),
+        };
+        let told = |adding: &[i32]| shown(adding).row()[6].clone();
+        assert_eq!(told(&[2, 3]), "waits for broker 3, which is not there");
+        assert_eq!(told(&[3, 4]), "waits for brokers 3,4, which are not there");
+        assert_eq!(told(&[2]), "-");
+    }
 
     #[test]
     fn what_is_left_is_what_each_new_replica_lacks_of_the_largest_old_one() {

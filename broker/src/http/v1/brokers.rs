@@ -201,6 +201,9 @@ pub async fn drain(
     };
     let asked = broker.quorum().request(change).await;
     asked.map_err(into_refusal)?;
+    if registered.draining != wanted.draining {
+        tracing::info!(broker = %id, draining = wanted.draining, "a broker was marked");
+    }
     Ok(Json(wanted))
 }
 

@@ -69,11 +69,43 @@ fn check_gone(quorum: &QuorumProgress, id: BrokerId) -> Result<(), Failure> {
             "Broker {id} votes in the metadata quorum: take its vote first (POST /v1/quorum/voters with {{\"remove\": {id}}})."
         )));
     }
-    let heard = |member: &MemberProgress| member.silent.is_some_and(|silent| silent < ALIVE);
-    match quorum.learners.iter().filter(is_it).any(heard) {
-        true => Err(Failure::conflict(format!(
-            "Broker {id} is running: stop it first, then unregister it."
+    let learners = quorum.learners.iter().filter(is_it);
+    match learners.filter_map(|member| member.silent).min() {
+        Some(silent) if silent < ALIVE => Err(Failure::conflict(format!(
+            "Broker {id} answered {:.1} s ago: stop it first if it runs, and {} s after its last answer unregister it.",
+            silent.as_secs_f64(),
+            ALIVE.as_secs()
         ))),
-        false => Ok(()),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn who_answered_lately_is_not_forgotten_and_the_answer_says_when_to_ask_again() {
+        let quorum = |silent| QuorumProgress {
+            leader: 1,
+            term: 1,
+            last_index: 1,
+            committed_index: 1,
+            voters: Vec::new(),
+            learners: vec![MemberProgress {
+                broker: 5,
+                directory: None,
+                matched_index: None,
+                silent: Some(silent),
+            }],
+        };
+        let id = BrokerId::new(5).unwrap();
+        let refused = check_gone(&quorum(Duration::from_millis(1_200)), id).unwrap_err();
+        for word in ["answered 1.2 s ago", "3 s after"] {
+            assert!(refused.error.contains(word), "{}", refused.error);
+        }
+        assert!(check_gone(&quorum(ALIVE), id).is_ok());
     }
 }

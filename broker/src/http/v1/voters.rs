@@ -76,10 +76,14 @@ pub async fn change(
         Err(refusal) if refusal.code == ErrorCode::DuplicateVoter => false,
         Err(refusal) => return Err(Failure::not_now(refusal)),
     };
+    let votes = matches!(wanted, Wanted::Add(_));
+    if changed {
+        tracing::info!(broker = id, %directory, votes, "who votes in the metadata quorum has changed");
+    }
     Ok(Json(Vote {
         broker: id,
         directory: directory.to_string(),
-        votes: matches!(wanted, Wanted::Add(_)),
+        votes,
         changed,
     }))
 }
