@@ -27,6 +27,7 @@ mod answers;
 mod decider;
 mod duties;
 mod election;
+mod ended;
 mod first_start;
 mod forward;
 mod heard;
@@ -55,12 +56,12 @@ use std::time::Duration;
 
 use milena_metadata::{ConfigRules, DirectoryId, Image, Refusal, Request};
 use milena_protocol::ErrorCode;
-use openraft::error::Fatal;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+pub use ended::Ended;
 pub use first_start::Told;
 #[cfg(test)]
 pub use liveness::FenceReason;
@@ -132,23 +133,6 @@ impl QuorumError {
     pub fn may_pass(&self) -> bool {
         matches!(self, Self::NoLeader { .. } | Self::LostMajority { .. })
     }
-}
-
-/// Why a member takes no further part until its process is started again.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum Ended {
-    /// Its disk refused a write or a read.
-    #[error(
-        "the metadata can be kept no longer, and the broker ends: {0}; mend the disk or make room on it, and start again"
-    )]
-    Store(String),
-    /// Its core has panicked, or ended otherwise without being told to.
-    #[error(
-        "this broker's member of the metadata quorum has ended by an error of this software, which the log above tells of, \
-         and the broker ends, so that others lead: start it again; where it ends so again and others have a leader, start \
-         it without its old metadata (the folder quorum)"
-    )]
-    Core,
 }
 
 /// Why a member did not start.
@@ -379,24 +363,6 @@ impl Quorum {
             .control
             .spawn(async move { member.ask_to_change_voters(change).await });
         asked.await.map_err(|_| QuorumError::Stopped)?
-    }
-
-    /// Waits until this member can take no further part, as when its disk refuses a write, and says why; for ever where it
-    /// is stopped. It does not come back within this process: its store may not be trusted until it is read anew.
-    pub async fn failed(&self) -> Ended {
-        let mut metrics = self.member.raft.metrics();
-        let ended = match metrics.wait_for(|now| now.running_state.is_err()).await {
-            Ok(now) => match &now.running_state {
-                Err(fatal @ Fatal::StorageError(_)) => Ended::Store(fatal.to_string()),
-                _ => Ended::Core,
-            },
-            // Of a panic openraft tells nobody: its channels close.
-            Err(_) => Ended::Core,
-        };
-        if self.stopping.is_cancelled() {
-            std::future::pending::<()>().await;
-        }
-        ended
     }
 
     /// Ends this member's part, and closes its store.

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwapOption;
-use milena_protocol::records::{BatchHeader, LOG_OVERHEAD};
+use milena_protocol::records::BatchHeader;
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use crate::error::{LogError, StorageError};
@@ -405,19 +405,6 @@ impl Segment {
     fn scan_within(&self, reach: Reach, position: u64) -> Result<Scan, StorageError> {
         let (file, floor) = (self.file_within(reach)?, self.base_offset);
         Ok(Scan::new(file, position, self.size(), floor).within(reach))
-    }
-
-    /// The size of the batch that starts at `position`, by its length field.
-    pub fn batch_size_at(&self, position: u64, reach: Reach) -> Result<usize, StorageError> {
-        let mut front = [0; LOG_OVERHEAD];
-        let path = || self.path_within(reach, "log");
-        self.file_within(reach)?
-            .read_within(reach, &mut front, position, LOG_OVERHEAD)
-            .map_err(StorageError::at("read", &path))?;
-        let length = front
-            .last_chunk()
-            .map_or(0, |bytes| i32::from_be_bytes(*bytes));
-        Ok(LOG_OVERHEAD + usize::try_from(length).unwrap_or(0))
     }
 
     /// A scan's end as the error that names file, offset and byte.

@@ -1,7 +1,7 @@
 //! Finding a batch by offset, by bytes and by time, through the indexes. An entry that is wrong costs a walk over the
 //! segment, never a wrong answer.
 
-use milena_protocol::records::BatchHeader;
+use milena_protocol::records::{BatchHeader, LOG_OVERHEAD};
 
 use super::{Segment, Youngest, cold};
 use crate::error::{LogError, StorageError};
@@ -87,6 +87,19 @@ impl Segment {
     /// The offset that an entry names.
     pub(super) fn named(&self, entry: OffsetEntry) -> i64 {
         self.base_offset + i64::from(entry.relative_offset)
+    }
+
+    /// The size of the batch that starts at `position`, by its length field.
+    pub fn batch_size_at(&self, position: u64, reach: Reach) -> Result<usize, StorageError> {
+        let mut front = [0; LOG_OVERHEAD];
+        let path = || self.path_within(reach, "log");
+        self.file_within(reach)?
+            .read_within(reach, &mut front, position, LOG_OVERHEAD)
+            .map_err(StorageError::at("read", &path))?;
+        let length = front
+            .last_chunk()
+            .map_or(0, |bytes| i32::from_be_bytes(*bytes));
+        Ok(LOG_OVERHEAD + usize::try_from(length).unwrap_or(0))
     }
 
     /// The first batch that goes beyond the byte `end`: the offset behind the one before it, and where it starts.
