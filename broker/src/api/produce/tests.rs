@@ -28,10 +28,21 @@ async fn send(
     compression: Compression,
     timeout: Duration,
 ) -> PendingProduce {
-    let mut builder = BatchBuilder::new(BatchOptions {
+    let options = BatchOptions {
         codec: Codec::from(compression),
         ..BatchOptions::default()
-    });
+    };
+    send_as(broker, options, timestamps, timeout, "t").await
+}
+
+async fn send_as(
+    broker: &Broker,
+    options: BatchOptions,
+    timestamps: &[i64],
+    timeout: Duration,
+    topic: &str,
+) -> PendingProduce {
+    let mut builder = BatchBuilder::new(options);
     for timestamp in timestamps {
         let pushed = builder.push(*timestamp, None, Some(b"value"), &[]);
         pushed.unwrap();
@@ -40,7 +51,7 @@ async fn send(
         acks: -1,
         timeout_ms: timeout.as_millis() as i32,
         topic_data: vec![TopicProduceData {
-            name: "t".into(),
+            name: topic.into(),
             partition_data: vec![PartitionProduceData {
                 index: 0,
                 records: Some(builder.finish().unwrap()),
@@ -258,4 +269,35 @@ async fn with_the_brokers_own_time_the_producers_is_not_looked_at() {
             "{stored_as}"
         );
     }
+}
+
+#[tokio::test]
+async fn an_old_batch_that_is_stored_is_told_from_a_gap_once_it_is_committed() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = cluster(dir.path(), &[]).await;
+    let me = broker.node_id();
+    create_on(&broker, "t", &[&[me]]).await;
+    create_on(&broker, "replicated", &[&[me, 101]]).await;
+    let send = async |topic: &str, sequence: i32| {
+        let options = BatchOptions {
+            producer_id: 7,
+            producer_epoch: 0,
+            base_sequence: sequence,
+            ..BatchOptions::default()
+        };
+        let mut pending = send_as(&broker, options, &[broker.now_ms()], FOR_EVER, topic).await;
+        let result = pending.response.responses[0].partition_responses.remove(0);
+        (result.error_code, result.base_offset, pending.is_done())
+    };
+    for sequence in 0..8 {
+        let stored = (ErrorCode::None, i64::from(sequence), true);
+        assert_eq!(send("t", sequence).await, stored);
+        let waiting = (ErrorCode::None, i64::from(sequence), false);
+        assert_eq!(send("replicated", sequence).await, waiting);
+    }
+    let again = ErrorCode::DuplicateSequenceNumber;
+    assert_eq!(send("t", 0).await, (again, -1, true));
+    assert_eq!(send("replicated", 0).await, (again, -1, false));
+    let gap = ErrorCode::OutOfOrderSequenceNumber;
+    assert_eq!(send("t", 9).await, (gap, -1, true));
 }
