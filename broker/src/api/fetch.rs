@@ -27,6 +27,10 @@ use session::{Session, Told, TopicKey, Wanted};
 /// From here on a follower names its life (KIP-903).
 const REPLICA_STATE_FROM: i16 = 15;
 
+/// How long one look at several partitions waits for disks, all together: above what a lookup takes on a disk that
+/// works, and so little that on one that stalls it costs the others next to nothing.
+const LOOKUPS_WITHIN: Duration = Duration::from_millis(20);
+
 /// Who reads.
 #[derive(Debug, Clone, Copy)]
 enum Reader<'a> {
@@ -87,6 +91,8 @@ struct Found {
     /// A replica that is nearer to the reader, where it had better ask.
     nearer: Option<BrokerId>,
     region: Option<Region>,
+    /// Whether the disk has not said yet where it is.
+    is_looking: bool,
 }
 
 impl Found {
@@ -100,6 +106,7 @@ impl Found {
             diverging: None,
             nearer: None,
             region: None,
+            is_looking: false,
         }
     }
 
@@ -138,6 +145,8 @@ struct Pass {
     found: Vec<Found>,
     bytes: usize,
     failed: bool,
+    /// Whether a disk is still looking for the place of some partition.
+    is_looking: bool,
 }
 
 /// Waits until enough is there or the request's time is over, and answers.
@@ -208,8 +217,8 @@ async fn wait_for_enough(
         if enough || ended || Instant::now() >= deadline {
             return pass;
         }
-        // What came between the look and the registration is seen by the next look.
-        if session.watch(broker.partitions()) {
+        // What came between the look and the registration is seen by the next look, which may also wait for a disk.
+        if session.watch(broker.partitions()) || pass.is_looking {
             continue;
         }
         // Counted twice where it came between `want` and the look: then the fetch looks once more than it must.
@@ -245,6 +254,9 @@ async fn look(
     let mut still_ready = VecDeque::with_capacity(ready.len());
     let all = !session.incremental;
     let hurries = reader.reads(broker) == Reads::AppendedForConsumers;
+    let patience = session
+        .names_several()
+        .then(|| Instant::now() + LOOKUPS_WITHIN);
     for slot in ready {
         let Some(wanted) = session.wanted(slot) else {
             continue;
@@ -252,8 +264,9 @@ async fn look(
         looked_at.push(slot);
         let room = bytes_max.saturating_sub(pass.bytes);
         let first = pass.bytes == 0;
-        let read = read(broker, reader, wanted, slot, (room, first)).await;
+        let read = read(broker, reader, wanted, slot, (room, first, patience)).await;
         let found = read.unwrap_or_else(|error| Found::failed(slot, error));
+        pass.is_looking |= found.is_looking;
         pass.bytes += found.region.as_ref().map_or(0, Region::len);
         pass.failed |= found.ends_wait() || (hurries && found.has_committed(wanted));
         let news = all || found.is_news(wanted);
@@ -275,7 +288,7 @@ async fn read(
     reader: Reader<'_>,
     wanted: &mut Wanted,
     slot: u32,
-    (room, first): (usize, bool),
+    (room, first, patience): (usize, bool, Option<Instant>),
 ) -> Result<Found, ErrorCode> {
     let partition = wanted.partition(broker.partitions())?;
     let nearer = match reader {
@@ -301,6 +314,7 @@ async fn read(
         diverging: None,
         nearer,
         region: None,
+        is_looking: false,
     };
     if found.nearer.is_some() {
         return Ok(found);
@@ -309,16 +323,17 @@ async fn read(
         // The leader has committed more than this follower has heard of.
         return Err(ErrorCode::OffsetNotAvailable);
     }
-    if let Reader::Follower(_) = reader {
-        let follower = (wanted.last_fetched_epoch, wanted.offset);
-        found.diverging = partition.diverging(follower)?;
+    if reader.is_follower() {
+        found.diverging = partition.diverging((wanted.last_fetched_epoch, wanted.offset))?;
         if found.diverging.is_some() {
             return Ok(found);
         }
     }
-    let bytes_max = room.min(usize::try_from(wanted.bytes_max).unwrap_or(0));
-    let region = partition.region(wanted.offset, bytes_max, found.bound, first);
-    found.region = match region.await {
+    let bytes_max = usize::try_from(wanted.bytes_max).unwrap_or(0);
+    let wants = (wanted.offset, room.min(bytes_max));
+    let region = partition.region(wants, found.bound, first, patience).await;
+    found.is_looking = region.is_none();
+    found.region = match region.unwrap_or(Ok(None)) {
         Ok(region) => region,
         Err(ReadError::OutOfRange { .. }) => {
             found.error = ErrorCode::OffsetOutOfRange;

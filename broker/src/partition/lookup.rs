@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use milena_log::{ReadError, Region};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout_at};
 
 use super::Partition;
 use crate::blocking;
@@ -34,28 +35,36 @@ impl LookupRoom {
 }
 
 impl Partition {
-    /// As [`LogReader::region`](milena_log::LogReader::region), and holds no worker while the disk is waited for.
+    /// As [`LogReader::region`](milena_log::LogReader::region), and holds no worker while the disk is waited for. None
+    /// where the disk has not answered until `patience` is over; what it says then is in the page cache, for who asks
+    /// again.
     pub async fn region(
         &self,
-        offset: i64,
-        bytes_max: usize,
+        (offset, bytes_max): (i64, usize),
         bound: i64,
         at_least_one: bool,
-    ) -> Result<Option<Region>, ReadError> {
+        patience: Option<Instant>,
+    ) -> Option<Result<Option<Region>, ReadError>> {
         let cached = self
             .reader
             .region_cached(offset, bytes_max, bound, at_least_one);
-        if let Some(found) = cached {
-            return found;
+        if cached.is_some() {
+            return cached;
         }
-        let lane = self.lane.load_full();
-        let room = lane.appends.lookups.enter().await;
-        let reader = self.reader.clone();
-        blocking::run(move || {
-            // Taken along: where the fetch is given up, the thread still waits for the disk.
-            let _room = room;
-            reader.region(offset, bytes_max, bound, at_least_one)
-        })
-        .await
+        let found = async {
+            let lane = self.lane.load_full();
+            let room = lane.appends.lookups.enter().await;
+            let reader = self.reader.clone();
+            blocking::run(move || {
+                // Taken along: where the fetch is given up, the thread still waits for the disk.
+                let _room = room;
+                reader.region(offset, bytes_max, bound, at_least_one)
+            })
+            .await
+        };
+        match patience {
+            Some(patience) => timeout_at(patience, found).await.ok(),
+            None => Some(found.await),
+        }
     }
 }

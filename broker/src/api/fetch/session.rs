@@ -141,6 +141,10 @@ impl Session {
         self.index.is_empty()
     }
 
+    pub fn names_several(&self) -> bool {
+        self.index.len() > 1
+    }
+
     pub fn wakeup(&self) -> &Arc<Wakeup> {
         &self.wakeup
     }

@@ -71,3 +71,35 @@ fn stalled_lookups_hold_up_only_who_asks_for_them() {
         assert_has_records(&reader.receive::<FetchRequest>(FETCH_VERSION));
     }
 }
+
+#[test]
+fn a_fetch_that_names_a_stalled_partition_beside_others_brings_the_others() {
+    let (stalling, free) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let running = Running::start_on(&[stalling.path(), free.path()], &[]);
+    let [cold, other] = topic_in_each(&running, [stalling.path(), free.path()]);
+    let mut wire = running.connect();
+    let [path, free_path] = [&stalling, &free].map(|dir| dir.path().display().to_string());
+    let missed = [&path, &free_path].map(|path| inject(path, Fault::MissCache));
+    let fault = inject(&path, Fault::StallReads);
+    let mut both = fetch(&cold, 0, TIMEOUT_MS);
+    both.topics.extend(fetch(&other, 0, 0).topics);
+    let found = |answer: &FetchResponse| {
+        let partitions = answer.responses.iter().map(|topic| &topic.partitions[0]);
+        let has_records = partitions.map(|partition| {
+            assert_eq!(partition.error_code, ErrorCode::None);
+            let records = partition.records.as_ref();
+            records.is_some_and(|records| !records.is_empty())
+        });
+        has_records.collect::<Vec<_>>()
+    };
+    for _ in 0..2 * UNDER_WAY_MAX {
+        on_time("a fetch beside a stalled lookup", || {
+            assert_eq!(found(&wire.ask(&both, FETCH_VERSION)), [false, true]);
+        });
+    }
+    assert!(fault.stalled() <= UNDER_WAY_MAX);
+    drop((fault, missed));
+    until("the other one is found, too", || {
+        found(&running.connect().ask(&both, FETCH_VERSION)) == [true, true]
+    });
+}
