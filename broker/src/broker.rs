@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use milena_metadata::{
-    BrokerId, CreateTopics, Image, NewTopic, Refusal, Request as Command, ResourceKind, TopicId,
-    TopicName,
+    BrokerId, CreateTopics, Image, MIN_INSYNC_REPLICAS, NewTopic, Refusal, Request as Command,
+    ResourceKind, TopicId, TopicName,
 };
 use milena_protocol::ErrorCode;
 use tokio::sync::Semaphore;
@@ -305,8 +305,10 @@ impl Broker {
                 })
                 .unwrap_or_default()
         };
-        self.started_with
-            .with_dynamic(&values(""), &values(&self.node_id.get().to_string()))
+        let mut own = values(&self.node_id.get().to_string());
+        // One that is left from when a broker could have its own: the quorum decides by the cluster's.
+        own.remove(MIN_INSYNC_REPLICAS);
+        self.started_with.with_dynamic(&values(""), &own)
     }
 
     /// Creates topics that a client asked for without creating them. LEADER_NOT_AVAILABLE makes the client ask

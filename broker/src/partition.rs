@@ -94,7 +94,8 @@ pub struct Partition {
     leads: AtomicBool,
     leader_epoch: AtomicI32,
     min_isr_max: AtomicI32,
-    in_sync_replicas: AtomicI32,
+    /// The in-sync replicas that may commit: none while replicas out of sync may be elected (KIP-966).
+    committing_replicas: AtomicI32,
     // Moved forward only under the role's lock: a proposal must know what is committed while it is made.
     high_watermark: AtomicI64,
     moved: Notify,
@@ -136,7 +137,7 @@ impl Partition {
             leads: AtomicBool::new(false),
             leader_epoch: AtomicI32::new(NO_EPOCH),
             min_isr_max: AtomicI32::new(0),
-            in_sync_replicas: AtomicI32::new(0),
+            committing_replicas: AtomicI32::new(0),
             moved: Notify::new(),
             waiters: Waiters::default(),
         }
@@ -329,13 +330,14 @@ impl Partition {
     }
 
     /// Whether so many replicas are in sync, or all of them where they are fewer (KIP-966). Those that a reassignment
-    /// adds must not stop the writes of a partition that had fewer.
+    /// adds must not stop the writes of a partition that had fewer. Where the quorum asks for more than this broker's
+    /// configuration does, what it asks for holds: it keeps replicas that may be elected until then.
     fn has_in_sync(&self, min: i32) -> bool {
         if is_broken!(WatermarkCountsFenced) {
             return true;
         }
         let min = min.min(self.min_isr_max.load(Ordering::Acquire));
-        self.in_sync_replicas.load(Ordering::Acquire) >= min
+        self.committing_replicas.load(Ordering::Acquire) >= min
     }
 
     async fn log_to_append(&self) -> MutexGuard<'_, Log> {

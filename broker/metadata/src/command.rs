@@ -258,6 +258,11 @@ pub struct SetFeatures {
     pub validate_only: bool,
 }
 
+/// Brings every partition to what configurations say now. A new leader of the quorum may have been started with other
+/// defaults than the one before, and nothing else tells it of the partitions that those concern.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettlePartitions {}
+
 /// A broker's life has begun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Registered {
@@ -393,6 +398,8 @@ commands! {
     AllocateProducerIds -> ProducerIdBlock;
     /// Sets levels of features.
     SetFeatures -> ();
+    /// Brings every partition to what configurations say now.
+    SettlePartitions -> ();
 }
 
 impl Command {

@@ -104,6 +104,10 @@ fn outcome(
             Outcome::AllocateProducerIds(producer_ids::allocate(draft, ask)?)
         }
         Command::SetFeatures(ask) => Outcome::SetFeatures(set_features(draft, ask)?),
+        Command::SettlePartitions(_) => {
+            settle::topic(draft, rules, None);
+            Outcome::SettlePartitions(())
+        }
     })
 }
 

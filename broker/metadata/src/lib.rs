@@ -28,8 +28,8 @@ pub use command::{
     ElectionKind, ExpireLeases, FoundCluster, GrantedLease, IncrementalAlterConfigs, IsrProposal,
     LeaseAnswer, LeaseRefusal, NeverSafe, NewPartitions, NewTopic, NotStaying, Outcome,
     PartitionProgress, ProducerIdBlock, QuorumBlocks, Refusal, RegisterBroker, Registered,
-    ReleaseLease, Request, RequestLease, SeenLease, SetFeatures, SetStopping, TopicReference,
-    UnregisterBroker, VoterProgress, WantedReplicas,
+    ReleaseLease, Request, RequestLease, SeenLease, SetFeatures, SetStopping, SettlePartitions,
+    TopicReference, UnregisterBroker, VoterProgress, WantedReplicas,
 };
 pub use configs::{ConfigResource, ConfigRules, NoConfigRules, ResourceKind};
 pub use decide::{
@@ -47,8 +47,8 @@ pub use names::{
     TopicName,
 };
 pub use policy::{
-    PLACEMENT_LEADER_RACK, PLACEMENT_NODE_SPREAD, PLACEMENT_POOLS, PLACEMENT_RACK_SPREAD,
-    PLACEMENT_RACKS, TopicPolicy,
+    MIN_INSYNC_REPLICAS, PLACEMENT_LEADER_RACK, PLACEMENT_NODE_SPREAD, PLACEMENT_POOLS,
+    PLACEMENT_RACK_SPREAD, PLACEMENT_RACKS, TopicPolicy,
 };
 pub use record::{
     BrokerRecord, BrokerRemovedRecord, BrokerStateRecord, ClusterRecord, ClusterStateRecord,

@@ -11,7 +11,7 @@ use crate::image::Image;
 use crate::placement::{NodeSpread, RackSpread, Wish};
 
 /// In-sync replicas that acknowledged writes need.
-pub(crate) const MIN_INSYNC_REPLICAS: &str = "min.insync.replicas";
+pub const MIN_INSYNC_REPLICAS: &str = "min.insync.replicas";
 /// Whether a replica that may lack records leads where nobody else can.
 pub(crate) const UNCLEAN_ELECTION: &str = "unclean.leader.election.enable";
 /// Records that need not be on disk before they count.

@@ -96,7 +96,8 @@ settings! {
     /// Bytes a second for replicas that are moved between this broker's data directories.
     "replica.alter.log.dirs.io.max.bytes.per.second" replica_alter_log_dirs_io_max_bytes_per_second: i64 =
         MAX_LONG, AtLeast(0), Medium, ClusterWide;
-    /// Whether a replica that may lack records leads where nobody else can: rather lose records than wait.
+    /// Whether a replica that may lack records leads where nobody else can: rather lose records than wait. The same at
+    /// the start of all brokers: whoever leads the metadata quorum decides by its own.
     "unclean.leader.election.enable" unclean_leader_election_enable: bool =
         Some("false"), Any, High, ClusterWide;
 
@@ -171,7 +172,7 @@ settings! {
     /// Whether topics can be deleted.
     "delete.topic.enable" delete_topic_enable: bool = Some("true"), Any, High, ReadOnly;
     /// How many replicas must have a record before acks=all is answered; with fewer in sync the write is
-    /// refused.
+    /// refused. The same at the start of all brokers: whoever leads the metadata quorum decides by its own.
     "min.insync.replicas" min_insync_replicas: i32 = Some("1"), AtLeast(1), High, ClusterWide;
     /// The largest batch in bytes, as it is on disk.
     "message.max.bytes" message_max_bytes: i32 = Some("1048588"), AtLeast(0), High, ClusterWide;

@@ -78,8 +78,13 @@ impl Partition {
         let count = |replicas: usize| i32::try_from(replicas).unwrap_or(i32::MAX);
         self.min_isr_max
             .store(count(min_isr_max(state)), Ordering::Release);
-        self.in_sync_replicas
-            .store(count(state.isr.len()), Ordering::Release);
+        let committing = if state.elr.is_empty() {
+            state.isr.len()
+        } else {
+            0
+        };
+        self.committing_replicas
+            .store(count(committing), Ordering::Release);
         self.leads.store(leads, Ordering::Release);
         self.leader_epoch
             .store(state.leader_epoch, Ordering::Release);

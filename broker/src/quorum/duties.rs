@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use milena_metadata::{
-    AlterPartitionReassignments, Command, ConfigRules, ElectLeaders, ElectionKind, Image,
-    placement, plan,
+    AlterPartitionReassignments, Command, ConfigRules, ElectLeaders, ElectionKind, Image, Lease,
+    Outcome, SettlePartitions, placement, plan,
 };
 use openraft::ServerState;
 use tokio::time::{Instant, sleep};
@@ -63,6 +63,7 @@ async fn serve(member: &Arc<Member>, leading: &Leading, rules: &Arc<dyn ConfigRu
     let mut images = member.shown.watch();
     let mut round = Round::from(Instant::now(), leading);
     let mut leases = WatchedLeases::default();
+    let mut settled = false;
     loop {
         let image = images.borrow_and_update().clone();
         if is_idle(&image) {
@@ -73,8 +74,13 @@ async fn serve(member: &Arc<Member>, leading: &Leading, rules: &Arc<dyn ConfigRu
         }
         sleep(LOOK).await;
         let (now, image) = (Instant::now(), member.shown.image());
-        if let Some(command) = leases.expired(now, &image, Clock.now_ms()) {
-            decide(member, command).await;
+        if !settled {
+            settled = decide(member, SettlePartitions {}.into()).await.is_some();
+        }
+        if let Some(command) = leases.expired(now, &image, Clock.now_ms())
+            && let Some(Outcome::ExpireLeases(ended)) = decide(member, command).await
+        {
+            tell_ended(&ended);
         }
         if let Some(how) = leading.rebalance.filter(|_| now >= round.rebalance) {
             round.rebalance = now + rebalance(member, &image, how).await;
@@ -204,8 +210,23 @@ async fn beside<T: Default + Send + 'static>(
 }
 
 /// What does not come about now is due again with the next look.
-async fn decide(member: &Member, command: Command) {
-    if let Err(undecided) = member.decide(command).await {
-        tracing::debug!(?undecided, "a duty of the quorum's leader waits");
+/// What came of it; none where it waits until the next look.
+async fn decide(member: &Member, command: Command) -> Option<Outcome> {
+    let decided = member.decide(command).await;
+    match decided {
+        Ok(decided) => Some(decided.outcome),
+        Err(undecided) => {
+            tracing::debug!(?undecided, "a duty of the quorum's leader waits");
+            None
+        }
+    }
+}
+
+fn tell_ended(leases: &[Lease]) {
+    for lease in leases {
+        tracing::warn!(
+            broker = %lease.broker,
+            "a stop lease has ended by its time, and the broker never stopped: it has to ask again before it may"
+        );
     }
 }

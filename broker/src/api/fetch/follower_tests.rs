@@ -19,7 +19,7 @@ use crate::api::RequestContext;
 use crate::broker::Broker;
 use crate::broker::tests::{broker_with_peers, context, create_with};
 use crate::partition::leadership::Member;
-use crate::partition::{Commit, Partition};
+use crate::partition::{Commit, Partition, Refused};
 
 /// Names topics by id, and followers by their life.
 const VERSION: i16 = 17;
@@ -73,14 +73,18 @@ impl Led {
     }
 
     async fn append(&self) -> i64 {
+        self.try_append().await.unwrap()
+    }
+
+    async fn try_append(&self) -> Result<i64, Refused> {
         let mut builder = BatchBuilder::new(BatchOptions::default());
         builder.push(1, None, Some(b"value"), &[]).unwrap();
         let body = builder.finish().unwrap();
         let header = BatchHeader::parse(&body).unwrap();
         let batches = vec![BatchToAppend { header, body }];
         let now_ms = self.broker.now_ms();
-        let appended = self.partition.append(batches, -1, now_ms).await.unwrap();
-        appended.last_offset
+        let appended = self.partition.append(batches, -1, now_ms).await?;
+        Ok(appended.last_offset)
     }
 
     fn request(&self, follower: i32, asked: FetchPartition, wait: Duration) -> FetchRequest {
@@ -173,6 +177,26 @@ async fn an_append_is_committed_when_all_in_sync_replicas_have_fetched_beyond_it
     assert_eq!(led.partition.commit(last, epoch), Commit::Waiting);
     led.fetch_from(101, 1).await;
     assert_eq!(led.partition.commit(last, epoch), Commit::Done);
+}
+
+#[tokio::test]
+async fn an_append_that_could_not_be_committed_is_refused_though_this_broker_asks_for_less_in_sync()
+{
+    let led = Led::with(&[("min.insync.replicas", "1")]).await;
+    let mut state = led.state.clone();
+    // The quorum asks for two: whoever leaves may still be elected.
+    state.isr.retain(|&broker| broker != id(101));
+    state.elr.push(id(101));
+    state.partition_epoch += 1;
+    led.apply(&state).await;
+    let Err(Refused::Code(refused)) = led.try_append().await else {
+        panic!("it would wait for good");
+    };
+    assert_eq!(refused, ErrorCode::NotEnoughReplicas);
+    state.elr.clear();
+    state.partition_epoch += 1;
+    led.apply(&state).await;
+    led.append().await;
 }
 
 #[tokio::test]

@@ -1,8 +1,9 @@
 //! What the leader does at times.
 
 use milena_metadata::{
-    AlterPartition, ChangeBroker, ExpireLeases, IsrProposal, LeaseAnswer, NeverSafe, PartitionId,
-    RequestLease, STOPPING_MS_MAX, SetStopping, VoterProgress,
+    AlterPartition, ChangeBroker, ConfigRules, ExpireLeases, IsrProposal, LeaseAnswer,
+    MIN_INSYNC_REPLICAS, NeverSafe, PartitionId, RequestLease, ResourceKind, STOPPING_MS_MAX,
+    SetStopping, VoterProgress,
 };
 
 use super::process::{BOUND, until};
@@ -50,6 +51,54 @@ async fn a_lease_ends_when_its_time_is_over() {
     let granted = quorum.image().lease(id(1)).cloned().unwrap();
     until("it has ended", || quorum.image().leases().len() == 0).await;
     assert!(Clock.now_ms() >= granted.expires_ms);
+}
+
+/// As where brokers are started with another default of `min.insync.replicas`.
+struct DefaultMinIsr(&'static str);
+
+impl ConfigRules for DefaultMinIsr {
+    fn check(&self, _: ResourceKind, _: &str, _: &str) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn list_default(&self, _: ResourceKind, _: &str) -> Option<String> {
+        None
+    }
+
+    fn default_value(&self, _: ResourceKind, key: &str) -> Option<String> {
+        (key == MIN_INSYNC_REPLICAS).then(|| self.0.to_owned())
+    }
+}
+
+#[tokio::test]
+async fn a_leader_started_with_a_lower_min_isr_frees_partitions_that_waited_by_the_former_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = async |min| {
+        let options = QuorumOptions::alone(dir.path().to_owned(), 1);
+        let rules = Arc::new(DefaultMinIsr(min));
+        let quorum = Quorum::open(options, rules, None, Handle::current());
+        quorum.await.unwrap()
+    };
+    let quorum = open("2").await;
+    quorum.request(registration()).await.unwrap();
+    let epoch = quorum.request(registration_of(2)).await.unwrap().epoch;
+    let mut wanted = topics(["topic".into()], -1);
+    wanted.topics[0].replication_factor = -1;
+    wanted.topics[0].assignments = vec![(0, vec![1, 2])];
+    assert!(quorum.request(wanted).await.unwrap()[0].is_ok());
+    let gone = ChangeBroker {
+        id: id(2),
+        epoch,
+        fenced: Some(true),
+        draining: None,
+        stopping: None,
+    };
+    quorum.request(gone).await.unwrap();
+    let eligible = |quorum: &Quorum| quorum.image().partition("topic", 0).unwrap().elr.clone();
+    assert_eq!(eligible(&quorum), [id(2)]);
+    quorum.stop().await;
+    let quorum = open("1").await;
+    until("nobody is waited for", || eligible(&quorum).is_empty()).await;
 }
 
 #[tokio::test]
