@@ -6,16 +6,19 @@ use milena_protocol::ErrorCode;
 use crate::config::BrokerConfig;
 
 /// The client's answer where a creation was refused. A cluster that is just starting is short of brokers for a moment:
-/// while one of `controller.quorum.voters` has never been here, that there are too few is no reason to give up.
+/// while it has neither a topic nor as many brokers as `controller.quorum.voters`, that there are too few is no reason
+/// to give up. Later there may be fewer for good: the list stays where brokers are taken away.
 pub fn answer(refused: ErrorCode, config: &BrokerConfig, image: &Image) -> ErrorCode {
     match refused {
-        ErrorCode::InvalidReplicationFactor
-            if image.brokers().count() < config.quorum.voters.len() =>
-        {
+        ErrorCode::InvalidReplicationFactor if is_starting(config, image) => {
             ErrorCode::LeaderNotAvailable
         }
         refused => refused,
     }
+}
+
+fn is_starting(config: &BrokerConfig, image: &Image) -> bool {
+    image.topics().next().is_none() && image.brokers().count() < config.quorum.voters.len()
 }
 
 #[cfg(test)]

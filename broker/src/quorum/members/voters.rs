@@ -211,7 +211,7 @@ impl Member {
                 Ok(Err(error)) => why = error.to_string(),
                 Err(_) => why = "no majority of the voters has answered".into(),
             }
-            if self.raft.metrics().borrow().running_state.is_err() {
+            if self.ended().is_some() {
                 return Err(QuorumError::Stopped);
             }
             if Instant::now() + JOIN_AGAIN >= deadline {
