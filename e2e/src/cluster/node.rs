@@ -157,10 +157,23 @@ impl Node {
         format!("{}:{PEERS_PORT}", self.host)
     }
 
-    /// Waits until it has logged all of these words in one line; that line.
+    /// Where what it logs from now on begins, for [`Node::until_logged_since`].
+    pub fn log_end(&self) -> usize {
+        self.log().len()
+    }
+
+    /// Waits until it has logged all of these words in one line, in any of its lives; that line.
     pub fn until_logged(&self, words: &[&str], limit: Duration) -> Result<String> {
+        self.until_logged_since(0, words, limit)
+    }
+
+    /// The same for what it logs behind that place.
+    pub fn until_logged_since(&self, at: usize, words: &[&str], limit: Duration) -> Result<String> {
         let has = |line: &&str| words.iter().all(|word| line.contains(word));
-        let found = process::poll(limit, || self.log().lines().rfind(has).map(str::to_owned));
+        let found = process::poll(limit, || {
+            let log = self.log();
+            log.get(at..)?.lines().rfind(has).map(str::to_owned)
+        });
         found.with_context(|| {
             let tail = self.log_tail();
             format!(
