@@ -398,7 +398,7 @@ impl Metrics {
             segments_scanned: self.recovered_segments.get() as usize,
             batches_checked: self.recovered_batches.get(),
             bytes_cut: self.recovery_bytes_cut.get(),
-            cut_at_offset: None,
+            ..Recovery::default()
         }
     }
 

@@ -14,7 +14,7 @@ use crate::directory::partition_metadata;
 use crate::epochs::{self, EpochStarts};
 use crate::error::{LogError, StorageError};
 use crate::files::LogFile;
-use crate::log::{names_in, offset_in_name, swaps};
+use crate::log::{Before, names_in, offset_in_name, swaps};
 use crate::producers;
 use crate::scan::{Scan, ScanStop};
 use crate::segment::file_name;
@@ -38,6 +38,18 @@ pub struct Inspection {
     pub end_offset: i64,
     /// What is wrong, in the order of the files.
     pub findings: Vec<Finding>,
+    /// Between two segments, or before the first, in order; most are no damage.
+    pub gaps: Vec<Gap>,
+}
+
+/// Offsets that no batch has. Our compaction and our rolls leave none between two segments; Kafka's compaction does, and so
+/// do repairs, and cuts and rolls of a log that has gaps: whether a segment was lost there can't be told by the log alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gap {
+    /// The first of them.
+    pub offset: i64,
+    /// Where the batches go on.
+    pub next_offset: i64,
 }
 
 /// Something that is not as it should be.
@@ -56,6 +68,8 @@ pub struct Finding {
 pub enum FindingKind {
     /// Bytes of a segment are no valid batches: their records are lost.
     Records(Hole),
+    /// A segment is not there that was on disk: its records are lost.
+    Gap(Gap),
     /// An index says something else than the batches: it can be made anew from them.
     Index,
     /// The leader epochs are others than the batches': they can be made anew from them.
@@ -101,6 +115,7 @@ pub fn inspect(folder: &Path) -> Result<Inspection, LogError> {
             start_offset: first,
             end_offset: first,
             findings: Vec::new(),
+            gaps: Vec::new(),
         },
         epochs: epochs_of(folder)?,
     };
@@ -109,6 +124,45 @@ pub fn inspect(folder: &Path) -> Result<Inspection, LogError> {
     }
     walk.small_files(&names)?;
     Ok(walk.found)
+}
+
+impl Inspection {
+    /// Holds the log against where it begins by its checkpoint: of a clean stop, or of some time before its broker died,
+    /// which may have deleted records since. A log without segments begins and ends there.
+    pub fn hold_start(&mut self, log_start: i64, is_clean: bool) -> Result<(), LogError> {
+        if self.segments == 0 {
+            (self.start_offset, self.end_offset) = (log_start, log_start);
+            return Ok(());
+        }
+        let epochs = epochs_of(&self.folder)?.unwrap_or_default();
+        if Before::of(self.start_offset, log_start, &epochs) == Before::Some {
+            let gap = Gap {
+                offset: log_start,
+                next_offset: self.start_offset,
+            };
+            match is_clean {
+                true => self.lacks(gap, "the log began there when it was stopped"),
+                false => self.gaps.insert(0, gap),
+            }
+        }
+        Ok(())
+    }
+
+    /// Holds the log against its recovery point: no crash takes what lies below.
+    pub fn hold_recovery_point(&mut self, point: i64) {
+        let holds = |gap: &&Gap| gap.offset < point && point < gap.next_offset;
+        if let Some(gap) = self.gaps.iter().find(holds).copied() {
+            self.lacks(gap, "what lies below the recovery point was on disk");
+        }
+    }
+
+    fn lacks(&mut self, gap: Gap, why: &str) {
+        self.findings.push(Finding {
+            file: self.folder.join(file_name(gap.offset, "log")),
+            problem: format!("no segment has them, and {why}"),
+            kind: FindingKind::Gap(gap),
+        });
+    }
 }
 
 /// The epochs on file, or what is wrong with it.
@@ -137,6 +191,7 @@ impl Walk {
         let file = LogFile::open(&is_at, false).map_err(StorageError::of("open", &is_at))?;
         let size = file.len().map_err(StorageError::of("read", &path))?;
         self.found.bytes += size;
+        self.note_gap(base_offset);
         // An offset has one place.
         let floor = base_offset.max(self.found.end_offset);
         let mut indexes = IndexCheck::open(&self.found.folder, base_offset, suffix)?;
@@ -177,6 +232,19 @@ impl Walk {
             self.note(file, problem, FindingKind::Index);
         }
         Ok(())
+    }
+
+    fn note_gap(&mut self, base_offset: i64) {
+        let end = self.found.end_offset;
+        let is_damaged = self.found.findings.iter().any(
+            |one| matches!(one.kind, FindingKind::Records(hole) if hole.next_offset.is_none() && hole.offset >= end),
+        );
+        if base_offset > end && !is_damaged {
+            self.found.gaps.push(Gap {
+                offset: end,
+                next_offset: base_offset,
+            });
+        }
     }
 
     fn batch(&mut self, header: &BatchHeader) {

@@ -27,7 +27,7 @@ use crate::shared::Shared;
 pub use append::{Appended, BatchToAppend, Stamp};
 pub use flush::LogFlusher;
 pub use open::{Opening, Recovery};
-pub(crate) use open::{folder::swaps, names_in, tidy};
+pub(crate) use open::{folder::swaps, names_in, tidy, whole::Before};
 
 /// The writing half of a log. Readers and the flusher are handed out, and go on while this half waits.
 #[derive(Debug)]

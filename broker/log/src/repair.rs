@@ -18,7 +18,7 @@ use crate::config::LogConfig;
 use crate::epochs::{self, EpochStarts};
 use crate::error::{LogError, StorageError};
 use crate::files::{self, Durability, LogFile};
-use crate::inspect::{FindingKind, Hole, Inspection};
+use crate::inspect::{FindingKind, Gap, Hole, Inspection};
 use crate::log::{names_in, offset_in_name, tidy};
 use crate::segment::{Folder, NO_TIMESTAMP, Segment, file_name};
 
@@ -28,7 +28,8 @@ const KEPT_AS: &str = "damaged";
 const COPY_BYTES: usize = 1 << 20;
 
 /// Mends what was found. The log then ends at `end_offset` at least, which is what its checkpoints say that it had:
-/// where batches at its end are lost an empty one holds their offsets.
+/// where segments or batches at its end are lost empty batches hold their offsets. Where its first segments are lost it
+/// begins with the first that is there, and where all are it begins and ends at `end_offset`.
 pub fn repair(found: &Inspection, end_offset: i64) -> Result<(), LogError> {
     let folder: Folder = Arc::new(RwLock::new(found.folder.clone()));
     // What was found is what there is after this.
@@ -40,6 +41,9 @@ pub fn repair(found: &Inspection, end_offset: i64) -> Result<(), LogError> {
         match finding.kind {
             // With the segment, or below.
             FindingKind::Records(_) | FindingKind::Epochs => {}
+            // The epochs forget what lay before the first segment, below.
+            FindingKind::Gap(gap) if gap.next_offset <= found.start_offset => {}
+            FindingKind::Gap(gap) => fill(&folder, gap)?,
             FindingKind::Index => reindex(&folder, &finding.file)?,
             FindingKind::Snapshot | FindingKind::TopicId => {
                 files::remove_if_there(&finding.file)
@@ -47,14 +51,14 @@ pub fn repair(found: &Inspection, end_offset: i64) -> Result<(), LogError> {
             }
         }
     }
-    if found.end_offset < end_offset {
+    let is_gone = bases(&found.folder)?.is_empty() && found.end_offset < end_offset;
+    if is_gone {
+        complete(&Segment::create(folder.clone(), end_offset)?, 0)?;
+    } else if found.end_offset < end_offset {
         hold_end(&folder, end_offset)?;
     }
-    if found
-        .findings
-        .iter()
-        .any(|one| one.kind == FindingKind::Epochs)
-    {
+    let of_epochs = |kind| matches!(kind, FindingKind::Epochs | FindingKind::Gap(_));
+    if is_gone || found.findings.iter().any(|one| of_epochs(one.kind)) {
         assign_epochs(&folder)?;
     }
     files::sync_folder(&found.folder).map_err(StorageError::of("sync", &found.folder))?;
@@ -166,7 +170,7 @@ fn hold_end(folder: &Folder, wanted: i64) -> Result<(), LogError> {
     let Some(last) = bases.last().copied() else {
         return Ok(());
     };
-    let mut segment = existing(folder, last)?;
+    let segment = existing(folder, last)?;
     let (mut end, mut epoch) = (last, -1);
     for base_offset in bases.into_iter().rev() {
         let segment = existing(folder, base_offset)?;
@@ -180,22 +184,42 @@ fn hold_end(folder: &Folder, wanted: i64) -> Result<(), LogError> {
         }
     }
     end = end.max(last);
-    while end < wanted {
-        if segment.size() > 0 {
-            segment = Segment::create(folder.clone(), end)?;
-        }
-        let count = (wanted - end).min(i64::from(i32::MAX));
-        let batch = empty_batch(&holding(end, count, epoch));
-        let path = segment.path("log");
-        let mut bytes = [IoSlice::new(&batch)];
-        segment
-            .file()?
-            .write_all_at(&mut bytes, 0)
-            .map_err(StorageError::of("write", &path))?;
-        complete(&segment, batch.len() as u64)?;
-        end += count;
+    if segment.size() == 0 && end < wanted {
+        end = hold(&segment, end, wanted, epoch)?;
+    }
+    hold_anew(folder, end, wanted, epoch)
+}
+
+/// Gives offsets that no segment has to empty batches, so that the segments before and behind them join.
+fn fill(folder: &Folder, gap: Gap) -> Result<(), LogError> {
+    let epoch = match epochs::read(&folder.read()) {
+        Ok(epochs) => epochs.of(gap.offset).unwrap_or(-1),
+        Err(LogError::Malformed { .. }) => -1,
+        Err(error) => return Err(error),
+    };
+    hold_anew(folder, gap.offset, gap.next_offset, epoch)
+}
+
+/// Has new segments hold the offsets from `from` up to `to`.
+fn hold_anew(folder: &Folder, mut from: i64, to: i64, epoch: i32) -> Result<(), LogError> {
+    while from < to {
+        from = hold(&Segment::create(folder.clone(), from)?, from, to, epoch)?;
     }
     Ok(())
+}
+
+/// Has an empty segment hold as many of the offsets from `from` up to `to` as one batch can; the offset behind them.
+fn hold(segment: &Segment, from: i64, to: i64, epoch: i32) -> Result<i64, LogError> {
+    let count = (to - from).min(i64::from(i32::MAX));
+    let batch = empty_batch(&holding(from, count, epoch));
+    let path = segment.path("log");
+    let mut bytes = [IoSlice::new(&batch)];
+    segment
+        .file()?
+        .write_all_at(&mut bytes, 0)
+        .map_err(StorageError::of("write", &path))?;
+    complete(segment, batch.len() as u64)?;
+    Ok(from + count)
 }
 
 /// The header of a batch without records.

@@ -11,6 +11,7 @@ use crate::{BatchToAppend, Log, LogConfig, Opening, Recovery, Stamp};
 mod crash;
 mod indexes;
 mod inspect;
+mod lacks;
 mod model;
 mod recovery;
 mod regions;
@@ -77,6 +78,7 @@ pub(crate) const CRASHED: Opening = Opening {
     clean_shutdown: false,
     recovery_point: 0,
     log_start_offset: 0,
+    end_due: 0,
     topic_id: Uuid::ZERO,
     now_ms: 1_000,
 };

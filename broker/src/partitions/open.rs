@@ -8,8 +8,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use milena_log::{Checkpoint, Log, LogError, Offsets, Opening, StorageError};
-use milena_metadata::{DirectoryId, PartitionId, Topic};
+use milena_log::{Checkpoint, Log, LogError, Offsets, Opening, Recovery, StorageError};
+use milena_metadata::{DirectoryId, PartitionId, Replica, Topic};
 use parking_lot::Mutex;
 
 use super::holders::{Ambiguous, Holder, choose};
@@ -180,12 +180,7 @@ impl Work<'_> {
                 "the log is not in its data directory any more, and begins anew"
             );
         }
-        // What was cleaned of a log of this name is not there any more.
-        let key = (topic.to_owned(), index);
-        if self.partitions.cleaned_to.lock().remove(&key).is_some() {
-            let mut gone = self.partitions.gone.lock();
-            gone.insert(wanted.topic.name.clone());
-        }
+        self.forget(wanted);
         let preferred = self
             .partitions
             .moves
@@ -195,6 +190,17 @@ impl Work<'_> {
             None => self.placement.lock().next()?,
         };
         self.open_in(dir, wanted, false).map(|log| (dir, log))
+    }
+
+    /// Has the checkpoints say nothing any more of a log of this name that is not there: what they say would count for the
+    /// new one after a crash.
+    fn forget(&self, wanted: &LogToOpen) {
+        let key = (wanted.topic.name.to_string(), wanted.id.get());
+        let was_cleaned = self.partitions.cleaned_to.lock().remove(&key).is_some();
+        if was_cleaned || self.is_start && self.had_log(&key.0, key.1) {
+            let mut gone = self.partitions.gone.lock();
+            gone.insert(wanted.topic.name.clone());
+        }
     }
 
     /// Whether a checkpoint knows of records that were here.
@@ -305,32 +311,58 @@ impl Work<'_> {
         };
     }
 
+    /// Whether no other broker has the partition, nor had it since the log's end was last on file: a replica that was cut
+    /// by its leader notes its recovery point before it takes anything in place of what was cut, and so before it can be
+    /// in sync and the others leave.
+    fn is_only_replica(&self, wanted: &LogToOpen) -> bool {
+        let state = wanted.topic.partition(wanted.id.get());
+        let is_here = |replica: &Replica| replica.broker == self.partitions.node_id;
+        state.is_some_and(|state| state.replicas.iter().all(is_here))
+    }
+
     /// What lies below the recovery point had reached the disk: where a log ends before it, records are gone. After a
-    /// clean stop that is damage. After another end it may be a follower's log which was cut by its leader's, and killed
-    /// before that was noted: then nobody is to trust this broker before it has caught up.
-    fn check_end(&self, log: &Log, opening: &Opening, wanted: &LogToOpen) -> Result<(), LogError> {
-        let (end, due) = (log.log_end_offset(), opening.recovery_point);
-        if end >= due || !self.is_start {
-            return Ok(());
+    /// clean stop that is damage, and where nobody else has the partition. Otherwise it may be a follower's log which was
+    /// cut by its leader's, and killed before that was noted.
+    fn end_due(&self, is_clean: bool, recovery_point: i64, wanted: &LogToOpen) -> i64 {
+        match self.is_start && (is_clean || self.is_only_replica(wanted)) {
+            true => recovery_point,
+            false => 0,
         }
-        if opening.clean_shutdown {
-            let last = log.reader().segments().pop();
-            let (base_offset, byte) = last.map_or((0, 0), |last| (last.base_offset, last.size));
-            return Err(LogError::Damaged {
-                path: log.folder().join(format!("{base_offset:020}.log")),
-                offset: end,
-                byte,
-                problem: format!(
-                    "the log ends here, and went on to offset {due} when it was stopped"
-                ),
-            });
-        }
-        self.partitions.were_cut.store(true, Ordering::Relaxed);
-        tracing::warn!(
-            topic = %wanted.topic.name, partition = wanted.id.get(), offset = end, on_disk_before = due,
-            "the log ends before what had reached the disk: records are missing, unless its leader had them cut"
+    }
+
+    /// Tells of what the log may lack. Where its end does, nobody is to trust this broker before it has caught up.
+    fn tell_of_lacks(
+        &self,
+        (log, recovery): (&Log, &Recovery),
+        opening: &Opening,
+        wanted: &LogToOpen,
+    ) {
+        let (topic, partition) = (wanted.topic.name.as_str(), wanted.id.get());
+        let (start, end, due) = (
+            log.log_start_offset(),
+            log.log_end_offset(),
+            opening.recovery_point,
         );
-        Ok(())
+        if end < due && self.is_start {
+            self.partitions.were_cut.store(true, Ordering::Relaxed);
+            tracing::warn!(
+                topic,
+                partition,
+                offset = end,
+                on_disk_before = due,
+                "the log ends before what had reached the disk: records are missing, unless its leader had them cut"
+            );
+        }
+        if let Some(due) = recovery.missing_from {
+            tracing::warn!(
+                topic,
+                partition,
+                offset = start,
+                on_file = due,
+                "the log begins after the offset on file: its first records are missing, unless they were deleted just \
+                 before the last stop"
+            );
+        }
     }
 
     fn open_in(&self, dir: usize, wanted: &LogToOpen, is_there: bool) -> Result<Log, LogError> {
@@ -343,17 +375,19 @@ impl Work<'_> {
             true => offsets.get(&key).copied().unwrap_or(0),
             false => 0,
         };
+        let recovery_point = offset(&known.recovery_points);
         let opening = Opening {
             clean_shutdown: known.clean_shutdown,
-            recovery_point: offset(&known.recovery_points),
+            recovery_point,
             log_start_offset: offset(&known.log_starts),
+            end_due: self.end_due(known.clean_shutdown, recovery_point, wanted),
             topic_id: wanted.topic.id.0,
             now_ms: self.now_ms,
         };
         let path = directory.partition_path(topic, index);
         let (log, recovery) = Log::open(&path, wanted.config.log_config(self.config), opening)?;
         self.partitions.metrics.recovered(&recovery);
-        self.check_end(&log, &opening, wanted)?;
+        self.tell_of_lacks((&log, &recovery), &opening, wanted);
         if let Some(offset) = recovery.cut_at_offset {
             self.partitions.were_cut.store(true, Ordering::Relaxed);
             tracing::warn!(

@@ -123,6 +123,8 @@ impl Partitions {
     }
 
     fn open_topics(&self, wanted: &[Arc<Topic>], image: &Image, config: &Arc<BrokerConfig>) {
+        // Before the namesake of a deleted topic gets its first record.
+        self.checkpoint_if_anew(wanted);
         let mut logs = Vec::new();
         let mut hosted = Vec::with_capacity(wanted.len());
         for (place, topic) in wanted.iter().enumerate() {

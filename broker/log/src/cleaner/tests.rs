@@ -11,6 +11,7 @@ const OPENING: Opening = Opening {
     clean_shutdown: false,
     recovery_point: 0,
     log_start_offset: 0,
+    end_due: 0,
     topic_id: Uuid::ZERO,
     now_ms: 0,
 };

@@ -2,7 +2,9 @@
 
 pub(crate) mod folder;
 mod recover;
+pub(crate) mod whole;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -28,6 +30,9 @@ pub struct Opening {
     pub recovery_point: i64,
     /// From `log-start-offset-checkpoint`; 0 where unknown. A log that is made anew starts here.
     pub log_start_offset: i64,
+    /// Where the log ends at least: one that ends before it has lost records. 0 where nobody knows, or where the records
+    /// may have been cut off for a reason.
+    pub end_due: i64,
     /// The topic's id, for `partition.metadata`; zero where there is none.
     pub topic_id: Uuid,
     /// The broker's clock, ms.
@@ -45,6 +50,8 @@ pub struct Recovery {
     pub bytes_cut: u64,
     /// Where the log was cut, if it was.
     pub cut_at_offset: Option<i64>,
+    /// Where the log began by its checkpoint, where it begins later now and may have lost what lies between.
+    pub missing_from: Option<i64>,
 }
 
 /// The names of what is in a partition's folder; none where there is no folder.
@@ -54,13 +61,20 @@ pub(crate) fn names_in(path: &Path) -> Result<Vec<String>, StorageError> {
 
 /// Puts away what a compaction or a repair that was cut short has left in a partition's folder, or ends it.
 pub(crate) fn tidy(path: &Path) -> Result<(), LogError> {
-    folder::tidy(path, names_in(path)?).map(drop)
+    let names = folder::finish_swaps(path, names_in(path)?)?;
+    Ok(folder::clear(path, &names)?)
+}
+
+fn existing(folder: &Folder, found: BTreeMap<i64, u64>) -> Vec<Arc<Segment>> {
+    let existing = |(base_offset, size)| Segment::existing(folder.clone(), base_offset, size);
+    found.into_iter().map(existing).map(Arc::new).collect()
 }
 
 impl Log {
     /// Opens the log in `path`; where there is none it is empty, and made with its first batch. After a clean stop
     /// nothing is scanned. Otherwise what lies beyond the recovery point is checked, and the first invalid batch there
-    /// ends the log; damage below it is an error that names file, offset and byte, and changes nothing.
+    /// ends the log. Damage below it, or a log that lacks its first or its last segments, is an error that names file,
+    /// offset and byte, and changes nothing.
     pub fn open(
         path: &Path,
         config: LogConfig,
@@ -73,19 +87,29 @@ impl Log {
             let has_id = names.iter().any(|name| name == partition_metadata::FILE);
             partition_metadata::check_or_write(path, opening.topic_id, has_id)?;
         }
-        let snapshots: Vec<i64> = names
-            .iter()
-            .filter_map(|name| offset_in_name(name, "snapshot"))
-            .collect();
-        let found = folder::tidy(path, names)?;
+        let names = folder::finish_swaps(path, names)?;
         let folder: Folder = Arc::new(RwLock::new(path.to_path_buf()));
-        let mut segments: Vec<Arc<Segment>> = found
-            .iter()
-            .map(|(base_offset, size)| {
-                Arc::new(Segment::existing(folder.clone(), *base_offset, *size))
-            })
-            .collect();
+        let mut segments = existing(&folder, folder::segments(path, &names)?);
         let is_new = segments.is_empty();
+        let trusted = opening.clean_shutdown || is_new;
+        let first = segments.first().map(|first| first.base_offset());
+        let mut recovery = Recovery {
+            missing_from: whole::check_start(path, first, &opening)?,
+            ..Recovery::default()
+        };
+        let end = if is_new {
+            0
+        } else if trusted {
+            recover::clean_end(&segments, &config)?
+        } else {
+            folder::clear(path, &names)?;
+            let point = opening.recovery_point;
+            recover::check(&mut segments, point, &config, &mut recovery)?
+        };
+        whole::check_end(path, segments.last().map(Arc::as_ref), end, &opening)?;
+        if trusted {
+            folder::clear(path, &names)?;
+        }
         if is_new && is_made {
             // Of records that a power loss took, and maybe without its bytes.
             let epochs = path.join(epochs::FILE);
@@ -94,32 +118,31 @@ impl Log {
         if is_new {
             segments.push(Arc::new(Segment::unmade(folder.clone(), 0)));
         }
-        let mut recovery = Recovery::default();
-        let end = if opening.clean_shutdown || is_new {
-            recover::clean_end(&segments, &config)?
-        } else {
-            recover::check(
-                &mut segments,
-                opening.recovery_point,
-                &config,
-                &mut recovery,
-            )?
-        };
-        let trusted = opening.clean_shutdown || is_new;
         let mut log = Self::assemble(folder, segments, end, config, opening, trusted)?;
         log.is_made = is_made;
         log.restore(end, opening.now_ms, trusted)?;
-        if is_new && !snapshots.is_empty() {
-            // Of records that a power loss took.
-            log.remove_snapshots()?;
-        } else if trusted {
-            log.thin_out_snapshots(snapshots)?;
+        if trusted {
+            log.tidy_snapshots(&names, is_new)?;
         }
         if log.shared.end() < opening.log_start_offset {
             // The checkpoint reached the disk and the records did not.
             log.truncate_fully_and_start_at(opening.log_start_offset, opening.now_ms)?;
         }
         Ok((log, recovery))
+    }
+
+    /// Removes the snapshots among `names` that nobody needs; where no segment is there they are of records that a power
+    /// loss took.
+    fn tidy_snapshots(&self, names: &[String], is_new: bool) -> Result<(), LogError> {
+        let offsets = names
+            .iter()
+            .filter_map(|name| offset_in_name(name, "snapshot"));
+        let snapshots: Vec<i64> = offsets.collect();
+        match is_new {
+            true if snapshots.is_empty() => Ok(()),
+            true => self.remove_snapshots(),
+            false => Ok(self.thin_out_snapshots(snapshots)?),
+        }
     }
 
     /// Keeps the snapshots of where segments start, from which a crash or a cut restores, and the newest: each clean

@@ -1,7 +1,8 @@
 //! The process or its disk stops at each of the changes that an operation makes, one after the other: the log opens again
 //! with what was promised, and with nothing twice or in part.
 //!
-//! `MILENA_CRASH_STATES=FOLDER` keeps the logs as they are after the next start, for another program to look at.
+//! `MILENA_CRASH_STATES=FOLDER` keeps one of [`KEPT_EVERY`] logs as it is after the next start, for another program to look
+//! at: `e2e/tests/crash_states.rs` has `kafka-dump-log` do it.
 
 mod checkpoints;
 mod compaction;
@@ -14,6 +15,7 @@ mod writing;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use milena_protocol::Uuid;
@@ -32,6 +34,9 @@ const PRODUCER: i64 = 9;
 /// A compaction changes a disk some 60 times.
 const CHANGES_MAX: usize = 500;
 const KEPT_IN: &str = "MILENA_CRASH_STATES";
+/// Two changes in a row leave nearly the same, and to look at all of them takes minutes. Prime, so that it is in step with
+/// nothing that an operation does again and again.
+const KEPT_EVERY: usize = 13;
 
 /// A folder for a played disk, in memory where there is room for it: what these tests lose they lose by themselves, and a
 /// real disk takes ten times as long to forget the thousands of small files.
@@ -193,6 +198,8 @@ impl Life {
             clean_shutdown,
             recovery_point: offset(Checkpoint::RecoveryPoint),
             log_start_offset: offset(Checkpoint::LogStart),
+            // Cut within what compaction has emptied, a log is found to end before where it was cut.
+            end_due: 0,
             topic_id: TOPIC_ID,
             now_ms: 1_000,
         };
@@ -389,15 +396,25 @@ fn next_start(data: &Path, config: LogConfig) -> Found {
 
 /// Keeps the log where somebody asks for it, as a clean stop leaves it.
 fn keep(data: &Path) {
-    let Some(kept) = std::env::var_os(KEPT_IN).filter(|_| data.join(FOLDER).exists()) else {
+    let Some(kept) = to_keep().filter(|_| data.join(FOLDER).exists()) else {
         return;
     };
     let copy = copy_of(data);
     let (mut life, _) = Life::start(copy.path(), config()).unwrap();
     life.log.close().unwrap();
-    let folder = Path::new(&kept).join(format!("{}-0", Uuid::random()));
+    let folder = kept.with_extension("log-0");
     fs::create_dir_all(&folder).unwrap();
     copy_into(&copy.path().join(FOLDER), &folder);
+}
+
+/// Where a state goes that is to be kept, if somebody asks for states and it is its turn.
+fn to_keep() -> Option<PathBuf> {
+    static SEEN: AtomicUsize = AtomicUsize::new(0);
+    let kept = std::env::var_os(KEPT_IN)?;
+    let number = SEEN.fetch_add(1, Ordering::Relaxed);
+    number
+        .is_multiple_of(KEPT_EVERY)
+        .then(|| Path::new(&kept).join(format!("state{number}")))
 }
 
 /// Runs an operation on the log in `template`, on disks that stop at each of its changes; `check` is given what the next

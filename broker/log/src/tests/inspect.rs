@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::inspect::{FindingKind, Hole, Inspection, inspect};
+use crate::inspect::{FindingKind, Gap, Hole, Inspection, inspect};
 use crate::repair::repair;
 
 /// Bytes of one batch here.
@@ -171,4 +171,107 @@ fn indexes_epochs_and_snapshots_are_made_anew_from_the_batches() {
     for offset in 0..60 {
         assert_eq!(offsets_from(&log, offset)[0], offset / 2 * 2);
     }
+}
+
+/// As a start is after a clean stop at offset 60, where the checkpoints are there.
+const STOPPED: Opening = Opening {
+    recovery_point: 60,
+    end_due: 60,
+    ..CLEAN
+};
+
+fn base_of(log: &Path) -> i64 {
+    log.file_stem().unwrap().to_str().unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_log_whose_first_segment_was_taken_away_is_damaged_and_once_mended_begins_with_the_next() {
+    let folder = tempfile::tempdir().unwrap();
+    stopped(folder.path(), 30);
+    let logs = files(folder.path(), "log");
+    let next_offset = base_of(&logs[1]);
+    let held = || {
+        let mut found = inspect(folder.path()).unwrap();
+        found.hold_start(0, true).unwrap();
+        found
+    };
+    assert_eq!(held().findings, []);
+    fs::remove_file(&logs[0]).unwrap();
+    assert!(Log::open(folder.path(), small(), STOPPED).is_err());
+    let gap = Gap {
+        offset: 0,
+        next_offset,
+    };
+    assert_eq!(only(&held()), FindingKind::Gap(gap));
+    assert_eq!(held().gaps, []);
+    let mut begins_there = inspect(folder.path()).unwrap();
+    begins_there.hold_start(next_offset, true).unwrap();
+    assert_eq!(begins_there.findings, []);
+    let mut killed = inspect(folder.path()).unwrap();
+    killed.hold_start(0, false).unwrap();
+    assert_eq!(
+        (&killed.findings[..], &killed.gaps[..]),
+        (&[][..], &[gap][..])
+    );
+
+    repair(&held(), 60).unwrap();
+    assert_eq!(held().findings, []);
+    let (log, recovery) = open(folder.path(), STOPPED);
+    assert_eq!(recovery.missing_from, None);
+    assert_eq!(
+        (log.log_start_offset(), log.log_end_offset()),
+        (next_offset, 60)
+    );
+}
+
+#[test]
+fn a_gap_between_segments_is_told_of_and_is_damage_where_the_recovery_point_lies_within() {
+    let folder = tempfile::tempdir().unwrap();
+    stopped(folder.path(), 30);
+    let logs = files(folder.path(), "log");
+    let gap = Gap {
+        offset: base_of(&logs[1]),
+        next_offset: base_of(&logs[2]),
+    };
+    fs::remove_file(&logs[1]).unwrap();
+    let mut found = whole(folder.path());
+    assert_eq!(found.gaps, [gap]);
+    for beside in [gap.offset, gap.next_offset] {
+        found.hold_recovery_point(beside);
+        assert_eq!(found.findings, []);
+    }
+    let crashed = Opening {
+        recovery_point: gap.offset + 1,
+        ..CRASHED
+    };
+    assert!(Log::open(folder.path(), small(), crashed).is_err());
+    found.hold_recovery_point(gap.offset + 1);
+    assert_eq!(only(&found), FindingKind::Gap(gap));
+
+    repair(&found, 60).unwrap();
+    assert_eq!(whole(folder.path()).gaps, []);
+    let (log, recovery) = open(folder.path(), crashed);
+    assert_eq!((recovery.cut_at_offset, log.log_end_offset()), (None, 60));
+    assert_eq!(
+        offsets_from(&log, gap.offset)[..2],
+        [gap.offset, gap.next_offset]
+    );
+}
+
+#[test]
+fn a_log_without_any_segment_is_mended_to_one_that_goes_on_where_it_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    stopped(folder.path(), 30);
+    for log in files(folder.path(), "log") {
+        fs::remove_file(log).unwrap();
+    }
+    assert!(Log::open(folder.path(), small(), STOPPED).is_err());
+    let mut found = inspect(folder.path()).unwrap();
+    found.hold_start(0, true).unwrap();
+    assert_eq!((found.segments, found.end_offset), (0, 0));
+    repair(&found, 60).unwrap();
+    let (mut log, _) = open(folder.path(), STOPPED);
+    assert_eq!((log.log_start_offset(), log.log_end_offset()), (60, 60));
+    let appended = log.append(&[batch(1, 5, &[])], STAMP).unwrap();
+    assert_eq!(appended.first_offset, 60);
 }

@@ -1,7 +1,7 @@
 use super::*;
 use std::fs;
 
-fn filled(folder: &std::path::Path, batches: i32) -> Log {
+pub(super) fn filled(folder: &std::path::Path, batches: i32) -> Log {
     let (mut log, _) = open(folder, CRASHED);
     for _ in 0..batches {
         log.append(&[batch(2, 5, &[7; 90])], STAMP).unwrap();
@@ -9,7 +9,7 @@ fn filled(folder: &std::path::Path, batches: i32) -> Log {
     log
 }
 
-fn last_segment(folder: &std::path::Path) -> std::path::PathBuf {
+pub(super) fn last_segment(folder: &std::path::Path) -> std::path::PathBuf {
     let names = fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path());

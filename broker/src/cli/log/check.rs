@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use indicatif::{HumanBytes, HumanCount, ProgressBar};
-use milena_log::inspect::{Finding, FindingKind, Hole, Inspection, inspect};
-use milena_log::{Checkpoint, LockedFolder, PartitionFolder};
+use milena_log::inspect::{Finding, FindingKind, Gap, Hole, Inspection, inspect};
+use milena_log::{Checkpoint, LockedFolder, LogError, PartitionFolder};
 use serde_json::{Value, json};
 
 use crate::cli::failure::{Exit, Failure};
@@ -31,7 +31,8 @@ pub(super) struct Logs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Every batch is read and its checksum computed, every index entry held against the batches. Nothing is changed. The exit code is 1
-where something is damaged. What a broker that died was just writing is no damage: its next start cuts it off.")]
+where something is damaged. What a broker that died was just writing is no damage: its next start cuts it off. Nor is a gap between
+segments, which repairs leave, and Apache Kafka's compaction; where nobody has done either a segment was taken away.")]
 pub(super) struct Check {
     #[command(flatten)]
     logs: Logs,
@@ -62,6 +63,15 @@ impl Looked {
         });
         let ends_early = self.found.end_offset < self.end_offset && self.torn.is_none();
         (ends_early && !has_hole_there).then_some((self.found.end_offset, self.end_offset))
+    }
+
+    /// Offsets that no segment has, where that need not be damage.
+    fn harmless_gaps(&self) -> impl Iterator<Item = &Gap> {
+        let is_harm = |gap: &Gap| {
+            let mut findings = self.found.findings.iter();
+            findings.any(|one| matches!(one.kind, FindingKind::Gap(found) if found == *gap))
+        };
+        self.found.gaps.iter().filter(move |gap| !is_harm(gap))
     }
 
     pub(super) fn name(&self) -> String {
@@ -102,7 +112,8 @@ pub(super) fn look(logs: &Logs) -> Result<(Vec<LockedFolder>, Vec<Looked>), Fail
         let found =
             inspect(&path).map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
         let marks = marks.as_ref().expect("they are read above");
-        looked.push(marks.held_against(topic, partition, found));
+        let held = marks.held_against(topic, partition, found);
+        looked.push(held.map_err(|error| Failure::new(Exit::Failed, error.to_string()))?);
         bar.inc(1);
     }
     bar.finish_and_clear();
@@ -150,6 +161,7 @@ struct Marks {
     is_clean: bool,
     recovery_points: milena_log::Offsets,
     high_watermarks: milena_log::Offsets,
+    log_starts: milena_log::Offsets,
 }
 
 impl Marks {
@@ -163,10 +175,16 @@ impl Marks {
             is_clean: milena_log::is_marked_clean(data),
             recovery_points: read(Checkpoint::RecoveryPoint)?,
             high_watermarks: read(Checkpoint::HighWatermark)?,
+            log_starts: read(Checkpoint::LogStart)?,
         })
     }
 
-    fn held_against(&self, topic: String, partition: i32, mut found: Inspection) -> Looked {
+    fn held_against(
+        &self,
+        topic: String,
+        partition: i32,
+        mut found: Inspection,
+    ) -> Result<Looked, LogError> {
         let key = (topic, partition);
         let offset = |offsets: &milena_log::Offsets| offsets.get(&key).copied().unwrap_or(0);
         let recovery_point = offset(&self.recovery_points);
@@ -175,14 +193,21 @@ impl Marks {
             true => None,
             false => take_torn(&mut found, recovery_point),
         };
-        Looked {
+        if !self.is_clean {
+            found.hold_recovery_point(recovery_point);
+        }
+        // As a start decides it: without a recovery point nothing is known of the log.
+        if recovery_point > 0 {
+            found.hold_start(offset(&self.log_starts), self.is_clean)?;
+        }
+        Ok(Looked {
             data: self.data.clone(),
             topic: key.0,
             partition,
             found,
             torn,
             end_offset,
-        }
+        })
     }
 }
 
@@ -258,6 +283,12 @@ fn rows(one: &Looked) -> Vec<[String; 4]> {
                     hole.bytes, hole.byte, finding.problem
                 ),
             ],
+            FindingKind::Gap(gap) => [
+                one.name(),
+                name(&finding.file),
+                offsets(gap.offset, Some(gap.next_offset)),
+                finding.problem.clone(),
+            ],
             _ => [
                 one.name(),
                 name(&finding.file),
@@ -266,6 +297,16 @@ fn rows(one: &Looked) -> Vec<[String; 4]> {
             ],
         })
         .collect();
+    rows.extend(one.harmless_gaps().map(|gap| {
+        let problem = "no segment has them: no damage, unless a segment was taken away; repairs leave gaps, so does \
+                       Kafka's compaction";
+        [
+            one.name(),
+            String::new(),
+            offsets(gap.offset, Some(gap.next_offset)),
+            problem.to_owned(),
+        ]
+    }));
     if let Some((from, to)) = one.missing_end() {
         let problem = "the checkpoints know of them, and they are not there".to_owned();
         rows.push([one.name(), String::new(), offsets(from, Some(to)), problem]);
@@ -305,6 +346,7 @@ fn shown(one: &Looked) -> Value {
                 "file": finding.file,
                 "kind": match finding.kind {
                     FindingKind::Records(_) => "records",
+                    FindingKind::Gap(_) => "gap",
                     FindingKind::Index => "index",
                     FindingKind::Epochs => "epochs",
                     FindingKind::Snapshot => "snapshot",
@@ -318,9 +360,15 @@ fn shown(one: &Looked) -> Value {
                 shown["offset"] = hole.offset.into();
                 shown["next_offset"] = hole.next_offset.into();
             }
+            if let FindingKind::Gap(gap) = finding.kind {
+                shown["offset"] = gap.offset.into();
+                shown["next_offset"] = gap.next_offset.into();
+            }
             shown
         })
         .collect();
+    let gaps = one.harmless_gaps();
+    let gaps = gaps.map(|gap| json!({ "offset": gap.offset, "next_offset": gap.next_offset }));
     json!({
         "topic": one.topic,
         "partition": one.partition,
@@ -332,6 +380,7 @@ fn shown(one: &Looked) -> Value {
         "end_offset": one.found.end_offset,
         "missing_up_to": one.missing_end().map(|(_, to)| to),
         "cut_at_next_start": one.torn.map(|torn| torn.offset),
+        "gaps": gaps.collect::<Vec<_>>(),
         "problems": problems,
     })
 }

@@ -94,7 +94,7 @@ fn means(one: &Looked, repair: &Repair) -> Means {
             .found
             .findings
             .iter()
-            .any(|one| matches!(one.kind, FindingKind::Records(_)));
+            .any(|one| matches!(one.kind, FindingKind::Records(_) | FindingKind::Gap(_)));
     match (has_holes, repair.cut, repair.set_aside) {
         (false, ..) => Means::Mend,
         (_, true, _) => Means::Cut,

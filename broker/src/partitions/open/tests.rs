@@ -47,6 +47,11 @@ fn strays(dir: &Path) -> usize {
 
 /// A life with a log of [`RECORDS`] records, which this broker leads or broker 101 does, and which ends cleanly or not.
 fn first_life(dir: &Path, leads: bool, is_clean: bool) {
+    first_life_with(dir, leads, is_clean, None);
+}
+
+/// The same, where a second segment begins at an offset.
+fn first_life_with(dir: &Path, leads: bool, is_clean: bool, rolls_at: Option<i64>) {
     Runtime::new().unwrap().block_on(async {
         let broker = broker(dir).await;
         register(&broker, 101, None).await;
@@ -59,6 +64,9 @@ fn first_life(dir: &Path, leads: bool, is_clean: bool) {
         {
             let mut log = partition.log().await;
             for offset in 0..RECORDS {
+                if rolls_at == Some(offset) {
+                    log.roll(1).unwrap();
+                }
                 log.append_as_follower(&batch(offset, 0), 1).unwrap();
             }
         }
@@ -93,6 +101,11 @@ fn shorten(dir: &Path) {
     fs::write(segment(dir), &bytes[..left]).unwrap();
 }
 
+/// Takes the first of several segments away.
+fn behead(dir: &Path) {
+    fs::remove_file(segment(dir)).unwrap();
+}
+
 /// Makes the last record's batch none.
 fn spoil(dir: &Path) {
     let mut bytes = fs::read(segment(dir)).unwrap();
@@ -113,6 +126,55 @@ fn a_log_that_is_shorter_than_when_it_was_stopped_is_offline_and_left_as_it_is()
     );
     assert_eq!(fs::read(segment(dir.path())).unwrap(), before);
     assert_eq!(strays(dir.path()), 0);
+}
+
+#[test]
+fn a_log_without_its_first_segment_is_offline_and_left_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    first_life_with(dir.path(), true, true, Some(4));
+    behead(dir.path());
+    let names = || fs::read_dir(dir.path().join("t-0")).unwrap().count();
+    let before = names();
+    assert_eq!(
+        next_life(dir.path()),
+        (Err(ErrorCode::KafkaStorageError), false)
+    );
+    assert_eq!((names(), strays(dir.path())), (before, 0));
+}
+
+#[test]
+fn after_a_crash_a_log_that_nobody_else_has_and_that_lacks_what_had_reached_the_disk_is_offline() {
+    let dir = tempfile::tempdir().unwrap();
+    first_life(dir.path(), true, false);
+    assert_eq!(next_life(dir.path()), (Ok(RECORDS), false));
+    shorten(dir.path());
+    let before = fs::read(segment(dir.path())).unwrap();
+    for _ in 0..2 {
+        let (found, _) = next_life(dir.path());
+        assert_eq!(found, Err(ErrorCode::KafkaStorageError));
+    }
+    assert_eq!(fs::read(segment(dir.path())).unwrap(), before);
+    let known = Checkpoint::RecoveryPoint.read(dir.path()).unwrap();
+    assert_eq!(
+        known.get(&("t".to_owned(), 0)),
+        Some(&RECORDS),
+        "it still tells"
+    );
+}
+
+#[test]
+fn a_log_that_begins_anew_is_not_held_against_the_checkpoints_of_the_one_before() {
+    let dir = tempfile::tempdir().unwrap();
+    first_life(dir.path(), true, true);
+    fs::remove_dir_all(dir.path().join("t-0")).unwrap();
+    Runtime::new().unwrap().block_on(async {
+        let broker = broker(dir.path()).await;
+        let partition = partition(&broker, "t", 0);
+        let mut log = partition.log().await;
+        log.append_as_follower(&batch(0, 0), 1).unwrap();
+        // It is killed before it writes its checkpoints again.
+    });
+    assert_eq!(next_life(dir.path()), (Ok(1), false));
 }
 
 #[test]

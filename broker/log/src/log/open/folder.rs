@@ -26,22 +26,38 @@ pub(super) fn list(path: &Path) -> Result<Option<Vec<String>>, StorageError> {
     }
 }
 
-/// Puts leftovers among `names` away, and lists the segments: base offset and bytes.
-pub(super) fn tidy(path: &Path, names: Vec<String>) -> Result<BTreeMap<i64, u64>, LogError> {
+/// Ends compactions that were not put in place, and returns the names that there are then.
+pub(super) fn finish_swaps(path: &Path, names: Vec<String>) -> Result<Vec<String>, LogError> {
     let swaps = swaps(path, &names)?;
     for swap in &swaps {
         finish_swap(path, &names, swap)?;
     }
-    let names = if swaps.is_empty() {
-        names
-    } else {
-        list(path)?.unwrap_or_default()
+    Ok(match swaps.is_empty() {
+        true => names,
+        false => list(path)?.unwrap_or_default(),
+    })
+}
+
+/// The segments among `names`: base offset and bytes.
+pub(super) fn segments(path: &Path, names: &[String]) -> Result<BTreeMap<i64, u64>, StorageError> {
+    let bases = names.iter().filter_map(|name| offset_in_name(name, "log"));
+    let segment = |base_offset| {
+        let file = path.join(file_name(base_offset, "log"));
+        let size = std::fs::metadata(&file)
+            .map_err(StorageError::of("read", &file))?
+            .len();
+        Ok((base_offset, size))
     };
+    bases.map(segment).collect()
+}
+
+/// Puts the leftovers among `names` away.
+pub(super) fn clear(path: &Path, names: &[String]) -> Result<(), StorageError> {
     let logs: BTreeSet<i64> = names
         .iter()
         .filter_map(|name| offset_in_name(name, "log"))
         .collect();
-    for name in &names {
+    for name in names {
         let leftover = [".deleted", ".cleaned", ".swap", ".tmp"]
             .iter()
             .any(|end| name.ends_with(end));
@@ -52,15 +68,7 @@ pub(super) fn tidy(path: &Path, names: Vec<String>) -> Result<BTreeMap<i64, u64>
             remove(&path.join(name))?;
         }
     }
-    let mut segments = BTreeMap::new();
-    for base_offset in logs {
-        let file = path.join(file_name(base_offset, "log"));
-        let size = std::fs::metadata(&file)
-            .map_err(StorageError::of("read", &file))?
-            .len();
-        segments.insert(base_offset, size);
-    }
-    Ok(segments)
+    Ok(())
 }
 
 fn names(path: &Path, entries: ReadDir) -> Result<Vec<String>, StorageError> {

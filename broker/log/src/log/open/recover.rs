@@ -53,8 +53,11 @@ pub(super) fn check(
     let mut end = segments[first].base_offset();
     for index in first..segments.len() {
         let segment = segments[index].clone();
-        let gap = segment.base_offset() - end;
-        if index > first && gap != 0 && gap < ROLL_GAP_MIN {
+        let is_next = index == first || segment.base_offset() == end;
+        if !is_next && !is_of_a_roll(&segment, end)? {
+            if end < recovery_point {
+                return Err(lacks_between(&segments[index - 1], end, &segment));
+            }
             recovery.cut_at_offset = Some(end);
             cut_segments(segments, index, recovery)?;
             return Ok(end);
@@ -70,6 +73,39 @@ pub(super) fn check(
         }
     }
     Ok(end)
+}
+
+/// Whether a roll has left the gap between a log that ended at `end` and the segment behind it: a follower's, before
+/// batches that a segment which begins there could not express.
+fn is_of_a_roll(segment: &Segment, end: i64) -> Result<bool, LogError> {
+    let gap = segment.base_offset() - end;
+    if !(1..ROLL_GAP_MIN).contains(&gap) {
+        return Ok(gap > 0);
+    }
+    let mut scan = segment.scan(0)?;
+    loop {
+        match scan.next_checked() {
+            Ok(Some((_, header))) if header.last_offset() - end > i64::from(i32::MAX) => {
+                return Ok(true);
+            }
+            Ok(Some(_)) => {}
+            Ok(None) | Err(ScanStop::Invalid { .. }) => return Ok(false),
+            Err(stop) => return Err(segment.damage(stop, segment.base_offset())),
+        }
+    }
+}
+
+/// What lay between two segments, and was on disk.
+fn lacks_between(before: &Segment, end: i64, next: &Segment) -> LogError {
+    LogError::Damaged {
+        path: before.path("log"),
+        offset: end,
+        byte: before.size(),
+        problem: format!(
+            "it ends here, and the next segment begins at offset {}",
+            next.base_offset()
+        ),
+    }
 }
 
 struct Walked {
