@@ -19,7 +19,8 @@ use crate::config::LogConfig;
 use crate::error::{LogError, StorageError};
 use crate::files;
 use crate::log::{Log, LogFlusher};
-use crate::segment::Segment;
+use crate::retention::youngest_ms;
+use crate::segment::{NO_TIMESTAMP, Segment};
 use crate::shared::Shared;
 use crate::trash::Trash;
 
@@ -81,7 +82,10 @@ struct Candidate {
     base_offset: i64,
     next_offset: i64,
     size: u64,
+    /// Its youngest record's time, or its file's last change where records have none.
     youngest_ms: i64,
+    /// Its first batch's time; nothing where it has none, or nobody needs it.
+    first_ms: Option<i64>,
 }
 
 /// The offset up to which a log is to be cleaned, if it is worth it.
@@ -96,7 +100,9 @@ fn decide(
     let is_cleanable = |segment: &&Candidate| {
         segment.next_offset <= high_watermark
             && (segment.youngest_ms <= lag(config.min_compaction_lag_ms)
-                || config.min_compaction_lag_ms == 0)
+                || config.min_compaction_lag_ms == 0
+                // The lag is that of records which were never compacted.
+                || segment.next_offset <= first_dirty_offset)
     };
     let cleanable: Vec<&Candidate> = segments.iter().take_while(is_cleanable).collect();
     let end_offset = cleanable.last()?.next_offset;
@@ -109,9 +115,11 @@ fn decide(
         return None;
     }
     let ratio = dirty_bytes as f64 / (dirty_bytes + clean_bytes) as f64;
+    // No record of a segment has waited for longer than its first batch, as far as times tell (KIP-354).
     let overdue = dirty
         .iter()
-        .any(|segment| segment.youngest_ms < lag(config.max_compaction_lag_ms));
+        .filter_map(|segment| segment.first_ms)
+        .any(|first_ms| first_ms < lag(config.max_compaction_lag_ms));
     (ratio >= config.min_cleanable_dirty_ratio || overdue).then_some(end_offset)
 }
 
@@ -124,22 +132,14 @@ impl Log {
         first_dirty_offset: i64,
         high_watermark: i64,
         now_ms: i64,
-    ) -> Result<Option<CleaningPlan>, StorageError> {
+    ) -> Result<Option<CleaningPlan>, LogError> {
         if !self.config().compact {
             return Ok(None);
         }
         let mut segments = self.shared().segments();
-        let mut candidates = Vec::new();
-        for pair in segments.windows(2) {
-            candidates.push(Candidate {
-                base_offset: pair[0].base_offset(),
-                next_offset: pair[1].base_offset(),
-                size: pair[0].size(),
-                youngest_ms: pair[0].youngest()?.timestamp,
-            });
-        }
         let first_dirty_offset = self.shared().cleaned_to(first_dirty_offset);
         let first_dirty_offset = first_dirty_offset.max(self.log_start_offset());
+        let candidates = self.candidates(&segments, first_dirty_offset)?;
         let Some(end_offset) = decide(
             &candidates,
             first_dirty_offset,
@@ -161,6 +161,30 @@ impl Log {
             generation: self.shared().generation(),
             now_ms,
         }))
+    }
+
+    /// All but the active segment.
+    fn candidates(
+        &self,
+        segments: &[Arc<Segment>],
+        first_dirty_offset: i64,
+    ) -> Result<Vec<Candidate>, LogError> {
+        let is_bounded = self.config().max_compaction_lag_ms < i64::MAX as u64;
+        let describe = |pair: &[Arc<Segment>]| -> Result<Candidate, LogError> {
+            let (segment, next_offset) = (&pair[0], pair[1].base_offset());
+            let first_ms = match is_bounded && next_offset > first_dirty_offset {
+                true => Some(segment.first_timestamp()?).filter(|ms| *ms != NO_TIMESTAMP),
+                false => None,
+            };
+            Ok(Candidate {
+                base_offset: segment.base_offset(),
+                next_offset,
+                size: segment.size(),
+                youngest_ms: youngest_ms(segment)?,
+                first_ms,
+            })
+        };
+        segments.windows(2).map(describe).collect()
     }
 
     /// Puts cleaned segments in place of those they were made from, and returns the cleaner's new checkpoint;

@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::files::Call;
+
 /// What happens to a matching call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -20,6 +22,16 @@ pub enum Fault {
     FailWrites(usize),
     /// Writes store this many bytes and then fail with this code of the system's (`errno`).
     RefuseWrites(usize, i32),
+    /// Each write stores no more than this many bytes, and says so.
+    ShortWrites(usize),
+    /// Files can't be opened to be written, for this code of the system's (`errno`); to be read alone they can.
+    RefuseOpens(i32),
+    /// Files that have such a name get no other one, for this code of the system's (`errno`).
+    RefuseRenames(i32),
+    /// New sizes wait until the guard is dropped.
+    StallResizes,
+    /// New sizes are refused with this code of the system's (`errno`).
+    RefuseResizes(i32),
     /// Reads wait until the guard is dropped, also of what the page cache has.
     StallReads,
     /// The page cache has nothing for who does not wait for the disk, as where a file system has no `RWF_NOWAIT`.
@@ -51,19 +63,6 @@ struct Armed {
     syncs: Arc<AtomicUsize>,
     stalled: Arc<AtomicUsize>,
     written_back: Arc<AtomicUsize>,
-}
-
-/// What a call is about to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Call {
-    Read,
-    /// Of what the page cache has, or to a socket.
-    CachedRead,
-    /// Of what the page cache has, by who would not wait for the disk.
-    ReadWithoutWait,
-    Write,
-    Sync,
-    WriteBack,
 }
 
 /// The fault lasts as long as this value.
@@ -128,7 +127,13 @@ fn matching<'a>(faults: &'a [Armed], path: &Path, call: Call) -> Option<&'a Arme
         Fault::StallReads => call == Call::Read,
         Fault::MissCache => call == Call::ReadWithoutWait,
         Fault::FailReads => matches!(call, Call::Read | Call::CachedRead),
-        Fault::StallWrites | Fault::FailWrites(_) | Fault::RefuseWrites(..) => call == Call::Write,
+        Fault::StallWrites
+        | Fault::FailWrites(_)
+        | Fault::RefuseWrites(..)
+        | Fault::ShortWrites(_) => call == Call::Write,
+        Fault::RefuseOpens(_) => call == Call::Open,
+        Fault::RefuseRenames(_) => call == Call::Rename,
+        Fault::StallResizes | Fault::RefuseResizes(_) => call == Call::Resize,
         Fault::StallSyncs | Fault::FailSyncs => call == Call::Sync,
         Fault::StallWriteBack | Fault::RefuseWriteBack(_) => call == Call::WriteBack,
         Fault::CountSyncs => false,
@@ -157,7 +162,11 @@ fn wait_for_fault(path: &Path, call: Call) -> Option<Fault> {
     loop {
         let armed = matching(&faults, path, call)?;
         match armed.fault {
-            Fault::StallReads | Fault::StallWrites | Fault::StallSyncs | Fault::StallWriteBack => {
+            Fault::StallReads
+            | Fault::StallWrites
+            | Fault::StallResizes
+            | Fault::StallSyncs
+            | Fault::StallWriteBack => {
                 if stalled_by.replace(armed.id) != Some(armed.id) {
                     armed.stalled.fetch_add(1, Ordering::SeqCst);
                 }
@@ -165,6 +174,24 @@ fn wait_for_fault(path: &Path, call: Call) -> Option<Fault> {
             }
             other => return Some(other),
         }
+    }
+}
+
+/// Before an opening, a rename or a new size.
+pub(crate) fn before_call(call: Call, path: &Path) -> io::Result<()> {
+    match wait_for_fault(path, call) {
+        Some(
+            Fault::RefuseOpens(code) | Fault::RefuseRenames(code) | Fault::RefuseResizes(code),
+        ) => Err(io::Error::from_raw_os_error(code)),
+        _ => Ok(()),
+    }
+}
+
+/// The most bytes that a write may store.
+pub(crate) fn short_write(path: &Path) -> Option<usize> {
+    match wait_for_fault(path, Call::Write) {
+        Some(Fault::ShortWrites(bytes_max)) => Some(bytes_max),
+        _ => None,
     }
 }
 

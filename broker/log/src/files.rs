@@ -3,6 +3,8 @@
 
 mod observed;
 
+pub(crate) use observed::Call;
+
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice, IoSliceMut};
@@ -42,18 +44,28 @@ pub(crate) fn cold() -> io::Error {
 #[derive(Debug)]
 pub(crate) struct LogFile {
     file: File,
+    /// Why it was opened to be read alone (`errno`): what whoever writes to it is told.
+    refused: Option<i32>,
     #[cfg(any(test, feature = "faults"))]
     path: PathBuf,
 }
 
 impl LogFile {
-    /// Opens for reading and writing; makes the file where it is missing and `create` says so.
+    /// Opens for reading and writing; makes the file where it is missing and `create` says so. One that may not be
+    /// written, as on a file system that was made read-only, is opened to be read, and refuses the writes.
     pub fn open(path: &Path, create: bool) -> io::Result<Self> {
         let is_new = observed::IS_OBSERVED && create && !path.exists();
         if is_new {
             observed::before(path)?;
         }
-        let file = Self::with(OpenOptions::new().create(create).truncate(false), path)?;
+        let opened = Self::with(OpenOptions::new().create(create).truncate(false), path);
+        let file = opened.or_else(|error| match error.raw_os_error() {
+            Some(code) if is_among(code, &FORBIDDEN) => {
+                let file = File::open(path).map_err(|_| error)?;
+                Ok(Self::of(file, Some(code), path))
+            }
+            _ => Err(error),
+        })?;
         if is_new {
             observed::emptied(&file.file, path)?;
         }
@@ -70,13 +82,25 @@ impl LogFile {
     }
 
     fn with(options: &mut OpenOptions, path: &Path) -> io::Result<Self> {
+        observed::before_call(Call::Open, path)?;
         let file = options.read(true).write(true).open(path)?;
+        Ok(Self::of(file, None, path))
+    }
+
+    #[cfg_attr(not(any(test, feature = "faults")), allow(unused_variables))]
+    fn of(file: File, refused: Option<i32>, path: &Path) -> Self {
         OPEN.fetch_add(1, Ordering::Relaxed);
-        Ok(Self {
+        Self {
             file,
+            refused,
             #[cfg(any(test, feature = "faults"))]
             path: path.to_path_buf(),
-        })
+        }
+    }
+
+    fn check_writable(&self) -> io::Result<()> {
+        let refused = self.refused.map(io::Error::from_raw_os_error);
+        refused.map_or(Ok(()), Err)
     }
 
     pub fn len(&self) -> io::Result<u64> {
@@ -85,6 +109,7 @@ impl LogFile {
 
     /// Writes all of `parts`, one after the other, from `position` on: one system call unless the system cuts it.
     pub fn write_all_at(&self, mut parts: &mut [IoSlice<'_>], mut position: u64) -> io::Result<()> {
+        self.check_writable()?;
         #[cfg(any(test, feature = "faults"))]
         {
             let whole: Vec<u8> = parts.iter().flat_map(|part| part.to_vec()).collect();
@@ -96,7 +121,7 @@ impl LogFile {
             crate::faults::disk::before_write(&self.path, whole.len(), write)?;
         }
         while !parts.is_empty() {
-            match rustix::io::pwritev(&self.file, parts, position) {
+            match self.write_at(parts, position) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(written) => {
                     position += written as u64;
@@ -107,6 +132,17 @@ impl LogFile {
             }
         }
         Ok(())
+    }
+
+    /// One system call; the bytes that it took.
+    fn write_at(&self, parts: &[IoSlice<'_>], position: u64) -> rustix::io::Result<usize> {
+        #[cfg(any(test, feature = "faults"))]
+        if let Some(bytes_max) = crate::faults::short_write(&self.path) {
+            let bytes = parts.iter().flat_map(|part| part.iter().copied());
+            let first: Vec<u8> = bytes.take(bytes_max).collect();
+            return rustix::io::pwrite(&self.file, &first, position);
+        }
+        rustix::io::pwritev(&self.file, parts, position)
     }
 
     /// Reads until `buffer` is full or the file ends; returns the bytes read.
@@ -246,6 +282,8 @@ impl LogFile {
 
     /// Sets the file's size; at its present size this gives reserved blocks behind it back.
     pub fn set_len(&self, len: u64) -> io::Result<()> {
+        self.check_writable()?;
+        observed::before_call(Call::Resize, self.path())?;
         observed::before(self.path())?;
         self.file.set_len(len)?;
         observed::resized(&self.file, self.path(), len)
@@ -265,6 +303,7 @@ impl LogFile {
 
     /// Reserves blocks behind the file's end without changing its size.
     pub fn reserve(&self, from: u64, bytes: u64) -> io::Result<()> {
+        self.check_writable()?;
         Ok(rustix::fs::fallocate(
             &self.file,
             FallocateFlags::KEEP_SIZE,
@@ -318,20 +357,25 @@ pub(crate) fn is_short_of_descriptors(error: &io::Error) -> bool {
 pub(crate) enum ReadFault {
     /// The disk is to blame, or the file system that has found its own blocks damaged.
     BadBlock,
-    /// It can't be opened: it is gone, or may not be used (files are opened to be written too).
+    /// It can't be opened: it is gone, or may not be read.
     OutOfReach,
+}
+
+/// What a file that may not be used is refused with: its mode, its flags, its file system.
+const FORBIDDEN: [Errno; 3] = [Errno::ACCESS, Errno::PERM, Errno::ROFS];
+
+fn is_among(code: i32, codes: &[Errno]) -> bool {
+    codes.iter().any(|one| one.raw_os_error() == code)
 }
 
 /// What a failed read, or the opening before it, says of the disk, and the error once more. A file that has become
 /// shorter and a lack of descriptors say nothing of it.
 pub(crate) fn read_fault(error: &io::Error) -> Option<(ReadFault, io::Error)> {
     const BAD: [Errno; 3] = [Errno::IO, Errno::UCLEAN, Errno::BADMSG];
-    const OUT_OF_REACH: [Errno; 4] = [Errno::NOENT, Errno::ACCESS, Errno::PERM, Errno::ROFS];
     let code = error.raw_os_error()?;
-    let is_among = |codes: &[Errno]| codes.iter().any(|one| one.raw_os_error() == code);
-    let fault = if is_among(&BAD) {
+    let fault = if is_among(code, &BAD) {
         ReadFault::BadBlock
-    } else if is_among(&OUT_OF_REACH) {
+    } else if code == Errno::NOENT.raw_os_error() || is_among(code, &FORBIDDEN) {
         ReadFault::OutOfReach
     } else {
         return None;
@@ -382,6 +426,7 @@ pub(crate) fn create_folder(path: &Path) -> io::Result<()> {
 
 /// Gives a file or folder another name, and replaces what has it.
 pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    observed::before_call(Call::Rename, from)?;
     observed::before_of(from)?;
     fs::rename(from, to)
 }

@@ -6,6 +6,7 @@ mod flush;
 mod open;
 
 use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -28,6 +29,11 @@ pub use append::{Appended, BatchToAppend, Stamp};
 pub use flush::LogFlusher;
 pub use open::{Opening, Recovery};
 pub(crate) use open::{folder::swaps, names_in, tidy, whole::Before};
+
+/// What a file's blocks are counted in, whatever the file system's are; bytes.
+const BLOCK: u64 = 512;
+/// A file may take so many bytes more than it has where nothing is reserved: a part of a block, and the list of blocks.
+const NOT_RESERVED_MAX: u64 = 64 << 10;
 
 /// The writing half of a log. Readers and the flusher are handed out, and go on while this half waits.
 #[derive(Debug)]
@@ -204,6 +210,27 @@ impl Log {
                 .map_err(StorageError::of("truncate", &path))?;
         }
         self.head.preallocation = Preallocation::default();
+        Ok(())
+    }
+
+    /// Gives back what is reserved behind an active segment to which nothing was written since the last call. The first
+    /// time in a life that may be what another one has left: a process that is killed gives nothing back.
+    pub(crate) fn release_at_rest(&mut self) -> Result<(), StorageError> {
+        let active = self.shared.active();
+        let size = active.size();
+        if !self.head.preallocation.has_come_to_rest(size) {
+            return Ok(());
+        }
+        let path = active.path("log");
+        // Where there is no file, nothing was reserved.
+        let held = std::fs::metadata(&path).map_or(0, |file| file.blocks() * BLOCK);
+        if held > size + NOT_RESERVED_MAX {
+            active
+                .file()?
+                .set_len(size)
+                .map_err(StorageError::of("truncate", &path))?;
+        }
+        self.head.preallocation.note_given_back();
         Ok(())
     }
 

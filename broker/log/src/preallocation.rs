@@ -1,6 +1,6 @@
 //! Reserving disk blocks ahead of a busy log, so that an append seldom waits for the allocator.
 //!
-//! The file's size is never changed: what is reserved is given back when the segment is left.
+//! The file's size is never changed: what is reserved is given back when the segment is left, and when it rests.
 
 /// A log below this size reserves nothing: most partitions are small.
 const NONE_BELOW: u64 = 1 << 20;
@@ -17,6 +17,20 @@ pub(crate) struct Preallocation {
     step: u64,
     reserved_at_ms: i64,
     refused: bool,
+    rest: Rest,
+}
+
+/// How long a segment has had its size, in looks for those that rest.
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Rest {
+    #[default]
+    Unknown,
+    SinceALook {
+        size: u64,
+    },
+    Longer {
+        size: u64,
+    },
 }
 
 /// A piece of the file to reserve.
@@ -53,6 +67,24 @@ impl Preallocation {
         self.refused = true;
     }
 
+    /// Whether a segment of this size has come to rest: true at the second call in a row that finds this size, and no
+    /// more before it has another. Nobody need have written to it in this life.
+    pub fn has_come_to_rest(&mut self, size: u64) -> bool {
+        let (once, longer) = (Rest::SinceALook { size }, Rest::Longer { size });
+        let has_come = self.rest == once;
+        self.rest = if has_come || self.rest == longer {
+            longer
+        } else {
+            once
+        };
+        has_come
+    }
+
+    /// All of it was given back; what is written next begins anew.
+    pub fn note_given_back(&mut self) {
+        self.reserved_to = 0;
+    }
+
     /// Whether blocks behind `size` are to be given back.
     pub fn is_ahead_of(&self, size: u64) -> bool {
         self.reserved_to > size
@@ -62,6 +94,16 @@ impl Preallocation {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_segment_comes_to_rest_once_for_each_time_that_it_was_written() {
+        let mut ahead = Preallocation::default();
+        let looks = [5, 5, 5, 6, 7, 7, 7, 8].map(|size| ahead.has_come_to_rest(size));
+        assert_eq!(
+            looks,
+            [false, true, false, false, false, true, false, false]
+        );
+    }
 
     #[test]
     fn a_small_log_reserves_nothing_and_a_busy_one_at_most_64_mib() {

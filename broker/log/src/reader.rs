@@ -150,11 +150,14 @@ impl LogReader {
         self.shared.check_writable()
     }
 
-    /// Notes what came of a read of this log's that goes past it, as one of a search by time or of a compaction: where a
-    /// file of the log's can't be read, it takes no more writes. May wait for the disk.
+    /// Notes what came of a read of this log's, also of one that goes past it as a search by time or a compaction: where
+    /// a file of the log's can't be read, or has bytes that are no batch, it takes no more writes. Waits for the disk;
+    /// for as long as a walk over a segment takes where there seems to be damage, which is looked at once more.
     pub fn note_failure(&self, error: &LogError) {
-        if let LogError::Storage(error) = error {
-            self.shared.note_failure(error);
+        match error {
+            LogError::Storage(error) => self.shared.note_failure(error),
+            LogError::Damaged { path, .. } => self.shared.note_damage(path),
+            LogError::Malformed { .. } | LogError::TopicId { .. } => {}
         }
     }
 
@@ -182,9 +185,11 @@ impl LogReader {
             at_least_one,
             place: None,
         };
-        if offset < bound
-            && let Some((segment, position)) = self.locate(offset, Reach::Disk)?
-        {
+        let located = match offset < bound {
+            true => self.locate(offset, Reach::Disk),
+            false => Ok(None),
+        };
+        if let Some((segment, position)) = located.inspect_err(|error| self.note_failure(error))? {
             let file = self.shared.file_of(&segment, Reach::Disk)?;
             slice.place = Some(Place::new(segment, file, position, max_bytes));
         }
@@ -222,7 +227,7 @@ impl LogReader {
         while let Some(segment) = next {
             let found = segment.find_within(offset, reach);
             if let Err(LogError::Storage(error)) = &found {
-                self.shared.note_failed_read(&segment, &error.source);
+                self.shared.note_failed_lookup(&segment, error);
             }
             if let Some((position, _)) = found? {
                 return Ok(Some((segment, position)));
@@ -274,10 +279,14 @@ impl Slice {
         )
     }
 
-    /// The batches; may wait for the disk.
+    /// The batches; may wait for the disk. Damage is noted, as by [`LogReader::note_failure`].
     pub fn read(&self) -> Result<Batches, ReadError> {
-        let batches =
-            self.read_with(|file, bytes, position| file.read_at(bytes, position), true)?;
+        let read = self.read_with(|file, bytes, position| file.read_at(bytes, position), true);
+        let batches = read.inspect_err(|error| {
+            if let ReadError::Log(LogError::Damaged { path, .. }) = error {
+                self.shared.note_damage(path);
+            }
+        })?;
         Ok(batches.unwrap_or_else(|| self.nothing()))
     }
 

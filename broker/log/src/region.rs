@@ -1,6 +1,7 @@
 //! A part of a segment's file, to be sent to a client as it is: nothing of it is read until its turn comes.
 
 use std::io;
+use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
@@ -95,7 +96,7 @@ impl LogReader {
             true => next().map_or(bound.min(end), |next| bound.min(next.base_offset())),
             false => self.behind(
                 (&segment, generation),
-                (offset, position + len as u64),
+                (offset, position..position + len as u64),
                 reach,
             )?,
         };
@@ -109,16 +110,15 @@ impl LogReader {
         }))
     }
 
-    /// The offset behind the last whole batch of what begins with the batch that holds `offset`, and ends at the byte
-    /// `end`. Looks at one batch's header or two at the most, and remembers the place, for whoever gets the region asks
+    /// The offset behind the last whole batch of `bytes`, which begin with the batch that holds `offset`. Looks at one batch's header or two at the most, and remembers the place, for whoever gets the region asks
     /// for it next.
     fn behind(
         &self,
         (segment, generation): (&Segment, u64),
-        (offset, end): (i64, u64),
+        (offset, bytes): (i64, Range<u64>),
         reach: Reach,
     ) -> Result<i64, LogError> {
-        match segment.cut_within(end, reach) {
+        match segment.cut_within((bytes.start, bytes.end), reach) {
             Ok((behind, position)) => {
                 let base_offset = segment.base_offset();
                 self.shared()

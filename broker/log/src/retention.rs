@@ -1,5 +1,6 @@
 //! Which of a log's oldest segments go: a decision on plain values, and its short performance.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
@@ -7,7 +8,7 @@ use crate::config::LogConfig;
 use crate::error::StorageError;
 use crate::files;
 use crate::log::Log;
-use crate::segment::{Segment, file_name};
+use crate::segment::{NO_TIMESTAMP, Segment, file_name};
 use crate::trash::Trash;
 
 /// One segment, as the decision sees it.
@@ -71,7 +72,8 @@ pub struct Removed {
 
 impl Log {
     /// Removes what `retention.ms`, `retention.bytes` and the log start offset no longer keep, below
-    /// `high_watermark`: the files go to `trash`. Moves the log start offset.
+    /// `high_watermark`: the files go to `trash`. Moves the log start offset. Where the disk refuses, the log is offline
+    /// for writing. What is reserved for a log that rests is given back too.
     pub fn retain(
         &mut self,
         high_watermark: i64,
@@ -79,6 +81,8 @@ impl Log {
         trash: &mut Trash,
     ) -> Result<Removed, StorageError> {
         self.shared().check_writable()?;
+        let released = self.release_at_rest();
+        released.map_err(|error| self.shared().refuse(error))?;
         let segments = self.shared().segments();
         if let [only] = &segments[..]
             && only.size() == 0
@@ -118,33 +122,45 @@ impl Log {
         shared.set_start(shared.start().max(first));
         shared.note_folder_change();
         let delay_ms = i64::try_from(self.config().file_delete_delay_ms).unwrap_or(i64::MAX);
-        let mut sum = Removed::default();
-        for segment in removed {
-            sum.segments += 1;
-            sum.bytes += segment.size();
-            trash.put_segment(&segment, delay_ms)?;
-            let path = shared
-                .path()
-                .join(file_name(segment.base_offset(), "snapshot"));
-            files::remove_if_there(&path).map_err(StorageError::of("remove", &path))?;
-        }
-        self.forget_epochs_below(first)?;
-        Ok(sum)
+        let folder = shared.path();
+        // Those behind one that can't be put away keep their names, so that the next life finds no gap, and tries again.
+        let mut segments = removed.iter();
+        let put = segments.try_for_each(|segment| put_away(segment, &folder, delay_ms, trash));
+        let forgotten = self.forget_epochs_below(first);
+        put.and(forgotten).map_err(|error| shared.refuse(error))?;
+        Ok(Removed {
+            segments: removed.len(),
+            bytes: removed.iter().map(|segment| segment.size()).sum(),
+        })
     }
 }
 
+/// Renames a segment's files for their removal, and removes the producers' state as of its start.
+fn put_away(
+    segment: &Arc<Segment>,
+    folder: &Path,
+    delay_ms: i64,
+    trash: &mut Trash,
+) -> Result<(), StorageError> {
+    trash.put_segment(segment, delay_ms)?;
+    let snapshot = folder.join(file_name(segment.base_offset(), "snapshot"));
+    files::remove_if_there(&snapshot).map_err(StorageError::of("remove", &snapshot))
+}
+
 fn candidate(segment: &Segment, next_offset: i64) -> Result<Candidate, StorageError> {
-    let youngest = segment.youngest()?;
-    let youngest_ms = if youngest.timestamp >= 0 {
-        youngest.timestamp
-    } else {
-        modified_ms(segment)?
-    };
     Ok(Candidate {
         next_offset,
         size: segment.size(),
-        youngest_ms,
+        youngest_ms: youngest_ms(segment)?,
     })
+}
+
+/// The segment's youngest record's time, or its file's last change where records have none, ms.
+pub(crate) fn youngest_ms(segment: &Segment) -> Result<i64, StorageError> {
+    match segment.youngest()?.timestamp {
+        NO_TIMESTAMP => modified_ms(segment),
+        timestamp => Ok(timestamp),
+    }
 }
 
 fn modified_ms(segment: &Segment) -> Result<i64, StorageError> {

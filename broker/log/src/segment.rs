@@ -4,12 +4,13 @@
 
 mod confirm;
 mod find;
+mod refused;
 mod vet;
 mod write_back;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwapOption;
 use milena_protocol::records::BatchHeader;
@@ -19,6 +20,7 @@ use crate::error::{LogError, StorageError};
 use crate::files::{self, LogFile, Reach};
 use crate::index::{Index, OffsetEntry, TimeEntry};
 use crate::scan::{Scan, ScanStop};
+use crate::trash;
 
 #[cfg(test)]
 pub(crate) use write_back::CHUNK;
@@ -48,11 +50,12 @@ pub(crate) struct Segment {
     offsets: Index<OffsetEntry>,
     times: Index<TimeEntry>,
     youngest: Mutex<Option<Youngest>>,
+    /// The first batch's largest timestamp, once it was asked for.
+    first_timestamp: Mutex<Option<i64>>,
     vetted: RwLock<vet::Vetted>,
     /// Cleared by each look for idle files, set by each use.
     used: AtomicBool,
-    /// Why nothing of it is handed out to be sent: its disk has refused to read it.
-    unreadable: OnceLock<StorageError>,
+    refused: refused::Refused,
     /// How often it was cut: what was read before a cut may be others' bytes.
     cuts: AtomicUsize,
     /// Whether the files are there; a log's first segment gets them with its first batch.
@@ -83,9 +86,10 @@ impl Segment {
             offsets: Index::lazy(),
             times: Index::lazy(),
             youngest: Mutex::new(None),
+            first_timestamp: Mutex::new(None),
             vetted: RwLock::new(None),
             used: AtomicBool::new(true),
-            unreadable: OnceLock::new(),
+            refused: refused::Refused::default(),
             cuts: AtomicUsize::new(0),
             made: AtomicBool::new(true),
             // What was there before is not this life's to write.
@@ -204,16 +208,6 @@ impl Segment {
         self.file.store(Some(file));
     }
 
-    /// Notes that its disk refuses to read it; false where that is known.
-    pub fn set_unreadable(&self, error: StorageError) -> bool {
-        self.unreadable.set(error).is_ok()
-    }
-
-    /// Whether it can be read, as far as anybody has tried.
-    pub fn check_readable(&self) -> Result<(), StorageError> {
-        self.unreadable.get().cloned().map_or(Ok(()), Err)
-    }
-
     /// Gives descriptors back if nobody has used the segment since the last call.
     pub fn close_idle(&self) {
         if !self.used.swap(false, Ordering::Relaxed) {
@@ -232,7 +226,8 @@ impl Segment {
         self.times.close_idle();
     }
 
-    /// Renames the files to end with `suffix` instead of what they end with now.
+    /// Renames the files to end with `suffix` instead of what they end with now. Where they are to be removed, none is
+    /// missed.
     pub fn rename(&self, suffix: &'static str) -> Result<(), StorageError> {
         self.make_files()?;
         let mut present = self.suffix.lock();
@@ -245,12 +240,15 @@ impl Segment {
                 folder.join(name + suffix),
             );
             match files::rename(&from, &to) {
-                Err(error)
-                    if extension == "log" || error.kind() != std::io::ErrorKind::NotFound =>
-                {
-                    return Err(StorageError::of("rename", &from)(error));
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                    if extension == "log" && suffix != trash::SUFFIX {
+                        return Err(StorageError::of("rename", &from)(error));
+                    }
+                    if extension == "log" {
+                        tracing::warn!(file = %from.display(), "a segment that is removed had lost this file");
+                    }
                 }
-                _ => {}
+                renamed => renamed.map_err(StorageError::of("rename", &from))?,
             }
         }
         *present = suffix;
@@ -483,6 +481,7 @@ impl Segment {
         self.file()?
             .set_len(size)
             .map_err(StorageError::of("truncate", &path))?;
+        *self.first_timestamp.lock() = None;
         // The youngest timestamp may have been in the part that is gone.
         self.rebuild_indexes(index_interval)?;
         self.cuts.fetch_add(1, Ordering::AcqRel);

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 
@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
 
 use crate::epochs::EpochStarts;
-use crate::error::StorageError;
+use crate::error::{LogError, StorageError};
 use crate::files::{self, LogFile, Reach, ReadFault};
 use crate::segment::{Folder, Segment};
 
@@ -52,6 +52,8 @@ pub(crate) struct Shared {
     hints: Mutex<Hints>,
     failed: AtomicBool,
     failure: Mutex<Option<StorageError>>,
+    /// Held through a second look at what seems damage: one at a time is enough.
+    looking: Mutex<()>,
     /// Its partition is deleted: files go while readers may still hold their segments.
     deleted: AtomicBool,
     /// Files were made or renamed since the folder was last synced.
@@ -121,6 +123,7 @@ impl Shared {
             hints: Mutex::default(),
             failed: AtomicBool::new(false),
             failure: Mutex::new(None),
+            looking: Mutex::default(),
             deleted: AtomicBool::new(false),
             folder_dirty: AtomicBool::new(false),
             folder_made: AtomicBool::new(false),
@@ -325,9 +328,24 @@ impl Shared {
         }
     }
 
+    /// The same of a lookup, which reads indexes too: where one of them is to blame the segment goes on without it.
+    pub fn note_failed_lookup(&self, segment: &Arc<Segment>, error: &StorageError) {
+        if files::read_fault(&error.source).is_none() || !self.holds(segment) {
+            return;
+        }
+        match segment.give_up_index(error) {
+            true => self.fail_read(error.clone()),
+            false => self.note_failed_read(segment, &error.source),
+        }
+    }
+
     /// The same of whoever has only the error, which names one of the log's files. A time index that can't be read ends
     /// the writes too, and no fetch.
     pub fn note_failure(&self, error: &StorageError) {
+        let cause = error.source.get_ref();
+        if let Some(LogError::Damaged { path, .. }) = cause.and_then(|cause| cause.downcast_ref()) {
+            return self.note_damage(path);
+        }
         if !matches!(error.action, "read" | "open") {
             return;
         }
@@ -344,9 +362,39 @@ impl Shared {
             segments.find(|segment| segment.path(kind) == error.path)
         };
         if let Some(segment) = of_kind("log").or_else(|| of_kind("index")) {
-            self.note_failed_read(segment, &error.source);
+            self.note_failed_lookup(segment, error);
         } else if of_kind("timeindex").is_some() {
             self.fail_read(error.clone());
+        }
+    }
+
+    /// Notes that somebody took bytes of this file for no batch. Where a walk over what the log has now finds damage too,
+    /// it is offline for writing: else it was cut, or had segments swapped or taken, while they were read. Waits for the
+    /// disk.
+    pub fn note_damage(&self, path: &Path) {
+        let _one_by_one = self.looking.lock();
+        if self.has_failed() {
+            return;
+        }
+        let segments = self.segments();
+        let mut held = segments.iter();
+        let Some(segment) = held.find(|segment| segment.path("log") == path) else {
+            return;
+        };
+        let seen = || (self.generation(), segment.cuts(), segment.size());
+        let (generation, cuts, size) = seen();
+        let Err(error) = segment.walk() else {
+            return;
+        };
+        // A cut first lowers the size, then takes the bytes, and is counted at last; appends raise the size.
+        let (generation_now, cuts_now, size_now) = seen();
+        let is_as_it_was = (generation, cuts) == (generation_now, cuts_now) && size_now >= size;
+        if !is_as_it_was || !self.holds(segment) {
+            return;
+        }
+        match error {
+            LogError::Storage(error) => self.note_failed_lookup(segment, &error),
+            damage => self.fail_read(StorageError::of("read", path)(io::Error::other(damage))),
         }
     }
 
@@ -355,7 +403,7 @@ impl Shared {
             return;
         }
         if !self.has_failed() {
-            tracing::error!(%error, "a log takes no more writes, for its disk can't be read");
+            tracing::error!(%error, "a log takes no more writes, for a file of it can't be read");
         }
         self.fail(error);
     }

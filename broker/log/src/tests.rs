@@ -15,6 +15,7 @@ mod lacks;
 mod model;
 mod recovery;
 mod regions;
+mod retention;
 mod sizes;
 mod times;
 mod write_back;

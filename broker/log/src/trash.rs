@@ -11,7 +11,7 @@ mod removal;
 
 pub use removal::Removal;
 
-const SUFFIX: &str = ".deleted";
+pub(crate) const SUFFIX: &str = ".deleted";
 
 /// Files and folders that wait for their removal. The broker keeps one and ticks it, by a clock that nobody sets: put
 /// forward it would remove what is still read, put back it would keep all.

@@ -37,7 +37,7 @@ impl LookupRoom {
 impl Partition {
     /// As [`LogReader::region`](milena_log::LogReader::region), and holds no worker while the disk is waited for. None
     /// where the disk has not answered until `patience` is over; what it says then is in the page cache, for who asks
-    /// again.
+    /// again. A log that is damaged there, or whose file can't be read, is offline from then on.
     pub async fn region(
         &self,
         (offset, bytes_max): (i64, usize),
@@ -58,7 +58,11 @@ impl Partition {
             blocking::run(move || {
                 // Taken along: where the fetch is given up, the thread still waits for the disk.
                 let _room = room;
-                reader.region(offset, bytes_max, bound, at_least_one)
+                let found = reader.region(offset, bytes_max, bound, at_least_one);
+                if let Err(ReadError::Log(error)) = &found {
+                    reader.note_failure(error);
+                }
+                found
             })
             .await
         };

@@ -109,6 +109,13 @@ const OF_WRITES: &[Case] = &[
         ..WRITES
     },
     Case {
+        name: "the file system was made read-only while the log's files were closed",
+        prepare: |disks| disks.close_files(&disks.hit),
+        fault: |disks| on_one(disks, Fault::RefuseOpens(EROFS)),
+        neighbour: Ok(()),
+        ..WRITES
+    },
+    Case {
         name: "one log's writes fail",
         fault: |disks| on_one(disks, Fault::RefuseWrites(TORN, EIO)),
         neighbour: Ok(()),

@@ -50,6 +50,10 @@ fn put_as(log: &mut Log, pairs: &[(&str, Option<&str>)], options: BatchOptions) 
             .push(7, Some(key.as_bytes()), value.map(str::as_bytes), &[])
             .unwrap();
     }
+    append(log, builder);
+}
+
+fn append(log: &mut Log, builder: BatchBuilder) {
     let body = builder.finish().unwrap();
     let header = BatchHeader::parse(&body).unwrap();
     let stamp = Stamp {
@@ -256,6 +260,7 @@ fn dirt_age_and_lag_decide() {
         next_offset: base_offset + 10,
         size: 100,
         youngest_ms,
+        first_ms: Some(youngest_ms - 5),
     };
     let segments = [segment(0, 10), segment(10, 20), segment(20, 30)];
     let base = LogConfig {
@@ -268,15 +273,85 @@ fn dirt_age_and_lag_decide() {
     assert_eq!(decide(20, 30, &base), None);
     assert_eq!(decide(30, 30, &base), None);
     let overdue = LogConfig {
-        max_compaction_lag_ms: 60,
+        max_compaction_lag_ms: 74,
         ..base
     };
     assert_eq!(decide(20, 30, &overdue), Some(30));
+    let not_yet = LogConfig {
+        max_compaction_lag_ms: 75,
+        ..base
+    };
+    assert_eq!(decide(20, 30, &not_yet), None);
     let lagging = LogConfig {
         min_compaction_lag_ms: 75,
         ..base
     };
     assert_eq!(decide(0, 30, &lagging), Some(20));
+    // What is compacted already waits for nothing.
+    let later = LogConfig {
+        min_compaction_lag_ms: 85,
+        min_cleanable_dirty_ratio: 0.2,
+        ..base
+    };
+    assert_eq!(decide(0, 30, &later), Some(10));
+    assert_eq!(decide(5, 30, &later), Some(10));
+    let after_a_young_one = [segment(0, 99), segment(10, 10), segment(20, 30)];
+    let decide = |from| super::decide(&after_a_young_one, from, 30, 100, &later);
+    assert_eq!((decide(0), decide(10)), (None, Some(20)));
+}
+
+/// A log of one key that has been put twice, at these times; both batches lie in a segment that is full.
+fn put_twice(folder: &Path, times: [i64; 2], config: LogConfig) -> Log {
+    let (mut log, _) = Log::open(folder, config, OPENING).unwrap();
+    for timestamp in times {
+        let mut builder = BatchBuilder::new(BatchOptions::default());
+        builder
+            .push(timestamp, Some(b"k"), Some(b"v"), &[])
+            .unwrap();
+        append(&mut log, builder);
+    }
+    log.roll(0).unwrap();
+    log
+}
+
+#[test]
+fn a_record_waits_no_longer_than_its_own_lag_whatever_comes_after_it() {
+    let (old, young, in_a_century) = (1_000, 9_000, 3_000_000_000_000);
+    for second in [young, in_a_century] {
+        let folder = tempfile::tempdir().unwrap();
+        let config = LogConfig {
+            min_cleanable_dirty_ratio: 1.1,
+            segment_ms: i64::MAX as u64,
+            ..config()
+        };
+        let mut log = put_twice(folder.path(), [old, second], config.clone());
+        assert_eq!(log.reader().segments().len(), 2);
+        log.set_config(LogConfig {
+            max_compaction_lag_ms: 5_000,
+            ..config
+        });
+        let plan = |now_ms| log.cleaning_plan(0, i64::MAX, now_ms).unwrap();
+        assert!(plan(old + 5_000).is_none());
+        assert_eq!(plan(old + 5_001).unwrap().end_offset, 2);
+    }
+}
+
+#[test]
+fn records_without_a_time_are_as_old_as_their_file_before_they_are_compacted() {
+    let folder = tempfile::tempdir().unwrap();
+    let lag_ms = 60_000;
+    let config = LogConfig {
+        min_compaction_lag_ms: lag_ms as u64,
+        ..config()
+    };
+    let log = put_twice(folder.path(), [-1, -1], config);
+    let segment = log.shared().segments()[0].path("log");
+    let modified = std::fs::metadata(segment).unwrap().modified().unwrap();
+    let since = modified.duration_since(std::time::UNIX_EPOCH).unwrap();
+    let written_ms = since.as_millis() as i64;
+    let plan = |now_ms| log.cleaning_plan(0, i64::MAX, now_ms).unwrap();
+    assert!(plan(written_ms + lag_ms - 1).is_none());
+    assert!(plan(written_ms + lag_ms).is_some());
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! Who is told of the changes of disks: those that play disks in tests, and may refuse a change. A broker tells nobody.
-#![cfg_attr(not(any(test, feature = "faults")), allow(unused_variables))]
+#![cfg_attr(not(any(test, feature = "faults")), allow(unused_variables, dead_code))]
 
 use std::fs::File;
 use std::io;
@@ -10,6 +10,31 @@ use crate::faults::disk as faults;
 
 /// Whether anybody may be told.
 pub(super) const IS_OBSERVED: bool = cfg!(any(test, feature = "faults", feature = "simulation"));
+
+/// A call that a test may stall or fail, whatever disks are played.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Call {
+    Read,
+    /// Of what the page cache has, or to a socket.
+    CachedRead,
+    /// Of what the page cache has, by who would not wait for the disk.
+    ReadWithoutWait,
+    Write,
+    Sync,
+    WriteBack,
+    /// Of a file, to write it.
+    Open,
+    /// By its present name.
+    Rename,
+    Resize,
+}
+
+/// It is about to be made.
+pub(super) fn before_call(call: Call, path: &Path) -> io::Result<()> {
+    #[cfg(any(test, feature = "faults"))]
+    crate::faults::before_call(call, path)?;
+    Ok(())
+}
 
 /// Something at `path` is about to change.
 pub(super) fn before(path: &Path) -> io::Result<()> {

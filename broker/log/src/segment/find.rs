@@ -3,7 +3,7 @@
 
 use milena_protocol::records::{BatchHeader, LOG_OVERHEAD};
 
-use super::{Segment, Youngest, cold};
+use super::{NO_TIMESTAMP, Segment, Youngest, cold};
 use crate::error::{LogError, StorageError};
 use crate::files::Reach;
 use crate::index::OffsetEntry;
@@ -32,6 +32,7 @@ impl Segment {
             return Ok(None);
         }
         let vetted = match reach {
+            Reach::Disk if self.is_beyond_vetting() => Ok(()),
             Reach::Disk => self.vet(),
             Reach::Cache if self.is_vetted() => Ok(()),
             Reach::Cache => Err(cold().into()),
@@ -44,14 +45,7 @@ impl Segment {
     }
 
     pub(super) fn find_indexed(&self, offset: i64, reach: Reach) -> Result<Found, LogError> {
-        let path = || self.path_within(reach, "index");
-        let floor = self
-            .offsets
-            .floor((&|| self.path("index"), reach), |entry| {
-                self.named(*entry) <= offset
-            })
-            .map_err(StorageError::at("read", &path))?;
-        let start = floor.map_or(0, |entry| u64::from(entry.position));
+        let start = self.floor_position(reach, |entry| self.named(*entry) <= offset)?;
         match self.find_from(start, offset, reach)? {
             Walked::Found(found) => Ok(found),
             // The whole segment may have to be walked.
@@ -61,6 +55,27 @@ impl Segment {
                 Walked::Astray => Ok(None),
             },
         }
+    }
+
+    /// Where the last entry for which `below` holds leads to; the segment's start where there is none, or no index.
+    fn floor_position(
+        &self,
+        reach: Reach,
+        below: impl Fn(&OffsetEntry) -> bool,
+    ) -> Result<u64, StorageError> {
+        if self.has_no_index() {
+            // The whole segment may have to be walked.
+            return match reach {
+                Reach::Disk => Ok(0),
+                Reach::Cache => Err(cold()),
+            };
+        }
+        let path = || self.path_within(reach, "index");
+        let floor = self
+            .offsets
+            .floor((&|| self.path("index"), reach), below)
+            .map_err(StorageError::at("read", &path))?;
+        Ok(floor.map_or(0, |entry| u64::from(entry.position)))
     }
 
     /// Walks from where an index leads for `offset`: to a batch that ends with it, or before it.
@@ -89,6 +104,22 @@ impl Segment {
         self.base_offset + i64::from(entry.relative_offset)
     }
 
+    /// The first batch's largest timestamp, of a segment that takes no more batches; -1 where it has none, or no batch.
+    pub fn first_timestamp(&self) -> Result<i64, LogError> {
+        let mut known = self.first_timestamp.lock();
+        if let Some(timestamp) = *known {
+            return Ok(timestamp);
+        }
+        let first = match self.size() {
+            0 => Ok(None),
+            _ => self.scan(0)?.next(),
+        };
+        let first = first.map_err(|stop| self.damage(stop, self.base_offset))?;
+        let timestamp = first.map_or(NO_TIMESTAMP, |(_, header)| header.max_timestamp);
+        *known = Some(timestamp);
+        Ok(timestamp)
+    }
+
     /// The size of the batch that starts at `position`, by its length field.
     pub fn batch_size_at(&self, position: u64, reach: Reach) -> Result<usize, StorageError> {
         let mut front = [0; LOG_OVERHEAD];
@@ -104,20 +135,17 @@ impl Segment {
 
     /// The first batch that goes beyond the byte `end`: the offset behind the one before it, and where it starts.
     pub fn cut_at(&self, end: u64) -> Result<(i64, u64), LogError> {
-        self.cut_within(end, Reach::Disk)
+        self.cut_within((0, end), Reach::Disk)
     }
 
-    /// The same as far as `reach` goes.
-    pub fn cut_within(&self, end: u64, reach: Reach) -> Result<(i64, u64), LogError> {
-        let path = || self.path_within(reach, "index");
-        let floor = self
-            .offsets
-            .floor((&|| self.path("index"), reach), |entry| {
-                u64::from(entry.position) <= end
-            })
-            .map_err(StorageError::at("read", &path))?;
-        let mut scan =
-            self.scan_within(reach, floor.map_or(0, |entry| u64::from(entry.position)))?;
+    /// The same as far as `reach` goes, where a batch starts at the byte `from` before it.
+    pub fn cut_within(
+        &self,
+        (from, end): (u64, u64),
+        reach: Reach,
+    ) -> Result<(i64, u64), LogError> {
+        let floor = self.floor_position(reach, |entry| u64::from(entry.position) <= end)?;
+        let mut scan = self.scan_within(reach, floor.max(from))?;
         let mut behind = None;
         while let Some((position, header)) = scan
             .next()

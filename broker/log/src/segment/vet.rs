@@ -78,7 +78,11 @@ impl Segment {
     }
 
     /// Whether all batches follow each other to the end.
-    fn walk(&self) -> Result<(), LogError> {
+    pub fn walk(&self) -> Result<(), LogError> {
+        // It may have no files yet.
+        if self.size() == 0 {
+            return Ok(());
+        }
         let mut scan = self.scan(0)?;
         let mut next_offset = self.base_offset;
         while let Some((_, header)) = scan.next().map_err(|stop| self.damage(stop, next_offset))? {

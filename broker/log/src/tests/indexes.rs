@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::times::{self, Record};
 use super::*;
+use crate::faults::{Fault, inject};
 use crate::inspect::inspect;
 
 /// What may become of an index.
@@ -227,5 +228,29 @@ fn an_index_that_is_gone_in_a_logs_life_ends_the_writes_and_the_next_life_has_it
         let region = log.reader().region(4, 1 << 20, BATCHES, true).unwrap();
         assert!(region.is_some(), "{kind}");
         assert!(index.exists(), "{kind}");
+    }
+}
+
+#[test]
+fn an_index_that_the_disk_refuses_is_named_and_its_batches_are_read_on_without_it() {
+    for kind in ["index", "timeindex"] {
+        let folder = tempfile::tempdir().unwrap();
+        drop(with_a_full_segment(folder.path()));
+        let opening = Opening {
+            recovery_point: BATCHES,
+            ..CLEAN
+        };
+        let (log, _) = Log::open(folder.path(), LogConfig::default(), opening).unwrap();
+        let index = folder.path().join(format!("{:020}.{kind}", 0));
+        let _fault = inject(&index.display().to_string(), Fault::FailReads);
+        let reader = log.reader();
+        assert!(reader.region(4, 1 << 20, BATCHES, true).is_err());
+        let error = reader.check_writable().unwrap_err().to_string();
+        assert!(error.contains(&format!(".{kind}:")), "{error}");
+        for offset in [4, 5, 77, BATCHES - 1] {
+            let region = reader.region(offset, 1, BATCHES, true).unwrap();
+            let bytes = region.unwrap().read_all().unwrap();
+            assert_eq!(BatchHeader::parse(&bytes).unwrap().base_offset, offset);
+        }
     }
 }

@@ -281,3 +281,140 @@ fn a_slice_of_a_segment_that_is_gone_ends_the_writes() {
     assert!(log.reader().read(known, 1 << 20, 4, true).is_err());
     assert!(log.reader().check_writable().is_err());
 }
+
+/// A log of several segments that was just opened, and the first one's file, in which the third batch has a byte that
+/// no batch has there. Nothing of it was looked at.
+fn damaged(folder: &Path) -> (Log, std::path::PathBuf) {
+    of_several_segments(folder).close().unwrap();
+    let first = folder.join("00000000000000000000.log");
+    let mut bytes = std::fs::read(&first).unwrap();
+    let third: usize = (0..2).fold(0, |at, _| {
+        at + BatchHeader::parse(&bytes[at..]).unwrap().size()
+    });
+    bytes[third + 16] = 9;
+    std::fs::write(&first, bytes).unwrap();
+    (Log::open(folder, several(), CLEAN).unwrap().0, first)
+}
+
+/// The log takes no more writes and says where the third batch is; what is not damaged is read on.
+fn assert_offline(log: &mut Log, file: &Path) {
+    let error = log.reader().check_writable().unwrap_err().to_string();
+    let place = format!("{} is damaged at offset 6, byte 1", file.display());
+    assert!(error.contains(&place), "{error}");
+    assert!(log.append(&[batch(1, 5, b"")], STAMP).is_err());
+    assert_eq!(super::offsets_from(log, 177), [177]);
+    assert!(place_of(&log.reader(), 0).is_some());
+}
+
+fn place_of(reader: &LogReader, offset: i64) -> Place {
+    place(reader.region(offset, 1, offset + 3, true))
+}
+
+#[test]
+fn damage_that_a_lookup_meets_ends_the_writes_and_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut log, file) = damaged(folder.path());
+    let Err(ReadError::Log(error)) = log.reader().region(6, 1, 180, true) else {
+        panic!("the damage was not met");
+    };
+    log.reader().note_failure(&error);
+    assert_offline(&mut log, &file);
+}
+
+#[test]
+fn damage_that_a_reader_of_batches_meets_ends_the_writes_and_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut log, file) = damaged(folder.path());
+    let reader = log.reader();
+    assert!(reader.read(0, 1 << 20, 180, true).unwrap().read().is_err());
+    assert_offline(&mut log, &file);
+}
+
+#[test]
+fn damage_that_a_search_by_time_meets_without_an_index_ends_the_writes_and_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut log, file) = damaged(folder.path());
+    std::fs::remove_file(file.with_extension("timeindex")).unwrap();
+    let Err(ReadError::Log(error)) = log.reader().search_since(1).go_on() else {
+        panic!("the damage was not met");
+    };
+    log.reader().note_failure(&error);
+    assert_offline(&mut log, &file);
+}
+
+/// What a reader takes for damage whose segment is cut meanwhile.
+fn seeming_damage(log: &Log) -> crate::LogError {
+    crate::LogError::Damaged {
+        path: log.shared().active().path("log"),
+        offset: 0,
+        byte: 0,
+        problem: "it was cut".into(),
+    }
+}
+
+#[test]
+fn what_seems_damage_while_the_log_is_cut_ends_no_writes() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut log, _) = Log::open(folder.path(), LogConfig::default(), CRASHED).unwrap();
+    let (reader, error) = (log.reader(), seeming_damage(&log));
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            let begun = Instant::now();
+            while begun.elapsed() < RACE {
+                for _ in 0..200 {
+                    log.append(&[batch(1, 5, b"")], STAMP).unwrap();
+                }
+                log.truncate_to(3, 1).unwrap();
+            }
+        });
+        while !writer.is_finished() {
+            reader.note_failure(&error);
+        }
+    });
+    assert!(reader.check_writable().is_ok());
+}
+
+const EROFS: i32 = 30;
+
+#[test]
+fn a_file_system_that_was_made_read_only_is_read_on_and_refuses_the_writes_by_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    of_several_segments(folder.path()).close().unwrap();
+    let (mut log, _) = Log::open(folder.path(), several(), CLEAN).unwrap();
+    (0..2).for_each(|_| log.reader().close_idle());
+    let _fault = inject(
+        &folder.path().display().to_string(),
+        Fault::RefuseOpens(EROFS),
+    );
+    let offsets: Vec<i64> = (0..180).step_by(3).collect();
+    assert_eq!(super::offsets_from(&log, 0), offsets);
+    let reader = log.reader();
+    offsets
+        .iter()
+        .for_each(|offset| assert!(place_of(&reader, *offset).is_some()));
+    assert!(reader.check_writable().is_ok());
+    let error = log.append(&[batch(1, 5, b"")], STAMP).unwrap_err();
+    assert!(error.to_string().contains("Read-only"), "{error}");
+    assert!(reader.check_writable().is_err());
+    assert_eq!(super::offsets_from(&log, 0), offsets);
+}
+
+#[test]
+fn a_batch_is_whole_whose_write_the_system_takes_bit_by_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut log, _) = Log::open(folder.path(), LogConfig::default(), CRASHED).unwrap();
+    let _fault = inject(&folder.path().display().to_string(), Fault::ShortWrites(7));
+    let payloads: [&[u8]; 3] = [b"", b"one byte after the other", &[7; 1000]];
+    let batches = payloads.map(|payload| batch(2, 5, payload));
+    log.append(&batches[..1], STAMP).unwrap();
+    log.append(&batches[1..], STAMP).unwrap();
+    let (mut bytes, _) = place(log.reader().region(0, 1 << 20, 6, true)).unwrap();
+    for (payload, base_offset) in payloads.into_iter().zip([0, 2, 4]) {
+        let header = BatchHeader::parse(&bytes).unwrap();
+        let rest = bytes.split_off(header.size());
+        assert_eq!(header.base_offset, base_offset);
+        assert_eq!(&bytes[BATCH_HEADER_SIZE..], payload);
+        bytes = rest;
+    }
+    assert!(bytes.is_empty());
+}

@@ -58,7 +58,8 @@ impl<'a> Removal<'a> {
         for entry in fs::read_dir(path)? {
             let entry = entry?;
             if entry.file_type()?.is_file() {
-                self.remove_file(&entry.path(), &mut before)?;
+                // One that stays is told of by the folder's removal, after the others are gone.
+                let _ = self.remove_file(&entry.path(), &mut before);
             }
         }
         match self.has_ended {
@@ -74,7 +75,7 @@ impl<'a> Removal<'a> {
         let metadata = fs::symlink_metadata(path)?;
         let mut left = metadata.len();
         if left > self.step && before.may_cut(&metadata) {
-            left = self.cut(path, left)?;
+            left = self.cut(path, left);
         }
         if self.has_ended {
             return Ok(());
@@ -84,20 +85,21 @@ impl<'a> Removal<'a> {
         Ok(())
     }
 
-    /// Cuts a file down to one step; its size then. For want of a descriptor it stays as it is.
-    fn cut(&mut self, path: &Path, size: u64) -> io::Result<u64> {
+    /// Cuts a file down to one step; its size then. One that can't be cut stays as it is, and goes as a whole.
+    fn cut(&mut self, path: &Path, size: u64) -> u64 {
         let mut left = size;
-        let file = match LogFile::open(path, false) {
-            Err(error) if files::is_short_of_descriptors(&error) => return Ok(left),
-            opened => opened?,
+        let Ok(file) = LogFile::open(path, false) else {
+            return left;
         };
         while left > self.step && !self.has_ended {
             let cut_to = (left - 1) / self.step * self.step;
-            file.set_len(cut_to)?;
+            if file.set_len(cut_to).is_err() {
+                break;
+            }
             self.note_freed(left - cut_to);
             left = cut_to;
         }
-        Ok(left)
+        left
     }
 
     fn note_freed(&mut self, bytes: u64) {

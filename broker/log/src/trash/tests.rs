@@ -3,10 +3,12 @@ use std::fs;
 use std::path::Path;
 
 use super::*;
+use crate::faults::{Fault, inject};
 use crate::tests::{CRASHED, STAMP, batch};
 use crate::{Log, LogConfig};
 
 const STEP: u64 = 1_000;
+const EIO: i32 = 5;
 
 /// As a broker removes it, in steps so small that the files of a test take many, and without pauses.
 pub(crate) fn remove(path: &Path) -> Result<(), StorageError> {
@@ -188,4 +190,33 @@ fn what_a_crash_has_left_half_cut_is_removed_at_the_next_start() {
     let log = Log::open(&path, config, CRASHED).unwrap().0;
     assert!(!is_leftover());
     assert_eq!((log.log_start_offset(), log.log_end_offset()), (start, 10));
+}
+
+#[test]
+fn what_can_not_be_cut_is_removed_as_a_whole_with_the_rest_of_its_folder() {
+    for fault in [Fault::RefuseResizes(EIO), Fault::RefuseOpens(EIO)] {
+        let folder = folder_of_a_log();
+        let path = folder.path().join("t-0");
+        let _fault = inject(&path.display().to_string(), fault);
+        remove(&path).unwrap();
+        assert!(!path.exists());
+    }
+}
+
+#[test]
+fn a_file_that_goes_while_its_folder_is_removed_keeps_none_of_the_others() {
+    let folder = folder_of_a_log();
+    let path = folder.path().join("t-0");
+    let logs = |name: &Path| name.extension().is_some_and(|end| end == "log");
+    // Whoever else removes them does so at the first pause.
+    let pause = || {
+        for entry in fs::read_dir(&path).into_iter().flatten().flatten() {
+            if logs(&entry.path()) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+        true
+    };
+    Removal::in_steps(STEP, &pause).remove(&path).unwrap();
+    assert!(!path.exists());
 }

@@ -1,6 +1,7 @@
 //! What a fetch session sees of partitions that change, through the handler of a broker without listeners.
 
 use std::future::poll_fn;
+use std::os::unix::fs::FileExt;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -302,4 +303,28 @@ async fn a_topic_made_anew_under_its_name_is_followed() {
     client.fetch(&[(0, 1)], Duration::ZERO).await;
     append(&broker, 0).await;
     assert_eq!(named(&client.fetch(&[], FOR_EVER).await), ok(&[0]));
+}
+
+#[tokio::test]
+async fn a_partition_whose_bytes_are_no_batch_is_offline_and_its_neighbour_is_served() {
+    let dir = tempfile::tempdir().unwrap();
+    let (broker, mut client) = following(dir.path(), 2).await;
+    for index in [0, 1] {
+        append(&broker, index).await;
+    }
+    let readers = [0, 1].map(|index| {
+        let partition = broker.partitions().partition(TOPIC, index).unwrap();
+        partition.reader().clone()
+    });
+    let segment = readers[0].folder().join("00000000000000000000.log");
+    let file = std::fs::File::options().write(true).open(&segment).unwrap();
+    // The format's version.
+    file.write_all_at(&[9], 16).unwrap();
+    let answer = client.fetch(&[], Duration::ZERO).await;
+    let told = [(0, ErrorCode::KafkaStorageError), (1, ErrorCode::None)];
+    assert_eq!(named(&answer), told);
+    assert!(readers[1].check_writable().is_ok());
+    let error = readers[0].check_writable().unwrap_err().to_string();
+    let place = format!("{} is damaged at offset 0, byte 0", segment.display());
+    assert!(error.contains(&place), "{error}");
 }
