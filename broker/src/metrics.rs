@@ -334,10 +334,16 @@ impl Metrics {
         self.retention_bytes.inc_by(removed.bytes);
     }
 
-    /// Says how many bytes the compaction under way has still to read.
-    pub fn compacting(&self, left: u64) {
+    /// Says that a compaction is under way which has so many bytes to read.
+    pub fn compaction_begins(&self, bytes: u64) {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        self.compaction_left.add(bytes);
+    }
+
+    /// Says that it is over, with so many of them unread.
+    pub fn compaction_ends(&self, left: u64) {
         let left = i64::try_from(left).unwrap_or(i64::MAX);
-        self.compaction_left.set(left);
+        self.compaction_left.sub(left);
     }
 
     #[cfg(test)]
@@ -345,10 +351,10 @@ impl Metrics {
         self.compaction_left.get() > 0
     }
 
-    /// Counts what it has read.
-    pub fn compaction_read(&self, bytes: u64, left: u64) {
+    /// Counts what it has read, and how much of that was left to read.
+    pub fn compaction_read(&self, bytes: u64, of_left: u64) {
         self.compacted_bytes.inc_by(bytes);
-        self.compacting(left);
+        self.compaction_ends(of_left);
     }
 
     /// Counts a compaction that was brought to an end, of so many bytes before and after.

@@ -30,6 +30,7 @@ use crate::metrics::Metrics;
 use crate::partition::Partition;
 use crate::partition::flushes::FlushQueue;
 use crate::partition::room::AppendRoom;
+use compaction::Compaction;
 pub use hosted::HostedTopic;
 use moves::Moves;
 pub use noted::Noted;
@@ -73,6 +74,7 @@ pub struct Partitions {
     topics: RwLock<Topics>,
     trash: Mutex<Trash>,
     cleaned_to: Mutex<Offsets>,
+    compaction: Compaction,
     moves: Moves,
     /// Each directory's, held while a checkpoint file is written there: two writers at once would take each other's new
     /// file away, or leave the older offsets.
@@ -114,6 +116,7 @@ impl Partitions {
             topics,
             trash,
             cleaned_to: Mutex::new(cleaned_to),
+            compaction: Compaction::default(),
             moves: Moves::default(),
             gone: Mutex::default(),
             applied: Mutex::default(),
@@ -148,6 +151,20 @@ impl Partitions {
             .iter()
             .flat_map(|topic| topic.partitions().cloned().collect::<Vec<_>>())
             .collect()
+    }
+
+    /// Those whose logs lie in a data directory.
+    fn all_in(&self, dir: usize) -> Vec<Arc<Partition>> {
+        if self.dirs.len() == 1 {
+            return self.all();
+        }
+        let appends = &self.dirs[dir].appends;
+        let mut here = Vec::new();
+        for topic in self.topics() {
+            let partitions = topic.partitions();
+            here.extend(partitions.filter(|one| one.is_in(appends)).cloned());
+        }
+        here
     }
 
     pub fn dirs(&self) -> &[DataDir] {
@@ -245,7 +262,7 @@ impl Partitions {
             let dirs = wanted.iter().map(|(partition, _)| this.dirs_of(partition));
             let dirs: Vec<Vec<usize>> = dirs.collect();
             let all: BTreeSet<usize> = dirs.iter().flatten().copied().collect();
-            let write = |dir| (dir, this.checkpoint_log_starts_in(dir));
+            let write = |dir| (dir, this.checkpoint_log_starts(dir));
             let written: BTreeMap<usize, _> = all.into_iter().map(write).collect();
             let answer = |((deleted, dirs), (partition, _)): ((_, Vec<usize>), &(Arc<_>, _))| {
                 let on_file = dirs.iter().map(|dir| written[dir].clone());

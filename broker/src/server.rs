@@ -50,7 +50,7 @@ use signals::Signals;
 
 /// An append may hold its worker while the disk is slow, so that there are always others.
 const WORKERS_MIN: usize = 4;
-/// Threads for what waits for the disk: more at once would only queue at the disk.
+/// Threads for what waits for the disk, for each data directory: more at once would only queue at its disk.
 const BLOCKING_THREADS_MAX: usize = 32;
 /// How often flush.messages, flush.ms and sealed segments are looked at.
 const FLUSH_PERIOD: Duration = Duration::from_millis(100);
@@ -116,9 +116,9 @@ pub enum StartError {
 /// Runs a broker until it is told to stop; returns when everything is on disk.
 pub fn run(config: BrokerConfig) -> Result<(), StartError> {
     raise_descriptor_limit();
-    let data = runtime("milena-data", workers())?;
+    let data = runtime("milena-data", workers(), config.data_dirs().len())?;
     // The quorum, timers and HTTP: never behind a partition's lock or a slow disk.
-    let control = runtime("milena-control", 1)?;
+    let control = runtime("milena-control", 1, 1)?;
     let result = data.block_on(async {
         let signals = Signals::listen()?;
         serve(Arc::new(config), control.handle().clone(), signals).await
@@ -147,11 +147,12 @@ fn workers() -> usize {
     std::thread::available_parallelism().map_or(WORKERS_MIN, |cores| cores.get().max(WORKERS_MIN))
 }
 
-fn runtime(name: &str, workers: usize) -> Result<Runtime, StartError> {
+/// A runtime that can wait for so many disks.
+fn runtime(name: &str, workers: usize, disks: usize) -> Result<Runtime, StartError> {
     Builder::new_multi_thread()
         .worker_threads(workers)
         .thread_name(name)
-        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .max_blocking_threads(BLOCKING_THREADS_MAX * disks.max(1))
         .enable_all()
         .build()
         .map_err(StartError::System)
@@ -326,56 +327,78 @@ fn accept_all(
     }
 }
 
-/// Starts what is done to the logs in the background. Settings are read anew for each round: some change meanwhile.
+/// Starts what is done to the logs in the background, in each data directory for itself. Settings are read anew for each
+/// round: some change meanwhile.
 fn keep_house(broker: &Arc<Broker>, stopping: &CancellationToken, tasks: &TaskTracker) {
+    for dir in 0..broker.partitions().dirs().len() {
+        keep_directory(dir, broker, stopping, tasks);
+    }
+    let broker = broker.clone();
+    tasks.spawn(housekeeping::every(
+        || TRASH_PERIOD,
+        move || broker.partitions().empty_trash(),
+        stopping.clone(),
+    ));
+}
+
+fn keep_directory(
+    dir: usize,
+    broker: &Arc<Broker>,
+    stopping: &CancellationToken,
+    tasks: &TaskTracker,
+) {
     let every = |period: fn(&BrokerConfig) -> Duration, work: Work| {
         let (timed, broker) = (broker.clone(), broker.clone());
         tasks.spawn(housekeeping::every(
             move || period(&timed.config()),
-            move || work(broker.partitions(), &broker.config()),
+            move || work(broker.partitions(), dir, &broker.config()),
             stopping.clone(),
         ));
     };
     every(
         |config| millis(config.log_retention_check_interval_ms),
-        |partitions, _| partitions.enforce_retention(),
+        |partitions, dir, _| partitions.enforce_retention(dir),
     );
-    every(|_| FLUSH_PERIOD, |partitions, _| partitions.flush_due());
-    every(|_| TRASH_PERIOD, |partitions, _| partitions.empty_trash());
+    every(
+        |_| FLUSH_PERIOD,
+        |partitions, dir, _| partitions.flush_due(dir),
+    );
     every(
         |_| DESCRIPTORS_PERIOD,
-        |partitions, config| partitions.close_idle(u64::try_from(config.log_open_files_max).ok()),
+        |partitions, dir, config| {
+            partitions.close_idle(dir, u64::try_from(config.log_open_files_max).ok());
+        },
     );
     every(
         |config| millis(config.log_flush_offset_checkpoint_interval_ms.into()),
-        |partitions, _| note_failure(partitions.checkpoint_recovery_points()),
+        |partitions, dir, _| note_failure(partitions.checkpoint_recovery_points(dir)),
     );
     every(
         |config| millis(config.log_flush_start_offset_checkpoint_interval_ms.into()),
-        |partitions, _| note_failure(partitions.checkpoint_log_starts()),
+        |partitions, dir, _| note_failure(partitions.checkpoint_log_starts(dir)),
     );
     every(
         |config| millis(config.replica_high_watermark_checkpoint_interval_ms),
-        |partitions, _| note_failure(partitions.checkpoint_high_watermarks()),
+        |partitions, dir, _| note_failure(partitions.checkpoint_high_watermarks(dir)),
     );
     if broker.config().log_cleaner_enable {
-        tasks.spawn(compact(broker.clone(), stopping.clone()));
+        tasks.spawn(compact(dir, broker.clone(), stopping.clone()));
     }
 }
 
-/// Compacts logs until the broker stops.
-async fn compact(broker: Arc<Broker>, stopping: CancellationToken) {
+/// Compacts a directory's logs until the broker stops.
+async fn compact(dir: usize, broker: Arc<Broker>, stopping: CancellationToken) {
     let (timed, stops) = (broker.clone(), stopping.clone());
     let period = move || millis(timed.config().log_cleaner_backoff_ms);
     let work = move || {
         let allowance = Allowance::of(&broker.config());
-        broker.partitions().compact(allowance, &stops);
+        broker.partitions().compact(dir, allowance, &stops);
     };
     housekeeping::every(period, work, stopping).await;
 }
 
-/// What is done to all logs at times.
-type Work = fn(&Partitions, &BrokerConfig);
+/// What is done to all logs of a data directory at times.
+type Work = fn(&Partitions, usize, &BrokerConfig);
 
 fn millis(ms: i64) -> Duration {
     Duration::from_millis(u64::try_from(ms).unwrap_or(0).max(1))

@@ -25,6 +25,7 @@ use thiserror::Error;
 use crate::error::{LogError, StorageError};
 use crate::files::{self, Durability};
 use crate::log::offset_in_name;
+use crate::segment::{Refusal, WRITE_BACK};
 
 pub use identity::Identity;
 pub use volume_claim::VolumeClaim;
@@ -91,7 +92,7 @@ impl From<StorageError> for DirectoryError {
 pub struct DataDirectory {
     path: PathBuf,
     identity: Identity,
-    _lock: File,
+    lock: File,
 }
 
 /// A data directory that this process alone uses, to look into it or to mend it while its broker is stopped.
@@ -194,7 +195,7 @@ impl LockedDirectory {
         Ok(DataDirectory {
             path: self.path,
             identity,
-            _lock: self.lock,
+            lock: self.lock,
         })
     }
 }
@@ -312,11 +313,15 @@ impl DataDirectory {
             .map_err(StorageError::of("write", &path))
     }
 
-    /// Has the whole file system written to disk. What is synced file by file afterwards, which alone tells of
-    /// failures, finds little left to do; so a failure of this is none.
-    pub fn hurry(&self) {
-        if let Ok(folder) = File::open(&self.path) {
-            let _ = rustix::fs::syncfs(folder);
+    /// Has the whole file system written to disk: what is synced file by file afterwards finds little left to do. An error
+    /// says that something in it did not get there since the directory was opened or this was called last, or before that
+    /// and nobody has heard of it. Where it was of a file that nobody has open any more, a sync of the file does not tell.
+    pub fn hurry(&self) -> Result<(), StorageError> {
+        // Linux tells it to a descriptor that was open when it failed.
+        let synced = files::sync_file_system(&self.lock, &self.path.join(LOCK));
+        match synced.map_err(StorageError::of(WRITE_BACK, &self.path)) {
+            Err(error) if Refusal::of(&error) == Refusal::Lost => Err(error),
+            _ => Ok(()),
         }
     }
 

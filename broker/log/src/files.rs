@@ -485,6 +485,13 @@ fn sync(file: &File, path: &Path) -> io::Result<()> {
     observed::synced(file, path)
 }
 
+/// Brings all to disk that the file system has which `file`, of this path, is in. Fails where something of it did not get
+/// there since the file was opened, or was given to this the last time.
+pub(crate) fn sync_file_system(file: &File, path: &Path) -> io::Result<()> {
+    observed::before_sync(path)?;
+    Ok(rustix::fs::syncfs(file)?)
+}
+
 /// Removes a file that may be gone already.
 pub(crate) fn remove_if_there(path: &Path) -> io::Result<()> {
     observed::before_of(path)?;

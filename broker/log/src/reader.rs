@@ -138,11 +138,12 @@ impl LogReader {
         self.shared.segments().iter().map(describe).collect()
     }
 
-    /// Gives back the descriptors of files that nobody has used since the last call.
+    /// Gives back the descriptors of files that nobody has used since the last call, but for those with batches that were
+    /// not synced: [`crate::LogFlusher::close_idle`] does that.
     pub fn close_idle(&self) {
-        for segment in self.shared.segments() {
-            segment.close_idle();
-        }
+        let segments = self.shared.segments();
+        let idle = segments.iter().filter(|segment| segment.is_idle());
+        idle.for_each(|segment| segment.close_synced());
     }
 
     /// `Err` once writing has failed, or the disk could not be read; reading goes on as far as it can.

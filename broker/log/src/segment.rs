@@ -5,6 +5,7 @@
 mod confirm;
 mod find;
 mod refused;
+mod unsynced;
 mod vet;
 mod write_back;
 
@@ -24,7 +25,7 @@ use crate::trash;
 
 #[cfg(test)]
 pub(crate) use write_back::CHUNK;
-pub(crate) use write_back::Refusal;
+pub(crate) use write_back::{Refusal, WRITE_BACK};
 
 /// A partition's folder, which a deletion may rename while readers hold its segments.
 pub(crate) type Folder = Arc<RwLock<PathBuf>>;
@@ -62,6 +63,7 @@ pub(crate) struct Segment {
     made: AtomicBool,
     /// How many chunks of the file, from its start on, the kernel was asked to write.
     written_back: AtomicU32,
+    unsynced: unsynced::Unsynced,
 }
 
 /// The name that Kafka gives a segment's files.
@@ -94,6 +96,7 @@ impl Segment {
             made: AtomicBool::new(true),
             // What was there before is not this life's to write.
             written_back: AtomicU32::new(write_back::whole_chunks(size)),
+            unsynced: unsynced::Unsynced::default(),
         }
     }
 
@@ -208,22 +211,9 @@ impl Segment {
         self.file.store(Some(file));
     }
 
-    /// Gives descriptors back if nobody has used the segment since the last call.
-    pub fn close_idle(&self) {
-        if !self.used.swap(false, Ordering::Relaxed) {
-            self.close();
-        }
-    }
-
-    /// Gives descriptors back: whoever uses the segment next opens its files where they are then.
-    pub fn close(&self) {
-        {
-            // Whoever is opening it has found it where it was before.
-            let _suffix = self.suffix.lock();
-            self.file.store(None);
-        }
-        self.offsets.close_idle();
-        self.times.close_idle();
+    /// Whether nobody has used the segment since the last call.
+    pub fn is_idle(&self) -> bool {
+        !self.used.swap(false, Ordering::Relaxed)
     }
 
     /// Renames the files to end with `suffix` instead of what they end with now. Where they are to be removed, none is
@@ -258,6 +248,7 @@ impl Segment {
     /// Makes what was written up to `size` visible to readers.
     pub fn publish(&self, size: u64) {
         self.size.store(size, Ordering::Release);
+        self.unsynced.end_write();
     }
 
     /// Notes the batch at `position`; `index` says whether it gets index entries.
@@ -377,8 +368,10 @@ impl Segment {
     /// Syncs batches.
     pub fn sync_batches(&self) -> Result<(), StorageError> {
         let path = || self.path("log");
-        let synced = self.file()?.sync_data();
-        synced.map_err(StorageError::at("sync", &path))
+        let (file, written) = (self.file()?, self.unsynced.written());
+        file.sync_data().map_err(StorageError::at("sync", &path))?;
+        self.unsynced.note_synced(written);
+        Ok(())
     }
 
     /// Syncs batches, then indexes, the times first as in `write_times`.

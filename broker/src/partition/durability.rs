@@ -158,11 +158,18 @@ impl Partition {
         } else if self.wants_flush(&config) {
             self.ask_for_flush(WANTED);
         }
-        let flushed = self.flusher.flush_sealed();
-        if flushed.is_err() {
-            self.note_flushed(&flushed);
-        }
-        flushed
+        self.noting(self.flusher.flush_sealed())
+    }
+
+    /// Gives back the descriptors of files that nobody has used since the last call; blocks, for what was not synced is
+    /// before.
+    pub fn close_idle(&self) -> Result<(), StorageError> {
+        self.noting(self.flusher.close_idle())
+    }
+
+    /// Notes that some write-back of the file system has failed: unless all is on disk, the log is offline.
+    pub fn doubt(&self, error: StorageError) -> Result<(), StorageError> {
+        self.noting(self.flusher.doubt(error))
     }
 
     /// Whether [`Partition::begin_write_back`] is due.
@@ -173,11 +180,7 @@ impl Partition {
     /// Has the kernel begin to write what was appended; may wait for the disk. False where the file system knows no such
     /// thing.
     pub fn begin_write_back(&self) -> Result<bool, StorageError> {
-        let begun = self.flusher.begin_write_back();
-        if let Err(error) = &begun {
-            self.note_flushed(&Err(error.clone()));
-        }
-        begun
+        self.noting(self.flusher.begin_write_back())
     }
 
     /// Brings everything to disk; blocks.
@@ -185,6 +188,11 @@ impl Partition {
         let flushed = self.flusher.flush();
         self.note_flushed(&flushed);
         flushed
+    }
+
+    /// As [`Partition::note_flushed`], of what fails or says nothing of the disk.
+    fn noting<T>(&self, done: Result<T, StorageError>) -> Result<T, StorageError> {
+        done.inspect_err(|error| self.note_flushed(&Err(error.clone())))
     }
 
     /// Moves the high watermark, and tells whoever waits for the disk.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::Partition;
 use super::flushes::FlushQueue;
 use super::room::AppendRoom;
 
@@ -10,4 +11,11 @@ use super::room::AppendRoom;
 pub(super) struct Lane {
     pub(super) appends: Arc<AppendRoom>,
     pub(super) flushes: Arc<FlushQueue>,
+}
+
+impl Partition {
+    /// Whether its log lies in the data directory that has this room for appends.
+    pub fn is_in(&self, appends: &Arc<AppendRoom>) -> bool {
+        Arc::ptr_eq(&self.lane.load().appends, appends)
+    }
 }

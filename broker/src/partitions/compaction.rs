@@ -1,10 +1,12 @@
-//! Compaction of the logs that ask for it, one after the other, at a bounded pace; given up where the broker stops.
+//! Compaction of the logs that ask for it: in each data directory one after the other, in all at a bounded pace; given up
+//! where the broker stops.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use milena_log::{Checkpoint, CleaningIo, LogError, StorageError};
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::Partitions;
@@ -16,10 +18,10 @@ use crate::partition::Partition;
 /// How long a compaction that is slowed down may take to see that the broker stops.
 const STOP_SEEN_MAX: Duration = Duration::from_millis(100);
 
-/// What compaction may take.
+/// What compaction may take, that of all data directories together.
 #[derive(Debug, Clone, Copy)]
 pub struct Allowance {
-    /// Memory for the table of keys.
+    /// Memory for tables of keys, of which each directory has its share: one whose disk stalls keeps hold of it.
     pub map_bytes: usize,
     /// Reads and writes together; not positive is no bound.
     pub bytes_per_second: f64,
@@ -36,17 +38,24 @@ impl Allowance {
 }
 
 impl Partitions {
-    /// Compacts the logs that are dirty enough. Where the memory is too little for a log's keys, the others have their
-    /// turn before it goes on.
-    pub fn compact(&self, allowance: Allowance, stopping: &CancellationToken) {
+    /// Compacts the logs of a data directory that are dirty enough. Where the memory is too little for a log's keys, the
+    /// others have their turn before it goes on.
+    pub fn compact(&self, dir: usize, allowance: Allowance, stopping: &CancellationToken) {
         let is_due = |partition: &Arc<Partition>| {
             is_online(partition) && partition.config().cleanup_policy.compact
         };
-        let mut due: Vec<Arc<Partition>> = self.all().into_iter().filter(is_due).collect();
-        let mut pace = Pace::new(allowance.bytes_per_second, stopping, &self.metrics);
+        let mut due: Vec<Arc<Partition>> = self.all_in(dir).into_iter().filter(is_due).collect();
+        let map_bytes = allowance.map_bytes / self.dirs.len();
+        let mut pace = Pace {
+            bytes_per_second: allowance.bytes_per_second,
+            all: &self.compaction,
+            stopping,
+            metrics: &self.metrics,
+            left: 0,
+        };
         while !due.is_empty() && !stopping.is_cancelled() {
             due.retain(|partition| {
-                let compacted = self.compact_one(partition, allowance.map_bytes, &mut pace);
+                let compacted = self.compact_one(partition, map_bytes, &mut pace);
                 compacted.unwrap_or_else(|error| {
                     self.tell_failed(partition, &error);
                     false
@@ -114,74 +123,83 @@ impl Partitions {
         Ok(has_more)
     }
 
-    /// Writes up to where each log is compacted, and was not cut since.
-    pub(super) fn checkpoint_cleaned(&self) -> Result<(), StorageError> {
-        let dirs = 0..self.dirs.len();
-        let written = dirs.map(|dir| self.checkpoint_cleaned_in(dir));
-        written.fold(Ok(()), Result::and)
-    }
-
-    /// The same where this log is: other directories may be on disks that refuse.
-    fn checkpoint_cleaned_of(&self, partition: &Partition) -> Result<(), StorageError> {
-        let dirs = self.dirs_of(partition).into_iter();
-        let written = dirs.map(|dir| self.checkpoint_cleaned_in(dir));
-        written.fold(Ok(()), Result::and)
-    }
-
-    fn checkpoint_cleaned_in(&self, dir: usize) -> Result<(), StorageError> {
+    /// Writes up to where each log of a directory is compacted, and was not cut since.
+    pub(super) fn checkpoint_cleaned(&self, dir: usize) -> Result<(), StorageError> {
         self.write_in(dir, Checkpoint::Cleaner, &|partition: &Partition| {
             let key = (partition.topic().to_string(), partition.index());
             let offset = *self.cleaned_to.lock().get(&key)?;
             Some(partition.reader().cleaned_to(offset))
         })
     }
+
+    /// The same where this log is: other directories may be on disks that refuse.
+    fn checkpoint_cleaned_of(&self, partition: &Partition) -> Result<(), StorageError> {
+        let dirs = self.dirs_of(partition).into_iter();
+        let written = dirs.map(|dir| self.checkpoint_cleaned(dir));
+        written.fold(Ok(()), Result::and)
+    }
+}
+
+/// What the compactions of all data directories have read and written so far.
+#[derive(Debug)]
+pub(super) struct Compaction {
+    begun: Instant,
+    /// When all of it is allowed, in seconds since then.
+    due_s: Mutex<f64>,
+}
+
+impl Default for Compaction {
+    fn default() -> Self {
+        Self {
+            begun: Instant::now(),
+            due_s: Mutex::default(),
+        }
+    }
+}
+
+impl Compaction {
+    fn now_s(&self) -> f64 {
+        self.begun.elapsed().as_secs_f64()
+    }
+
+    /// Adds so many bytes; when they are allowed, in seconds since the beginning. Time without any is not made up for.
+    fn add(&self, bytes: u64, bytes_per_second: f64) -> f64 {
+        let mut due_s = self.due_s.lock();
+        *due_s = due_s.max(self.now_s()) + bytes as f64 / bytes_per_second;
+        *due_s
+    }
 }
 
 /// Slows compaction down to its allowance, counts what it has read, and gives it up where the broker stops.
 struct Pace<'a> {
+    /// Not positive is no bound.
     bytes_per_second: f64,
+    all: &'a Compaction,
     stopping: &'a CancellationToken,
     metrics: &'a Metrics,
-    begun: Instant,
-    /// Bytes since then.
-    bytes: u64,
     /// Still to be read of the log at hand.
     left: u64,
 }
 
-impl<'a> Pace<'a> {
-    fn new(bytes_per_second: f64, stopping: &'a CancellationToken, metrics: &'a Metrics) -> Self {
-        Self {
-            bytes_per_second,
-            stopping,
-            metrics,
-            begun: Instant::now(),
-            bytes: 0,
-            left: 0,
-        }
-    }
-
+impl Pace<'_> {
     fn begin(&mut self, bytes: u64) {
         self.left = bytes;
-        self.metrics.compacting(self.left);
+        self.metrics.compaction_begins(bytes);
     }
 
     fn end(&mut self) {
-        self.metrics.compacting(0);
+        self.metrics.compaction_ends(self.left);
     }
 
     fn after(&mut self, io: CleaningIo) -> ControlFlow<()> {
         let (CleaningIo::Read(bytes) | CleaningIo::Written(bytes)) = io;
-        self.bytes += bytes;
         if let CleaningIo::Read(bytes) = io {
-            self.left = self.left.saturating_sub(bytes);
-            self.metrics.compaction_read(bytes, self.left);
+            let of_left = bytes.min(self.left);
+            self.left -= of_left;
+            self.metrics.compaction_read(bytes, of_left);
         }
-        while let Some(early) = self.due().checked_sub(self.begun.elapsed()) {
-            if early.is_zero() || self.stopping.is_cancelled() {
-                break;
-            }
-            std::thread::sleep(early.min(STOP_SEEN_MAX));
+        if self.bytes_per_second > 0.0 {
+            self.wait_until(self.all.add(bytes, self.bytes_per_second));
         }
         match self.stopping.is_cancelled() {
             true => ControlFlow::Break(()),
@@ -189,12 +207,27 @@ impl<'a> Pace<'a> {
         }
     }
 
-    /// When so many bytes are allowed, from the beginning on.
-    fn due(&self) -> Duration {
-        if self.bytes_per_second <= 0.0 {
-            return Duration::ZERO;
+    fn wait_until(&self, due_s: f64) {
+        while !self.stopping.is_cancelled() {
+            let early_s = due_s - self.all.now_s();
+            if early_s <= 0.0 {
+                break;
+            }
+            let early = Duration::try_from_secs_f64(early_s).unwrap_or(Duration::MAX);
+            std::thread::sleep(early.min(STOP_SEEN_MAX));
         }
-        let seconds = self.bytes as f64 / self.bytes_per_second;
-        Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_compactions_of_all_directories_keep_to_the_allowance_together() {
+        let (all, bytes_per_second) = (Compaction::default(), 10.0);
+        let due: Vec<f64> = (0..3).map(|_| all.add(1_000, bytes_per_second)).collect();
+        assert!(due[0] >= 100.0, "{due:?}");
+        assert!((due[2] - due[0] - 200.0).abs() < 1e-6, "{due:?}");
     }
 }

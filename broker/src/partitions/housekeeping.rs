@@ -1,5 +1,6 @@
-//! What is done to logs in the background, on a thread that may block: retention, flushes, checkpoints,
-//! the removal of deleted files.
+//! What is done to logs in the background, on threads that may block: retention, flushes, checkpoints, the removal of
+//! deleted files. Each data directory has a thread for each of these: where its disk stalls, the others' go on, and its own
+//! goes on where it was.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
@@ -17,6 +18,7 @@ use tokio::sync::MutexGuard;
 use super::{DataDir, Partitions};
 use crate::metrics::Care;
 use crate::partition::{Partition, flushes};
+use crate::server::last_end;
 
 /// How long retention and compaction wait for a log whose append is under way: then it is the others' turn, and this
 /// one's in the next round.
@@ -25,17 +27,20 @@ const BUSY_MAX: Duration = Duration::from_secs(1);
 const STRAY_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 impl Partitions {
-    /// Deletes what retention lets go, and forgets silent producers.
-    pub fn enforce_retention(&self) {
+    /// Deletes what retention lets go in a data directory, forgets silent producers, and closes idle files.
+    pub fn enforce_retention(&self, dir: usize) {
         let now_ms = self.clock.now_ms();
-        for partition in self.all().into_iter().filter(is_online) {
-            if let Err(error) = self.enforce_on(&partition, now_ms) {
+        let mut partitions = self.all_in(dir);
+        partitions.retain(is_online);
+        for partition in &partitions {
+            if let Err(error) = self.enforce_on(partition, now_ms) {
                 self.metrics.care_failed(Care::Retention);
                 tracing::error!(topic = %partition.topic(), partition = partition.index(), %error, "retention failed");
                 partition.distrust_if_offline();
                 partition.reader().note_failure(&error);
             }
         }
+        self.close_idle_files(&partitions);
     }
 
     fn enforce_on(&self, partition: &Partition, now_ms: i64) -> Result<(), LogError> {
@@ -53,7 +58,6 @@ impl Partitions {
                 log_start_offset = log.log_start_offset(), "old segments were deleted"
             );
         }
-        partition.reader().close_idle();
         Ok(())
     }
 
@@ -66,23 +70,27 @@ impl Partitions {
         done
     }
 
-    /// Closes idle files while logs hold more than `max` of them; without one, more than half of the descriptors that the
-    /// process may have.
-    pub fn close_idle(&self, max: Option<u64>) {
+    /// Closes a data directory's idle files while logs hold more than `max` of them in all; without one, more than half of
+    /// the descriptors that the process may have.
+    pub fn close_idle(&self, dir: usize, max: Option<u64>) {
         let half = || getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX) / 2;
         if milena_log::open_file_count() as u64 > max.unwrap_or_else(half) {
-            self.all()
-                .iter()
-                .for_each(|partition| partition.reader().close_idle());
+            self.close_idle_files(&self.all_in(dir));
         }
     }
 
-    /// Has the kernel write what was appended, logs flushed that `flush.messages` and `flush.ms` ask for, and brings every
-    /// segment to disk that gets no more batches.
-    pub fn flush_due(&self) {
-        let (now_ms, partitions) = (self.clock.now_ms(), self.all());
+    fn close_idle_files(&self, partitions: &[Arc<Partition>]) {
+        for partition in partitions {
+            self.report_flush(partition, partition.close_idle());
+        }
+    }
+
+    /// Has the kernel write what was appended in a data directory, logs flushed that `flush.messages` and `flush.ms` ask
+    /// for, and brings every segment to disk that gets no more batches.
+    pub fn flush_due(&self, dir: usize) {
+        let (now_ms, partitions) = (self.clock.now_ms(), self.all_in(dir));
         // For all before the first flush, which waits for its disk.
-        self.begin_write_back(&partitions);
+        self.begin_write_back(dir, &partitions);
         for partition in partitions {
             self.report_flush(&partition, partition.flush_due(now_ms));
         }
@@ -90,21 +98,39 @@ impl Partitions {
 
     /// Brings the logs to disk that were recovered after a crash, so that the next one has not all of it to scan again.
     pub fn flush_recovered(&self) {
-        let unclean = |dir: &DataDir| !dir.known.clean_shutdown;
-        if !self.dirs.iter().any(unclean) {
+        let unclean = |dir: &usize| !self.dirs[*dir].known.clean_shutdown;
+        let dirs: Vec<usize> = (0..self.dirs.len()).filter(unclean).collect();
+        if dirs.is_empty() {
             return;
         }
-        // One by one, thousands of logs would each wait for the disk several times.
-        let dirs = self.dirs.iter().filter(|dir| unclean(dir));
-        dirs.for_each(|dir| dir.directory.hurry());
-        for partition in self.all() {
-            if unclean(&self.dirs[self.dir_of(&partition)]) {
-                self.report_flush(&partition, partition.flush());
+        for dir in dirs {
+            // One by one, thousands of logs would each wait for the disk several times.
+            let hurried = self.hurry(dir);
+            for partition in self.all_in(dir) {
+                let flushed = match &hurried {
+                    Ok(()) => partition.flush(),
+                    Err(error) => partition.doubt(error.clone()),
+                };
+                self.report_flush(&partition, flushed);
             }
         }
         if let Err(error) = self.checkpoint() {
             tracing::error!(%error, "checkpoints could not be written");
         }
+    }
+
+    /// Has a data directory's disk take all that was written. Where something did not get there, the next life must not
+    /// trust the page cache: of which file it was is not known, and that may have no descriptor to be told by.
+    fn hurry(&self, dir: usize) -> Result<(), StorageError> {
+        let directory = &self.dirs[dir].directory;
+        directory.hurry().inspect_err(|error| {
+            last_end::distrust(directory.path());
+            tracing::error!(
+                %error,
+                "the disk has not taken all that was written since the start; what is not known to be on disk is checked \
+                 at the next start"
+            );
+        })
     }
 
     fn report_flush(&self, partition: &Partition, flushed: Result<(), StorageError>) {
@@ -173,53 +199,50 @@ impl Partitions {
 
     /// Writes all of them, as far as the disks take them; the first refusal.
     pub fn checkpoint(&self) -> Result<(), StorageError> {
+        let written = (0..self.dirs.len()).map(|dir| self.checkpoint_in(dir));
+        written.fold(Ok(()), Result::and)
+    }
+
+    /// The same in one directory, as all that follow.
+    pub(super) fn checkpoint_in(&self, dir: usize) -> Result<(), StorageError> {
         let written = [
-            self.checkpoint_cleaned(),
-            self.checkpoint_recovery_points(),
-            self.checkpoint_high_watermarks(),
-            self.checkpoint_log_starts(),
+            self.checkpoint_cleaned(dir),
+            self.checkpoint_recovery_points(dir),
+            self.checkpoint_high_watermarks(dir),
+            self.checkpoint_log_starts(dir),
         ];
         written.into_iter().fold(Ok(()), Result::and)
     }
 
     /// Writes from where each log is checked after a crash.
-    pub fn checkpoint_recovery_points(&self) -> Result<(), StorageError> {
-        self.write(Checkpoint::RecoveryPoint, recovery_point)
+    pub fn checkpoint_recovery_points(&self, dir: usize) -> Result<(), StorageError> {
+        self.write_in(dir, Checkpoint::RecoveryPoint, &|partition: &Partition| {
+            Some(partition.reader().recovery_point())
+        })
     }
 
     /// The same in the directories that have one of these logs, whose files may speak of what was cut off.
     pub fn checkpoint_cuts(&self, cut: &[Arc<Partition>]) -> Result<(), StorageError> {
         let dirs: BTreeSet<usize> = cut.iter().flat_map(|one| self.dirs_of(one)).collect();
-        let write = |dir| self.write_in(dir, Checkpoint::RecoveryPoint, &recovery_point);
-        dirs.into_iter().map(write).fold(Ok(()), Result::and)
+        let written = dirs
+            .into_iter()
+            .map(|dir| self.checkpoint_recovery_points(dir));
+        written.fold(Ok(()), Result::and)
     }
 
     /// Writes up to where each log is committed.
-    pub fn checkpoint_high_watermarks(&self) -> Result<(), StorageError> {
-        self.write(Checkpoint::HighWatermark, |partition| {
+    pub fn checkpoint_high_watermarks(&self, dir: usize) -> Result<(), StorageError> {
+        self.write_in(dir, Checkpoint::HighWatermark, &|partition: &Partition| {
             Some(partition.high_watermark())
         })
     }
 
     /// Writes where logs start. Also of those that start with a segment: a power loss may bring segments back.
-    pub fn checkpoint_log_starts(&self) -> Result<(), StorageError> {
-        self.write(Checkpoint::LogStart, log_start)
-    }
-
-    /// The same in one directory.
-    pub(super) fn checkpoint_log_starts_in(&self, dir: usize) -> Result<(), StorageError> {
-        self.write_in(dir, Checkpoint::LogStart, &log_start)
-    }
-
-    /// Writes it in every directory: one whose disk refuses leaves the others theirs.
-    fn write(
-        &self,
-        checkpoint: Checkpoint,
-        offset: impl Fn(&Partition) -> Option<i64>,
-    ) -> Result<(), StorageError> {
-        let dirs = 0..self.dirs.len();
-        let written = dirs.map(|dir| self.write_in(dir, checkpoint, &offset));
-        written.fold(Ok(()), Result::and)
+    pub fn checkpoint_log_starts(&self, dir: usize) -> Result<(), StorageError> {
+        self.write_in(dir, Checkpoint::LogStart, &|partition: &Partition| {
+            let start = partition.reader().log_start_offset();
+            (start > 0).then_some(start)
+        })
     }
 
     pub(super) fn write_in(
@@ -268,9 +291,10 @@ impl Partitions {
         self.end_removals();
         let partitions = self.all();
         let mut clean = self.on_all(&partitions, |log| log.settle());
-        // One by one, thousands of logs would each wait for the disk several times.
-        self.dirs.iter().for_each(|dir| dir.directory.hurry());
-        clean &= self.on_all(&partitions, |log| log.close());
+        for dir in 0..self.dirs.len() {
+            // One by one, thousands of logs would each wait for the disk several times.
+            clean &= self.hurry(dir).is_ok() && self.on_all(&self.all_in(dir), |log| log.close());
+        }
         if let Err(error) = self.checkpoint() {
             tracing::error!(%error, "checkpoints could not be written");
             clean = false;
@@ -294,15 +318,6 @@ impl Partitions {
         }
         well
     }
-}
-
-fn recovery_point(partition: &Partition) -> Option<i64> {
-    Some(partition.reader().recovery_point())
-}
-
-fn log_start(partition: &Partition) -> Option<i64> {
-    let start = partition.reader().log_start_offset();
-    (start > 0).then_some(start)
 }
 
 impl Partitions {

@@ -7,9 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use milena_log::{
-    Checkpoint, FutureLog, LogError, StorageError, future_folder, give_up_future, topic_id_of,
-};
+use milena_log::{FutureLog, LogError, StorageError, future_folder, give_up_future, topic_id_of};
 use milena_metadata::TopicName;
 use milena_protocol::{ErrorCode, Uuid};
 use parking_lot::Mutex;
@@ -296,7 +294,8 @@ impl Partitions {
         rest_max: u64,
     ) -> Result<Finish, LogError> {
         let partition = &one.partition;
-        self.checkpoint_for(one)?;
+        // Those of the directory that it goes to are to speak of it; others may be on disks that refuse, or stall.
+        self.checkpoint_in(one.to)?;
         let Some(_not_compacted) = partition.rewriting().try_lock_for(COMPACTION_MAX) else {
             return Ok(Finish::Later);
         };
@@ -326,27 +325,6 @@ impl Partitions {
         let due_ms = self.clock.monotonic_ms().saturating_add(delay_ms);
         self.trash.lock().put(replaced?, due_ms);
         Ok(Finish::Moved)
-    }
-
-    /// Has the checkpoints of the directory that a log goes to speak of it. Others may be on disks that refuse.
-    fn checkpoint_for(&self, one: &Move) -> Result<(), LogError> {
-        let Err(refused) = self.checkpoint() else {
-            return Ok(());
-        };
-        let (partition, dir) = (&one.partition, self.dirs[one.to].directory.path());
-        let key = (partition.topic().to_string(), partition.index());
-        let speaks = |checkpoint: Checkpoint| {
-            let offsets = checkpoint.read(dir);
-            offsets.map(|offsets| offsets.contains_key(&key))
-        };
-        let has_all = partition.reader().log_start_offset() == 0;
-        match speaks(Checkpoint::RecoveryPoint)?
-            && speaks(Checkpoint::HighWatermark)?
-            && (has_all || speaks(Checkpoint::LogStart)?)
-        {
-            true => Ok(()),
-            false => Err(refused.into()),
-        }
     }
 
     /// A move has ended, one way or the other.

@@ -52,7 +52,7 @@ async fn compact(
     stopping: &CancellationToken,
 ) -> Duration {
     let (begun, stopping) = (Instant::now(), stopping.clone());
-    let compacting = crate::blocking::spawn(move || partitions.compact(allowance, &stopping));
+    let compacting = crate::blocking::spawn(move || partitions.compact(0, allowance, &stopping));
     compacting.await.unwrap();
     begun.elapsed()
 }
@@ -174,7 +174,7 @@ async fn where_a_log_starts_is_written_down_also_where_a_segment_does() {
         .delete_records_before(vec![(partition.clone(), 4)])
         .await;
     let this = partitions.clone();
-    crate::blocking::run(move || this.enforce_retention()).await;
+    crate::blocking::run(move || this.enforce_retention(0)).await;
     assert_eq!(partition.reader().segments()[0].base_offset, 4);
     partitions.checkpoint().unwrap();
     let starts = Checkpoint::LogStart.read(dir.path()).unwrap();

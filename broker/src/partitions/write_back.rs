@@ -1,7 +1,6 @@
 //! Paced write-back: the kernel is asked to write what was appended, chunk by chunk, before it has so much to write that
 //! appends have to wait for it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -22,19 +21,16 @@ pub(super) struct WriteBack {
 struct Turn(Arc<WriteBack>);
 
 impl Partitions {
-    /// Has the kernel begin to write what was appended to these logs, on a thread for each data directory. What is due
-    /// where one is at work has its turn in a later round.
-    pub(super) fn begin_write_back(&self, partitions: &[Arc<Partition>]) {
-        let mut due = BTreeMap::<usize, Vec<Arc<Partition>>>::new();
-        for partition in partitions.iter().filter(|one| one.is_write_back_due()) {
-            let dir = due.entry(self.dir_of(partition)).or_default();
-            dir.push(partition.clone());
-        }
-        for (dir, partitions) in due {
-            if let Some(turn) = self.write_backs[dir].begin() {
-                let metrics = self.metrics.clone();
-                crate::blocking::spawn(move || turn.take(&partitions, &metrics));
-            }
+    /// Has the kernel begin to write what was appended to these logs of a data directory, on a thread of its own. What is
+    /// due while one is at work has its turn in a later round.
+    pub(super) fn begin_write_back(&self, dir: usize, partitions: &[Arc<Partition>]) {
+        let due = partitions.iter().filter(|one| one.is_write_back_due());
+        let due: Vec<Arc<Partition>> = due.cloned().collect();
+        if !due.is_empty()
+            && let Some(turn) = self.write_backs[dir].begin()
+        {
+            let metrics = self.metrics.clone();
+            crate::blocking::spawn(move || turn.take(&due, &metrics));
         }
     }
 }

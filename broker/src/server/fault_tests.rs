@@ -7,6 +7,7 @@
 use std::any::Any;
 use std::io::Write;
 
+use milena_log::Checkpoint;
 use milena_log::faults::{Fault, FaultGuard, inject};
 use milena_protocol::ErrorCode;
 use milena_protocol::api::fetch::FetchRequest;
@@ -139,7 +140,8 @@ const OF_SYNCS: &[Case] = &[
         name: "the sync of a full segment fails",
         meanwhile: |disks| {
             disks.roll(&disks.hit);
-            disks.running().broker.partitions().flush_due();
+            let partitions = disks.running().broker.partitions();
+            (0..2).for_each(|dir| partitions.flush_due(dir));
         },
         neighbour: Ok(()),
         ..SYNCS
@@ -170,7 +172,7 @@ fn compact(disks: &TwoDisks) {
         bytes_per_second: 0.0,
     };
     let partitions = disks.running().broker.partitions();
-    partitions.compact(allowance, &CancellationToken::new());
+    (0..2).for_each(|dir| partitions.compact(dir, allowance, &CancellationToken::new()));
 }
 
 /// A bad block in one log.
@@ -411,4 +413,43 @@ fn a_stop_whose_sync_fails_is_not_taken_for_a_kill() {
     assert!(!disks.close(), "it is marked as clean");
     drop(fails);
     assert!(!disks.is_trusted(true) && disks.is_trusted(false));
+}
+
+/// Something in the directory's file system did not get to the disk, and no file that is open is told.
+fn on_the_file_system(disks: &TwoDisks) -> Undo {
+    let held_since_the_start = format!("{}/.lock", disks.dir(true).display());
+    Box::new(inject(&held_since_the_start, Fault::FailSyncs))
+}
+
+#[test]
+fn a_stop_heeds_a_write_back_that_failed_of_a_file_which_is_closed() {
+    let mut disks = TwoDisks::start(1, &[]);
+    let fails = on_the_file_system(&disks);
+    assert!(!disks.close(), "it is marked as clean");
+    drop(fails);
+    assert!(!disks.is_trusted(true) && disks.is_trusted(false));
+    let checked_from = |topic: &str| {
+        let offsets = Checkpoint::RecoveryPoint.read(disks.dir(topic != disks.beside));
+        offsets.unwrap().get(&(topic.to_owned(), 0)).copied()
+    };
+    assert_eq!(checked_from(&disks.hit), Some(0));
+    assert_eq!(checked_from(&disks.beside), Some(3));
+    disks.kill_and_start(|_| {});
+    disks.topics().iter().for_each(|topic| disks.goes_on(topic));
+}
+
+#[test]
+fn what_was_recovered_is_offline_where_its_write_back_may_have_failed() {
+    let mut disks = TwoDisks::start(1, &[]);
+    let [hit, neighbour, beside] = disks.topics();
+    let mut fails = None;
+    disks.kill_and_start(|disks| fails = Some(on_the_file_system(disks)));
+    for topic in [&hit, &neighbour] {
+        until("it is noted", || disks.is_offline(topic));
+    }
+    disks.goes_on(&beside);
+    assert!(!disks.is_trusted(true) && disks.is_trusted(false));
+    drop(fails);
+    disks.kill_and_start(|_| {});
+    disks.topics().iter().for_each(|topic| disks.goes_on(topic));
 }

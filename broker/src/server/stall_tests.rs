@@ -56,6 +56,7 @@ impl Running {
 
     /// One with several data directories, and further settings.
     pub(super) fn start_on(dirs: &[&Path], more: &[(&str, &str)]) -> Self {
+        let data = runtime("data", workers(), dirs.len()).unwrap();
         let dirs: Vec<String> = dirs.iter().map(|dir| dir.display().to_string()).collect();
         let dirs = dirs.join(",");
         let set = [
@@ -66,8 +67,7 @@ impl Running {
         ];
         let set = [&set, more].concat();
         let config = Arc::new(Sources::of(&set).load().unwrap().0);
-        let data = runtime("data", workers()).unwrap();
-        let control = runtime("control", 1).unwrap();
+        let control = runtime("control", 1, 1).unwrap();
         let (broker, address, http) = data.block_on(async {
             let stopping = CancellationToken::new();
             let listeners = listen::bind_all(&config).unwrap();

@@ -43,6 +43,13 @@ pub(super) fn before(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// What is at `path` is about to be synced.
+pub(super) fn before_sync(path: &Path) -> io::Result<()> {
+    #[cfg(any(test, feature = "faults"))]
+    crate::faults::before_sync(path)?;
+    Ok(())
+}
+
 /// As [`before`], where the change comes to nothing without what is at `path`.
 pub(super) fn before_of(path: &Path) -> io::Result<()> {
     #[cfg(any(test, feature = "faults"))]

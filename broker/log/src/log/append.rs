@@ -251,7 +251,7 @@ impl Log {
         if segment.make_files()? {
             self.shared.note_folder_change();
         }
-        let file = segment.file()?;
+        let file = segment.file_to_write()?;
         for header in headers {
             if self
                 .epochs

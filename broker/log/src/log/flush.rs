@@ -80,7 +80,7 @@ impl LogFlusher {
         let Err(error) = active.begin_write_back() else {
             return Ok(true);
         };
-        match Refusal::of(&error.source) {
+        match Refusal::of(&error) {
             // A cut has taken it meanwhile.
             _ if !self.shared.holds(&active) => Ok(true),
             Refusal::Unsupported => Ok(false),
@@ -142,6 +142,36 @@ impl LogFlusher {
         let _one_by_one = self.shared.flushing.lock();
         let cuts = self.shared.cuts();
         self.sync_up_to(self.shared.active_base(), cuts)
+    }
+
+    /// Gives back the descriptors of files that nobody has used since the last call. Batches that were not synced are
+    /// before: a failed write-back is told to who has the file open meanwhile, and maybe to nobody else. Nothing counts as
+    /// flushed for it.
+    pub fn close_idle(&self) -> Result<(), StorageError> {
+        let segments = self.shared.segments();
+        for segment in segments.iter().filter(|segment| segment.is_idle()) {
+            if self.shared.has_failed() {
+                // No later flush will say that its batches are on disk.
+                segment.close();
+                continue;
+            }
+            match segment.sync_unsynced() {
+                Err(error) if self.shared.holds(segment) => {
+                    return Err(self.shared.fail_sync(error));
+                }
+                _ => segment.close_synced(),
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes that some write-back has failed, and nobody knows of which file: as after a failed flush, unless all is on
+    /// disk.
+    pub fn doubt(&self, error: StorageError) -> Result<(), StorageError> {
+        match self.shared.end() > self.shared.flushed() {
+            true => Err(self.shared.fail_sync(error)),
+            false => Ok(()),
+        }
     }
 
     fn sync_up_to(&self, end: i64, cuts: u64) -> Result<(), StorageError> {

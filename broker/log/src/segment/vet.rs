@@ -36,7 +36,7 @@ impl Segment {
         let looked = self.mend_indexes();
         if !was_open {
             // A search by time asks many segments, each once.
-            self.close();
+            self.close_synced();
         }
         match looked {
             Err(LogError::Storage(_)) => looked,

@@ -15,6 +15,9 @@ use crate::files;
 /// ever due, which is how to measure what this is good for.
 pub(crate) const CHUNK: u64 = 4 << 20;
 
+/// What a refused request for it says was to be done.
+pub(crate) const WRITE_BACK: &str = "write back";
+
 /// How many whole chunks there are in so many bytes.
 pub(super) fn whole_chunks(size: u64) -> u32 {
     u32::try_from(size / CHUNK).unwrap_or(u32::MAX)
@@ -41,7 +44,7 @@ impl Segment {
         let path = || self.path("log");
         let chunks = whole_chunks(bytes.end);
         let begun = self.file()?.begin_write_back(bytes);
-        begun.map_err(StorageError::at("write back", &path))?;
+        begun.map_err(StorageError::at(WRITE_BACK, &path))?;
         self.written_back.store(chunks, Ordering::Relaxed);
         Ok(())
     }
@@ -59,22 +62,23 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
-    pub fn of(error: &std::io::Error) -> Self {
+    /// Of the request itself, or of the opening of the file before it: that says nothing of what the file system has.
+    pub fn of(error: &StorageError) -> Self {
         let is_one_of = |codes: &[Errno]| {
-            let told = error.raw_os_error();
+            let told = error.source.raw_os_error();
             codes.iter().any(|code| told == Some(code.raw_os_error()))
         };
-        if is_one_of(&[
+        let unsupported = [
             Errno::INVAL,
             Errno::NOSYS,
             Errno::SPIPE,
             Errno::OPNOTSUPP,
             Errno::PERM,
-        ]) {
+        ];
+        let passing = [Errno::INTR, Errno::AGAIN, Errno::NOMEM];
+        if error.action == WRITE_BACK && is_one_of(&unsupported) {
             Self::Unsupported
-        } else if is_one_of(&[Errno::INTR, Errno::AGAIN, Errno::NOMEM])
-            || files::is_short_of_descriptors(error)
-        {
+        } else if is_one_of(&passing) || files::is_short_of_descriptors(&error.source) {
             Self::Passing
         } else {
             Self::Lost

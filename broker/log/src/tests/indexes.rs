@@ -197,8 +197,8 @@ fn with_a_full_segment(folder: &Path) -> Log {
     }
     log.roll(1).unwrap();
     log.append(&[batch(1, BATCHES, b"")], STAMP).unwrap();
-    let reader = log.reader();
-    (0..2).for_each(|_| reader.close_idle());
+    let flusher = log.flusher();
+    (0..2).for_each(|_| flusher.close_idle().unwrap());
     log
 }
 

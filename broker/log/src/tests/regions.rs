@@ -248,9 +248,8 @@ fn with_a_known_place(folder: &Path) -> (Log, i64) {
     let region = reader.region(0, 1, 4, true).unwrap().unwrap();
     let known = region.offset_behind();
     drop(region);
-    for _ in 0..2 {
-        reader.close_idle();
-    }
+    let flusher = log.flusher();
+    (0..2).for_each(|_| flusher.close_idle().unwrap());
     (log, known)
 }
 

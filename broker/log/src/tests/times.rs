@@ -225,8 +225,8 @@ fn without_times(folder: &std::path::Path) -> Log {
     log.append(&[batch(1, -1, b"")], STAMP).unwrap();
     log.roll(1).unwrap();
     log.append(&[batch(1, 5, b"")], STAMP).unwrap();
-    let reader = log.reader();
-    (0..2).for_each(|_| reader.close_idle());
+    let flusher = log.flusher();
+    (0..2).for_each(|_| flusher.close_idle().unwrap());
     log
 }
 

@@ -4,7 +4,7 @@ use rustix::io::Errno;
 
 use super::*;
 use crate::faults::{Fault, FaultGuard, inject};
-use crate::segment::CHUNK;
+use crate::segment::{CHUNK, Refusal, WRITE_BACK};
 use crate::{LogFlusher, StorageError};
 
 /// Four of its batches are somewhat more than a chunk.
@@ -124,4 +124,17 @@ fn a_disk_that_fails_takes_the_log_offline_and_a_refusal_does_not() {
     assert!(bench.flusher.has_failed() && bench.flusher.is_distrusted());
     assert!(!bench.flusher.is_write_back_due() && bench.tick().unwrap());
     assert!(bench.log.append(&[batch(1, 5, &[])], STAMP).is_err());
+}
+
+#[test]
+fn a_file_that_can_not_be_opened_says_nothing_of_what_the_file_system_has() {
+    let error = |action, code: Errno| {
+        let path = std::path::Path::new("segment");
+        StorageError::of(action, path)(code.into())
+    };
+    for code in [Errno::PERM, Errno::INVAL] {
+        assert_eq!(Refusal::of(&error("open", code)), Refusal::Lost);
+        assert_eq!(Refusal::of(&error(WRITE_BACK, code)), Refusal::Unsupported);
+    }
+    assert_eq!(Refusal::of(&error("open", Errno::MFILE)), Refusal::Passing);
 }

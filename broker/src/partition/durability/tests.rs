@@ -146,7 +146,11 @@ async fn what_comes_while_a_flush_is_under_way_shares_the_next() {
         pending.wait().await;
         assert_eq!(result(pending), (ErrorCode::None, offset));
     }
-    assert_eq!(count.syncs(), 1);
+    assert_eq!(
+        count.syncs(),
+        1,
+        "of {PRODUCERS} acknowledgements, but for the first"
+    );
 }
 
 #[tokio::test]
@@ -196,7 +200,7 @@ async fn a_flush_that_fails_ends_the_waits_with_an_error_and_is_never_followed_b
         }
         // After a failed sync the next may well succeed, and say nothing of what was dropped.
         drop(fails);
-        bench.broker.partitions().flush_due();
+        bench.broker.partitions().flush_due(0);
         let refused = bench.produce(acks).await;
         assert_eq!(result(&refused), (ErrorCode::KafkaStorageError, -1));
         let partition = bench.partition();

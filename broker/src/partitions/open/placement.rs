@@ -9,24 +9,17 @@ use crate::partitions::{DataDir, Partitions};
 
 pub(super) struct Placement<'a> {
     partitions: &'a Partitions,
-    /// How many folders each data directory has, or will have once all are written; of no interest where there is but one.
-    folders: Vec<usize>,
+    /// How many partitions each data directory has; counted with the first.
+    counts: Option<Vec<usize>>,
     /// Directories that take new partitions; found out with the first.
     usable: Option<Result<Vec<usize>, StorageError>>,
 }
 
 impl<'a> Placement<'a> {
     pub(super) fn new(partitions: &'a Partitions) -> Self {
-        let entries = |dir: &DataDir| {
-            std::fs::read_dir(dir.directory.path()).map_or(usize::MAX, Iterator::count)
-        };
-        let folders = match partitions.dirs() {
-            [_] => vec![0],
-            dirs => dirs.iter().map(entries).collect(),
-        };
         Self {
             partitions,
-            folders,
+            counts: None,
             usable: None,
         }
     }
@@ -36,11 +29,29 @@ impl<'a> Placement<'a> {
         let find = || usable(self.partitions);
         let usable = self.usable.get_or_insert_with(find).as_ref();
         let usable = usable.map_err(StorageError::clone)?.iter().copied();
+        let count = || counts(self.partitions);
+        let counts = self.counts.get_or_insert_with(count);
         let dir = usable
-            .min_by_key(|dir| self.folders[*dir])
+            .min_by_key(|dir| counts[*dir])
             .unwrap_or_else(|| unreachable!("there is a directory, or an error"));
-        self.folders[dir] = self.folders[dir].saturating_add(1);
+        counts[dir] = counts[dir].saturating_add(1);
         Ok(dir)
+    }
+}
+
+/// How many partitions each directory has. A start counts its folders; later on no disk is asked, for one that stalls
+/// would hold up the new partitions of all.
+fn counts(partitions: &Partitions) -> Vec<usize> {
+    let folders =
+        |dir: &DataDir| std::fs::read_dir(dir.directory.path()).map_or(usize::MAX, Iterator::count);
+    let is_start = partitions.applied.lock().cluster_id().is_none();
+    match partitions.dirs() {
+        [_] => vec![0],
+        dirs if is_start => dirs.iter().map(folders).collect(),
+        dirs => {
+            let hosted = |dir| partitions.all_in(dir).len();
+            (0..dirs.len()).map(hosted).collect()
+        }
     }
 }
 

@@ -68,7 +68,7 @@ impl Bench {
 
     async fn tick(&self) {
         let partitions = self.broker.partitions().clone();
-        crate::blocking::run(move || partitions.flush_due()).await;
+        crate::blocking::run(move || (0..2).for_each(|dir| partitions.flush_due(dir))).await;
     }
 
     async fn until_idle(&self, dir: usize) {

@@ -23,11 +23,16 @@ const FAULTS: &[AtStart] = &[
 
 fn play((name, fault): &AtStart, was_killed: bool) {
     eprintln!("{name}, after a kill: {was_killed}");
-    let mut disks = TwoDisks::start(1, &[]);
-    let [hit, neighbour, beside] = disks.topics();
+    let disks = TwoDisks::start(1, &[]);
     if !was_killed {
         assert!(disks.close());
     }
+    is_offline_and_back(disks, name, *fault);
+}
+
+/// The life after the one of `disks` comes upon the fault, and the one after that does not.
+fn is_offline_and_back(mut disks: TwoDisks, name: &str, fault: fn(&TwoDisks) -> Undo) {
+    let [hit, neighbour, beside] = disks.topics();
     let mut armed = None;
     disks.kill_and_start(|disks| armed = Some(fault(disks)));
     assert_eq!(disks.produce(&hit), Err(STORAGE), "{name}");
@@ -41,6 +46,38 @@ fn play((name, fault): &AtStart, was_killed: bool) {
     assert_eq!(disks.produce(&hit), Err(STORAGE), "{name}");
     disks.kill_and_start(|_| {});
     disks.topics().iter().for_each(|topic| disks.goes_on(topic));
+}
+
+/// Faults of the second segment's file, which takes the appends. Without it nothing says that it was there but where the
+/// log ended at its clean stop.
+const OF_THE_LAST_FILE: &[AtStart] = &[
+    ("the last segment is gone", |disks| {
+        Box::new(TakenAway::new(disks.last_segment(&disks.hit)))
+    }),
+    ("a folder is in the last segment's place", |disks| {
+        let file = disks.last_segment(&disks.hit);
+        let away = TakenAway::new(file.clone());
+        std::fs::create_dir(file).unwrap();
+        Box::new(away)
+    }),
+    ("the last segment may not be opened", |disks| {
+        Box::new(Forbidden::new(disks.last_segment(&disks.hit), 0))
+    }),
+];
+
+#[test]
+fn a_last_segment_that_is_gone_or_forbidden_after_a_clean_stop_is_offline_and_back_with_it() {
+    as_a_user(|| {
+        for (name, fault) in OF_THE_LAST_FILE {
+            eprintln!("{name}");
+            let mut disks = TwoDisks::start(1, &[]);
+            let hit = disks.hit.clone();
+            disks.roll(&hit);
+            disks.goes_on(&hit);
+            assert!(disks.close());
+            is_offline_and_back(disks, name, *fault);
+        }
+    });
 }
 
 #[test]

@@ -1,8 +1,6 @@
 //! A directory that refuses, and what the broker does with the others: their checkpoints, deletions, compactions and new
 //! partitions.
 
-use milena_log::Checkpoint;
-
 use super::*;
 
 /// New topics: where one in two would go to a directory that refuses, some of them do.
@@ -114,4 +112,17 @@ fn where_all_directories_refuse_a_new_partition_is_offline_and_one_that_comes_af
     for topic in disks.topics().iter().chain(&refused).chain(&new) {
         disks.goes_on(topic);
     }
+}
+
+#[test]
+fn new_partitions_are_spread_by_what_is_known_to_be_here_and_no_disk_is_asked() {
+    let mut disks = TwoDisks::start(1, &[]);
+    for number in 0..10 {
+        std::fs::create_dir(disks.dir(true).join(format!("anybodys{number}"))).unwrap();
+    }
+    let new = create(&disks, "new");
+    new.iter().for_each(|topic| disks.goes_on(topic));
+    let is_there = |topic: &&String| disks.folder(topic).is_dir();
+    let there = new.iter().filter(is_there).count();
+    assert!((1..NEW).contains(&there), "{there} of {NEW}");
 }

@@ -177,10 +177,10 @@ impl TwoDisks {
 
     /// What is next asked of a file opens it.
     pub(super) fn close_files(&self, topic: &str) {
-        let reader = self.partition(topic).reader().clone();
+        let partition = self.partition(topic);
         // The first call clears what was used.
-        reader.close_idle();
-        reader.close_idle();
+        partition.close_idle().unwrap();
+        partition.close_idle().unwrap();
     }
 
     /// Ends the active segment, and has the next record begin another.
