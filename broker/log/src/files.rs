@@ -2,8 +2,10 @@
 //! them, and stop a disk at any of its changes.
 
 mod observed;
+mod refusals;
 
 pub(crate) use observed::Call;
+pub(crate) use refusals::{ReadFault, is_short_of_descriptors, read_fault};
 
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
@@ -60,7 +62,7 @@ impl LogFile {
         }
         let opened = Self::with(OpenOptions::new().create(create).truncate(false), path);
         let file = opened.or_else(|error| match error.raw_os_error() {
-            Some(code) if is_among(code, &FORBIDDEN) => {
+            Some(code) if refusals::is_forbidden(code) => {
                 let file = File::open(path).map_err(|_| error)?;
                 Ok(Self::of(file, Some(code), path))
             }
@@ -342,45 +344,6 @@ pub(crate) fn at_its_place<T>(
             done => return done,
         }
     }
-}
-
-/// Whether an opening failed for want of descriptors, which idle files give back: it is no fault of the disk.
-pub(crate) fn is_short_of_descriptors(error: &io::Error) -> bool {
-    let codes = [Errno::MFILE, Errno::NFILE].map(Errno::raw_os_error);
-    error
-        .raw_os_error()
-        .is_some_and(|code| codes.contains(&code))
-}
-
-/// Why a file that a log holds could not be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ReadFault {
-    /// The disk is to blame, or the file system that has found its own blocks damaged.
-    BadBlock,
-    /// It can't be opened: it is gone, or may not be read.
-    OutOfReach,
-}
-
-/// What a file that may not be used is refused with: its mode, its flags, its file system.
-const FORBIDDEN: [Errno; 3] = [Errno::ACCESS, Errno::PERM, Errno::ROFS];
-
-fn is_among(code: i32, codes: &[Errno]) -> bool {
-    codes.iter().any(|one| one.raw_os_error() == code)
-}
-
-/// What a failed read, or the opening before it, says of the disk, and the error once more. A file that has become
-/// shorter and a lack of descriptors say nothing of it.
-pub(crate) fn read_fault(error: &io::Error) -> Option<(ReadFault, io::Error)> {
-    const BAD: [Errno; 3] = [Errno::IO, Errno::UCLEAN, Errno::BADMSG];
-    let code = error.raw_os_error()?;
-    let fault = if is_among(code, &BAD) {
-        ReadFault::BadBlock
-    } else if code == Errno::NOENT.raw_os_error() || is_among(code, &FORBIDDEN) {
-        ReadFault::OutOfReach
-    } else {
-        return None;
-    };
-    Some((fault, io::Error::from_raw_os_error(code)))
 }
 
 /// Whether a replaced file must have reached the disk when the call returns.
