@@ -234,7 +234,7 @@ settings! {
     "log.open.files.max" log_open_files_max: i64 = Some("-1"), AtLeast(-1), Medium, ClusterWide;
     /// Whether logs are compacted at all. Off, topics with cleanup.policy=compact grow for ever.
     "log.cleaner.enable" log_cleaner_enable: bool = Some("true"), Any, Medium, ReadOnly;
-    /// The memory in bytes for compaction's table of keys.
+    /// The memory in bytes for compaction's tables of keys, shared evenly by the data directories.
     "log.cleaner.dedupe.buffer.size" log_cleaner_dedupe_buffer_size: i64 =
         Some("134217728"), AtLeast(1), Medium, ClusterWide;
     /// How many bytes a second compaction reads and writes at most; not positive is no bound.

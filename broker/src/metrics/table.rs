@@ -173,7 +173,7 @@ metrics! {
     COMPACTED_BYTES Counter "milena_compaction_bytes_total" []
         "Bytes of record batches that compactions have read so far: what is not compacted yet twice, the rest once.";
     COMPACTION_LEFT Gauge "milena_compaction_left_bytes" []
-        "Bytes that the compaction under way has still to read; 0 where none is.";
+        "Bytes that the compactions under way have still to read; 0 where none is.";
     RECLAIMED_BYTES Counter "milena_compaction_reclaimed_bytes_total" []
         "Bytes of record batches that compactions have left out.";
     CARE_FAILURES Counter "milena_log_care_failures_total" ["work"]
