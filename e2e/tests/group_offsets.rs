@@ -7,6 +7,7 @@ use e2e::broker::Broker;
 use e2e::load::create_topic;
 use e2e::process::poll;
 use e2e::wire::Wire;
+use milena_protocol::api::find_coordinator::FindCoordinatorRequest;
 use milena_protocol::api::offset_commit::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
@@ -18,6 +19,8 @@ const TOPIC: &str = "read";
 const PARTITIONS: i32 = 2;
 const COMMIT_VERSION: i16 = 3;
 const FETCH_VERSION: i16 = 5;
+/// The last with one key a request.
+const FIND_ONE_VERSION: i16 = 3;
 /// Each of both partitions, in a batch of its own.
 const COMMITS: i64 = 4_000;
 /// Commits that are sent before an answer is read.
@@ -46,10 +49,15 @@ fn commit(offset: i64) -> OffsetCommitRequest {
     }
 }
 
-/// Commits once, as soon as somebody coordinates the group.
+/// Commits once, as soon as somebody coordinates the group: who asks for that has the topic made.
 fn begin(wire: &mut Wire) -> Result<()> {
     let begun = Instant::now();
     loop {
+        let who = FindCoordinatorRequest {
+            key: GROUP.into(),
+            ..Default::default()
+        };
+        wire.ask(&who, FIND_ONE_VERSION)?;
         let answer = wire.ask(&commit(0), COMMIT_VERSION)?;
         let code = answer.topics[0].partitions[0].error_code;
         if code.is_none() {
