@@ -117,17 +117,23 @@ class Broker:
         return process.rss_bytes(self.pid)
 
     def topic(self, name, partitions, configs=()):
-        """Creates a topic, a part of it at a time, and waits until each partition has a leader."""
+        """Creates a topic, a part of it at a time, and waits each time until each partition has a leader."""
         first = min(partitions, PARTITIONS_AT_ONCE_MAX)
         given = [part for config in configs for part in ("-c", config)]
         self.topic_command("create", name, "-p", first, *given)
+        self.until_led(name, first)
         for count in range(first, partitions, PARTITIONS_AT_ONCE_MAX):
-            self.topic_command("alter", name, "-p", min(partitions, count + PARTITIONS_AT_ONCE_MAX))
+            there = min(partitions, count + PARTITIONS_AT_ONCE_MAX)
+            self.topic_command("alter", name, "-p", there)
+            self.until_led(name, there)
+
+    def until_led(self, topic, partitions):
+        """Kafka answers for a topic before it knows it: what is asked next may be refused."""
         deadline = time.monotonic() + TOPIC_LIMIT_S
         with wire.Connection(self.bootstrap) as connection:
-            while connection.leaders(name) < partitions:
+            while connection.leaders(topic) < partitions:
                 if time.monotonic() > deadline:
-                    raise RuntimeError(f"{self.name}: topic {name} has partitions without a leader")
+                    raise RuntimeError(f"{self.name}: topic {topic} has partitions without a leader")
                 time.sleep(0.05)
 
     def delete_topic(self, name):
