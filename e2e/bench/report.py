@@ -38,6 +38,9 @@ in one; `min.insync.replicas=2`. Case 8: librdkafka, idempotent, sends 1,000 rec
 the leader of one is killed and started again, over and over; a gap is the longest time around a kill in which some
 partition acknowledged nothing, the worst is that of all kills in all rounds. Case 9's CPU is that of the three brokers
 together.
+
+Case 11 compacts a log in which nine of ten records are superseded, its segments 64 MiB each: from the word
+`cleanup.policy=compact` until the broker has noted that it is done (`log.cleaner.backoff.ms=100` for both).
 """
 
 
