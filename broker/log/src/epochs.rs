@@ -79,6 +79,8 @@ pub(crate) struct Epochs {
     folder: Folder,
     /// What readers see.
     published: Arc<ArcSwap<EpochStarts>>,
+    /// What the file has, while it does not follow.
+    on_file: Option<EpochStarts>,
 }
 
 impl Epochs {
@@ -97,7 +99,26 @@ impl Epochs {
 
     fn of(folder: Folder, starts: EpochStarts) -> Self {
         let published = Arc::new(ArcSwap::from_pointee(starts));
-        Self { folder, published }
+        Self {
+            folder,
+            published,
+            on_file: None,
+        }
+    }
+
+    /// From here on the file does not follow. A recovery forgets what it then finds again, in every log of a broker.
+    pub fn hold_back(&mut self) {
+        self.on_file = Some(self.starts());
+    }
+
+    /// The file follows again, and is written if it has fallen behind.
+    pub fn catch_up(&mut self) -> Result<(), StorageError> {
+        let on_file = self.on_file.take();
+        let starts = self.starts();
+        match on_file.is_some_and(|on_file| on_file != starts) {
+            true => self.write(&starts),
+            false => Ok(()),
+        }
     }
 
     /// Where readers find the epochs as they are.
@@ -172,6 +193,9 @@ impl Epochs {
 
     // The batches carry their epochs too, so what a power loss takes from this file recovery brings back.
     fn write(&self, starts: &EpochStarts) -> Result<(), StorageError> {
+        if self.on_file.is_some() {
+            return Ok(());
+        }
         let folder = self.folder.read().clone();
         write(&folder, starts, Durability::Cached)
     }
@@ -240,6 +264,27 @@ mod tests {
         assert_eq!(epochs.end_offset_for(5, 30), Some((3, 30)), "being cut");
         assert_eq!(epochs.of(25), Some(3));
         assert_eq!(epochs.of(5), None);
+    }
+
+    #[test]
+    fn a_recovery_that_finds_what_is_on_file_writes_nothing() {
+        use std::os::unix::fs::MetadataExt;
+
+        let folder = tempfile::tempdir().unwrap();
+        let mut epochs = epochs(folder.path());
+        let file = || folder.path().join(FILE).metadata().unwrap().ino();
+        let before = file();
+        for (last, is_as_before) in [((7, 40), true), ((7, 41), false)] {
+            epochs.hold_back();
+            epochs.truncate_to(20).unwrap();
+            for (epoch, start) in [(3, 20), last] {
+                assert!(epochs.assign(epoch, start).unwrap());
+            }
+            assert_eq!(file(), before);
+            epochs.catch_up().unwrap();
+            assert_eq!(file() == before, is_as_before);
+            assert_eq!(open(folder.path()).unwrap().starts(), epochs.starts());
+        }
     }
 
     #[test]

@@ -208,8 +208,10 @@ impl Log {
         if !trusted {
             // What is said of batches beyond the recovery point may be of others, that were cut: names last by themselves.
             let safe = end.min(self.shared.recovery_point());
+            self.epochs.hold_back();
             self.epochs.truncate_to(safe)?;
-            return self.restore_producers(safe, now_ms);
+            self.restore_producers(safe, now_ms)?;
+            return Ok(self.epochs.catch_up()?);
         }
         if self.epochs.truncate_to(end)? {
             self.shared.note_folder_change();
