@@ -391,8 +391,8 @@ async fn compact(dir: usize, broker: Arc<Broker>, stopping: CancellationToken) {
     let (timed, stops) = (broker.clone(), stopping.clone());
     let period = move || millis(timed.config().log_cleaner_backoff_ms);
     let work = move || {
-        let allowance = Allowance::of(&broker.config());
-        broker.partitions().compact(dir, allowance, &stops);
+        let allowance = || Allowance::of(&broker.config());
+        broker.partitions().compact(dir, &allowance, &stops);
     };
     housekeeping::every(period, work, stopping).await;
 }

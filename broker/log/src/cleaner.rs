@@ -2,10 +2,11 @@
 //!
 //! 1. [`Log::cleaning_plan`] decides, from the log's state, whether and what to clean.
 //! 2. [`CleaningPlan::clean`] writes new segments beside the old (`.cleaned`), while the log goes on.
-//! 3. [`Log::install`] puts them in place (`.swap`, then their own names). A crash before the `.swap` leaves the old
+//! 3. [`Log::install_next`] puts them in place (`.swap`, then their own names). A crash before the `.swap` leaves the old
 //!    segments, one after it the new: opening finishes the work.
 
 mod filter;
+mod install;
 mod offset_map;
 
 use std::collections::HashMap;
@@ -17,14 +18,16 @@ use milena_protocol::records::{BatchHeader, DECOMPRESSED_SIZE_MAX, OpenBatch};
 
 use crate::config::LogConfig;
 use crate::error::{LogError, StorageError};
-use crate::files;
 use crate::log::{Log, LogFlusher};
-use crate::retention::youngest_ms;
+use crate::reader::LogReader;
 use crate::segment::{NO_TIMESTAMP, Segment};
 use crate::shared::Shared;
 use crate::trash::Trash;
 
 use filter::Filter;
+#[cfg(test)]
+pub(crate) use install::install;
+pub use install::{Cleaned, Installed};
 use offset_map::OffsetMap;
 
 /// What a cleaning run will do; made from the log, carried out without it.
@@ -39,41 +42,6 @@ pub struct CleaningPlan {
     producers: HashMap<i64, i64>,
     generation: u64,
     now_ms: i64,
-}
-
-/// New segments that wait to be put in place.
-#[derive(Debug)]
-pub struct Cleaned {
-    groups: Vec<CleanedGroup>,
-    generation: u64,
-    /// What lies below is clean once they are in place.
-    cleaned_to: i64,
-    /// The offset behind what might have been cleaned.
-    end_offset: i64,
-}
-
-impl Cleaned {
-    /// Bytes of the batches that were read.
-    pub fn bytes_before(&self) -> u64 {
-        let old = self.groups.iter().flat_map(|group| &group.old);
-        old.map(|segment| segment.size()).sum()
-    }
-
-    /// Whether the memory for keys was too little for all of it, so that another run is due at once.
-    pub fn has_more(&self) -> bool {
-        self.cleaned_to < self.end_offset
-    }
-
-    /// Bytes of what is left of them.
-    pub fn bytes_after(&self) -> u64 {
-        self.groups.iter().map(|group| group.new.size()).sum()
-    }
-}
-
-#[derive(Debug)]
-struct CleanedGroup {
-    old: Vec<Arc<Segment>>,
-    new: Arc<Segment>,
 }
 
 /// A segment as the decision sees it.
@@ -123,6 +91,20 @@ fn decide(
     (ratio >= config.min_cleanable_dirty_ratio || overdue).then_some(end_offset)
 }
 
+impl LogReader {
+    /// Finds out what [`Log::cleaning_plan`] wants to know of the segments, while nothing of the log is held: the first time
+    /// it may read them all, and take as long as the disk.
+    pub fn learn_ages(
+        &self,
+        first_dirty_offset: i64,
+        max_compaction_lag_ms: u64,
+    ) -> Result<(), LogError> {
+        let segments = self.shared().segments();
+        let from = self.shared().cleaned_to(first_dirty_offset);
+        candidates(&segments, from, max_compaction_lag_ms).map(drop)
+    }
+}
+
 impl Log {
     /// What compaction should do now; `None` where it is off or not worth it. `first_dirty_offset` comes from the
     /// cleaner's checkpoint, 0 for none; one beyond the log's end is of a log that was cut since, and says nothing.
@@ -139,7 +121,11 @@ impl Log {
         let mut segments = self.shared().segments();
         let first_dirty_offset = self.shared().cleaned_to(first_dirty_offset);
         let first_dirty_offset = first_dirty_offset.max(self.log_start_offset());
-        let candidates = self.candidates(&segments, first_dirty_offset)?;
+        let candidates = candidates(
+            &segments,
+            first_dirty_offset,
+            self.config().max_compaction_lag_ms,
+        )?;
         let Some(end_offset) = decide(
             &candidates,
             first_dirty_offset,
@@ -162,87 +148,30 @@ impl Log {
             now_ms,
         }))
     }
-
-    /// All but the active segment.
-    fn candidates(
-        &self,
-        segments: &[Arc<Segment>],
-        first_dirty_offset: i64,
-    ) -> Result<Vec<Candidate>, LogError> {
-        let is_bounded = self.config().max_compaction_lag_ms < i64::MAX as u64;
-        let describe = |pair: &[Arc<Segment>]| -> Result<Candidate, LogError> {
-            let (segment, next_offset) = (&pair[0], pair[1].base_offset());
-            let first_ms = match is_bounded && next_offset > first_dirty_offset {
-                true => Some(segment.first_timestamp()?).filter(|ms| *ms != NO_TIMESTAMP),
-                false => None,
-            };
-            Ok(Candidate {
-                base_offset: segment.base_offset(),
-                next_offset,
-                size: segment.size(),
-                youngest_ms: youngest_ms(segment)?,
-                first_ms,
-            })
-        };
-        segments.windows(2).map(describe).collect()
-    }
-
-    /// Puts cleaned segments in place of those they were made from, and returns the cleaner's new checkpoint;
-    /// `None` where the log has been cut meanwhile, and the work is thrown away.
-    pub fn install(
-        &mut self,
-        cleaned: Cleaned,
-        trash: &mut Trash,
-    ) -> Result<Option<i64>, StorageError> {
-        let shared = self.shared().clone();
-        shared.check_writable()?;
-        let current = shared.segments();
-        let is_current = |group: &CleanedGroup| {
-            current.windows(group.old.len()).any(|window| {
-                window
-                    .iter()
-                    .zip(&group.old)
-                    .all(|(a, b)| Arc::ptr_eq(a, b))
-            })
-        };
-        if shared.generation() != cleaned.generation || !cleaned.groups.iter().all(is_current) {
-            for group in &cleaned.groups {
-                Trash::remove_now(&group.new)?;
-            }
-            return Ok(None);
-        }
-        let delay_ms = i64::try_from(self.config().file_delete_delay_ms).unwrap_or(i64::MAX);
-        for group in &cleaned.groups {
-            swap(&shared, group, delay_ms, trash).map_err(|error| shared.fail(error))?;
-        }
-        shared.note_cleaned();
-        Ok(Some(cleaned.cleaned_to))
-    }
 }
 
-fn swap(
-    shared: &Shared,
-    group: &CleanedGroup,
-    delay_ms: i64,
-    trash: &mut Trash,
-) -> Result<(), StorageError> {
-    let folder = shared.path();
-    let sync = || files::sync_folder(&folder).map_err(StorageError::of("sync", &folder));
-    group.new.rename(".swap")?;
-    sync()?;
-    shared.change_segments(|segments| {
-        let first = segments
-            .iter()
-            .position(|segment| Arc::ptr_eq(segment, &group.old[0]))
-            .expect("`install` has found the group in the list");
-        segments.splice(first..first + group.old.len(), [group.new.clone()]);
-    });
-    shared.forget_hints();
-    for old in &group.old {
-        trash.put_segment(old, delay_ms)?;
-    }
-    group.new.rename("")?;
-    sync()
+/// Those that a decision is about: all but the active segment.
+fn candidates(
+    segments: &[Arc<Segment>],
+    first_dirty_offset: i64,
+    max_compaction_lag_ms: u64,
+) -> Result<Vec<Candidate>, LogError> {
+    let is_bounded = max_compaction_lag_ms < i64::MAX as u64;
+    let describe = |pair: &[Arc<Segment>]| -> Result<Candidate, LogError> {
+        let (segment, next_offset) = (&pair[0], pair[1].base_offset());
+        let first_ms = match is_bounded && next_offset > first_dirty_offset {
+            true => Some(segment.first_timestamp()?).filter(|ms| *ms != NO_TIMESTAMP),
+            false => None,
+        };
+        Ok(Candidate {
+            base_offset: segment.base_offset(),
+            next_offset,
+            size: segment.size(),
+            youngest_ms: segment.youngest_ms()?,
+            first_ms,
+        })
+    };
+    segments.windows(2).map(describe).collect()
 }
 
 /// What cleaning has just done to the disk, in bytes.
@@ -291,43 +220,33 @@ impl CleaningPlan {
     pub fn clean(self, map_bytes: usize, pace: &mut Pace<'_>) -> Result<Option<Cleaned>, LogError> {
         // What is rewritten must not be newer on disk than what it is made from.
         LogFlusher::new(self.shared.clone()).flush()?;
-        let mut groups = Vec::new();
-        let halt = match self.clean_into(&mut groups, map_bytes, pace) {
-            Ok(cleaned_to) => {
-                return Ok(Some(Cleaned {
-                    groups,
-                    generation: self.generation,
-                    cleaned_to,
-                    end_offset: self.end_offset,
-                }));
-            }
-            Err(halt) => halt,
+        let mut cleaned = Cleaned::none_yet(&self);
+        let removed = match self.clean_into(&mut cleaned, map_bytes, pace) {
+            Ok(()) => return Ok(Some(cleaned)),
+            Err(Halt::GivenUp) => Ok(None),
+            Err(Halt::Failed(error)) => Err(error),
         };
-        for group in &groups {
-            Trash::remove_now(&group.new)?;
-        }
-        match halt {
-            Halt::GivenUp => Ok(None),
-            Halt::Failed(error) => Err(error),
-        }
+        // Why it has ended says more than what may come of this.
+        let discarded = cleaned.discard();
+        removed.and_then(|none| Ok(discarded.map(|()| none)?))
     }
 
-    /// Up to which offset it is clean with these.
     fn clean_into(
         &self,
-        groups: &mut Vec<CleanedGroup>,
+        cleaned: &mut Cleaned,
         map_bytes: usize,
         pace: &mut Pace<'_>,
-    ) -> Result<i64, Halt> {
+    ) -> Result<(), Halt> {
         let (map, mapped_to) = self.map_keys(map_bytes, pace)?;
         let last = self
             .segments
             .partition_point(|segment| segment.base_offset() < mapped_to);
         for old in self.groups(&self.segments[..last]) {
-            let new = Arc::new(self.rewrite(&old, &map, pace)?);
-            groups.push(CleanedGroup { old, new });
+            let new = Arc::new(self.rewrite(&old, (&map, mapped_to), pace)?);
+            cleaned.add(old, new);
         }
-        Ok(mapped_to)
+        cleaned.cleaned_to = mapped_to;
+        Ok(())
     }
 
     /// The last offset of each key in what is dirty, as far as the memory goes, and where that was.
@@ -399,15 +318,22 @@ impl CleaningPlan {
     fn rewrite(
         &self,
         old: &[Arc<Segment>],
-        map: &OffsetMap,
+        mapped: (&OffsetMap, i64),
         pace: &mut Pace<'_>,
     ) -> Result<Segment, Halt> {
         let new = Segment::create_as(self.shared.folder.clone(), old[0].base_offset(), ".cleaned")?;
-        let written = Filter::new(&new, map, self).run(old, pace);
-        if written.is_err() {
-            Trash::remove_now(&new)?;
+        match Filter::new(&new, mapped, self).run(old, pace) {
+            Ok(()) => {
+                // Of what it is made from the last is the youngest.
+                old[old.len() - 1].keep_time(&new.path("log"));
+                Ok(new)
+            }
+            Err(halt) => {
+                // Why it has ended says more than what may come of this.
+                let _ = Trash::remove_now(&new);
+                Err(halt)
+            }
         }
-        written.map(|()| new)
     }
 }
 

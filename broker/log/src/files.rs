@@ -372,12 +372,31 @@ pub(crate) fn replace(path: &Path, contents: &[u8], durability: Durability) -> i
 
 /// Makes renames, new files and removals in `folder` survive a power loss.
 pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
-    let file = File::open(folder)?;
-    observed::before(folder)?;
-    if !observed::is_played(folder) {
-        file.sync_all()?;
+    OpenFolder::open(folder)?.sync()
+}
+
+/// A folder that can be synced whatever else takes descriptors meanwhile.
+pub(crate) struct OpenFolder {
+    file: File,
+    path: PathBuf,
+}
+
+impl OpenFolder {
+    pub fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self {
+            file: File::open(path)?,
+            path: path.to_owned(),
+        })
     }
-    observed::folder_synced(folder)
+
+    /// As [`sync_folder`].
+    pub fn sync(&self) -> io::Result<()> {
+        observed::before(&self.path)?;
+        if !observed::is_played(&self.path) {
+            self.file.sync_all()?;
+        }
+        observed::folder_synced(&self.path)
+    }
 }
 
 /// Makes the folder, and those that it lies in.
@@ -437,6 +456,8 @@ pub(crate) fn sync_if_there(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),
     };
+    #[cfg(any(test, feature = "faults"))]
+    crate::faults::before_sync(path)?;
     sync(&file, path)
 }
 

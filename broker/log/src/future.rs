@@ -21,7 +21,7 @@ use crate::error::{LogError, StorageError};
 use crate::files::{self, LogFile, Reach};
 use crate::log::{Log, snapshots};
 use crate::reader::LogReader;
-use crate::segment::{Segment, file_name};
+use crate::segment::{Segment, file_name, write_back};
 use crate::shared::Shared;
 
 /// Bytes of one read and write.
@@ -49,6 +49,8 @@ struct Copied {
     cuts: usize,
     /// Of its batches.
     bytes: u64,
+    /// Of them, what the kernel was asked to write.
+    written_back: u64,
     /// Whether its indexes are copied too, and all of it is on disk: it gets no more batches.
     is_whole: bool,
 }
@@ -180,6 +182,7 @@ impl FutureLog {
             segment: segment.clone(),
             cuts: segment.cuts(),
             bytes: 0,
+            written_back: 0,
             is_whole: false,
         });
         if copied.is_whole || (segment.size() == 0 && !segment.path("log").exists()) {
@@ -198,12 +201,17 @@ impl FutureLog {
             file.write_all_at(&mut [IoSlice::new(part)], copied.bytes)
                 .map_err(wrap)?;
             copied.bytes += part.len() as u64;
+            if copied.bytes - copied.written_back >= write_back::CHUNK {
+                let chunk = copied.written_back..copied.bytes;
+                write_back::begin(&file, chunk).map_err(wrap)?;
+                copied.written_back = copied.bytes;
+            }
         }
         let taken = copied.bytes - from;
         if is_sealed && copied.bytes == size {
             file.sync_data()
                 .map_err(StorageError::of("sync", &target))?;
-            keep_time(segment, &target);
+            segment.keep_time(&target);
             self.take_indexes(segment)?;
             self.take_snapshot(base_offset)?;
             if let Some(copied) = self.copied.get_mut(&base_offset) {
@@ -249,6 +257,16 @@ impl FutureLog {
                 file.sync_data()
             })
             .map_err(StorageError::of("write", &to))
+    }
+
+    /// Brings what was copied to disk. Called before [`FutureLog::replace`], for which appends wait, it leaves that little
+    /// to bring there.
+    pub fn sync(&self) -> Result<(), StorageError> {
+        for (base_offset, _) in self.copied.iter().filter(|(_, copied)| !copied.is_whole) {
+            let target = self.folder.join(file_name(*base_offset, "log"));
+            files::sync_if_there(&target).map_err(StorageError::of("sync", &target))?;
+        }
+        Ok(())
     }
 
     /// Has the log go on in this copy, as the folder `to`: whoever appends waits for as long as it takes to copy what the
@@ -371,16 +389,6 @@ fn read_whole(
     }
     let path = || segment.path("log");
     read.map(drop).map_err(StorageError::at("read", &path))
-}
-
-/// Where records have no time, retention goes by the file's: a move must not make them younger. A file system that keeps
-/// none costs no more than that.
-fn keep_time(segment: &Segment, target: &Path) {
-    let modified = std::fs::metadata(segment.path("log")).and_then(|file| file.modified());
-    if let Ok(modified) = modified {
-        let file = std::fs::File::options().write(true).open(target);
-        let _ = file.and_then(|file| file.set_modified(modified));
-    }
 }
 
 #[cfg(test)]

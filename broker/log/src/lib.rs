@@ -31,7 +31,7 @@ mod timestamps;
 mod trash;
 
 pub use checkpoint::{Checkpoint, Offsets};
-pub use cleaner::{Cleaned, CleaningIo, CleaningPlan, Pace};
+pub use cleaner::{Cleaned, CleaningIo, CleaningPlan, Installed, Pace};
 pub use config::LogConfig;
 pub use directory::future::{finish_moves, future_folder, give_up_future};
 pub use directory::partition_metadata::read as topic_id_of;

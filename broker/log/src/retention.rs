@@ -2,13 +2,12 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
 
 use crate::config::LogConfig;
 use crate::error::StorageError;
 use crate::files;
 use crate::log::Log;
-use crate::segment::{NO_TIMESTAMP, Segment, file_name};
+use crate::segment::{Segment, file_name};
 use crate::trash::Trash;
 
 /// One segment, as the decision sees it.
@@ -151,25 +150,8 @@ fn candidate(segment: &Segment, next_offset: i64) -> Result<Candidate, StorageEr
     Ok(Candidate {
         next_offset,
         size: segment.size(),
-        youngest_ms: youngest_ms(segment)?,
+        youngest_ms: segment.youngest_ms()?,
     })
-}
-
-/// The segment's youngest record's time, or its file's last change where records have none, ms.
-pub(crate) fn youngest_ms(segment: &Segment) -> Result<i64, StorageError> {
-    match segment.youngest()?.timestamp {
-        NO_TIMESTAMP => modified_ms(segment),
-        timestamp => Ok(timestamp),
-    }
-}
-
-fn modified_ms(segment: &Segment) -> Result<i64, StorageError> {
-    let path = segment.path("log");
-    let modified = std::fs::metadata(&path)
-        .and_then(|file| file.modified())
-        .map_err(StorageError::of("read", &path))?;
-    let since = modified.duration_since(UNIX_EPOCH).unwrap_or_default();
-    Ok(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 #[cfg(test)]

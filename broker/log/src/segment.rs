@@ -2,12 +2,13 @@
 //!
 //! The writer alone grows it, and publishes the new size only after a whole write.
 
+mod age;
 mod confirm;
 mod find;
 mod refused;
 mod unsynced;
 mod vet;
-mod write_back;
+pub(crate) mod write_back;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use milena_log::{Checkpoint, CleaningIo, LogError, StorageError};
+use milena_log::{Checkpoint, Cleaned, CleaningIo, Installed, LogError, StorageError};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
@@ -40,14 +40,18 @@ impl Allowance {
 impl Partitions {
     /// Compacts the logs of a data directory that are dirty enough. Where the memory is too little for a log's keys, the
     /// others have their turn before it goes on.
-    pub fn compact(&self, dir: usize, allowance: Allowance, stopping: &CancellationToken) {
+    pub fn compact(
+        &self,
+        dir: usize,
+        allowance: &dyn Fn() -> Allowance,
+        stopping: &CancellationToken,
+    ) {
         let is_due = |partition: &Arc<Partition>| {
             is_online(partition) && partition.config().cleanup_policy.compact
         };
         let mut due: Vec<Arc<Partition>> = self.all_in(dir).into_iter().filter(is_due).collect();
-        let map_bytes = allowance.map_bytes / self.dirs.len();
         let mut pace = Pace {
-            bytes_per_second: allowance.bytes_per_second,
+            allowance,
             all: &self.compaction,
             stopping,
             metrics: &self.metrics,
@@ -55,7 +59,7 @@ impl Partitions {
         };
         while !due.is_empty() && !stopping.is_cancelled() {
             due.retain(|partition| {
-                let compacted = self.compact_one(partition, map_bytes, &mut pace);
+                let compacted = self.compact_one(partition, &mut pace);
                 compacted.unwrap_or_else(|error| {
                     self.tell_failed(partition, &error);
                     false
@@ -72,12 +76,7 @@ impl Partitions {
     }
 
     /// One run; whether another one is due at once.
-    fn compact_one(
-        &self,
-        partition: &Partition,
-        map_bytes: usize,
-        pace: &mut Pace<'_>,
-    ) -> Result<bool, LogError> {
+    fn compact_one(&self, partition: &Partition, pace: &mut Pace<'_>) -> Result<bool, LogError> {
         // While its log goes to another directory, it is compacted in a later round.
         let Some(_alone) = partition.rewriting().try_lock() else {
             return Ok(false);
@@ -85,29 +84,31 @@ impl Partitions {
         let key = (partition.topic().to_string(), partition.index());
         let from = self.cleaned_to.lock().get(&key).copied().unwrap_or(0);
         let now_ms = self.clock.now_ms();
+        let max_lag_ms = partition.config().max_compaction_lag_ms;
+        let max_lag_ms = u64::try_from(max_lag_ms).unwrap_or(u64::MAX);
+        partition.reader().learn_ages(from, max_lag_ms)?;
         let Some(log) = free_log(partition) else {
             return Ok(false);
         };
         let plan = log.cleaning_plan(from, partition.high_watermark(), now_ms)?;
         drop(log);
         let Some(plan) = plan else { return Ok(false) };
+        let map_bytes = (pace.allowance)().map_bytes / self.dirs.len();
         pace.begin(plan.bytes());
-        let cleaned = plan.clean(map_bytes, &mut |io| pace.after(io));
+        let cleaned = plan.clean(map_bytes, &mut |io| pace.after(io, partition));
         pace.end();
-        let Some(cleaned) = cleaned? else {
+        let Some(mut cleaned) = cleaned? else {
             return Ok(false);
         };
-        let (before, after, has_more) = (
-            cleaned.bytes_before(),
-            cleaned.bytes_after(),
-            cleaned.has_more(),
-        );
-        let mut log = partition.log_blocking();
-        let installed = self.deleting(|trash| log.install(cleaned, trash))?;
-        drop(log);
-        let Some(offset) = installed else {
+        let Some(offset) = self.install(partition, &mut cleaned)? else {
+            tracing::info!(
+                topic = %partition.topic(), partition = partition.index(),
+                "the log was cut while it was compacted: it is compacted anew"
+            );
             return Ok(false);
         };
+        let (before, after) = (cleaned.bytes_before(), cleaned.bytes_after());
+        let has_more = cleaned.has_more();
         self.metrics.compacted(before, after);
         let mut cleaned_to = self.cleaned_to.lock();
         if partition.is_retired() {
@@ -121,6 +122,22 @@ impl Partitions {
             bytes_before = before, bytes_after = after, "the log was compacted"
         );
         Ok(has_more)
+    }
+
+    /// Segment by segment, so that appends wait for the renames of one; `None` where the log has been cut meanwhile.
+    fn install(
+        &self,
+        partition: &Partition,
+        cleaned: &mut Cleaned,
+    ) -> Result<Option<i64>, StorageError> {
+        loop {
+            let mut log = partition.log_blocking();
+            match self.deleting(|trash| log.install_next(cleaned, trash))? {
+                Installed::Part => {}
+                Installed::All(offset) => return Ok(Some(offset)),
+                Installed::Outdated => return Ok(None),
+            }
+        }
     }
 
     /// Writes up to where each log of a directory is compacted, and was not cut since.
@@ -172,8 +189,8 @@ impl Compaction {
 
 /// Slows compaction down to its allowance, counts what it has read, and gives it up where the broker stops.
 struct Pace<'a> {
-    /// Not positive is no bound.
-    bytes_per_second: f64,
+    /// As it is configured now: a rate that was set too low may be raised amid a log.
+    allowance: &'a dyn Fn() -> Allowance,
     all: &'a Compaction,
     stopping: &'a CancellationToken,
     metrics: &'a Metrics,
@@ -191,17 +208,19 @@ impl Pace<'_> {
         self.metrics.compaction_ends(self.left);
     }
 
-    fn after(&mut self, io: CleaningIo) -> ControlFlow<()> {
+    fn after(&mut self, io: CleaningIo, partition: &Partition) -> ControlFlow<()> {
         let (CleaningIo::Read(bytes) | CleaningIo::Written(bytes)) = io;
         if let CleaningIo::Read(bytes) = io {
             let of_left = bytes.min(self.left);
             self.left -= of_left;
             self.metrics.compaction_read(bytes, of_left);
         }
-        if self.bytes_per_second > 0.0 {
-            self.wait_until(self.all.add(bytes, self.bytes_per_second));
+        let bytes_per_second = (self.allowance)().bytes_per_second;
+        if bytes_per_second > 0.0 {
+            self.wait_until(self.all.add(bytes, bytes_per_second));
         }
-        match self.stopping.is_cancelled() {
+        // What is deleted is to be removed, which nothing that is open is.
+        match self.stopping.is_cancelled() || partition.is_retired() {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),
         }

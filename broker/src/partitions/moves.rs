@@ -299,6 +299,7 @@ impl Partitions {
         let Some(_not_compacted) = partition.rewriting().try_lock_for(COMPACTION_MAX) else {
             return Ok(Finish::Later);
         };
+        future.sync()?;
         let mut log = partition.log_blocking();
         if future.lacks_bytes() > rest_max {
             return Ok(Finish::Later);

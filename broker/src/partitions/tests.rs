@@ -52,7 +52,8 @@ async fn compact(
     stopping: &CancellationToken,
 ) -> Duration {
     let (begun, stopping) = (Instant::now(), stopping.clone());
-    let compacting = crate::blocking::spawn(move || partitions.compact(0, allowance, &stopping));
+    let compacting =
+        crate::blocking::spawn(move || partitions.compact(0, &|| allowance, &stopping));
     compacting.await.unwrap();
     begun.elapsed()
 }

@@ -17,6 +17,7 @@ use super::*;
 use crate::broker::tests::beside::{batch, create_on, partition, register};
 use crate::broker::tests::broker_with_peers;
 use crate::partition::Partition;
+use crate::partitions::moves::Finish;
 use two_disks::{Forbidden, STORAGE, TakenAway, Told, TwoDisks, as_a_user};
 
 mod at_start;
@@ -164,15 +165,15 @@ const OF_SYNCS: &[Case] = &[
 
 /// Memory for the keys of a compaction.
 const MAP_BYTES: usize = 1 << 20;
+const UNHURRIED: Allowance = Allowance {
+    map_bytes: MAP_BYTES,
+    bytes_per_second: 0.0,
+};
 const COMPACTION_FAILURES: &str = "milena_log_care_failures_total{work=\"compaction\"}";
 
 fn compact(disks: &TwoDisks) {
-    let allowance = Allowance {
-        map_bytes: MAP_BYTES,
-        bytes_per_second: 0.0,
-    };
     let partitions = disks.running().broker.partitions();
-    (0..2).for_each(|dir| partitions.compact(dir, allowance, &CancellationToken::new()));
+    (0..2).for_each(|dir| partitions.compact(dir, &|| UNHURRIED, &CancellationToken::new()));
 }
 
 /// A bad block in one log.

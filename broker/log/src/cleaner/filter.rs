@@ -11,7 +11,7 @@ use milena_protocol::records::{
 
 use super::{CleaningIo, CleaningPlan, Halt, OffsetMap, Pace, open};
 use crate::error::{LogError, StorageError};
-use crate::segment::Segment;
+use crate::segment::{Segment, write_back};
 
 /// Batches are collected up to this size for one write.
 const WRITE_BYTES: usize = 1 << 20;
@@ -19,6 +19,8 @@ const WRITE_BYTES: usize = 1 << 20;
 pub(super) struct Filter<'a> {
     new: &'a Segment,
     map: &'a OffsetMap,
+    /// The offset behind what the map knows.
+    mapped_to: i64,
     plan: &'a CleaningPlan,
     buffer: Vec<u8>,
     /// Where the buffer's first byte goes.
@@ -38,10 +40,15 @@ enum Fate {
 }
 
 impl<'a> Filter<'a> {
-    pub fn new(new: &'a Segment, map: &'a OffsetMap, plan: &'a CleaningPlan) -> Self {
+    pub fn new(
+        new: &'a Segment,
+        (map, mapped_to): (&'a OffsetMap, i64),
+        plan: &'a CleaningPlan,
+    ) -> Self {
         Self {
             new,
             map,
+            mapped_to,
             plan,
             buffer: Vec::new(),
             position: 0,
@@ -83,7 +90,9 @@ impl<'a> Filter<'a> {
     ) -> Result<Option<Bytes>, LogError> {
         let needed =
             is_last || self.plan.producers.get(&header.producer_id) == Some(&header.last_offset());
-        if header.is_control() {
+        // A tombstone that no map has met yet must not count its time, nor go before what it deletes.
+        let is_mapped = header.base_offset < self.mapped_to;
+        if header.is_control() || !is_mapped {
             return segment.read_batch(at, header).map(Some);
         }
         if header.record_count == 0 {
@@ -162,11 +171,11 @@ impl<'a> Filter<'a> {
 
     fn write(&mut self, pace: &mut Pace<'_>) -> Result<(), Halt> {
         let path = self.new.path("log");
-        self.new
-            .file()?
-            .write_all_at(&mut [IoSlice::new(&self.buffer)], self.position)
-            .map_err(StorageError::of("write", &path))?;
-        let written = self.buffer.len() as u64;
+        let wrap = |error| StorageError::of("write", &path)(error);
+        let (file, written) = (self.new.file()?, self.buffer.len() as u64);
+        file.write_all_at(&mut [IoSlice::new(&self.buffer)], self.position)
+            .map_err(wrap)?;
+        write_back::begin(&file, self.position..self.position + written).map_err(wrap)?;
         self.position += written;
         self.buffer.clear();
         self.new.publish(self.position);

@@ -95,7 +95,7 @@ fn all(log: &Log) -> Result<Found, ReadError> {
 fn clean(log: &mut Log, from: i64, map_bytes: usize, now_ms: i64) -> Option<i64> {
     let plan = log.cleaning_plan(from, i64::MAX, now_ms).unwrap()?;
     let cleaned = plan.clean(map_bytes, &mut unhurried).unwrap().unwrap();
-    log.install(cleaned, &mut Trash::default()).unwrap()
+    install(log, cleaned, &mut Trash::default()).unwrap()
 }
 
 fn latest(found: &Found) -> BTreeMap<String, Option<String>> {
@@ -177,6 +177,80 @@ fn a_tombstone_stays_for_its_time_and_then_goes() {
 }
 
 #[test]
+fn a_deleted_key_stays_deleted_however_many_passes_its_tombstone_waits_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut log = open_log(folder.path());
+    let config = LogConfig {
+        segment_bytes: 1 << 20,
+        delete_retention_ms: 0,
+        ..config()
+    };
+    log.set_config(config);
+    put(&mut log, &[("gone", Some("1"))], Compression::None);
+    log.roll(0).unwrap();
+    for key in 0..20 {
+        put(
+            &mut log,
+            &[(&key.to_string(), Some("1"))],
+            Compression::None,
+        );
+    }
+    put(&mut log, &[("gone", None)], Compression::None);
+    log.roll(0).unwrap();
+    let live = |log: &Log| {
+        let latest = latest(&all(log).unwrap());
+        let mut live: Vec<String> = latest
+            .into_iter()
+            .filter_map(|(key, value)| value.map(|_| key))
+            .collect();
+        live.sort();
+        live
+    };
+    let wanted = live(&log);
+    let (mut from, mut passes) = (0, 0);
+    while let Some(cleaned_to) = clean(&mut log, from, 200, 1_000 + passes) {
+        (from, passes) = (cleaned_to, passes + 1);
+        assert_eq!(live(&log), wanted, "pass {passes}");
+    }
+    assert!(passes > 3, "{passes}");
+}
+
+#[test]
+fn what_retention_takes_meanwhile_costs_the_others_no_cleaning() {
+    // A part of the first group, and all of it.
+    for taken in [1, 4] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = open_log(folder.path());
+        fill(&mut log, 60);
+        let plan = log.cleaning_plan(0, i64::MAX, 0).unwrap().unwrap();
+        let wanted = latest(&all(&log).unwrap());
+        let cleaned = plan.clean(1 << 20, &mut unhurried).unwrap().unwrap();
+        let start = log.shared().segments()[taken].base_offset();
+        log.delete_records_before(start).unwrap();
+        let removed = log.retain(i64::MAX, 0, &mut Trash::default()).unwrap();
+        assert_eq!(removed.segments, taken);
+        assert_eq!(
+            install(&mut log, cleaned, &mut Trash::default()).unwrap(),
+            Some(180)
+        );
+        let found = all(&log).unwrap();
+        assert_eq!(
+            (latest(&found), found.len()),
+            (wanted.clone(), wanted.len())
+        );
+        let end = log.log_end_offset();
+        drop(log);
+        let opening = Opening {
+            log_start_offset: start,
+            ..OPENING
+        };
+        let (log, _) = Log::open(folder.path(), config(), opening).unwrap();
+        assert_eq!((log.log_start_offset(), log.log_end_offset()), (start, end));
+        assert_eq!(all(&log).unwrap(), found);
+    }
+}
+
+#[test]
 fn a_producers_last_sequence_survives_the_removal_of_its_records() {
     let folder = tempfile::tempdir().unwrap();
     let mut log = open_log(folder.path());
@@ -205,38 +279,6 @@ fn a_producers_last_sequence_survives_the_removal_of_its_records() {
 }
 
 #[test]
-fn a_crash_at_any_step_of_the_swap_leaves_the_old_or_the_new_segments() {
-    for step in 0..3 {
-        let folder = tempfile::tempdir().unwrap();
-        let mut log = open_log(folder.path());
-        fill(&mut log, 60);
-        let wanted = latest(&all(&log).unwrap());
-        let plan = log.cleaning_plan(0, i64::MAX, 0).unwrap().unwrap();
-        let cleaned = plan.clean(1 << 20, &mut unhurried).unwrap().unwrap();
-        if step >= 1 {
-            cleaned.groups[0].new.rename(".swap").unwrap();
-        }
-        if step >= 2 {
-            Trash::rename_for_deletion(&cleaned.groups[0].old[0]).unwrap();
-        }
-        let end = log.log_end_offset();
-        drop(log);
-        let log = open_log(folder.path());
-        assert_eq!(log.log_end_offset(), end);
-        assert_eq!(latest(&all(&log).unwrap()), wanted, "step {step}");
-        let names = std::fs::read_dir(folder.path())
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name());
-        for name in names.map(|name| name.into_string().unwrap()) {
-            assert!(
-                !name.ends_with(".swap") && !name.ends_with(".cleaned"),
-                "{name}"
-            );
-        }
-    }
-}
-
-#[test]
 fn a_log_that_was_cut_meanwhile_throws_the_cleaning_away() {
     let folder = tempfile::tempdir().unwrap();
     let mut log = open_log(folder.path());
@@ -249,7 +291,10 @@ fn a_log_that_was_cut_meanwhile_throws_the_cleaning_away() {
         .unwrap()
         .unwrap();
     log.truncate_to(10, 0).unwrap();
-    assert_eq!(log.install(cleaned, &mut Trash::default()).unwrap(), None);
+    assert_eq!(
+        install(&mut log, cleaned, &mut Trash::default()).unwrap(),
+        None
+    );
     assert_eq!(log.log_end_offset(), 9);
 }
 
@@ -352,6 +397,20 @@ fn records_without_a_time_are_as_old_as_their_file_before_they_are_compacted() {
     let plan = |now_ms| log.cleaning_plan(0, i64::MAX, now_ms).unwrap();
     assert!(plan(written_ms + lag_ms - 1).is_none());
     assert!(plan(written_ms + lag_ms).is_some());
+}
+
+#[test]
+fn compaction_makes_records_without_a_time_no_younger() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut log = put_twice(folder.path(), [-1, -1], config());
+    let first = log.shared().segments()[0].clone();
+    let old = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000);
+    let file = std::fs::File::options().write(true).open(first.path("log"));
+    file.unwrap().set_modified(old).unwrap();
+    clean(&mut log, 0, 1 << 20, 0).unwrap();
+    let cleaned = log.shared().segments()[0].clone();
+    assert!(!Arc::ptr_eq(&first, &cleaned));
+    assert_eq!(cleaned.youngest_ms().unwrap(), 1_000_000_000);
 }
 
 #[test]

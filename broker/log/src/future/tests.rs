@@ -8,6 +8,7 @@ use milena_protocol::records::{BatchBuilder, BatchHeader, BatchOptions};
 use tempfile::TempDir;
 
 use super::*;
+use crate::cleaner::install;
 use crate::faults::disk::{Disk, End};
 use crate::faults::{Fault, inject};
 use crate::tests::{CLEAN, CRASHED, STAMP, offsets_from, open, small};
@@ -207,7 +208,7 @@ fn what_is_compacted_meanwhile_is_compacted_in_the_copy() {
     let plan = bench.log.cleaning_plan(0, 40, 2_000).unwrap().unwrap();
     let mut unhurried = |_| ControlFlow::Continue(());
     let cleaned = plan.clean(1 << 20, &mut unhurried).unwrap().unwrap();
-    let installed = bench.log.install(cleaned, &mut Trash::default()).unwrap();
+    let installed = install(&mut bench.log, cleaned, &mut Trash::default()).unwrap();
     assert!(installed.is_some());
     let aside = bench.replace(future);
     let left = bench.log.reader().size_bytes();

@@ -1,6 +1,7 @@
 //! Write-back behind the head of the segment that takes appends: the kernel is asked for it chunk by chunk, as they fill,
 //! so that it never has much to write at once.
 
+use std::io;
 use std::ops::Range;
 use std::sync::atomic::Ordering;
 
@@ -8,7 +9,7 @@ use rustix::io::Errno;
 
 use super::Segment;
 use crate::error::StorageError;
-use crate::files;
+use crate::files::{self, LogFile};
 
 /// Bytes of a chunk. A disk with heads writes as many in the time of three or four seeks, so that chunks of many logs in
 /// turn leave it most of its rate; a thousand busy logs keep no more than 4 GiB from the disk. With `u64::MAX` nothing is
@@ -50,6 +51,18 @@ impl Segment {
     }
 }
 
+/// Has the kernel begin to write bytes of a copy, which is synced in the end. Where it does not, be it that the file system
+/// has no such thing, the sync has more to do; an error that says that they did not get to the disk may be told once only.
+pub(crate) fn begin(file: &LogFile, bytes: Range<u64>) -> io::Result<()> {
+    if cfg!(feature = "simulation") {
+        return Ok(());
+    }
+    match file.begin_write_back(bytes) {
+        Err(error) if Refusal::of_request(&error) == Refusal::Lost => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// What a refused write-back says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refusal {
@@ -62,10 +75,17 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
-    /// Of the request itself, or of the opening of the file before it: that says nothing of what the file system has.
+    /// Of a segment's; where its file could not even be opened, that says nothing of what the file system has.
     pub fn of(error: &StorageError) -> Self {
+        match Self::of_request(&error.source) {
+            Self::Unsupported if error.action != WRITE_BACK => Self::Lost,
+            refusal => refusal,
+        }
+    }
+
+    fn of_request(error: &io::Error) -> Self {
         let is_one_of = |codes: &[Errno]| {
-            let told = error.source.raw_os_error();
+            let told = error.raw_os_error();
             codes.iter().any(|code| told == Some(code.raw_os_error()))
         };
         let unsupported = [
@@ -76,9 +96,9 @@ impl Refusal {
             Errno::PERM,
         ];
         let passing = [Errno::INTR, Errno::AGAIN, Errno::NOMEM];
-        if error.action == WRITE_BACK && is_one_of(&unsupported) {
+        if is_one_of(&unsupported) {
             Self::Unsupported
-        } else if is_one_of(&passing) || files::is_short_of_descriptors(&error.source) {
+        } else if is_one_of(&passing) || files::is_short_of_descriptors(error) {
             Self::Passing
         } else {
             Self::Lost

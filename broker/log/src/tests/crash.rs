@@ -31,7 +31,7 @@ const ENDS: [End; 4] = [End::Killed, End::Torn, End::DataLost, End::AllLost];
 const FOLDER: &str = "t-0";
 const TOPIC_ID: Uuid = Uuid([7; 16]);
 const PRODUCER: i64 = 9;
-/// A compaction changes a disk some 60 times.
+/// A compaction in several passes changes a disk some 400 times.
 const CHANGES_MAX: usize = 500;
 const KEPT_IN: &str = "MILENA_CRASH_STATES";
 /// Two changes in a row leave nearly the same, and to look at all of them takes minutes. Prime, so that it is in step with
@@ -176,10 +176,16 @@ fn config() -> LogConfig {
     }
 }
 
+/// How long a tombstone stays that a compaction has met.
+const TOMBSTONES_STAY_MS: u64 = 100;
+/// Between two compactions: longer than that.
+const PAUSE_MS: i64 = 200;
+
 fn compacting() -> LogConfig {
     LogConfig {
         compact: true,
         delete: false,
+        delete_retention_ms: TOMBSTONES_STAY_MS,
         ..config()
     }
 }

@@ -129,3 +129,53 @@ fn a_disk_that_stalls_holds_up_no_others_retention_checkpoints_compaction_or_flu
     tasks.close();
     disks.running().data.block_on(tasks.wait());
 }
+
+#[test]
+fn appends_do_not_wait_while_a_compaction_finds_out_how_old_the_segments_are() {
+    let mut disks = TwoDisks::start(1, &[("log.cleanup.policy", "compact")]);
+    let hit = disks.hit.clone();
+    disks.roll(&hit);
+    disks.produce(&hit).unwrap();
+    // What the life before knew of the full segment is to be read anew.
+    assert!(disks.stop_and_start());
+    let full = disks.folder(&hit).join(format!("{:020}.", 0));
+    let stall = inject(&full.display().to_string(), Fault::StallReads);
+    let partitions = disks.running().broker.partitions().clone();
+    let compacting =
+        std::thread::spawn(move || partitions.compact(1, &|| UNHURRIED, &CancellationToken::new()));
+    until("the compaction reads", || stall.stalled() > 0);
+    on_time("an append", || {
+        disks.produce(&hit).unwrap();
+    });
+    drop(stall);
+    compacting.join().unwrap();
+    assert_eq!(noted(&disks, Checkpoint::Cleaner, &hit), Some(3));
+}
+
+#[test]
+fn appends_do_not_wait_while_a_move_brings_its_copy_to_disk() {
+    let mut disks = TwoDisks::start(1, &[]);
+    let hit = disks.hit.clone();
+    let partition = disks.partition(&hit);
+    let partitions = disks.running().broker.partitions().clone();
+    partitions.move_to(&partition, 0).unwrap();
+    let begun = disks
+        .running()
+        .data
+        .block_on(partitions.moves().next_begun());
+    let one = begun[0].clone();
+    let mut future = one.future_log();
+    one.copy(&mut future, u64::MAX).unwrap();
+    assert!(one.announce());
+    let copy = disks.dir(false).join(format!("{hit}-0."));
+    let stall = inject(&copy.display().to_string(), Fault::StallSyncs);
+    let finishing = std::thread::spawn(move || partitions.finish_move(&one, &mut future, 1 << 20));
+    until("the copy is brought to disk", || stall.stalled() > 0);
+    on_time("an append", || {
+        disks.produce(&hit).unwrap();
+    });
+    drop(stall);
+    assert_eq!(finishing.join().unwrap().unwrap(), Finish::Moved);
+    assert!(partition.reader().folder().starts_with(disks.dir(false)));
+    disks.check(&hit);
+}

@@ -15,8 +15,10 @@ enum Step {
     Append,
     Roll,
     Flush,
-    /// With memory for so many bytes of keys.
+    /// With memory for so many bytes of keys: new segments are written.
     Compact(usize),
+    /// The next of them is put in place.
+    Install,
     /// At this part of what there is, of 255.
     Truncate(u8),
     /// The same.
@@ -35,6 +37,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Roll),
         2 => Just(Step::Flush),
         3 => prop_oneof![Just(100), Just(1 << 20)].prop_map(Step::Compact),
+        6 => Just(Step::Install),
         1 => any::<u8>().prop_map(Step::Truncate),
         1 => any::<u8>().prop_map(Step::DeleteRecords),
         1 => (500..6_000u64).prop_map(Step::Retain),
@@ -63,6 +66,10 @@ struct Run {
     flushed: i64,
     /// The cleaner's checkpoint.
     cleaned_to: i64,
+    /// What is not in place yet.
+    cleaned: Option<Cleaned>,
+    /// Rises with each compaction.
+    now_ms: i64,
 }
 
 impl Run {
@@ -79,6 +86,8 @@ impl Run {
             appended: 0,
             flushed: 0,
             cleaned_to: 0,
+            cleaned: None,
+            now_ms: 1_000,
         }
     }
 
@@ -126,6 +135,7 @@ impl Run {
                 self.flushed = self.model.end;
             }
             Step::Compact(key_bytes) => self.compact(key_bytes)?,
+            Step::Install => self.install()?,
             Step::Truncate(place) => {
                 let offset = self.part(place);
                 self.life.log.truncate_to(offset, 1_000)?;
@@ -159,24 +169,40 @@ impl Run {
     }
 
     fn compact(&mut self, key_bytes: usize) -> Result<(), LogError> {
+        if self.cleaned.is_some() {
+            return Ok(());
+        }
+        self.now_ms += PAUSE_MS;
+        let log = &self.life.log;
+        let plan = log.cleaning_plan(self.cleaned_to, i64::MAX, self.now_ms)?;
+        if let Some(plan) = plan {
+            self.cleaned = plan.clean(key_bytes, &mut |_| ControlFlow::Continue(()))?;
+        }
+        Ok(())
+    }
+
+    fn install(&mut self) -> Result<(), LogError> {
+        let Some(mut cleaned) = self.cleaned.take() else {
+            return Ok(());
+        };
         let life = &mut self.life;
-        let plan = life.log.cleaning_plan(self.cleaned_to, i64::MAX, 1_000)?;
-        let Some(plan) = plan else { return Ok(()) };
-        let cleaned = plan.clean(key_bytes, &mut |_| ControlFlow::Continue(()))?;
-        let cleaned_to = life
-            .log
-            .install(cleaned.unwrap(), &mut life.trash)?
-            .unwrap();
-        assert!(cleaned_to <= self.model.end);
-        self.cleaned_to = cleaned_to;
-        self.flushed = self.flushed.max(cleaned_to);
+        let installed = life.log.install_next(&mut cleaned, &mut life.trash)?;
         let found = life.found();
         compaction::check(&self.model, &found);
-        let mut keys = BTreeSet::new();
-        let mut clean = found.records.range(..cleaned_to);
-        assert!(clean.all(|(_, (key, _))| keys.insert(key)), "{found:?}");
         self.model = found;
         life.empty_trash()?;
+        match installed {
+            Installed::Part => self.cleaned = Some(cleaned),
+            Installed::All(cleaned_to) => {
+                assert!(cleaned_to <= self.model.end);
+                self.cleaned_to = cleaned_to;
+                self.flushed = self.flushed.max(cleaned_to);
+                let mut keys = BTreeSet::new();
+                let mut clean = self.model.records.range(..cleaned_to);
+                assert!(clean.all(|(_, (key, _))| keys.insert(key)));
+            }
+            Installed::Outdated => {}
+        }
         Ok(())
     }
 
@@ -210,7 +236,7 @@ impl Run {
         directory.mark_clean_shutdown(5)?;
         let (life, recovery) = Life::start(self.data.path(), mixed())?;
         assert_eq!(recovery, Recovery::default());
-        self.life = life;
+        (self.life, self.cleaned) = (life, None);
         // What a cut has left without records at the end is forgotten.
         let end = self.life.log.log_end_offset();
         assert!(self.model.records.range(end..).next().is_none() && end <= self.model.end);
@@ -242,7 +268,10 @@ impl Run {
             assert!(found.records.keys().all(or_new), "what was gone is back");
             assert!(found.end <= self.model.end + 3);
         }
-        self.life = life;
+        (self.life, self.cleaned) = (life, None);
+        if matches!(step, Step::Install) && stop.keeps_what_is_written() {
+            compaction::check(&self.model, &found);
+        }
         self.model = found;
         self.checkpoint_cleaned();
         self.life.flush().unwrap();
@@ -258,10 +287,10 @@ impl Run {
         };
         let mut kept = self.model.records.clone();
         match *step {
-            Step::Compact(_) => {
+            Step::Install => {
                 let latest: BTreeMap<_, _> = kept.iter().map(|(at, (key, _))| (key, *at)).collect();
                 let latest: BTreeSet<i64> = latest.into_values().collect();
-                kept.retain(|offset, _| latest.contains(offset));
+                kept.retain(|offset, (_, value)| value.is_some() && latest.contains(offset));
             }
             // It ends with a whole batch, of three records at most.
             Step::Truncate(place) => drop(kept.split_off(&(self.part(place) - 2))),
