@@ -20,6 +20,7 @@ use crate::config::LogConfig;
 use crate::error::{LogError, StorageError};
 use crate::log::{Log, LogFlusher};
 use crate::reader::LogReader;
+use crate::scan::ScanStop;
 use crate::segment::{NO_TIMESTAMP, Segment};
 use crate::shared::Shared;
 use crate::trash::Trash;
@@ -263,15 +264,15 @@ impl CleaningPlan {
                 .next()
                 .map_err(|stop| segment.damage(stop, mapped_to))?
             {
-                if !header.is_control() && header.record_count > 0 {
-                    let batch = open(segment, &header, &segment.read_batch(at, &header)?)?;
-                    if !map.make_room(header.record_count as usize) {
+                match self.map_batch(&mut map, segment, at, &header) {
+                    Ok(true) => mapped_to = header.last_offset() + 1,
+                    Ok(false) => return Ok((map, mapped_to)),
+                    // What is before it can be cleaned; the next run begins with it, and tells of it.
+                    Err(LogError::Malformed { .. }) if mapped_to > self.first_dirty_offset => {
                         return Ok((map, mapped_to));
                     }
-                    self.map_batch(&mut map, &batch)
-                        .map_err(|problem| segment.malformed(&header, &problem))?;
+                    Err(error) => return Err(error.into()),
                 }
-                mapped_to = header.last_offset() + 1;
                 if pace(CleaningIo::Read(header.size() as u64)).is_break() {
                     return Err(Halt::GivenUp);
                 }
@@ -280,15 +281,30 @@ impl CleaningPlan {
         Ok((map, self.end_offset))
     }
 
-    fn map_batch(&self, map: &mut OffsetMap, batch: &OpenBatch) -> Result<(), String> {
+    /// Whether the map had room for it.
+    fn map_batch(
+        &self,
+        map: &mut OffsetMap,
+        segment: &Segment,
+        at: u64,
+        header: &BatchHeader,
+    ) -> Result<bool, LogError> {
+        if header.is_control() || header.record_count == 0 {
+            return Ok(true);
+        }
+        let batch = open(segment, header, &segment.read_batch(at, header)?)?;
+        if !map.make_room(header.record_count as usize) {
+            return Ok(false);
+        }
         for record in batch.raw() {
-            let record = record.map_err(|problem| problem.to_string())?;
-            let offset = batch.header.offset_of(&record);
+            let record =
+                record.map_err(|problem| segment.malformed(header, &problem.to_string()))?;
+            let offset = header.offset_of(&record);
             if let Some(key) = record.key.filter(|_| offset >= self.first_dirty_offset) {
                 map.put(key, offset);
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Neighbours that fit into one segment.
@@ -338,11 +354,15 @@ impl CleaningPlan {
 }
 
 /// The records of a batch, whose bytes are what was once acknowledged: a batch that is written anew gets a new
-/// checksum, which would cover what the disk has spoilt.
+/// checksum, which would cover what the disk has spoilt. Records that can't be read are no damage where the checksum is
+/// right: they came like that.
 fn open(segment: &Segment, header: &BatchHeader, batch: &Bytes) -> Result<OpenBatch, LogError> {
-    header
-        .check_crc(batch)
-        .map_err(|problem| segment.malformed(header, &problem.to_string()))?;
+    if let Err(problem) = header.check_crc(batch) {
+        let offset = header.base_offset;
+        let position = segment.find(offset)?.map_or(0, |(position, _)| position);
+        let problem = problem.to_string();
+        return Err(segment.damage(ScanStop::Invalid { position, problem }, offset));
+    }
     OpenBatch::open(*header, batch, DECOMPRESSED_SIZE_MAX)
         .map_err(|problem| segment.malformed(header, &problem.to_string()))
 }

@@ -43,7 +43,8 @@ pub struct Inspection {
 }
 
 /// Offsets that no batch has. Our compaction and our rolls leave none between two segments; Kafka's compaction does, and so
-/// do repairs, and cuts and rolls of a log that has gaps: whether a segment was lost there can't be told by the log alone.
+/// do repairs, and a follower's roll before a gap that no segment can express: whether a segment was lost there can't be told
+/// by the log alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gap {
     /// The first of them.

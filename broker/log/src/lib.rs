@@ -49,7 +49,7 @@ pub use region::Region;
 pub use retention::Removed;
 pub use shared::failed_count as failed_log_count;
 pub use timestamps::{ClosedBatch, Searched, TimeSearch, TimestampedOffset, Unopened};
-pub use trash::{Removal, Trash};
+pub use trash::{Due, Removal, Trash};
 
 #[cfg(test)]
 mod tests;

@@ -119,9 +119,13 @@ impl Scan {
         let Some((position, header)) = self.next()? else {
             return Ok(None);
         };
-        let computed = self
-            .checksum(position, header.size() as u64)
-            .map_err(ScanStop::Io)?;
+        let computed = match self.checksum(position, header.size() as u64) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                let problem = "the file ends within the batch".to_owned();
+                return Err(ScanStop::Invalid { position, problem });
+            }
+            computed => computed.map_err(ScanStop::Io)?,
+        };
         if computed != header.crc {
             let problem = format!(
                 "checksum {computed:#010x} is not the stored {:#010x}",

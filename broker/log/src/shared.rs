@@ -368,9 +368,9 @@ impl Shared {
         }
     }
 
-    /// Notes that somebody took bytes of this file for no batch. Where a walk over what the log has now finds damage too,
-    /// it is offline for writing: else it was cut, or had segments swapped or taken, while they were read. Waits for the
-    /// disk.
+    /// Notes that somebody took bytes of this file for no batch, or for none that was acknowledged. Where a walk over what
+    /// the log has now finds damage too, it is offline for writing: else it was cut, or had segments swapped or taken,
+    /// while they were read. Waits for the disk, which reads the whole segment.
     pub fn note_damage(&self, path: &Path) {
         let _one_by_one = self.looking.lock();
         if self.has_failed() {
@@ -383,7 +383,7 @@ impl Shared {
         };
         let seen = || (self.generation(), segment.cuts(), segment.size());
         let (generation, cuts, size) = seen();
-        let Err(error) = segment.walk() else {
+        let Err(error) = segment.walk_checked() else {
             return;
         };
         // A cut first lowers the size, then takes the bytes, and is counted at last; appends raise the size.

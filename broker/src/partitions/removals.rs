@@ -2,12 +2,12 @@
 //! nor the removals of another directory wait for it.
 
 use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use milena_log::Removal;
+use milena_log::{Due, Removal};
 use parking_lot::Mutex;
 
 use super::Partitions;
@@ -19,6 +19,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 #[derive(Debug, Default)]
 pub(super) struct Removals {
     queue: Mutex<Queue>,
+    /// What could not be removed since the last round.
+    refused: Mutex<Vec<Due>>,
     /// The broker stops: the rest is the next life's.
     is_over: AtomicBool,
 }
@@ -26,17 +28,25 @@ pub(super) struct Removals {
 #[derive(Debug, Default)]
 struct Queue {
     // Bounded by the deleted files of the directory.
-    waiting: VecDeque<PathBuf>,
+    waiting: VecDeque<Due>,
     /// Whether a thread is at work.
     is_busy: bool,
 }
 
 impl Partitions {
-    /// Has deleted files removed whose delay is over.
+    /// Has deleted files removed whose delay is over. What could not be removed comes later once more.
     pub fn empty_trash(&self) {
-        let due = self.trash.lock().take_due(self.clock.monotonic_ms());
-        for path in due {
-            self.removals[self.dir_with(&path)].put(path);
+        let now_ms = self.clock.monotonic_ms();
+        for removals in &self.removals {
+            let refused = std::mem::take(&mut *removals.refused.lock());
+            let mut trash = self.trash.lock();
+            refused
+                .into_iter()
+                .for_each(|due| trash.put_back(due, now_ms));
+        }
+        let due = self.trash.lock().take_due(now_ms);
+        for due in due {
+            self.removals[self.dir_with(&due.path)].put(due);
         }
     }
 
@@ -59,9 +69,9 @@ impl Partitions {
 }
 
 impl Removals {
-    fn put(self: &Arc<Self>, path: PathBuf) {
+    fn put(self: &Arc<Self>, due: Due) {
         let mut queue = self.queue.lock();
-        queue.waiting.push_back(path);
+        queue.waiting.push_back(due);
         if !std::mem::replace(&mut queue.is_busy, true) {
             let this = self.clone();
             crate::blocking::spawn(move || this.work());
@@ -75,14 +85,21 @@ impl Removals {
             !self.is_over()
         };
         let mut removal = Removal::new(&pause);
-        while let Some(path) = self.next() {
-            if let Err(error) = removal.remove(&path) {
-                tracing::warn!(%error, "a deleted file could not be removed");
+        while let Some(due) = self.next() {
+            let Err(error) = removal.remove(&due.path) else {
+                continue;
+            };
+            if due.is_first_try() {
+                tracing::warn!(
+                    %error,
+                    "a deleted file could not be removed: it is tried again for a day, and at the next start"
+                );
             }
+            self.refused.lock().push(due);
         }
     }
 
-    fn next(&self) -> Option<PathBuf> {
+    fn next(&self) -> Option<Due> {
         let mut queue = self.queue.lock();
         let next = queue.waiting.pop_front().filter(|_| !self.is_over());
         queue.is_busy = next.is_some();

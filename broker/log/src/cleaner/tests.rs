@@ -1,3 +1,4 @@
+mod damage;
 mod pace;
 
 use super::*;
@@ -73,10 +74,14 @@ fn unhurried(_: CleaningIo) -> ControlFlow<()> {
 type Found = Vec<(i64, String, Option<String>)>;
 
 fn all(log: &Log) -> Result<Found, ReadError> {
+    all_before(log, log.log_end_offset())
+}
+
+fn all_before(log: &Log, end: i64) -> Result<Found, ReadError> {
     let reader = log.reader();
     let (mut next, mut found) = (reader.log_start_offset(), Vec::new());
-    while next < reader.log_end_offset() {
-        let batches = reader.read(next, 500, i64::MAX, true)?.read()?;
+    while next < end {
+        let batches = reader.read(next, 500, end, true)?.read()?;
         for record in records(&batches.bytes, 1 << 20) {
             let record = record.unwrap();
             let text = |bytes: &Bytes| String::from_utf8(bytes.to_vec()).unwrap();

@@ -8,8 +8,8 @@ use crate::segment::Segment;
 use crate::trash::Trash;
 
 impl Log {
-    /// Cuts the log so that it ends at `offset`, or at the start of the batch that holds it; a no-op beyond the end.
-    /// Epochs and producers are taken back with it.
+    /// Cuts the log so that it ends at `offset`, or behind the last batch before it; a no-op beyond the
+    /// end. Epochs and producers are taken back with it.
     pub fn truncate_to(&mut self, offset: i64, now_ms: i64) -> Result<(), LogError> {
         self.shared.check_writable()?;
         if offset >= self.shared.end() {
@@ -37,14 +37,12 @@ impl Log {
             .map_err(|error| self.offline(error))
     }
 
-    /// Where the log ends once it is cut at `offset`, and the size of its last segment then.
+    /// Where the log ends once it is cut at `offset`, and the size of its last segment then. A batch can't be cut, and of
+    /// offsets without a batch nothing stays: the next start finds the end behind the last batch, and so it is here.
     fn place_of_cut(&self, active: &Segment, offset: i64) -> Result<(i64, u64), LogError> {
-        Ok(match active.find(offset)? {
-            // A batch can't be cut: the log then ends where it starts.
-            Some((position, header)) => (offset.min(header.base_offset), position),
-            // All of its batches lie below; the log ends behind the last of them.
-            None => (offset.min(self.shared.end()), active.size()),
-        })
+        let first_cut = active.find(offset)?;
+        let size = first_cut.map_or(active.size(), |(position, _)| position);
+        Ok((active.end_at(size)?, size))
     }
 
     /// From the end on: what a crash leaves is longer, and has no gap.

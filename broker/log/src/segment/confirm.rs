@@ -6,6 +6,7 @@ use milena_protocol::records::BatchHeader;
 
 use super::Segment;
 use crate::error::{LogError, StorageError};
+use crate::files::Reach;
 use crate::index::{OffsetEntry, TimeEntry};
 
 impl Segment {
@@ -27,9 +28,7 @@ impl Segment {
             matches!(first, Ok(Ok(Some((_, header)))) if header.last_offset() == named(entry))
         });
         if !leads {
-            self.reset_indexes()?;
-            *self.youngest.lock() = Some(self.no_youngest());
-            return Ok(0);
+            return self.begin_anew();
         }
         let path = || self.path("timeindex");
         let youngest = self
@@ -38,8 +37,51 @@ impl Segment {
                 last.is_some_and(|last| entry.relative_offset <= last.relative_offset)
             })
             .map_err(StorageError::at("read", &path))?;
+        if !self.is_youngest_before(youngest, start)? {
+            return self.begin_anew();
+        }
         *self.youngest.lock() = Some(self.youngest_of(youngest));
         Ok(start)
+    }
+
+    /// Indexes that know nothing, for a walk from the segment's start.
+    fn begin_anew(&self) -> Result<u64, LogError> {
+        self.reset_indexes()?;
+        *self.youngest.lock() = Some(self.no_youngest());
+        Ok(0)
+    }
+
+    /// Whether the entry names a batch with its time, and none from there to the position `end` is younger; where there is no
+    /// entry, none at all that has a time.
+    fn is_youngest_before(&self, entry: Option<TimeEntry>, end: u64) -> Result<bool, LogError> {
+        let named = self.youngest_of(entry);
+        let found = match entry {
+            None => Ok(Some(0)),
+            Some(_) => self.find_indexed(named.offset, Reach::Disk).map(|found| {
+                let held = found.filter(|(_, batch)| batch.max_timestamp == named.timestamp);
+                held.map(|(position, _)| position)
+            }),
+        };
+        let from = match found {
+            Ok(Some(from)) => from,
+            Err(error @ LogError::Storage(_)) => return Err(error),
+            Ok(None) | Err(_) => return Ok(false),
+        };
+        let mut scan = self.scan(from)?;
+        while scan.position() < end {
+            match scan.next() {
+                Ok(Some((_, header))) if header.record_count == 0 => {}
+                Ok(Some((_, header))) if header.max_timestamp <= named.timestamp => {}
+                Ok(Some(_)) => return Ok(false),
+                Ok(None) => break,
+                Err(stop) => match self.damage(stop, self.base_offset) {
+                    error @ LogError::Storage(_) => return Err(error),
+                    // What the batches are damaged by is not the index's fault.
+                    _ => break,
+                },
+            }
+        }
+        Ok(true)
     }
 
     /// Notes a batch of such a walk: an entry of the file that is right is confirmed, one that is missing is added.

@@ -159,6 +159,31 @@ impl Segment {
         Ok((behind.unwrap_or(self.base_offset), self.size()))
     }
 
+    /// Where a log ends whose last batch ends at the byte `size` of this segment; where the segment begins if it has none.
+    pub fn end_at(&self, size: u64) -> Result<i64, LogError> {
+        let floor = self.floor_position(Reach::Disk, |entry| u64::from(entry.position) < size)?;
+        match self.end_from(floor, size) {
+            Err(LogError::Damaged { .. }) if floor > 0 => self.end_from(0, size),
+            end => end,
+        }
+    }
+
+    fn end_from(&self, start: u64, size: u64) -> Result<i64, LogError> {
+        let mut scan = self.scan(start)?;
+        let mut end = self.base_offset;
+        while scan.position() < size {
+            match scan.next().map_err(|stop| self.damage(stop, end))? {
+                Some((_, header)) => end = header.last_offset() + 1,
+                None => break,
+            }
+        }
+        if scan.position() == size {
+            return Ok(end);
+        }
+        let (position, problem) = (size, "no batch ends here".to_owned());
+        Err(self.damage(ScanStop::Invalid { position, problem }, end))
+    }
+
     /// The time index's last entry whose timestamp is below `timestamp`.
     pub fn time_floor(&self, timestamp: i64) -> Result<Option<Youngest>, StorageError> {
         self.vet_times()?;

@@ -6,11 +6,14 @@
 
 use std::io;
 
+use milena_protocol::records::BatchHeader;
+
 use super::Segment;
 use crate::config::LogConfig;
 use crate::error::{LogError, StorageError};
 use crate::files::Reach;
 use crate::index::OffsetEntry;
+use crate::scan::{Scan, ScanStop};
 
 /// What came of the look: `None` before it, and an error where the batches are damaged, so that no index can be made.
 pub(super) type Vetted = Option<Result<(), Box<LogError>>>;
@@ -78,14 +81,28 @@ impl Segment {
     }
 
     /// Whether all batches follow each other to the end.
-    pub fn walk(&self) -> Result<(), LogError> {
+    fn walk(&self) -> Result<(), LogError> {
+        self.walk_by(Scan::next)
+    }
+
+    /// The same, and each matches its checksum: reads all of it.
+    pub fn walk_checked(&self) -> Result<(), LogError> {
+        self.walk_by(Scan::next_checked)
+    }
+
+    fn walk_by(
+        &self,
+        next: impl Fn(&mut Scan) -> Result<Option<(u64, BatchHeader)>, ScanStop>,
+    ) -> Result<(), LogError> {
         // It may have no files yet.
         if self.size() == 0 {
             return Ok(());
         }
         let mut scan = self.scan(0)?;
         let mut next_offset = self.base_offset;
-        while let Some((_, header)) = scan.next().map_err(|stop| self.damage(stop, next_offset))? {
+        while let Some((_, header)) =
+            next(&mut scan).map_err(|stop| self.damage(stop, next_offset))?
+        {
             next_offset = header.last_offset() + 1;
         }
         Ok(())

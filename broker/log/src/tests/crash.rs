@@ -200,12 +200,13 @@ impl Life {
         let clean_shutdown = is_marked_clean(data);
         let mark = data.join(".kafka_cleanshutdown");
         files::remove_if_there(&mark).map_err(StorageError::of("remove", &mark))?;
+        let recovery_point = offset(Checkpoint::RecoveryPoint);
         let opening = Opening {
             clean_shutdown,
-            recovery_point: offset(Checkpoint::RecoveryPoint),
+            recovery_point,
             log_start_offset: offset(Checkpoint::LogStart),
-            // Cut within what compaction has emptied, a log is found to end before where it was cut.
-            end_due: 0,
+            // A crash may have come between a follower's cut and what was to tell of it.
+            end_due: if clean_shutdown { recovery_point } else { 0 },
             topic_id: TOPIC_ID,
             now_ms: 1_000,
         };
@@ -282,7 +283,7 @@ impl Life {
 
     fn empty_trash(&mut self) -> Result<(), StorageError> {
         let due = self.trash.take_due(i64::MAX);
-        due.iter().try_for_each(|path| remove(path))
+        due.iter().try_for_each(|due| remove(&due.path))
     }
 
     /// Everything in the log, once it is whole, in order, and agrees with what the log knows of epochs and producers.
@@ -293,10 +294,6 @@ impl Life {
         while next < end {
             let read = reader.read(next, 500, i64::MAX, true).unwrap();
             let read = read.read().unwrap();
-            if read.bytes.is_empty() {
-                // A cut within what compaction has emptied leaves no record at the end.
-                break;
-            }
             assert!(read.next_offset > next, "no progress at {next}");
             next = read.next_offset;
             batches.push(read.bytes);

@@ -159,6 +159,25 @@ fn an_entry_that_names_too_low_an_offset_hides_no_batch() {
     }
 }
 
+#[test]
+fn an_entry_that_leads_into_a_batch_makes_no_cut_end_elsewhere() {
+    const ENTRY: usize = 8;
+    for (entry, offset) in (1..3).flat_map(|entry| (1..7).map(move |offset| (entry, offset))) {
+        let folder = tempfile::tempdir().unwrap();
+        stopped(folder.path(), 60);
+        let first = indexes(folder.path(), "index").remove(0);
+        let mut bytes = fs::read(&first).unwrap();
+        assert!(bytes.len() > 3 * ENTRY);
+        // The last byte of its position.
+        bytes[entry * ENTRY + 7] += 1;
+        fs::write(&first, bytes).unwrap();
+        let (mut log, _) = open(folder.path(), CLEAN);
+        assert!(offset < log.reader().segments()[1].base_offset);
+        log.truncate_to(offset, 1_000).unwrap();
+        assert_eq!(log.log_end_offset(), offset, "by entry {entry}");
+    }
+}
+
 proptest! {
     #![proptest_config(seeded(60))]
 

@@ -205,3 +205,39 @@ fn a_follower_keeps_a_batch_of_many_offsets_behind_a_small_gap_across_a_crash() 
     let (log, recovery) = open(folder.path(), CRASHED);
     assert_eq!((recovery.cut_at_offset, log.log_end_offset()), (None, end));
 }
+
+#[test]
+fn a_cut_where_there_is_no_batch_ends_the_log_behind_the_batch_before_it_and_a_clean_stop_keeps_that()
+ {
+    let far = 1 << 33;
+    // By offset: before the first batch, within it, in gaps, within batches behind gaps, in one between two segments, and
+    // within the first batch of a segment.
+    let cuts = [
+        (1, 0),
+        (3, 0),
+        (5, 4),
+        (11, 4),
+        (35, 32),
+        (41, 32),
+        (100, 42),
+        (far + 1, far),
+    ];
+    for (offset, end) in cuts {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut log, _) = open(folder.path(), CRASHED);
+        // As of a leader that has compacted its log.
+        let batches = [2, 10, 20, 30, 40, far].map(|base_offset| {
+            let mut header = header(2, 5);
+            header.base_offset = base_offset;
+            batch_of(header, &[7; 90])
+        });
+        log.append_as_follower(&batches, 1_000).unwrap();
+        log.flusher().flush().unwrap();
+        log.truncate_to(offset, 1_000).unwrap();
+        log.close().unwrap();
+        assert_eq!((log.log_end_offset(), log.recovery_point()), (end, end));
+        drop(log);
+        let (log, recovery) = open(folder.path(), stopped_at(end));
+        assert_eq!((log.log_end_offset(), recovery), (end, Recovery::default()));
+    }
+}

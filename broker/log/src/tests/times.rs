@@ -285,8 +285,8 @@ fn files_that_retention_or_a_deletion_has_taken_are_not_the_logs_failure() {
     search_meanwhile(|log, _| {
         let mut trash = Trash::default();
         log.retain(2, 10_000_000_000_000, &mut trash).unwrap();
-        for path in trash.take_due(i64::MAX) {
-            crate::trash::tests::remove(&path).unwrap();
+        for due in trash.take_due(i64::MAX) {
+            crate::trash::tests::remove(&due.path).unwrap();
         }
     });
     search_meanwhile(|log, folder| {

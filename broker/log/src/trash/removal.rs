@@ -41,16 +41,15 @@ impl<'a> Removal<'a> {
 
     /// Removes a file, or a folder with all that is in it; one that is gone already is no error.
     pub fn remove(&mut self, path: &Path) -> Result<(), StorageError> {
-        let removed = match path.is_dir() {
-            true => self.remove_folder(path),
-            false => self.remove_file(path, &mut Before::of(path)),
-        };
-        match removed {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(StorageError::of("remove", path)(error))
-            }
-            _ => Ok(()),
+        match path.is_dir() {
+            true => unless_gone(path, self.remove_folder(path)),
+            false => self.remove_one(path),
         }
+    }
+
+    /// The same, and of a folder it is an error.
+    pub(crate) fn remove_one(&mut self, path: &Path) -> Result<(), StorageError> {
+        unless_gone(path, self.remove_file(path, &mut Before::of(path)))
     }
 
     fn remove_folder(&mut self, path: &Path) -> io::Result<()> {
@@ -108,6 +107,15 @@ impl<'a> Removal<'a> {
             self.freed = 0;
             self.has_ended = !(self.pause)();
         }
+    }
+}
+
+fn unless_gone(path: &Path, removed: io::Result<()>) -> Result<(), StorageError> {
+    match removed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(StorageError::of("remove", path)(error))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -3,6 +3,7 @@ use std::fs;
 use std::path::Path;
 
 use super::*;
+use crate::faults::disk::{Disk, End};
 use crate::faults::{Fault, inject};
 use crate::tests::{CRASHED, STAMP, batch};
 use crate::{Log, LogConfig};
@@ -153,8 +154,9 @@ fn a_reader_gets_the_rest_of_a_segment_that_retention_has_removed() {
         pauses.set(pauses.get() + 1);
         true
     };
-    for (_, path) in waiting {
-        Removal::in_steps(STEP, &pause).remove(&path).unwrap();
+    for (_, due) in waiting {
+        let mut removal = Removal::in_steps(STEP, &pause);
+        removal.remove(&due.path).unwrap();
     }
     let len = region.len();
     assert_eq!(region.read_all().unwrap().len(), len);
@@ -178,8 +180,8 @@ fn what_a_crash_has_left_half_cut_is_removed_at_the_next_start() {
     let left = Cell::new(3);
     let pause = || left.replace(left.get() - 1) > 1;
     let mut removal = Removal::in_steps(STEP, &pause);
-    for (_, path) in &trash.waiting {
-        removal.remove(path).unwrap();
+    for (_, due) in &trash.waiting {
+        removal.remove(&due.path).unwrap();
     }
     let is_leftover = || {
         let names = fs::read_dir(&path).unwrap();
@@ -190,6 +192,67 @@ fn what_a_crash_has_left_half_cut_is_removed_at_the_next_start() {
     let log = Log::open(&path, config, CRASHED).unwrap().0;
     assert!(!is_leftover());
     assert_eq!((log.log_start_offset(), log.log_end_offset()), (start, 10));
+}
+
+#[test]
+fn a_start_frees_what_is_left_of_large_files_in_steps() {
+    let folder = folder_of_a_log();
+    let path = folder.path().join("t-0");
+    let large = path.join("00000000000000000009.log.deleted");
+    fs::File::create(&large).unwrap().set_len(1 << 30).unwrap();
+    let cutting = inject(&large.display().to_string(), Fault::StallResizes);
+    let opening = crate::tests::CLEAN;
+    std::thread::scope(|scope| {
+        let start = scope.spawn(|| Log::open(&path, LogConfig::default(), opening));
+        while cutting.stalled() == 0 && !start.is_finished() {
+            std::thread::yield_now();
+        }
+        assert_eq!(cutting.stalled(), 1, "it went as a whole");
+        drop(cutting);
+        start.join().unwrap().unwrap();
+    });
+    assert!(!large.exists());
+}
+
+/// A trash with one file, which is due at once, on a disk that refuses removals until the second value is dropped.
+fn refused_in(folder: &Path) -> (Trash, Disk) {
+    let path = folder.join("00000000000000000000.log.deleted");
+    fs::write(&path, [7; 10]).unwrap();
+    let mut trash = Trash::default();
+    trash.put(path, 0);
+    (trash, Disk::watch(folder, 1, End::Killed).unwrap())
+}
+
+#[test]
+fn what_a_disk_refuses_to_remove_is_removed_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut trash, disk) = refused_in(folder.path());
+    let due = trash.take_due(0).remove(0);
+    assert!(due.is_first_try());
+    remove(&due.path).unwrap_err();
+    trash.put_back(due, 0);
+    drop(disk);
+    assert!(trash.take_due(RETRY_MS - 1).is_empty());
+    let due = trash.take_due(RETRY_MS).remove(0);
+    assert!(!due.is_first_try());
+    remove(&due.path).unwrap();
+    assert!(!due.path.exists() && trash.is_empty());
+}
+
+#[test]
+fn what_a_disk_refuses_to_remove_for_days_is_left_to_the_next_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut trash, _disk) = refused_in(folder.path());
+    let (mut now_ms, mut tries) = (0, 0);
+    while let Some(due) = trash.take_due(now_ms).pop() {
+        remove(&due.path).unwrap_err();
+        trash.put_back(due, now_ms);
+        tries += 1;
+        now_ms = trash.waiting.first().map_or(now_ms, |(due_ms, _)| *due_ms);
+    }
+    assert_eq!((tries, trash.len()), (TRIES_MAX, 0));
+    let day_ms = 24 * 60 * 60 * 1_000;
+    assert!((day_ms..2 * day_ms).contains(&now_ms), "{now_ms}");
 }
 
 #[test]

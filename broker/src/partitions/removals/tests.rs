@@ -1,6 +1,7 @@
 //! Through a broker without listeners whose data is in two directories, and that deletes without a delay.
 
 use std::fs::{self, File};
+use std::path::PathBuf;
 
 use milena_log::faults::{Fault, inject};
 use milena_metadata::{DeleteTopics, TopicReference};

@@ -1,6 +1,8 @@
 //! What a disk that stalls holds up of those who look for their place in a log: the lookups there, and nothing else.
 
+use milena_log::faults::FaultGuard;
 use milena_protocol::api::fetch::FetchResponse;
+use tempfile::TempDir;
 
 use super::*;
 
@@ -37,36 +39,60 @@ fn topic_in_each(running: &Running, dirs: [&Path; 2]) -> [String; 2] {
     topics.map(Option::unwrap)
 }
 
+/// A broker with nothing in the page cache, and with two directories, of which the first stalls reads.
+struct Bench {
+    /// These two go before the broker, which would wait for its lookups.
+    stall: FaultGuard,
+    missed: [FaultGuard; 2],
+    running: Running,
+    /// One in each directory.
+    topics: [String; 2],
+    _dirs: [TempDir; 2],
+}
+
+impl Bench {
+    fn start() -> Self {
+        let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let paths = dirs.each_ref().map(TempDir::path);
+        let running = Running::start_on(&paths, &[]);
+        let topics = topic_in_each(&running, paths);
+        let parts = paths.map(|path| path.display().to_string());
+        Self {
+            missed: parts.each_ref().map(|part| inject(part, Fault::MissCache)),
+            stall: inject(&parts[0], Fault::StallReads),
+            running,
+            topics,
+            _dirs: dirs,
+        }
+    }
+}
+
 #[test]
 fn stalled_lookups_hold_up_only_who_asks_for_them() {
-    let (stalling, free) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let running = Running::start_on(&[stalling.path(), free.path()], &[]);
-    let [cold, other] = topic_in_each(&running, [stalling.path(), free.path()]);
+    let bench = Bench::start();
+    let (running, [cold, other]) = (&bench.running, &bench.topics);
     let mut wire = running.connect();
-    let [path, free_path] = [&stalling, &free].map(|dir| dir.path().display().to_string());
-    let missed = [&path, &free_path].map(|path| inject(path, Fault::MissCache));
-    let fault = inject(&path, Fault::StallReads);
     let ask = |_| {
         let mut wire = running.connect();
-        wire.send(&fetch(&cold, 0, 0), FETCH_VERSION);
+        wire.send(&fetch(cold, 0, 0), FETCH_VERSION);
         wire
     };
     let readers: Vec<Wire> = (0..READERS).map(ask).collect();
-    until("lookups wait", || fault.stalled() == UNDER_WAY_MAX);
+    until("lookups wait", || bench.stall.stalled() == UNDER_WAY_MAX);
     let begun = Instant::now();
     while begun.elapsed() < STALL {
         on_time("a produce", || {
-            offset_of(&wire.ask(&produce(&[(&other, 0)]), PRODUCE_VERSION));
+            offset_of(&wire.ask(&produce(&[(other, 0)]), PRODUCE_VERSION));
         });
         on_time("a fetch that asks another disk", || {
-            assert_has_records(&wire.ask(&fetch(&other, 0, 0), FETCH_VERSION));
+            assert_has_records(&wire.ask(&fetch(other, 0, 0), FETCH_VERSION));
         });
         on_time("metadata", || {
             wire.ask(&MetadataRequest::default(), 1);
         });
     }
-    assert_eq!(fault.stalled(), UNDER_WAY_MAX);
-    drop((fault, missed));
+    assert_eq!(bench.stall.stalled(), UNDER_WAY_MAX);
+    drop((bench.stall, bench.missed));
     for mut reader in readers {
         assert_has_records(&reader.receive::<FetchRequest>(FETCH_VERSION));
     }
@@ -74,15 +100,11 @@ fn stalled_lookups_hold_up_only_who_asks_for_them() {
 
 #[test]
 fn a_fetch_that_names_a_stalled_partition_beside_others_brings_the_others() {
-    let (stalling, free) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let running = Running::start_on(&[stalling.path(), free.path()], &[]);
-    let [cold, other] = topic_in_each(&running, [stalling.path(), free.path()]);
+    let bench = Bench::start();
+    let (running, [cold, other]) = (&bench.running, &bench.topics);
     let mut wire = running.connect();
-    let [path, free_path] = [&stalling, &free].map(|dir| dir.path().display().to_string());
-    let missed = [&path, &free_path].map(|path| inject(path, Fault::MissCache));
-    let fault = inject(&path, Fault::StallReads);
-    let mut both = fetch(&cold, 0, TIMEOUT_MS);
-    both.topics.extend(fetch(&other, 0, 0).topics);
+    let mut both = fetch(cold, 0, TIMEOUT_MS);
+    both.topics.extend(fetch(other, 0, 0).topics);
     let found = |answer: &FetchResponse| {
         let partitions = answer.responses.iter().map(|topic| &topic.partitions[0]);
         let has_records = partitions.map(|partition| {
@@ -97,8 +119,8 @@ fn a_fetch_that_names_a_stalled_partition_beside_others_brings_the_others() {
             assert_eq!(found(&wire.ask(&both, FETCH_VERSION)), [false, true]);
         });
     }
-    assert!(fault.stalled() <= UNDER_WAY_MAX);
-    drop((fault, missed));
+    assert!(bench.stall.stalled() <= UNDER_WAY_MAX);
+    drop((bench.stall, bench.missed));
     until("the other one is found, too", || {
         found(&running.connect().ask(&both, FETCH_VERSION)) == [true, true]
     });

@@ -79,6 +79,9 @@ fn a_batch_that_the_disk_has_spoilt_is_not_given_a_new_checksum() {
     fs::write(&segment, bytes).unwrap();
     let names = files(folder.path());
     let error = plan(&log, 0).clean(1 << 20, &mut unhurried).unwrap_err();
-    assert!(error.to_string().contains("offset 0: checksum"), "{error}");
+    assert!(
+        error.to_string().contains("offset 0, byte 0: checksum"),
+        "{error}"
+    );
     assert_eq!(files(folder.path()), names);
 }

@@ -16,6 +16,7 @@ use crate::files::{self, LogFile};
 use crate::log::offset_in_name;
 use crate::scan::Scan;
 use crate::segment::file_name;
+use crate::trash::Removal;
 
 /// The names of what is in the folder; `None` where there is none.
 pub(super) fn list(path: &Path) -> Result<Option<Vec<String>>, StorageError> {
@@ -51,12 +52,14 @@ pub(super) fn segments(path: &Path, names: &[String]) -> Result<BTreeMap<i64, u6
     bases.map(segment).collect()
 }
 
-/// Puts the leftovers among `names` away.
+/// Puts the leftovers among `names` away: large ones in steps, since logs that are opened beside this one want something
+/// of the file system too, and without pauses, for which the start would wait.
 pub(super) fn clear(path: &Path, names: &[String]) -> Result<(), StorageError> {
     let logs: BTreeSet<i64> = names
         .iter()
         .filter_map(|name| offset_in_name(name, "log"))
         .collect();
+    let mut removal = Removal::new(&|| true);
     for name in names {
         let leftover = [".deleted", ".cleaned", ".swap", ".tmp"]
             .iter()
@@ -65,7 +68,7 @@ pub(super) fn clear(path: &Path, names: &[String]) -> Result<(), StorageError> {
             offset_in_name(name, extension).is_some_and(|base| !logs.contains(&base))
         });
         if leftover || orphan {
-            remove(&path.join(name))?;
+            removal.remove_one(&path.join(name))?;
         }
     }
     Ok(())
