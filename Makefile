@@ -2,7 +2,7 @@
 CARGO ?= cargo
 TESTS_AT_ONCE ?= 2
 
-.PHONY: help run build test test-units test-clients chaos-sim chaos fuzz lint fmt bench image image-test e2e e2e-smoke docs clean
+.PHONY: help run build test test-units test-clients test-rules chaos-sim chaos fuzz lint fmt bench image image-test e2e e2e-smoke docs clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1\t/' | expand -t 22
@@ -14,7 +14,7 @@ run: ## Build and start a broker on localhost:9092, its data in ./milena-data
 build: ## Build everything
 	$(CARGO) build --workspace --all-targets
 
-test: test-units test-clients fuzz ## Install what the tests need, and run all of them
+test: test-units test-clients test-rules fuzz ## Install what the tests need, and run all of them
 
 test-units: ## Tests that need nothing but cargo
 	$(CARGO) test --workspace --exclude e2e
@@ -24,8 +24,13 @@ test-units: ## Tests that need nothing but cargo
 test-clients: ## Real clients and tools against a real broker
 	$(CARGO) build -p milena
 	./e2e/clients/install.sh || [ $$? -eq 3 ] # 3: a runtime is missing; its suite is skipped and named below
+	./e2e/clients/install.sh prometheus || [ $$? -eq 3 ]
 	$(CARGO) test -p e2e -- --test-threads=$(TESTS_AT_ONCE)
 	./e2e/clients/skipped.sh
+
+test-rules: ## What the resources refuse and what is applied, on a real API server, where there are kind and docker
+	@if command -v kind > /dev/null && docker info > /dev/null 2>&1; then ./e2e/kube/run.sh crd_rules; \
+	else echo 'SKIPPED crd_rules, applying: there are no kind and docker to make a Kubernetes cluster with' >&2; fi
 
 chaos: chaos-sim ## Simulate 200 clusters, then repeat each fault of a real one under load ROUNDS times (30) on BROKERS ("3 5"); hours
 	./e2e/chaos/run.sh
@@ -58,6 +63,7 @@ image-test: image ## Build the images, and use the broker's as people do: docker
 
 e2e: ## Every promise on Kubernetes: a cluster of kind, both images, the tests, and all of it gone again
 	./e2e/clients/install.sh ledger-librdkafka
+	./e2e/clients/install.sh prometheus || [ $$? -eq 3 ]
 	./e2e/kube/run.sh
 
 e2e-smoke: ## The first of them: install, clients, a roll, a killed broker, deletion

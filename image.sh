@@ -6,12 +6,15 @@
 #
 # IMAGE_OF=debug makes milena-debug and milena-operator-debug of the programs of `cargo build`, with the libraries that they
 # load: for tests, in a fraction of the time. Everything else about those images is the same.
+#
+# STAMP_VERSION=0.2.0 STAMP_LEVEL=2 builds programs that call themselves that version and whose feature milena.version has
+# that level, of the same sources: for tests of version changes. Without a tag of its own the image has that version as tag.
 set -euo pipefail
 cd "$(dirname "$0")"
 
 version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
-tags=("${1:-dev}")
-[ $# -gt 0 ] || tags+=("$version")
+tags=("${1:-${STAMP_VERSION:-dev}}")
+[ $# -gt 0 ] || [ -n "${STAMP_VERSION:-}" ] || tags+=("$version")
 docker=${DOCKER:-docker}
 cargo=${CARGO:-cargo}
 of=${IMAGE_OF:-release}

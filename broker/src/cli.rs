@@ -27,7 +27,12 @@ use failure::exit_of;
 
 /// A Kafka-compatible broker, and tools for any Kafka.
 #[derive(Debug, Parser)]
-#[command(name = "milena", version, propagate_version = true, after_help = EXIT_CODES)]
+#[command(
+    name = "milena",
+    version = milena_metadata::VERSION,
+    propagate_version = true,
+    after_help = EXIT_CODES
+)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,

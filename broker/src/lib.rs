@@ -36,4 +36,6 @@ pub mod server;
 mod suspects;
 
 /// The software and its version, as brokers register with it.
-const SOFTWARE: &str = concat!("milena ", env!("CARGO_PKG_VERSION"));
+fn software() -> String {
+    format!("milena {}", milena_metadata::VERSION)
+}

@@ -35,8 +35,9 @@ install_suite() {
     ledger-java)     kafka_jars && java_ledger && java_script "$1" Ledger ;;
     cluster-tools)   kafka_jars && python3_is_there && script "$1" python3 cluster_suite.py ;;
     log-dirs)        kafka_jars && python3_is_there && script "$1" python3 log_dirs_suite.py ;;
-    # For e2e/image/run.sh, and no suite of clients: not installed with all of them.
+    # No suites of clients, and so not installed with all of them: for e2e/image/run.sh, and for the tests of alerts.
     compose)         "${DOCKER:-docker}" compose version > /dev/null 2>&1 || system docker-compose docker-compose ;;
+    prometheus)      system promtool prometheus && system prometheus prometheus ;;
     *) echo "install.sh: no suite '$1'; there are: ${all[*]}" >&2; exit 2 ;;
   esac
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Usage: e2e/kube/run.sh [TEST...]        names below e2e/tests without .rs; without one: every kube_*
+# Usage: e2e/kube/run.sh [TEST...]        names below e2e/tests without .rs; without one: every kube_* and crd_rules
 #
 # Makes a cluster of kind, builds both images and brings them there, runs the tests, and deletes what it made. Needs
 # kind, kubectl, helm and docker on the PATH.
@@ -12,6 +12,9 @@
 #   IMAGE_OF=release       test the images of `make image`, and not those that are quick to build
 #   E2E_SKIP_BUILD=1       take the images as they are
 #
+# crd_rules, which asks the API server alone, needs no images; with it goes what else asks for one (operator/tests). For
+# kube_versions a second pair of images is built, stamped with the next version and a level more.
+#
 # What can be known of a failure is below target/e2e.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -22,9 +25,12 @@ export IMAGE_OF=${IMAGE_OF:-debug}
 suffix=; [ "$IMAGE_OF" = release ] || suffix=-$IMAGE_OF
 version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 images=("milena$suffix:$version" "milena-operator$suffix:$version")
+# The next minor version, of the second pair.
+next=$(awk -F. '{ print $1 "." $2 + 1 ".0" }' <<< "$version")
+next_level=2
 logs=target/e2e
 tests=("$@")
-((${#tests[@]})) || tests=('kube_*')
+((${#tests[@]})) || tests=(crd_rules 'kube_*')
 
 kindbox=${KINDBOX-../shared/kindbox/kindbox}
 [ -z "${KIND_IMAGE:-}" ] && [ -x "$kindbox" ] || kindbox=
@@ -39,6 +45,16 @@ need() {
       exit 1
     }
   done
+}
+
+# asked_for TEST: whether it is among those that are to run, by its name or by a pattern.
+asked_for() {
+  local test
+  for test in "${tests[@]}"; do
+    # shellcheck disable=SC2053 # a pattern
+    [[ $1 == $test ]] && return
+  done
+  return 1
 }
 
 make_cluster() {
@@ -71,10 +87,22 @@ keep_evidence() {
   say "what is known of the failure: $logs"
 }
 
+# The stamped pair first, so that what is left built is as everywhere else.
+build_images() {
+  if asked_for kube_versions; then
+    say "building the images of $next"
+    STAMP_VERSION=$next STAMP_LEVEL=$next_level ./image.sh "$next"
+  fi
+  say 'building the images'
+  ./image.sh "$version"
+}
+
 load_images() {
-  if [ -z "${E2E_SKIP_BUILD:-}" ]; then
-    say 'building the images'
-    ./image.sh "$version"
+  [ "${tests[*]}" != crd_rules ] || return 0
+  [ -n "${E2E_SKIP_BUILD:-}" ] || build_images
+  if asked_for kube_versions; then
+    images+=("milena$suffix:$next" "milena-operator$suffix:$next")
+    export E2E_NEXT_VERSION=$next
   fi
   case $E2E_CONTEXT in
     kind-*)
@@ -86,12 +114,17 @@ load_images() {
 }
 
 run_tests() {
-  local arguments=() test
+  local arguments=() test status=0 begun=$SECONDS cargo=${CARGO:-cargo}
   for test in "${tests[@]}"; do
     arguments+=(--test "$test")
   done
+  if asked_for crd_rules; then
+    "$cargo" test -p milena-operator --test applying -- --nocapture || status=$?
+  fi
   # One after the other: a cluster of two cores is busy with one of them.
-  "${CARGO:-cargo}" test -p e2e --no-fail-fast "${arguments[@]}" -- --test-threads="${TESTS_AT_ONCE:-1}" --nocapture
+  "$cargo" test -p e2e --no-fail-fast "${arguments[@]}" -- --test-threads="${TESTS_AT_ONCE:-1}" --nocapture || status=$?
+  say "the tests took $((SECONDS - begun)) s"
+  return "$status"
 }
 
 # The operator and what it looks after, where the cluster stays.

@@ -26,9 +26,9 @@ use tempfile::tempfile;
 use crate::process;
 pub use begin::{LEDGER, PARTITIONS, uids};
 pub use clients::inside;
-pub use node::Cordoned;
+pub use node::{Cordoned, Down};
 pub use scene::{Scene, scene};
-pub use watch::{condition, is_true, until};
+pub use watch::{condition, holds, is_true, until};
 
 /// One command; `helm --wait` and `kubectl wait` are given bounds of their own below it.
 const COMMAND_LIMIT: Duration = Duration::from_secs(300);

@@ -4,13 +4,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use e2e::kube::manifests::{MAIN, cluster, topic};
-use e2e::kube::{Scene, broker, scene, text, until};
+use e2e::kube::{Down, Scene, broker, scene, text, until};
 use e2e::ledger::Target;
 use e2e::witness::Witnesses;
 
 const PARTITIONS: i32 = 6;
-/// Kubernetes calls a silent node NotReady after some 40 to 50 s.
-const NOT_READY_LIMIT: Duration = Duration::from_secs(120);
 const BACK_LIMIT: Duration = Duration::from_secs(180);
 /// Longer than broker.session.timeout.ms, shorter than the liveness probe's patience.
 const SILENCE: Duration = Duration::from_secs(10);
@@ -23,31 +21,6 @@ fn three_brokers(scene: &Scene) -> Result<Target> {
     scene.target(MAIN, "ledger", PARTITIONS)
 }
 
-/// A node that is down, until this is dropped.
-struct Down(String);
-
-impl Down {
-    fn kill(node: &str) -> Result<Self> {
-        broker::kill_node(node)?;
-        Ok(Self(node.to_owned()))
-    }
-}
-
-impl Drop for Down {
-    fn drop(&mut self) {
-        if let Err(error) = broker::start_node(&self.0) {
-            eprintln!("{} stays down: {error:#}", self.0);
-        }
-    }
-}
-
-fn is_node_ready(scene: &Scene, node: &str) -> Result<bool> {
-    let node = scene.kube.json(&["get", "node", node])?;
-    let conditions = e2e::kube::list(&node["status"]["conditions"]).iter();
-    let mut ready = conditions.filter(|condition| condition["type"] == "Ready");
-    Ok(ready.any(|condition| condition["status"] == "True"))
-}
-
 #[test]
 fn a_killed_node_costs_no_record_and_its_broker_comes_back_with_it() -> Result<()> {
     scene("killed-node", |scene| {
@@ -58,17 +31,14 @@ fn a_killed_node_costs_no_record_and_its_broker_comes_back_with_it() -> Result<(
             broker::node(&victim)?,
             text(&victim["metadata"]["name"]).to_owned(),
         );
-        let down = Down::kill(node)?;
+        let mut down = Down::kill(&scene.kube, node)?;
         witnesses.until_flowing()?;
-        until("Kubernetes misses the node", NOT_READY_LIMIT, || {
-            ensure!(!is_node_ready(scene, node)?, "it is still Ready");
-            Ok(())
-        })?;
+        down.until_missed()?;
         witnesses.until_flowing()?;
-        drop(down);
+        down.start()?;
         let begun = Instant::now();
         until("the broker is ready again", BACK_LIMIT, || {
-            ensure!(is_node_ready(scene, node)?, "its node is not Ready");
+            ensure!(down.is_ready()?, "its node is not Ready");
             let pod = scene.get(&["pod", &name])?;
             ensure!(
                 pod["status"]["containerStatuses"][0]["ready"] == true,

@@ -6,22 +6,25 @@ use anyhow::{Context, Result, ensure};
 use e2e::kube::manifests::{MAIN, cluster, topic};
 use e2e::kube::prometheus::{Prometheus, Scraped};
 use e2e::kube::{Scene, broker, list, operator, repository, scene, text, until};
+use e2e::ledger::Consuming;
 use e2e::skip::skipped;
+use e2e::suite::Suite;
 use e2e::witness::Witnesses;
 use serde_json::{Value, json};
 
 const PARTITIONS: i32 = 6;
 const DATA_LIMIT: Duration = Duration::from_secs(60);
 /// With [`HURRIED`] rules.
-const FIRE_LIMIT: Duration = Duration::from_secs(60);
+const FIRE_LIMIT: Duration = Duration::from_secs(45);
+/// The operator looks again after 10 s, and replicas catch up.
+const CLEAR_LIMIT: Duration = Duration::from_secs(90);
 /// What panels may have no data of, as long as nothing is wrong.
 const EMPTY_WHEN_WELL: &[&str] = &[
     "milena_request_errors_total",
     "milena_log_care_failures_total",
     "milena_broker_fenced_total",
     "milena_quorum_member_lag_entries",
-    "milena_group",
-    "milena_operator_",
+    "milena_operator_waiting",
 ];
 
 /// The alerts' rules, with every `for` of seconds instead of minutes.
@@ -88,8 +91,13 @@ fn panels_have_data_and_alerts_fire_and_clear() -> Result<()> {
     scene("monitoring", |scene| {
         scene.apply(&cluster(3))?;
         scene.apply(&topic("ledger", PARTITIONS, 3))?;
+        // With a partition on each broker, of which it is the only replica.
+        let mut alone = topic("alone", 3, 1);
+        alone["spec"]["config"] = json!({"minInSyncReplicas": 1});
+        scene.apply(&alone)?;
         scene.until_available(MAIN)?;
         scene.until_topic("ledger")?;
+        scene.until_topic("alone")?;
         let target = scene.target(MAIN, "ledger", PARTITIONS)?;
         let rules = hurried(scene)?;
         let Some(prometheus) =
@@ -99,6 +107,8 @@ fn panels_have_data_and_alerts_fire_and_clear() -> Result<()> {
             return skipped("kube_monitoring", why);
         };
         let witnesses = Witnesses::begin(&target, scene.folder())?;
+        let suite = Suite::installed("ledger-librdkafka")?.context("the witnesses' own")?;
+        let member = Consuming::start_in_group(&suite, &target, scene.folder())?;
         let mut asked = queries(scene)?;
         until("each panel has data", DATA_LIMIT, || {
             let mut left = Vec::new();
@@ -112,34 +122,100 @@ fn panels_have_data_and_alerts_fire_and_clear() -> Result<()> {
             ensure!(asked.is_empty(), "no data: {asked:#?}");
             Ok(())
         })?;
-        silence_raises_and_clears(scene, &prometheus)?;
-        scene.until_in_sync(&target)?;
-        witnesses.end("a broker silent under Prometheus' eyes")
+        drop(member);
+        for fault in FAULTS {
+            raises_and_clears(scene, &prometheus, fault).context(fault.name)?;
+            scene.until_in_sync(&target)?;
+        }
+        witnesses.end("faults under Prometheus' eyes")
     })
 }
 
-/// A broker that says nothing makes its partitions under-replicated.
-fn silence_raises_and_clears(scene: &Scene, prometheus: &Prometheus) -> Result<()> {
-    let fires = |alert: &str| -> Result<bool> {
-        let query = format!(
-            "ALERTS{{alertname=\"{alert}\",alertstate=\"firing\",namespace=\"{}\"}}",
-            scene.namespace
-        );
-        Ok(!prometheus.query(&query)?.is_empty())
+/// What is done to the cluster, and undone, and the alerts that it raises meanwhile.
+struct Fault {
+    name: &'static str,
+    alerts: &'static [&'static str],
+    begin: fn(&Scene) -> Result<()>,
+    end: fn(&Scene) -> Result<()>,
+}
+
+/// Brokers that are stopped are continued within a minute: then their kubelet would end them.
+const FAULTS: &[Fault] = &[
+    Fault {
+        name: "a silent broker",
+        alerts: &[
+            "MilenaPartitionsUnderReplicated",
+            "MilenaPartitionsWithoutLeader",
+            "MilenaClusterUnavailable",
+        ],
+        begin: |scene| signal(scene, &[2], "STOP"),
+        end: |scene| signal(scene, &[2], "CONT"),
+    },
+    Fault {
+        name: "a silent majority of voters",
+        alerts: &["MilenaQuorumWithoutLeader"],
+        begin: |scene| signal(scene, &[1, 2], "STOP"),
+        end: |scene| signal(scene, &[1, 2], "CONT"),
+    },
+    Fault {
+        name: "a second Topic for one topic",
+        alerts: &["MilenaTopicsNotReady"],
+        begin: |scene| {
+            let mut second = topic("second", PARTITIONS, 3);
+            second["spec"]["topicName"] = json!("ledger");
+            scene.apply(&second)
+        },
+        end: |scene| {
+            let delete = ["delete", "topics.milena.dev", "second", "--timeout=60s"];
+            scene.kubectl(&delete).map(drop)
+        },
+    },
+    Fault {
+        name: "a setting that there is none of",
+        alerts: &["MilenaClusterDegraded"],
+        begin: |scene| say(scene, &json!({"config": {"log.retention.hour": 7}})),
+        end: |scene| say(scene, &json!({"config": null})),
+    },
+    Fault {
+        name: "a roll",
+        alerts: &["MilenaClusterWaits"],
+        begin: |scene| say(scene, &json!({"restartedAt": "2026-01-02T03:04:05Z"})),
+        end: |scene| scene.until_settled(MAIN).map(drop),
+    },
+];
+
+fn signal(scene: &Scene, brokers: &[usize], signal: &str) -> Result<()> {
+    let pods = scene.pods(MAIN)?;
+    let mut named = brokers.iter().map(|at| &pods[*at]);
+    named.try_for_each(|pod| broker::signal(&scene.kube, pod, signal))
+}
+
+fn say(scene: &Scene, spec: &Value) -> Result<()> {
+    scene.patch(&format!("kafkacluster/{MAIN}"), &json!({ "spec": spec }))
+}
+
+/// Each alert fires while its fault lasts, and clears behind it.
+fn raises_and_clears(scene: &Scene, prometheus: &Prometheus, fault: &Fault) -> Result<()> {
+    let firing = |wanted: bool| -> Result<()> {
+        for alert in fault.alerts {
+            let query = format!("ALERTS{{alertname=\"{alert}\",alertstate=\"firing\"}}");
+            let fires = !prometheus.query(&query)?.is_empty();
+            ensure!(fires == wanted, "{alert} fires: {fires}");
+        }
+        Ok(())
     };
-    let alert = "MilenaPartitionsUnderReplicated";
-    let victim = scene.pods(MAIN)?.pop().context("there are brokers")?;
-    broker::signal(&scene.kube, &victim, "STOP")?;
-    let fired = until("the alert fires", FIRE_LIMIT, || {
-        ensure!(fires(alert)?, "{alert} does not fire");
-        Ok(())
-    });
-    broker::signal(&scene.kube, &victim, "CONT")?;
+    firing(false).context("before")?;
+    (fault.begin)(scene)?;
+    let fired = until("the alerts fire", FIRE_LIMIT, || firing(true));
+    (fault.end)(scene)?;
     fired?;
-    until("the alert clears", FIRE_LIMIT, || {
-        ensure!(!fires(alert)?, "{alert} still fires");
-        Ok(())
-    })
+    until("the alerts clear", CLEAR_LIMIT, || firing(false))?;
+    println!(
+        "{}: {} fired and cleared",
+        fault.name,
+        fault.alerts.join(", ")
+    );
+    Ok(())
 }
 
 /// A definition that takes anything, in place of the Prometheus operator's.

@@ -21,7 +21,11 @@ const GONE_LIMIT: Duration = Duration::from_secs(120);
 
 /// Three brokers and one topic; the topic as clients outside reach it.
 fn three_brokers(scene: &Scene, name: &str) -> Result<Target> {
-    scene.apply(&cluster(3))?;
+    three_brokers_as(scene, &cluster(3), name)
+}
+
+fn three_brokers_as(scene: &Scene, manifest: &Value, name: &str) -> Result<Target> {
+    scene.apply(manifest)?;
     scene.apply(&topic(name, PARTITIONS, 3))?;
     scene.until_available(MAIN)?;
     scene.until_topic(name)?;
@@ -56,7 +60,9 @@ fn uids(pods: &[Value]) -> Vec<String> {
 fn a_topic_is_written_and_read_from_inside_and_outside() -> Result<()> {
     scene("reach", |scene| {
         let begun = Instant::now();
-        let target = three_brokers(scene, "orders")?;
+        let mut apart = cluster(3);
+        apart["spec"]["placement"] = json!({"nodeSpread": "Required", "rackSpread": "Required"});
+        let target = three_brokers_as(scene, &apart, "orders")?;
         write(&target, 100)?;
         println!(
             "from the manifest to 100 acknowledged records: {:.1?}",
@@ -78,12 +84,12 @@ fn a_topic_is_written_and_read_from_inside_and_outside() -> Result<()> {
             read.lines().collect::<Vec<_>>() == ["tea", "cakes"],
             "{read}"
         );
-        stands_apart(scene)
+        stands_apart(scene, &target)
     })
 }
 
-/// Brokers are on different nodes, and tell the zones of those.
-fn stands_apart(scene: &Scene) -> Result<()> {
+/// Brokers are on different nodes in different zones, which they tell, and each has a replica of every partition.
+fn stands_apart(scene: &Scene, target: &Target) -> Result<()> {
     let pods = scene.pods(MAIN)?;
     let mut nodes: Vec<&str> = pods.iter().map(broker::node).collect::<Result<_>>()?;
     nodes.sort_unstable();
@@ -91,15 +97,17 @@ fn stands_apart(scene: &Scene) -> Result<()> {
     ensure!(nodes.len() == 3, "three brokers on {nodes:?}");
     let cluster = scene.until_cluster("the status names racks", MAIN, BACK_LIMIT, |cluster| {
         let brokers = list(&cluster["status"]["brokers"]);
-        ensure!(
-            brokers.len() == 3
-                && brokers
-                    .iter()
-                    .all(|one| text(&one["rack"]).starts_with("zone-")),
-            "{brokers:?}"
-        );
+        let mut racks: Vec<&str> = brokers.iter().map(|one| text(&one["rack"])).collect();
+        racks.sort_unstable();
+        ensure!(racks == ["zone-a", "zone-b", "zone-c"], "{racks:?}");
         Ok(())
     })?;
+    let view = scene.view(target)?;
+    for partition in 0..target.partitions {
+        let mut replicas = view.replicas(&target.topic, partition);
+        replicas.sort_unstable();
+        ensure!(replicas == [0, 1, 2], "{partition} is on {replicas:?}");
+    }
     println!("bootstrap addresses: {}", cluster["status"]["bootstrap"]);
     Ok(())
 }
@@ -122,8 +130,24 @@ fn a_roll_loses_no_acknowledged_record() -> Result<()> {
         );
         scene.until_in_sync(&target)?;
         println!("a roll of three brokers: {took:.1?}");
+        each_restart_is_told(scene)?;
         witnesses.end("a roll by the operator")
     })
+}
+
+/// Who asks for the events of the cluster reads of each broker that was restarted.
+fn each_restart_is_told(scene: &Scene) -> Result<()> {
+    let about = format!("involvedObject.kind=KafkaCluster,involvedObject.name={MAIN}");
+    let events = scene.get(&["events", "--field-selector", &about])?;
+    let notes: Vec<&str> = list(&events["items"])
+        .iter()
+        .map(|event| text(&event["message"]))
+        .collect();
+    for broker in 0..3 {
+        let named = format!("Broker {broker} restarts");
+        ensure!(notes.iter().any(|note| note.contains(&named)), "{notes:?}");
+    }
+    Ok(())
 }
 
 #[test]

@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use e2e::kube::manifests::{MAIN, cluster, topic};
-use e2e::kube::{Scene, condition, scene, text, until};
+use e2e::kube::{Scene, condition, holds, is_true, scene, text, until};
 use e2e::load::block_on;
 use milena_client::admin::{NewTopic, Resource};
 use milena_client::{Client, ClientOptions};
 use serde_json::{Value, json};
 
 const LIMIT: Duration = Duration::from_secs(60);
+/// A change that is taken back is so within seconds.
+const WATCHED: Duration = Duration::from_secs(15);
 
 /// A cluster; where clients outside find it.
 fn one_cluster(scene: &Scene) -> Result<String> {
@@ -159,5 +161,76 @@ fn a_change_made_elsewhere_is_taken_back() -> Result<()> {
             ensure!(now == "3600000", "{now}");
             Ok(())
         })
+    })
+}
+
+#[test]
+fn a_topic_gets_and_gives_up_replicas_as_its_resource_says() -> Result<()> {
+    scene("topic-replicas", |scene| {
+        scene.apply(&cluster(3))?;
+        scene.until_available(MAIN)?;
+        let with = |replicas: i32| {
+            let least = json!({"minInSyncReplicas": 1});
+            spec(
+                "orders",
+                &json!({"replicationFactor": replicas, "config": least}),
+            )
+        };
+        for replicas in [2, 3, 1] {
+            scene.apply(&with(replicas))?;
+            scene.until_topic("orders")?;
+            let target = scene.target(MAIN, "orders", 3)?;
+            until(&format!("it has {replicas} replicas"), LIMIT, || {
+                let view = scene.view(&target)?;
+                let counts = [0, 1, 2].map(|partition| view.replicas("orders", partition).len());
+                ensure!(counts == [replicas as usize; 3], "{counts:?}");
+                Ok(())
+            })?;
+            scene.until_in_sync(&target)?;
+            until_condition(scene, "orders", "Synced", "True")?;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn settings_that_are_not_the_resources_stay_and_a_topic_made_anew_is_nobodys() -> Result<()> {
+    scene("topic-elsewhere", |scene| {
+        let bootstrap = one_cluster(scene)?;
+        let change = json!({"unmanagedConfig": ["retention.ms"], "driftPolicy": "Report"});
+        scene.apply(&spec("orders", &change))?;
+        scene.until_topic("orders")?;
+        let by_hand = [("retention.ms".to_owned(), Some("7200000".to_owned()))];
+        ask(&bootstrap, async |client| {
+            let topic = Resource::Topic;
+            client.alter_configs(topic, "orders", &by_hand, false).await
+        })?;
+        holds("it is left as it is", WATCHED, || {
+            let topic = scene.get(&["topics.milena.dev", "orders"])?;
+            is_true(&topic, "Synced")
+        })?;
+
+        // With Report it is not made again at once.
+        ask(&bootstrap, async |client| {
+            client.delete_topic("orders").await
+        })?;
+        until_condition(scene, "orders", "Ready", "False")?;
+        let another = NewTopic {
+            name: "orders".to_owned(),
+            partitions: Some(3),
+            replication_factor: Some(3),
+            configs: Vec::new(),
+        };
+        ask(&bootstrap, async |client| {
+            client.create_topic(&another, false).await
+        })?;
+        let told = until_condition(scene, "orders", "Conflict", "True")?;
+        println!("of a topic made anew by hand: {told}");
+        scene.kubectl(&["delete", "topics.milena.dev", "orders", "--timeout=60s"])?;
+        ensure!(
+            partitions(&bootstrap, "orders")? == Some(3),
+            "a topic that was not the resource's was deleted"
+        );
+        Ok(())
     })
 }

@@ -23,18 +23,6 @@ fn three_brokers(scene: &Scene) -> Result<()> {
     scene.until_topic("ledger").map(drop)
 }
 
-fn uninstall(scene: &Scene) -> Result<()> {
-    let arguments = [
-        "uninstall",
-        operator::RELEASE,
-        "-n",
-        operator::NAMESPACE,
-        "--wait",
-        "--timeout=3m",
-    ];
-    scene.kube.helm(&arguments).map(drop)
-}
-
 fn uids(pods: &[Value]) -> Vec<&str> {
     pods.iter()
         .map(|pod| text(&pod["metadata"]["uid"]))
@@ -48,7 +36,7 @@ fn uninstalled_and_installed_again_it_takes_no_broker_down() -> Result<()> {
         let before = scene.pods(MAIN)?;
         let target = scene.target(MAIN, "ledger", PARTITIONS)?;
         let mut witnesses = Witnesses::begin(&target, scene.folder())?;
-        let removed = uninstall(scene);
+        let removed = operator::uninstall(&scene.kube);
         let flows = witnesses.until_flowing();
         // Other tests need it, however this one ends.
         operator::install(&scene.kube, &[])?;
@@ -71,7 +59,7 @@ fn a_namespace_ends_with_the_operator_and_without() -> Result<()> {
 
         create_namespace(scene)?;
         three_brokers(scene)?;
-        let removed = uninstall(scene);
+        let removed = operator::uninstall(&scene.kube);
         let begun = Instant::now();
         let ended = delete_namespace(scene, LEFT_ALONE_LIMIT);
         println!("without the operator, within {:.1?}", begun.elapsed());

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use e2e::kube::manifests::{MAIN, cluster, topic};
-use e2e::kube::{Scene, condition, list, scene, text, until};
+use e2e::kube::{Scene, condition, holds, list, scene, text, uids, until};
 use e2e::witness::Witnesses;
 use serde_json::{Value, json};
 
@@ -14,6 +14,8 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 const NO_IMAGE: &str = "no-such-tag";
 /// The kubelet tries to pull for some seconds before it says so.
 const NAMED_LIMIT: Duration = Duration::from_secs(90);
+/// Longer than a healthy roll needs for all of them.
+const STOPPED: Duration = Duration::from_secs(40);
 
 fn with_tag(tag: &str) -> Value {
     let mut manifest = cluster(3);
@@ -94,7 +96,8 @@ fn memory_that_no_broker_can_start_with_stops_the_roll_at_one_and_heals() -> Res
         scene.until_available(MAIN)?;
         scene.until_topic("ledger")?;
         let target = scene.target(MAIN, "ledger", PARTITIONS)?;
-        let witnesses = Witnesses::begin(&target, scene.folder())?;
+        let mut witnesses = Witnesses::begin(&target, scene.folder())?;
+        let before = uids(&scene.pods(MAIN)?);
         // Memory that no broker can start with: no schema can know of it.
         let mut broken = cluster(3);
         broken["spec"]["pools"][0]["resources"] =
@@ -109,6 +112,13 @@ fn memory_that_no_broker_can_start_with_stops_the_roll_at_one_and_heals() -> Res
             ensure!(down == 1, "{down} are down");
             Ok(())
         })?;
+        holds("the roll stops there", STOPPED, || {
+            let after = uids(&scene.pods(MAIN)?);
+            let kept = after.iter().filter(|uid| before.contains(uid)).count();
+            ensure!(kept == 2, "{kept} brokers are left alone");
+            Ok(())
+        })?;
+        witnesses.until_flowing()?;
         scene.apply(&cluster(3))?;
         scene.until_settled(MAIN)?;
         scene.until_in_sync(&target)?;

@@ -11,9 +11,15 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+/// As the brokers' of the same build.
+const VERSION: &str = match option_env!("STAMP_VERSION") {
+    Some(stamped) => stamped,
+    None => env!("CARGO_PKG_VERSION"),
+};
+
 /// Runs Milena's clusters and topics on Kubernetes.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 100)]
+#[command(version = VERSION, max_term_width = 100)]
 struct Cli {
     /// `error`, `warn`, `info`, `debug` or `trace`.
     #[arg(
@@ -67,7 +73,7 @@ pub fn run() -> ExitCode {
         Command::Crds => print_crds(),
         Command::ReleaseFinalizers(release) => release_finalizers::run(&release),
         Command::Version => {
-            println!("{}", env!("CARGO_PKG_VERSION"));
+            println!("{VERSION}");
             Ok(())
         }
     };

@@ -24,6 +24,7 @@ use uuid::Uuid;
 use crate::apply::{self, ApplyError};
 use crate::context::{Context, Key, Memory};
 use crate::crd::KafkaCluster;
+use crate::crd::cluster::KafkaClusterStatus;
 use crate::events::{Events, Kind};
 use build::{Budget, Given};
 use deletion::Deletion;
@@ -242,8 +243,14 @@ fn found(cluster: &KafkaCluster, observed: &Observed, level: Option<i16>) -> Fou
             .iter()
             .map(|(pool, set)| (pool.clone(), set.start))
             .collect(),
-        level,
+        level: level.or_else(|| told_level(status)),
     }
+}
+
+/// The level that the brokers wrote when they last said so: it never goes down, and a version that can't read it must not
+/// be let in for a moment in which nobody is asked.
+fn told_level(status: Option<&KafkaClusterStatus>) -> Option<i16> {
+    status?.metadata_version.as_deref()?.parse().ok()
 }
 
 /// 22 letters of URL-safe base64, as Kafka's tools make them. The first and the last are letters or digits: it is a label's
@@ -438,7 +445,21 @@ async fn gone(key: &Key, context: &Context) -> Look {
 
 #[cfg(test)]
 mod tests {
+    use super::build::samples;
     use super::*;
+
+    #[test]
+    fn a_level_that_the_brokers_have_told_holds_while_they_are_not_asked() {
+        let mut cluster = samples::cluster();
+        let level = |cluster: &KafkaCluster, told| found(cluster, &Observed::default(), told).level;
+        assert_eq!(level(&cluster, None), None);
+        cluster.status = Some(KafkaClusterStatus {
+            metadata_version: Some("2".to_owned()),
+            ..KafkaClusterStatus::default()
+        });
+        assert_eq!(level(&cluster, None), Some(2));
+        assert_eq!(level(&cluster, Some(3)), Some(3));
+    }
 
     #[test]
     fn a_fresh_cluster_id_is_22_letters_a_label_and_another_each_time() {

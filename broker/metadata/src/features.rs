@@ -19,6 +19,22 @@ pub struct SupportedFeature {
 /// that goes out too early is answered as failed, and the connection goes on.
 pub(crate) const MILENA_VERSION: &str = "milena.version";
 
+/// This software's version. A build for tests of version changes is stamped with another one.
+pub const VERSION: &str = match option_env!("STAMP_VERSION") {
+    Some(stamped) => stamped,
+    None => env!("CARGO_PKG_VERSION"),
+};
+
+/// The highest level of `milena.version` that this software knows. A stamped build may know a higher one, at which
+/// nothing is written otherwise.
+const LEVEL_MAX: i16 = match option_env!("STAMP_LEVEL") {
+    Some(stamped) => match i16::from_str_radix(stamped, 10) {
+        Ok(level) => level,
+        Err(_) => panic!("STAMP_LEVEL is a level, such as 2"),
+    },
+    None => 1,
+};
+
 /// All of them.
 pub const SUPPORTED_FEATURES: &[SupportedFeature] = &[SupportedFeature {
     name: MILENA_VERSION,
@@ -37,7 +53,10 @@ pub struct Levels {
 
 impl Levels {
     /// What this software knows.
-    pub const OWN: Self = Self { min: 1, max: 1 };
+    pub const OWN: Self = Self {
+        min: 1,
+        max: LEVEL_MAX,
+    };
 
     /// Whether a cluster at that level may have such software; 0 is off.
     pub(crate) fn allow(self, level: i16) -> bool {

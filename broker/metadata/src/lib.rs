@@ -36,7 +36,7 @@ pub use decide::{
     BROKERS_MAX, CONFIG_VALUE_BYTES_MAX, Decision, LEASE_MS_MAX, LEASE_PARTITIONS_NAMED_MAX,
     PARTITIONS_PER_REQUEST_MAX, PRODUCER_ID_BLOCK, STOPPING_MS_MAX, decide, founding_records,
 };
-pub use features::{Levels, SUPPORTED_FEATURES, SupportedFeature};
+pub use features::{Levels, SUPPORTED_FEATURES, SupportedFeature, VERSION};
 pub use health::{Condition, Conditioned, Health, Scope};
 pub use image::{
     Broker, Change, Configs, Image, Lease, Load, Mismatch, Partition, PartitionChange, Position,

@@ -449,7 +449,7 @@ macro_rules! records {
                     _ => Err(RecordError::Newer {
                         kind: kind.into_owned(),
                         version,
-                        software: env!("CARGO_PKG_VERSION"),
+                        software: crate::VERSION,
                     }),
                 }
             }
@@ -484,7 +484,7 @@ macro_rules! records {
                     _ => Err(A::Error::custom(RecordError::Newer {
                         kind,
                         version,
-                        software: env!("CARGO_PKG_VERSION"),
+                        software: crate::VERSION,
                     })),
                 }
             }

@@ -126,7 +126,7 @@ impl State {
             family.series(&[&dir.path], dir.usable_bytes as f64);
         }
         page.family(&table::BUILD_INFO)
-            .series(&[env!("CARGO_PKG_VERSION")], 1.0);
+            .series(&[milena_metadata::VERSION], 1.0);
         page.one(&table::UPTIME, self.uptime.as_secs_f64());
     }
 

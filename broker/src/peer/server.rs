@@ -184,7 +184,7 @@ async fn exchange<A: Answers>(
                 // Of newer software. Its heartbeats share the connection, and go on.
                 Err(error) => Answer::Failed(format!(
                     "{} can't read what it is asked: {error}",
-                    crate::SOFTWARE
+                    crate::software()
                 )),
             };
             match frame::answer(&answer, correlation) {

@@ -85,7 +85,7 @@ impl Registrant {
             rack: text(&self.rack),
             pool: text(&config.broker_pool),
             directories: self.directories.clone(),
-            software: crate::SOFTWARE.into(),
+            software: crate::software().into(),
             levels: Levels::OWN,
             last_end,
             fenced: config.is_in_a_cluster() && !is_broken!(LeadsInOldEpoch),

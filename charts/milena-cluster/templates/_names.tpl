@@ -1,5 +1,5 @@
 {{- define "cluster.name" -}}
-{{- .Values.name | default (.Release.Name | trunc 40 | trimSuffix "-") -}}
+{{- .Values.name | default (.Release.Name | trunc 32 | trimSuffix "-") -}}
 {{- end -}}
 
 {{- define "cluster.labels" -}}

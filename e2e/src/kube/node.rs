@@ -1,15 +1,21 @@
-//! A node that is drained as its administrator does it.
+//! Nodes that are drained as their administrators do it, and nodes that are down.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use serde_json::Value;
 
 use super::manifests::MAIN;
-use super::{Scene, broker};
+use super::{Kube, Scene, broker, list, text, until};
 
 /// What `kubectl drain` waits for a broker's lease and its stop.
 const DRAIN_LIMIT: &str = "--timeout=180s";
+/// Kubernetes calls a silent node NotReady after some 40 to 50 s.
+const NOT_READY_LIMIT: Duration = Duration::from_secs(120);
+/// A node that was started again.
+const READY_LIMIT: Duration = Duration::from_secs(180);
+/// What an administrator says of a node that will not come back.
+const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
 
 /// A node without new pods, until this is dropped.
 pub struct Cordoned<'a> {
@@ -47,6 +53,76 @@ impl Drop for Cordoned<'_> {
     fn drop(&mut self) {
         if let Err(error) = self.scene.kube.kubectl(&["uncordon", &self.node]) {
             eprintln!("{} stays cordoned: {error:#}", self.node);
+        }
+    }
+}
+
+/// A node that is down as by a power cut, until this is dropped.
+pub struct Down<'a> {
+    kube: &'a Kube,
+    node: String,
+    given_up: bool,
+}
+
+impl<'a> Down<'a> {
+    /// Cuts its power.
+    pub fn kill(kube: &'a Kube, node: &str) -> Result<Self> {
+        broker::kill_node(node)?;
+        Ok(Self {
+            kube,
+            node: node.to_owned(),
+            given_up: false,
+        })
+    }
+
+    /// Waits until Kubernetes misses it.
+    pub fn until_missed(&self) -> Result<()> {
+        until("Kubernetes misses the node", NOT_READY_LIMIT, || {
+            ensure!(!self.is_ready()?, "it is still Ready");
+            Ok(())
+        })
+    }
+
+    /// Says that it will not come back, so that Kubernetes lets go of its pods.
+    pub fn give_up(&mut self) -> Result<()> {
+        let taint = format!("{OUT_OF_SERVICE}=gone:NoExecute");
+        self.given_up = true;
+        self.kube
+            .kubectl(&["taint", "node", &self.node, &taint])
+            .map(drop)
+    }
+
+    /// Waits until it is back, once it was started.
+    pub fn until_back(&self) -> Result<()> {
+        until("the node is back", READY_LIMIT, || {
+            ensure!(self.is_ready()?, "it is not Ready");
+            Ok(())
+        })
+    }
+
+    /// Starts it, as this does when it is dropped.
+    pub fn start(&mut self) -> Result<()> {
+        broker::start_node(&self.node)?;
+        if std::mem::take(&mut self.given_up) {
+            let taint = format!("{OUT_OF_SERVICE}-");
+            self.kube.kubectl(&["taint", "node", &self.node, &taint])?;
+        }
+        Ok(())
+    }
+
+    /// Whether Kubernetes calls it Ready.
+    pub fn is_ready(&self) -> Result<bool> {
+        let node = self.kube.json(&["get", "node", &self.node])?;
+        let mut conditions = list(&node["status"]["conditions"]).iter();
+        let ready = conditions.find(|condition| condition["type"] == "Ready");
+        Ok(ready.is_some_and(|ready| text(&ready["status"]) == "True"))
+    }
+}
+
+impl Drop for Down<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = self.start() {
+            eprintln!("{} stays down: {error:#}", self.node);
         }
     }
 }

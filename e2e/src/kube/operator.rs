@@ -17,7 +17,7 @@ const PROGRAM: &str = "milena-operator";
 /// Until its pods have gone.
 const AWAY_LIMIT: Duration = Duration::from_secs(60);
 /// The images' tag: the version of these sources, as the charts have it.
-const VERSION: &str = env!("CARGO_PKG_VERSION");
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Whether this process has installed it.
 static INSTALLED: Mutex<bool> = Mutex::new(false);
@@ -69,6 +69,51 @@ pub fn install(kube: &Kube, values: &[&str]) -> Result<Duration> {
     Ok(begun.elapsed())
 }
 
+/// Uninstalls it. Clusters and topics stay; other tests need it again.
+pub fn uninstall(kube: &Kube) -> Result<()> {
+    let uninstall = [
+        "uninstall",
+        RELEASE,
+        "-n",
+        NAMESPACE,
+        "--wait",
+        "--timeout=3m",
+    ];
+    kube.helm(&uninstall).map(drop)
+}
+
+/// The operator of another version, with that version's brokers for new clusters, until this is dropped: others need the
+/// usual one.
+pub struct Upgraded<'a>(&'a Kube);
+
+impl<'a> Upgraded<'a> {
+    /// Upgrades to images with this tag.
+    pub fn to(kube: &'a Kube, version: &str) -> Result<Self> {
+        let upgraded = Self(kube);
+        install(
+            kube,
+            &[&format!("image.tag={version},brokerImage.tag={version}")],
+        )?;
+        Ok(upgraded)
+    }
+}
+
+impl Drop for Upgraded<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = install(self.0, &[]) {
+            eprintln!("the operator stays upgraded: {error:#}");
+        }
+    }
+}
+
+/// Waits until all its pods are there.
+pub fn until_there(kube: &Kube) -> Result<()> {
+    let deployment = format!("deployment/{RELEASE}");
+    let rollout = ["rollout", "status", &deployment, "--timeout=2m"];
+    kube.kubectl(&[&["-n", NAMESPACE][..], &rollout].concat())
+        .map(drop)
+}
+
 /// The operator scaled to nothing, until this is dropped: others need it.
 pub struct Away<'a>(&'a Kube);
 
@@ -97,17 +142,8 @@ impl<'a> Away<'a> {
 
 impl Drop for Away<'_> {
     fn drop(&mut self) {
-        let deployment = format!("deployment/{RELEASE}");
-        let there = [
-            "-n",
-            NAMESPACE,
-            "rollout",
-            "status",
-            &deployment,
-            "--timeout=2m",
-        ];
         // As many as the chart's values say.
-        let back = self.scale(2).and_then(|()| self.0.kubectl(&there));
+        let back = self.scale(2).and_then(|()| until_there(self.0));
         if let Err(error) = back {
             eprintln!("the operator stays away: {error:#}");
         }

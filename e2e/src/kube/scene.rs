@@ -229,7 +229,8 @@ impl Scene {
         })
     }
 
-    fn view(&self, target: &Target) -> Result<View> {
+    /// The cluster as one of its brokers describes it to clients outside.
+    pub fn view(&self, target: &Target) -> Result<View> {
         let mut last = None;
         for server in target.bootstrap.split(',') {
             match View::ask(server, ASK_LIMIT) {

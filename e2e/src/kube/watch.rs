@@ -26,6 +26,16 @@ pub fn until<T>(what: &str, limit: Duration, mut attempt: impl FnMut() -> Result
     }
 }
 
+/// Looks for so long, and is an error as soon as `check` is one: what does not happen can only be watched.
+pub fn holds(what: &str, time: Duration, mut check: impl FnMut() -> Result<()>) -> Result<()> {
+    let begun = Instant::now();
+    while begun.elapsed() < time {
+        check().with_context(|| format!("{what}: not after {:.1?}", begun.elapsed()))?;
+        sleep(PAUSE);
+    }
+    Ok(())
+}
+
 /// A condition of a resource's status.
 pub fn condition<'a>(resource: &'a Value, kind: &str) -> Option<&'a Value> {
     let conditions = list(&resource["status"]["conditions"]);

@@ -27,9 +27,20 @@ const NAME: &str = "milena-operator";
 
 /// From which version on brokers know which level of the feature `milena.version`.
 const LEVELS: [(&str, i16); 1] = [("0.1.0", 1)];
+/// What the brokers that are stamped as this build is know besides: see `image.sh`.
+const STAMPED: (Option<&str>, Option<&str>) =
+    (option_env!("STAMP_VERSION"), option_env!("STAMP_LEVEL"));
 
-fn known(version: &str) -> Version {
-    version.parse().expect("the list has versions")
+fn levels() -> Vec<(Version, i16)> {
+    let known = |version: &str| version.parse().expect("the list has versions");
+    let mut levels: Vec<(Version, i16)> = LEVELS
+        .iter()
+        .map(|(version, level)| (known(version), *level))
+        .collect();
+    if let (Some(version), Some(level)) = STAMPED {
+        levels.push((known(version), level.parse().expect("a stamp has a level")));
+    }
+    levels
 }
 
 #[derive(Args, Debug)]
@@ -183,10 +194,7 @@ fn context(
             operator: Operator {
                 version,
                 image_repository,
-                levels: LEVELS
-                    .iter()
-                    .map(|(version, level)| (known(version), *level))
-                    .collect(),
+                levels: levels(),
             },
         },
         metrics,

@@ -103,7 +103,11 @@ impl Pod {
     /// It can't be placed, as its volume is on a node that takes no pods, or is gone. The scheduler has had several
     /// wordings for it.
     pub fn waits_for_its_volume(&self) -> bool {
-        let words = ["volume node affinity", "PersistentVolume's node affinity"];
+        let words = [
+            "volume node affinity",
+            "PersistentVolume's node affinity",
+            "plugin(s) [VolumeBinding]",
+        ];
         !self.started && words.iter().any(|word| self.trouble_text.contains(word))
     }
 

@@ -60,6 +60,6 @@ pub(super) async fn show(Shared(stage): Shared<Arc<Stage>>) -> Json<ShownSelf> {
         epoch: broker.map(|broker| broker.broker_epoch()),
         node: life.and_then(|life| text(&life.node)),
         rack: life.and_then(|life| text(&life.rack)),
-        software: crate::SOFTWARE.to_owned(),
+        software: crate::software(),
     })
 }
