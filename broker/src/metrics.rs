@@ -91,6 +91,7 @@ pub struct Metrics {
     logs_to_open: IntGauge,
     recovered_segments: IntCounter,
     recovered_batches: IntCounter,
+    recovery_bytes: IntCounter,
     recovery_bytes_cut: IntCounter,
 }
 
@@ -207,6 +208,7 @@ impl Metrics {
             logs_to_open: registrar.gauge(&table::LOGS_TO_OPEN)?,
             recovered_segments: registrar.counter(&table::RECOVERED_SEGMENTS)?,
             recovered_batches: registrar.counter(&table::RECOVERED_BATCHES)?,
+            recovery_bytes: registrar.counter(&table::RECOVERY_BYTES)?,
             recovery_bytes_cut: registrar.counter(&table::RECOVERY_BYTES_CUT)?,
             registry,
         }))
@@ -388,6 +390,21 @@ impl Metrics {
     /// One of them is.
     pub fn log_opened(&self) {
         self.logs_to_open.dec();
+    }
+
+    /// So many are left.
+    pub fn logs_left_to_open(&self) -> i64 {
+        self.logs_to_open.get()
+    }
+
+    /// Counts what is read to find a log's end, while it is.
+    pub fn recovery_walked(&self, bytes: u64) {
+        self.recovery_bytes.inc_by(bytes);
+    }
+
+    /// All of it.
+    pub fn recovery_bytes(&self) -> u64 {
+        self.recovery_bytes.get()
     }
 
     /// Counts what opening a log took.

@@ -1,5 +1,6 @@
 //! The partitions hosted here: opened, grown and deleted as the cluster's metadata says.
 
+pub mod away;
 pub mod compaction;
 pub mod holders;
 mod hosted;
@@ -8,6 +9,7 @@ pub mod moves;
 mod noted;
 pub mod open;
 mod removals;
+pub mod strays;
 mod sync;
 mod write_back;
 
@@ -30,12 +32,14 @@ use crate::metrics::Metrics;
 use crate::partition::Partition;
 use crate::partition::flushes::FlushQueue;
 use crate::partition::room::AppendRoom;
+use away::Away;
 use compaction::Compaction;
 pub use hosted::HostedTopic;
 use moves::Moves;
 pub use noted::Noted;
 use open::Known;
 use removals::Removals;
+use strays::Begun;
 pub use sync::Synced;
 use write_back::WriteBack;
 
@@ -65,6 +69,7 @@ pub struct DataDir {
 pub struct Partitions {
     node_id: BrokerId,
     dirs: Vec<DataDir>,
+    away: Vec<Away>,
     /// Each directory's flushes that somebody waits for.
     flushes: Vec<Arc<FlushQueue>>,
     write_backs: Vec<Arc<WriteBack>>,
@@ -92,6 +97,7 @@ pub struct Partitions {
     were_cut: AtomicBool,
     /// Logs that could not be opened so far.
     unopened: AtomicUsize,
+    begun: Begun,
 }
 
 impl Partitions {
@@ -111,6 +117,7 @@ impl Partitions {
             write_backs: dirs.iter().map(|_| Arc::default()).collect(),
             removals: dirs.iter().map(|_| Arc::default()).collect(),
             dirs,
+            away: Vec::new(),
             clock,
             metrics,
             topics,
@@ -123,6 +130,7 @@ impl Partitions {
             producer_expiration_ms: AtomicI32::new(0),
             were_cut: AtomicBool::new(false),
             unopened: AtomicUsize::new(0),
+            begun: Begun::now(clock),
         }
     }
 

@@ -43,7 +43,7 @@ pub async fn run(broker: Arc<Broker>, stopping: CancellationToken) {
 pub(crate) async fn watch(broker: &Broker) {
     let mut images = broker.quorum().watch();
     // Where there is one directory, the quorum knows without being told.
-    let has_several = broker.partitions().dirs().len() > 1;
+    let has_several = broker.partitions().has_several_dirs();
     let (mut failed, mut again, mut is_anew) = (0, None, has_several);
     loop {
         let partitions = broker.partitions();

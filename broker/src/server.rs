@@ -3,6 +3,7 @@
 mod assemble;
 mod directories;
 pub mod last_end;
+mod left;
 mod life;
 mod listen;
 mod missing;
@@ -11,6 +12,7 @@ mod pod;
 mod pulse;
 mod rack;
 mod signals;
+mod unusable;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +33,7 @@ use crate::http;
 use crate::isr;
 use crate::metrics::Metrics;
 use crate::partitions::compaction::Allowance;
-use crate::partitions::{Partitions, housekeeping};
+use crate::partitions::{Partitions, housekeeping, strays};
 use crate::peer::server::Others;
 use crate::quorum::{Ended, OpenError, QuorumError};
 use crate::readiness::{self, Readiness};
@@ -178,7 +180,7 @@ async fn serve(
     // Before the logs are opened, which takes a while after a crash: the process is live meanwhile.
     let http = http::start(&config, &control, &ending)?;
     let data = LockedData::lock(&config)?;
-    let mut pod = Pod::first_seen(&config)?;
+    let mut pod = Pod::first_seen(&config, data.first())?;
     http.known().set(data.identity(&config, &pod));
     let endpoints = life::endpoints(&listeners);
     let (peers, listeners) = opening::split(&config, listeners);
@@ -358,6 +360,10 @@ fn keep_directory(
     every(
         |config| millis(config.log_retention_check_interval_ms),
         |partitions, dir, _| partitions.enforce_retention(dir),
+    );
+    every(
+        |_| strays::PERIOD,
+        |partitions, dir, _| partitions.remove_strays(dir),
     );
     every(
         |_| FLUSH_PERIOD,

@@ -10,6 +10,7 @@
 //! An entry is `topic partition offset`. Files are replaced atomically.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::Path;
 
 use crate::error::{LogError, StorageError};
@@ -50,6 +51,27 @@ impl Checkpoint {
             return Ok(Offsets::new());
         };
         parse(&text).map_err(|problem| LogError::Malformed { path, problem })
+    }
+
+    /// All of them.
+    pub const ALL: [Self; 4] = [
+        Self::RecoveryPoint,
+        Self::HighWatermark,
+        Self::LogStart,
+        Self::Cleaner,
+    ];
+
+    /// Gives the file, which can't be understood, a second name, under which it outlasts its replacement. What was kept
+    /// first stays.
+    pub(crate) fn keep_damaged(self, data: &Path) -> Result<(), StorageError> {
+        let path = data.join(self.file_name());
+        let kept = path.with_added_extension("damaged");
+        match files::link(&path, &kept) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                Err(StorageError::of("keep", &kept)(error))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Replaces `data`'s file; it is on disk when this returns.

@@ -11,15 +11,16 @@
 
 pub(crate) mod future;
 mod identity;
+mod lock;
 pub(crate) mod partition_metadata;
 mod volume_claim;
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use milena_protocol::Uuid;
-use rustix::fs::{FlockOperation, flock};
 use thiserror::Error;
 
 use crate::error::{LogError, StorageError};
@@ -27,10 +28,12 @@ use crate::files::{self, Durability};
 use crate::log::offset_in_name;
 use crate::segment::{Refusal, WRITE_BACK};
 
-pub use identity::Identity;
+use lock::{LOCK, lock_file};
+
+pub use identity::{Identity, identity_of};
+pub use lock::LockedFolder;
 pub use volume_claim::VolumeClaim;
 
-const LOCK: &str = ".lock";
 const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
 /// There for a moment, to see whether the disk takes it.
 const PROBE_FILE: &str = ".milena-probe";
@@ -95,37 +98,6 @@ pub struct DataDirectory {
     lock: File,
 }
 
-/// A data directory that this process alone uses, to look into it or to mend it while its broker is stopped.
-#[derive(Debug)]
-pub struct LockedFolder {
-    _lock: File,
-}
-
-impl LockedFolder {
-    /// Locks a folder that is there, whoever's it is.
-    pub fn lock(path: &Path) -> Result<Self, DirectoryError> {
-        Ok(Self {
-            _lock: lock_file(path)?,
-        })
-    }
-}
-
-fn lock_file(path: &Path) -> Result<File, DirectoryError> {
-    let lock_path = path.join(LOCK);
-    let lock = File::options()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&lock_path)
-        .map_err(StorageError::of("open", &lock_path))?;
-    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(lock),
-        Err(_) => Err(DirectoryError::InUse {
-            path: path.to_path_buf(),
-        }),
-    }
-}
-
 /// A data directory that this process alone uses, and that may not be anybody's yet.
 #[derive(Debug)]
 pub struct LockedDirectory {
@@ -147,7 +119,7 @@ impl LockedDirectory {
         Ok(Self {
             path: path.to_path_buf(),
             node_id,
-            identity: identity::check(path, node_id, cluster_id)?,
+            identity: identity_of(path, node_id, cluster_id)?,
             lock,
         })
     }
@@ -407,6 +379,26 @@ pub fn partition_folders(directory: &Path) -> Result<Vec<PartitionFolder>, Stora
         folders.extend(name.to_str().and_then(|name| folder_of(name, entry.path())));
     }
     Ok(folders)
+}
+
+/// The partitions that have a folder in a data directory: a log, or what a move that was cut short may have left of one, be
+/// it the copy or what it has replaced.
+pub fn partitions_with_folders(directory: &Path) -> Result<BTreeSet<(String, i32)>, StorageError> {
+    let folders = partition_folders(directory)?.into_iter();
+    let named = folders.filter_map(|folder| match folder {
+        PartitionFolder::Log {
+            topic, partition, ..
+        }
+        | PartitionFolder::Future {
+            topic, partition, ..
+        } => Some((topic, partition)),
+        PartitionFolder::Deleted(path) => {
+            let (name, _) = path.file_name()?.to_str()?.rsplit_once('.')?;
+            partition_of(name)
+        }
+        PartitionFolder::Stray(_) => None,
+    });
+    Ok(named.collect())
 }
 
 fn folder_of(name: &str, path: PathBuf) -> Option<PartitionFolder> {

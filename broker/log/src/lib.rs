@@ -37,7 +37,8 @@ pub use directory::future::{finish_moves, future_folder, give_up_future};
 pub use directory::partition_metadata::read as topic_id_of;
 pub use directory::{
     DataDirectory, DirectoryError, Identity, LockedDirectory, LockedFolder, PartitionFolder,
-    VolumeClaim, is_log, is_marked_clean, partition_folders, set_aside,
+    VolumeClaim, identity_of, is_log, is_marked_clean, partition_folders, partitions_with_folders,
+    set_aside,
 };
 pub use error::{AppendError, LogError, ReadError, StorageError};
 pub use files::open_count as open_file_count;

@@ -4,11 +4,11 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use milena_protocol::Str;
 use milena_protocol::api::describe_log_dirs::{
     DescribeLogDirsPartition, DescribeLogDirsRequest, DescribeLogDirsResponse,
     DescribeLogDirsResult, DescribeLogDirsTopic,
 };
+use milena_protocol::{ErrorCode, Str};
 
 use super::RequestContext;
 use crate::blocking;
@@ -17,7 +17,8 @@ use crate::partition::Partition;
 use crate::partitions::moves::Move;
 use crate::partitions::{DataDir, HostedTopic};
 
-/// Each directory, with the partitions that are asked for; null asks for all.
+/// Each directory, with the partitions that are asked for; null asks for all. One that the broker goes without is named with
+/// KAFKA_STORAGE_ERROR.
 pub async fn handle(
     broker: &Broker,
     _context: &RequestContext,
@@ -49,8 +50,14 @@ pub async fn handle(
             wanted.as_ref(),
         )
     });
+    let away = broker.partitions().away().iter();
+    let away = away.map(|one| DescribeLogDirsResult {
+        error_code: ErrorCode::KafkaStorageError,
+        log_dir: Str::from(absolute(&one.path)),
+        ..Default::default()
+    });
     DescribeLogDirsResponse {
-        results: results.collect(),
+        results: results.chain(away).collect(),
         ..Default::default()
     }
 }
@@ -87,7 +94,7 @@ fn describe(
         }
     }
     DescribeLogDirsResult {
-        log_dir: Str::from(absolute(dir)),
+        log_dir: Str::from(absolute(dir.directory.path())),
         topics: described,
         total_bytes,
         usable_bytes,
@@ -113,9 +120,8 @@ fn lag(partition: &Partition) -> i64 {
     lacks.max(0)
 }
 
-fn absolute(dir: &DataDir) -> String {
-    let path = std::path::absolute(dir.directory.path())
-        .unwrap_or_else(|_| dir.directory.path().to_path_buf());
+fn absolute(dir: &Path) -> String {
+    let path = std::path::absolute(dir).unwrap_or_else(|_| dir.to_path_buf());
     path.display().to_string()
 }
 

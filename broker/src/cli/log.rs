@@ -12,6 +12,7 @@
 
 mod check;
 mod index;
+mod marks;
 mod repair;
 mod segment;
 

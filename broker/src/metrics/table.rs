@@ -186,6 +186,8 @@ metrics! {
         "Segments that were read from end to end because the last stop was not clean.";
     RECOVERED_BATCHES Counter "milena_recovery_batches_total" []
         "Record batches whose checksums were verified because the last stop was not clean.";
+    RECOVERY_BYTES Counter "milena_recovery_bytes_total" []
+        "Bytes of record batches that were read to find the logs' ends because the last stop was not clean; counted while a log is being checked.";
     RECOVERY_BYTES_CUT Counter "milena_recovery_bytes_cut_total" []
         "Bytes behind the last valid batch that were cut off logs when they were opened.";
     DIR_BYTES Gauge "milena_log_dir_bytes" ["dir"]

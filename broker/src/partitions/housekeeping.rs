@@ -3,11 +3,9 @@
 //! goes on where it was.
 
 use std::collections::BTreeSet;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use milena_log::{
     Checkpoint, Log, LogError, Offsets, PartitionFolder, StorageError, Trash, is_log,
@@ -26,8 +24,6 @@ const BUSY_MAX: Duration = Duration::from_secs(1);
 /// Logs that a stop closes at once. Each waits for the disk several times, though there is little left to be written, and
 /// a disk has as much work with one such request as with many.
 const CLOSED_AT_ONCE: usize = 16;
-/// How long the folder of a partition that the metadata does not know is kept, for a person to look at it.
-const STRAY_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 impl Partitions {
     /// Deletes what retention lets go in a data directory, forgets silent producers, and closes idle files.
@@ -142,8 +138,8 @@ impl Partitions {
         }
     }
 
-    /// Looks after folders that no partition is in: deleted ones go, unknown ones are set aside and kept for
-    /// [`STRAY_KEPT`]. Only once the metadata is whole: an empty image says nothing about old data.
+    /// Looks after folders that no partition is in: deleted ones go, unknown ones are set aside. Only once the metadata is
+    /// whole: an empty image says nothing about old data.
     pub fn sweep(&self) {
         for dir in &self.dirs {
             let folders = match dir.directory.partition_folders() {
@@ -165,10 +161,11 @@ impl Partitions {
     fn sweep_one(&self, dir: &DataDir, folder: PartitionFolder) {
         let now_ms = self.clock.monotonic_ms();
         match folder {
+            // A move to or from a directory that is not here may have left the log itself, whatever it is called.
+            PartitionFolder::Deleted(_) | PartitionFolder::Future { .. }
+                if !self.away.is_empty() => {}
             PartitionFolder::Deleted(path) => self.trash.lock().put(path, now_ms),
-            PartitionFolder::Stray(path) if is_older(&path, STRAY_KEPT) => {
-                self.trash.lock().put(path, now_ms)
-            }
+            // See `strays.rs`.
             PartitionFolder::Stray(_) => {}
             PartitionFolder::Future {
                 topic,
@@ -373,14 +370,4 @@ pub async fn every(
             tracing::error!(%error, "background work on the logs failed");
         }
     }
-}
-
-/// Whether a folder was last changed, be it by its renaming, longer ago than this.
-fn is_older(path: &Path, age: Duration) -> bool {
-    // The time of the last write would be that of the partition's last roll, long before it was set aside.
-    let Ok(changed_s) = std::fs::metadata(path).map(|metadata| metadata.ctime()) else {
-        return false;
-    };
-    let changed = UNIX_EPOCH + Duration::from_secs(u64::try_from(changed_s).unwrap_or(0));
-    changed.elapsed().is_ok_and(|elapsed| elapsed > age)
 }

@@ -1,7 +1,7 @@
 //! Opening many logs on a few threads.
 
 mod placement;
-mod progress;
+pub(super) mod progress;
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -16,7 +16,6 @@ use super::holders::{Ambiguous, Holder, choose};
 use super::{DataDir, Partitions, report_offline};
 use crate::config::{BrokerConfig, TopicConfig};
 use placement::Placement;
-use progress::Progress;
 
 /// What a directory's checkpoints said when the broker started.
 #[derive(Debug, Default)]
@@ -100,7 +99,6 @@ struct Work<'a> {
     is_start: bool,
     queue: Mutex<VecDeque<LogToOpen>>,
     opened: Mutex<Vec<OpenLog>>,
-    progress: Progress,
     placement: Mutex<Placement<'a>>,
 }
 
@@ -113,11 +111,11 @@ pub fn open_all(
     threads: usize,
 ) -> Opened {
     let threads = threads.clamp(1, logs.len().max(1));
+    partitions.metrics.logs_to_open(logs.len());
     let work = Work {
         partitions,
         config,
         now_ms: partitions.clock.now_ms(),
-        progress: Progress::of(partitions.metrics.clone(), logs.len()),
         is_start: partitions.applied.lock().cluster_id().is_none(),
         queue: Mutex::new(VecDeque::from(logs)),
         opened: Mutex::default(),
@@ -145,7 +143,7 @@ impl Work<'_> {
                 }),
                 Err(error) => report_offline(&wanted.topic.name, wanted.id.get(), &error),
             }
-            self.progress.one_is_done();
+            self.partitions.metrics.log_opened();
         }
     }
 
@@ -158,6 +156,13 @@ impl Work<'_> {
 
     fn open(&self, wanted: &LogToOpen) -> Result<(usize, Log), LogError> {
         let (topic, index) = (wanted.topic.name.as_str(), wanted.id.get());
+        if self.is_start
+            && let Some(why) = self
+                .partitions
+                .why_away(&wanted.topic, index, self.named(wanted))
+        {
+            return Err(why);
+        }
         if let Some(holder) = self.holder(wanted)? {
             match self.open_in(holder, wanted, true) {
                 // A topic of this name was deleted while its folder could not be renamed.
@@ -385,7 +390,9 @@ impl Work<'_> {
             now_ms: self.now_ms,
         };
         let path = directory.partition_path(topic, index);
-        let (log, recovery) = Log::open(&path, wanted.config.log_config(self.config), opening)?;
+        let config = wanted.config.log_config(self.config);
+        let walked = |bytes| self.partitions.metrics.recovery_walked(bytes);
+        let (log, recovery) = Log::open_telling(&path, config, opening, &walked)?;
         self.partitions.metrics.recovered(&recovery);
         self.tell_of_lacks((&log, &recovery), &opening, wanted);
         if let Some(offset) = recovery.cut_at_offset {

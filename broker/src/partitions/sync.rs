@@ -11,7 +11,7 @@ use milena_metadata::{
 };
 
 use super::hosted::Slot;
-use super::open::{self, LogToOpen, OpenLog};
+use super::open::{self, LogToOpen, OpenLog, progress};
 use super::{GONE_MAX, HostedTopic, Partitions, topic_config};
 use crate::config::BrokerConfig;
 use crate::partition::Partition;
@@ -57,7 +57,7 @@ impl Partitions {
         }
         let (this, image, config) = (self.clone(), image.clone(), config.clone());
         let opening = crate::blocking::spawn(move || this.open_topics(&wanted, &image, &config));
-        if let Err(error) = opening.await {
+        if let Err(error) = progress::told_of(opening, &self.metrics).await {
             tracing::error!(%error, "opening partitions failed");
         }
     }

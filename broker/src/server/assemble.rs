@@ -5,12 +5,11 @@ use std::sync::Arc;
 use milena_metadata::{Endpoint, LastEnd};
 use tokio::time::Instant;
 
-use super::StartError;
 use super::directories::LockedData;
-use super::last_end;
 use super::life::Registrant;
 use super::missing::{self, Missing};
 use super::opening::Opening;
+use super::{StartError, last_end, left};
 use crate::broker::{Broker, Parts};
 use crate::clock::Clock;
 use crate::config::BrokerConfig;
@@ -41,6 +40,8 @@ pub(super) async fn assemble_with(
     let (config, start_wait) = (opening.config, opening.start_wait.clone());
     let was_begun = opening.is_begun()?;
     if !was_begun {
+        // What is in it is not known, nor whether the metadata that is missing is a part of the same mishap.
+        data.all_are_needed()?;
         missing::check_metadata(&opening.store(), &data, config)?;
     }
     let quorum = Arc::new(opening.open(&data).await?);
@@ -56,21 +57,20 @@ pub(super) async fn assemble_with(
     let last_life = quorum.image().broker(data.node_id()).map(|life| life.epoch);
     let metadata = (config.metadata_dir(), quorum.directory());
     let data = data.claim(&cluster_id, (&metadata.0, metadata.1), last_life)?;
+    let away_ids = missing.away_ids();
+    left::note(&metadata.0, away_ids.iter().copied(), last_life);
     let node_id = data.node_id();
     let last_end = missing.end(last_end::take(data.dirs()));
+    let directories = data.directory_ids().into_iter().chain(away_ids);
     let mut registrant = Registrant {
         id: node_id,
         endpoints,
         rack: rack.map(str::to_owned),
-        directories: data.directory_ids(),
+        directories: directories.collect(),
         last_end: missing.end_to_tell(last_end),
     };
-    let partitions = Arc::new(Partitions::new(
-        node_id,
-        data.into_dirs(),
-        Clock,
-        metrics.clone(),
-    ));
+    let partitions = Partitions::new(node_id, data.into_dirs(), Clock, metrics.clone());
+    let partitions = Arc::new(partitions.without(missing.away));
     let joining = Joining {
         quorum: &quorum,
         partitions: &partitions,

@@ -8,11 +8,13 @@ use milena_log::{DirectoryError, LockedDirectory, PartitionFolder, is_log};
 use milena_metadata::{BrokerId, DirectoryId, Topic};
 
 use super::pod::Pod;
-use super::{StartError, last_end};
+use super::unusable::{self, Failed, Unusable};
+use super::{StartError, last_end, left};
 use crate::config::BrokerConfig;
 use crate::identity::Identity;
 use crate::partition::room::AppendRoom;
 use crate::partitions::DataDir;
+use crate::partitions::away::Away;
 use crate::partitions::holders::Holder;
 use crate::partitions::open::Known;
 
@@ -24,35 +26,83 @@ pub struct LockedData {
     node_id: BrokerId,
     cluster_id: Option<String>,
     dirs: Vec<LockedDirectory>,
+    /// What the checkpoints of each say.
+    known: Vec<Known>,
+    /// Those that this life goes without.
+    unusable: Vec<Unusable>,
 }
 
 impl LockedData {
-    /// Locks each directory, and checks that they are this broker's, and of one cluster.
+    /// Locks each directory, and checks that they are this broker's, and of one cluster. Of several, one that can't be used
+    /// is left out, unless the broker needs it.
     pub fn lock(config: &BrokerConfig) -> Result<Self, StartError> {
         let node_id = BrokerId::new(config.node_id)
             .map_err(|error| StartError::Identity(error.to_string()))?;
         let mut cluster_id = config.cluster_id.clone();
-        let mut dirs = Vec::new();
+        let (mut dirs, mut known, mut failed) = (Vec::new(), Vec::new(), Vec::new());
         for path in config.data_dirs() {
-            let directory = LockedDirectory::lock(&path, node_id.get(), cluster_id.as_deref())?;
+            let locked = unusable::lock(&path, node_id.get(), cluster_id.as_deref());
+            let (directory, said) = match locked {
+                Ok(locked) => locked,
+                Err(Failed {
+                    error: DirectoryError::Log(why),
+                    lock,
+                }) if !unusable::is_needed(&path, config) => {
+                    failed.push((path, why, lock));
+                    continue;
+                }
+                Err(Failed { error, .. }) => return Err(error.into()),
+            };
             // The first directory that is of a cluster says which the others must be of.
             let named = directory
                 .identity()
                 .map(|identity| identity.cluster_id.clone());
             cluster_id = cluster_id.or(named);
             dirs.push(directory);
+            known.push(said);
         }
         differ(&dirs)?;
         if dirs.is_empty() {
-            return Err(StartError::Identity(
-                "log.dirs names no directory".to_owned(),
-            ));
+            return Err(match failed.pop() {
+                Some((_, why, _)) => DirectoryError::from(why).into(),
+                None => StartError::Identity("log.dirs names no directory".to_owned()),
+            });
+        }
+        let mut unusable = Vec::new();
+        for (path, why, lock) in failed {
+            let identity = (node_id.get(), cluster_id.as_deref());
+            unusable.push(Unusable::look(path, why, lock, identity)?);
         }
         Ok(Self {
             node_id,
             cluster_id,
             dirs,
+            known,
+            unusable,
         })
+    }
+
+    /// The first that can be used.
+    pub fn first(&self) -> &Path {
+        self.dirs[0].path()
+    }
+
+    /// Refuses to go without a directory.
+    pub fn all_are_needed(&self) -> Result<(), StartError> {
+        match self.unusable.first() {
+            Some(one) => Err(one.error().into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether one can't be used, of which nobody knows for sure what it has.
+    pub fn has_unusable(&self) -> bool {
+        !self.unusable.is_empty()
+    }
+
+    /// The directories that this life goes without; of those that the broker had these are `missing`, and not given up.
+    pub fn away(&self, missing: &BTreeSet<DirectoryId>) -> Vec<Away> {
+        unusable::away(&self.unusable, missing)
     }
 
     /// Who this broker is, before it is of a cluster.
@@ -178,8 +228,9 @@ impl LockedData {
         last_epoch: Option<i64>,
     ) -> Result<Data, StartError> {
         let appends_max = appends_max(super::workers(), self.dirs.len());
+        let left = left::read(metadata);
         let mut dirs = Vec::new();
-        for locked in self.dirs {
+        for (locked, mut known) in self.dirs.into_iter().zip(self.known) {
             let path = locked.path().to_owned();
             let is_new = locked.identity().is_none();
             let id = (path == metadata).then_some(metadata_id.into());
@@ -187,8 +238,9 @@ impl LockedData {
             let mark = directory
                 .take_clean_shutdown()
                 .map_err(DirectoryError::from)?;
-            let is_clean = mark.is_some_and(|epoch| is_of_life(&path, epoch, last_epoch));
-            let known = Known::read(&path, is_clean).map_err(DirectoryError::from)?;
+            let id = DirectoryId(directory.identity().directory_id);
+            let last_epoch = left.get(&id).copied().or(last_epoch);
+            known.clean_shutdown = mark.is_some_and(|epoch| is_of_life(&path, epoch, last_epoch));
             let appends = Arc::new(AppendRoom::new(appends_max));
             dirs.push(DataDir {
                 directory,

@@ -24,6 +24,7 @@ mod at_start;
 mod directories;
 mod slow;
 mod two_disks;
+mod unusable;
 
 const EIO: i32 = 5;
 const EROFS: i32 = 30;

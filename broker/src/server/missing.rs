@@ -9,6 +9,9 @@
 //! knows none of the directories, none of them has a log, and the metadata itself is in one of them or new at this
 //! start: if the logs alone were away, it would be there. So it is too after a start that ended before it registered.
 //!
+//! A directory that is there and can't be used (`unusable.rs`) is none of those: its partitions are offline, and begin anew
+//! nowhere.
+//!
 //! A directory that is back after it was given up is looked at in `missing/back.rs`.
 
 mod back;
@@ -24,12 +27,15 @@ use milena_protocol::Uuid;
 use super::StartError;
 use super::directories::LockedData;
 use crate::config::BrokerConfig;
+use crate::partitions::away::Away;
 use crate::quorum::Quorum;
 
 /// Directories that are missing, and what that means.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct Missing {
     ids: BTreeSet<DirectoryId>,
+    /// Directories that are there and can't be used. They are no reason to begin anything anew.
+    pub away: Vec<Away>,
     /// Partitions that nobody else has, and that may be there: in a directory that is not said to be lost.
     only_there: Vec<(TopicName, PartitionId)>,
     /// Whether a replica that counts as in sync may be there without the quorum knowing it.
@@ -49,22 +55,31 @@ impl Missing {
     ) -> Result<Self, StartError> {
         back::check(data, quorum, config)?;
         let (image, metadata) = (quorum.image(), config.metadata_dir());
-        let directories = data.ids(&metadata, quorum.directory());
-        if known(&image, data.node_id()).is_subset(&directories) {
-            return Ok(Self::default());
+        let mut directories = data.ids(&metadata, quorum.directory());
+        let (known, lost) = (known(&image, data.node_id()), lost(config));
+        let gone: BTreeSet<DirectoryId> = known.difference(&directories).copied().collect();
+        let away = data.away(&gone.difference(&lost).copied().collect());
+        directories.extend(away.iter().flat_map(|one| &one.ids));
+        if known.is_subset(&directories) {
+            return Ok(Self {
+                away,
+                ..Self::default()
+            });
         }
         let used = image.broker(data.node_id());
         let used = used.map_or(&[][..], |life| &life.directories);
         let present = Present {
             broker: data.node_id(),
             directories,
-            has_logs: data.with_logs()?.is_some(),
+            has_logs: data.has_unusable() || data.with_logs()?.is_some(),
             has_metadata_elsewhere: was_begun && !data.contains(&metadata),
             has_log: |topic: &TopicName, partition: PartitionId| {
-                data.has_log(topic.as_str(), partition.get(), used)
+                let (topic, partition) = (topic.as_str(), partition.get());
+                let is_away = away.iter().any(|one| one.has_folder(topic, partition));
+                is_away || data.has_log(topic, partition, used)
             },
         };
-        let missing = find(&image, &present, &lost(config));
+        let missing = find(&image, &present, &lost);
         if !missing.only_there.is_empty() {
             return Err(StartError::Missing(missing.refusal(data)));
         }
@@ -75,7 +90,13 @@ impl Missing {
                  have it, and what log.dirs.lost gives up begins anew"
             );
         }
-        Ok(missing)
+        Ok(Self { away, ..missing })
+    }
+
+    /// The ids of the directories that are away: the broker still has them, and so knows them at its next start.
+    pub fn away_ids(&self) -> BTreeSet<DirectoryId> {
+        let ids = self.away.iter().flat_map(|one| &one.ids);
+        ids.copied().collect()
     }
 
     /// How the last life ended, by the marks in the directories: on other disks a start that was not finished may have

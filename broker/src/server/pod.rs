@@ -3,7 +3,7 @@
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,10 +66,10 @@ impl From<Metadata> for Stamp {
 }
 
 impl Pod {
-    /// Looks for the first time, when the data directories are locked. Refuses a volume that the first of them is not
-    /// bound to.
-    pub fn first_seen(config: &BrokerConfig) -> Result<Self, DirectoryError> {
-        let folder = config.data_dirs().swap_remove(0);
+    /// Looks for the first time, when the data directories are locked. Refuses a volume that the first of them, `folder`, is
+    /// not bound to.
+    pub fn first_seen(config: &BrokerConfig, folder: &Path) -> Result<Self, DirectoryError> {
+        let folder = folder.to_path_buf();
         let rack = match &config.broker_rack {
             Some(rack) => Rack::Given(rack.clone()),
             None => Rack::told(config, &folder),
@@ -187,7 +187,7 @@ impl Pod {
 }
 
 impl Rack {
-    fn told(config: &BrokerConfig, folder: &std::path::Path) -> Self {
+    fn told(config: &BrokerConfig, folder: &Path) -> Self {
         let node = config.broker_node.clone();
         // Without a file the configuration is all there is.
         let node_told = node

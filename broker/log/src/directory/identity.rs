@@ -28,8 +28,8 @@ pub struct Identity {
     pub directory_id: Uuid,
 }
 
-/// Refuses another's directory; `None` where it is nobody's.
-pub(super) fn check(
+/// Whose a directory is; `None` where it is nobody's. Refuses another's.
+pub fn identity_of(
     folder: &Path,
     node_id: i32,
     cluster_id: Option<&str>,

@@ -1,4 +1,5 @@
 use super::*;
+use crate::checkpoint::{Checkpoint, Offsets};
 
 #[test]
 fn a_directory_keeps_its_identity_and_refuses_another_cluster_or_node_naming_both() {
@@ -65,6 +66,42 @@ fn folders_are_told_apart_by_their_names() {
     assert!(found.contains(&log));
     assert!(found.contains(&PartitionFolder::Deleted(deleted)));
     assert!(found.contains(&PartitionFolder::Stray(stray)));
+}
+
+#[test]
+fn what_a_move_has_left_of_a_partition_counts_as_its_folder_and_what_was_set_aside_does_not() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in [
+        "a.b-c-3",
+        "copied-0.0123-future",
+        "replaced-1.0123-delete",
+        "unknown-2.0123-stray",
+        "quorum",
+    ] {
+        std::fs::create_dir(folder.path().join(name)).unwrap();
+    }
+    let found = partitions_with_folders(folder.path()).unwrap();
+    let found: Vec<_> = found
+        .iter()
+        .map(|(topic, at)| (topic.as_str(), *at))
+        .collect();
+    assert_eq!(found, [("a.b-c", 3), ("copied", 0), ("replaced", 1)]);
+}
+
+#[test]
+fn a_checkpoint_that_is_replaced_is_kept_as_it_was_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let locked = LockedFolder::lock(folder.path()).unwrap();
+    let checkpoint = Checkpoint::RecoveryPoint;
+    let file = folder.path().join(checkpoint.file_name());
+    for (text, end) in [("garbled", 7), ("again", 8)] {
+        std::fs::write(&file, text).unwrap();
+        let offsets = Offsets::from([(("t".to_owned(), 0), end)]);
+        locked.replace_checkpoint(checkpoint, &offsets).unwrap();
+        assert_eq!(checkpoint.read(folder.path()).unwrap(), offsets);
+    }
+    let kept = std::fs::read(file.with_added_extension("damaged")).unwrap();
+    assert_eq!(kept, b"garbled");
 }
 
 #[test]

@@ -80,6 +80,16 @@ impl Log {
         config: LogConfig,
         opening: Opening,
     ) -> Result<(Self, Recovery), LogError> {
+        Self::open_telling(path, config, opening, &|_| {})
+    }
+
+    /// The same, and has `tell` hear of the bytes that are read to find the end after a crash, while they are.
+    pub fn open_telling(
+        path: &Path,
+        config: LogConfig,
+        opening: Opening,
+        tell: &dyn Fn(u64),
+    ) -> Result<(Self, Recovery), LogError> {
         let listed = folder::list(path)?;
         let is_made = listed.is_some();
         let names = listed.unwrap_or_default();
@@ -104,7 +114,7 @@ impl Log {
         } else {
             folder::clear(path, &names)?;
             let point = opening.recovery_point;
-            recover::check(&mut segments, point, &config, &mut recovery)?
+            recover::check(&mut segments, point, &config, (&mut recovery, tell))?
         };
         whole::check_end(path, segments.last().map(Arc::as_ref), end, &opening)?;
         if trusted {

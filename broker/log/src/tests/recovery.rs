@@ -349,3 +349,21 @@ fn producers_are_known_without_the_snapshot_of_a_clean_stop() {
     let (log, _) = open(folder.path(), CLEAN);
     assert_eq!(log.active_producers()[0].last_sequence, 1);
 }
+
+#[test]
+fn a_long_walk_tells_of_itself_while_it_goes_on() {
+    const BATCHES: u64 = 40;
+    let folder = tempfile::tempdir().unwrap();
+    let (mut log, _) = Log::open(folder.path(), LogConfig::default(), CRASHED).unwrap();
+    for _ in 0..BATCHES {
+        log.append(&[batch(1, 5, &[7; 100_000])], STAMP).unwrap();
+    }
+    let size = log.reader().size_bytes();
+    drop(log);
+    let told = std::cell::RefCell::new(Vec::new());
+    let tell = |bytes| told.borrow_mut().push(bytes);
+    Log::open_telling(folder.path(), LogConfig::default(), CRASHED, &tell).unwrap();
+    let told = told.into_inner();
+    assert_eq!(told.iter().sum::<u64>(), size);
+    assert!(told.len() as u64 >= size / (2 << 20), "{told:?}");
+}

@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use indicatif::{HumanBytes, HumanCount, ProgressBar};
-use milena_log::inspect::{Finding, FindingKind, Gap, Hole, Inspection, inspect};
-use milena_log::{Checkpoint, LockedFolder, LogError, PartitionFolder};
+use milena_log::inspect::{FindingKind, Gap, Hole, Inspection, inspect};
+use milena_log::{LockedFolder, PartitionFolder};
 use serde_json::{Value, json};
 
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::output::{self, Format};
+
+use super::marks::{Marks, Unread};
 
 #[derive(Debug, Args)]
 pub(super) struct Logs {
@@ -31,11 +33,18 @@ pub(super) struct Logs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Every batch is read and its checksum computed, every index entry held against the batches. Nothing is changed. The exit code is 1
-where something is damaged. What a broker that died was just writing is no damage: its next start cuts it off. Nor is a gap between
+where something is damaged, be it one of the directory's checkpoints. What a broker that died was just writing is no damage: its next start cuts it off. Nor is a gap between
 segments, which repairs leave, and Apache Kafka's compaction; where nobody has done either a segment was taken away.")]
 pub(super) struct Check {
     #[command(flatten)]
     logs: Logs,
+}
+
+impl Logs {
+    /// Whether all logs of the directories are asked for.
+    pub(super) fn are_all(&self) -> bool {
+        self.topic.is_none()
+    }
 }
 
 /// A log that was looked through.
@@ -79,15 +88,26 @@ impl Looked {
     }
 }
 
-/// Reads all logs that are asked for. Nobody else may have their directories meanwhile.
-pub(super) fn look(logs: &Logs) -> Result<(Vec<LockedFolder>, Vec<Looked>), Failure> {
-    let (mut locks, mut looked) = (Vec::new(), Vec::new());
-    let mut wanted = Vec::new();
+/// What was found in the data directories.
+pub(super) struct Found {
+    /// The directories, which nobody else may have meanwhile.
+    pub(super) folders: Vec<LockedFolder>,
+    pub(super) looked: Vec<Looked>,
+    /// Checkpoints that say nothing.
+    pub(super) unread: Vec<Unread>,
+}
+
+/// Reads all logs that are asked for.
+pub(super) fn look(logs: &Logs) -> Result<Found, Failure> {
+    let (mut folders, mut marks, mut wanted) = (Vec::new(), Vec::new(), Vec::new());
     for data in &logs.data {
-        locks.push(lock(data)?);
+        folders.push(lock(data)?);
+        marks.push(Marks::read(data));
         wanted.extend(wanted_in(data, logs)?);
     }
-    if wanted.is_empty() {
+    let unread = marks.iter().flat_map(|marks| marks.unread.clone());
+    let unread: Vec<Unread> = unread.collect();
+    if wanted.is_empty() && unread.is_empty() {
         let dirs: Vec<String> = logs
             .data
             .iter()
@@ -101,23 +121,22 @@ pub(super) fn look(logs: &Logs) -> Result<(Vec<LockedFolder>, Vec<Looked>), Fail
         true => ProgressBar::new(wanted.len() as u64),
         false => ProgressBar::hidden(),
     };
-    let mut marks = None;
+    let mut looked = Vec::new();
     for (data, topic, partition, path) in wanted {
-        if marks
-            .as_ref()
-            .is_none_or(|marks: &Marks| marks.data != data)
-        {
-            marks = Some(Marks::read(&data)?);
-        }
         let found =
             inspect(&path).map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
-        let marks = marks.as_ref().expect("they are read above");
+        let marks = marks.iter().find(|marks| marks.data == data);
+        let marks = marks.expect("they are read above");
         let held = marks.held_against(topic, partition, found);
         looked.push(held.map_err(|error| Failure::new(Exit::Failed, error.to_string()))?);
         bar.inc(1);
     }
     bar.finish_and_clear();
-    Ok((locks, looked))
+    Ok(Found {
+        folders,
+        looked,
+        unread,
+    })
 }
 
 fn lock(data: &Path) -> Result<LockedFolder, Failure> {
@@ -155,101 +174,29 @@ fn wanted_in(data: &Path, logs: &Logs) -> Result<Vec<Wanted>, Failure> {
     Ok(wanted)
 }
 
-/// What a data directory says of its logs.
-struct Marks {
-    data: PathBuf,
-    is_clean: bool,
-    recovery_points: milena_log::Offsets,
-    high_watermarks: milena_log::Offsets,
-    log_starts: milena_log::Offsets,
-}
-
-impl Marks {
-    fn read(data: &Path) -> Result<Self, Failure> {
-        let read = |checkpoint: Checkpoint| {
-            let read = checkpoint.read(data);
-            read.map_err(|error| Failure::new(Exit::Failed, error.to_string()))
-        };
-        Ok(Self {
-            data: data.to_path_buf(),
-            is_clean: milena_log::is_marked_clean(data),
-            recovery_points: read(Checkpoint::RecoveryPoint)?,
-            high_watermarks: read(Checkpoint::HighWatermark)?,
-            log_starts: read(Checkpoint::LogStart)?,
-        })
-    }
-
-    fn held_against(
-        &self,
-        topic: String,
-        partition: i32,
-        mut found: Inspection,
-    ) -> Result<Looked, LogError> {
-        let key = (topic, partition);
-        let offset = |offsets: &milena_log::Offsets| offsets.get(&key).copied().unwrap_or(0);
-        let recovery_point = offset(&self.recovery_points);
-        let end_offset = recovery_point.max(offset(&self.high_watermarks));
-        let torn = match self.is_clean {
-            true => None,
-            false => take_torn(&mut found, recovery_point),
-        };
-        if !self.is_clean {
-            found.hold_recovery_point(recovery_point);
-        }
-        // As a start decides it: without a recovery point nothing is known of the log.
-        if recovery_point > 0 {
-            found.hold_start(offset(&self.log_starts), self.is_clean)?;
-        }
-        Ok(Looked {
-            data: self.data.clone(),
-            topic: key.0,
-            partition,
-            found,
-            torn,
-            end_offset,
-        })
-    }
-}
-
-/// The end of a log that was being written when its broker died, and what its indexes say of it.
-fn take_torn(found: &mut Inspection, recovery_point: i64) -> Option<Hole> {
-    let is_torn = |one: &Finding| match one.kind {
-        FindingKind::Records(hole) => hole.offset >= recovery_point && hole.next_offset.is_none(),
-        _ => false,
-    };
-    let at = found.findings.iter().position(is_torn)?;
-    let FindingKind::Records(hole) = found.findings[at].kind else {
-        return None;
-    };
-    let file = found.findings[at].file.clone();
-    // Whatever lies behind it goes with it, and its indexes are made anew.
-    found.findings.retain(|one| {
-        let is_behind = one.file.file_stem() >= file.file_stem();
-        !(is_behind && matches!(one.kind, FindingKind::Records(_) | FindingKind::Index))
-    });
-    Some(hole)
-}
-
 /// Prints what was found; damage is a failure.
 pub(super) fn run(check: &Check) -> Result<(), Failure> {
-    let (_locks, looked) = look(&check.logs)?;
-    tell(&looked, check.logs.output)?;
-    let damaged = looked.iter().filter(|one| !one.is_whole()).count();
-    match damaged {
-        0 => Ok(()),
-        _ => Err(Failure::new(
-            Exit::Failed,
-            format!("{damaged} of {} logs are damaged", looked.len()),
-        )
-        .hint("milena log repair shows what can be done")),
-    }
+    let found = look(&check.logs)?;
+    tell(&found, check.logs.output)?;
+    let damaged = found.looked.iter().filter(|one| !one.is_whole()).count();
+    let logs = format!("{damaged} of {} logs are damaged", found.looked.len());
+    let text = match (damaged, found.unread.len()) {
+        (0, 0) => return Ok(()),
+        (_, 0) => logs,
+        (_, count) => format!("{logs}, and {count} checkpoints can't be read"),
+    };
+    Err(Failure::new(Exit::Failed, text).hint("milena log repair shows what can be done"))
 }
 
-pub(super) fn tell(looked: &[Looked], format: Format) -> Result<(), Failure> {
+pub(super) fn tell(found: &Found, format: Format) -> Result<(), Failure> {
+    let looked = &found.looked;
     if format == Format::Json {
-        return output::json(&looked.iter().map(shown).collect::<Vec<_>>());
+        let logs = looked.iter().map(shown);
+        let all = logs.chain(found.unread.iter().map(Unread::shown));
+        return output::json(&all.collect::<Vec<_>>());
     }
-    let rows: Vec<[String; 4]> = looked.iter().flat_map(rows).collect();
+    let mut rows: Vec<[String; 4]> = looked.iter().flat_map(rows).collect();
+    rows.extend(found.unread.iter().map(Unread::row));
     if !rows.is_empty() {
         output::table(["log", "file", "offsets", "problem"], &rows)?;
     }

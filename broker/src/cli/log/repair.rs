@@ -1,17 +1,20 @@
 //! `milena log repair`: what can be done for damaged logs, and doing it.
 
 use clap::Args;
+use milena_log::Checkpoint;
 use milena_log::inspect::FindingKind;
 use milena_log::repair::repair;
 use serde_json::json;
 
-use super::check::{Logs, Looked, look, tell};
+use super::check::{Found, Logs, Looked, look, tell};
+use super::marks::Unread;
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::output::{self, Format};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Stop the broker first. Without --apply nothing is changed. Indexes, epochs and snapshots are made anew from the batches.
+Stop the broker first. Without --apply nothing is changed. Indexes, epochs and snapshots are made anew from the batches, and
+checkpoints that can't be understood from the logs; those are kept as ….damaged.
 Damaged records can't be: where other brokers have the partition choose --set-aside, and the broker copies it from them at
 its next start; where nobody has, choose --cut, and the log goes on without them. Their offsets are a gap then, as after
 compaction, and the damaged file stays beside the new one as ….log.damaged. Never --cut where others have the partition:
@@ -22,7 +25,7 @@ pub(super) struct Repair {
     /// Nobody else has the damaged records: go on without them
     #[arg(long, conflicts_with = "set_aside")]
     cut: bool,
-    /// Others have them: put damaged logs aside, to be copied anew; they are removed a week after the next start
+    /// Others have them: put damaged logs aside, to be copied anew; they are removed a week later
     #[arg(long)]
     set_aside: bool,
     /// Only show what would be done; so it is without --apply
@@ -55,22 +58,19 @@ impl Means {
 }
 
 pub(super) fn run(repair: &Repair) -> Result<(), Failure> {
-    let (_locks, looked) = look(&repair.logs)?;
+    let found = look(&repair.logs)?;
     let format = repair.logs.output;
-    let damaged: Vec<(&Looked, Means)> = looked
+    let damaged: Vec<(&Looked, Means)> = found
+        .looked
         .iter()
         .filter(|one| !one.is_whole())
         .map(|one| (one, means(one, repair)))
         .collect();
     if format == Format::Table {
-        tell(&looked, format)?;
+        tell(&found, format)?;
     }
-    let undecided = damaged.iter().any(|(_, means)| *means == Means::Undecided);
-    if repair.apply && undecided {
-        return Err(
-            Failure::new(Exit::Usage, "damaged records can't be made anew")
-                .hint(Means::Undecided.in_words()),
-        );
+    if repair.apply {
+        refuse(repair, &found, &damaged)?;
     }
     for (one, means) in &damaged {
         if repair.apply {
@@ -80,12 +80,67 @@ pub(super) fn run(repair: &Repair) -> Result<(), Failure> {
             output::line(&format!("{}: {}", one.name(), means.in_words()))?;
         }
     }
-    match (format, damaged.is_empty(), repair.apply) {
-        (Format::Json, ..) => output::json(&shown(&damaged, repair.apply)),
+    for one in &found.unread {
+        if repair.apply {
+            write_anew(one, &found)?;
+        }
+        if format == Format::Table {
+            let file = one.file();
+            output::line(&format!("{}: {}", file.display(), checkpoint_in_words(one)))?;
+        }
+    }
+    let all_are_whole = damaged.is_empty() && found.unread.is_empty();
+    match (format, all_are_whole, repair.apply) {
+        (Format::Json, ..) => output::json(&shown(&damaged, &found.unread, repair.apply)),
         (_, true, _) => output::line("all are whole"),
         (_, _, true) => output::line("done: start the broker"),
         (_, _, false) => output::line("nothing was changed; --apply does it"),
     }
+}
+
+/// Refuses before anything is changed, where something of it can't be done.
+fn refuse(repair: &Repair, found: &Found, damaged: &[(&Looked, Means)]) -> Result<(), Failure> {
+    if damaged.iter().any(|(_, means)| *means == Means::Undecided) {
+        return Err(
+            Failure::new(Exit::Usage, "damaged records can't be made anew")
+                .hint(Means::Undecided.in_words()),
+        );
+    }
+    for one in &found.unread {
+        let file = one.file();
+        if !one.is_garbled {
+            let text = format!("{} can't be read, and may be whole", file.display());
+            let hint = "mend its disk or its rights first";
+            return Err(Failure::new(Exit::Failed, text).hint(hint));
+        }
+        if !repair.logs.are_all() {
+            let text = format!("{} is of all logs of its directory", file.display());
+            return Err(Failure::new(Exit::Usage, text).hint("leave --topic out"));
+        }
+    }
+    Ok(())
+}
+
+fn checkpoint_in_words(one: &Unread) -> &'static str {
+    match (one.is_garbled, one.checkpoint) {
+        (false, _) => "its disk or its rights are to be mended first",
+        (_, Checkpoint::RecoveryPoint) => "made anew from the ends of the logs",
+        (_, Checkpoint::LogStart) => {
+            "made anew from the first segments; records that a client deleted may be back"
+        }
+        (_, Checkpoint::HighWatermark | Checkpoint::Cleaner) => "begun anew",
+    }
+}
+
+fn write_anew(one: &Unread, found: &Found) -> Result<(), Failure> {
+    let folder = found
+        .folders
+        .iter()
+        .find(|folder| folder.path() == one.data);
+    let folder = folder.expect("it is locked");
+    folder
+        .replace_checkpoint(one.checkpoint, &one.made_anew(&found.looked))
+        .map_err(|error| Failure::new(Exit::Failed, error.to_string()))
 }
 
 fn means(one: &Looked, repair: &Repair) -> Means {
@@ -122,22 +177,30 @@ fn repair_log(one: &Looked) -> Result<(), milena_log::LogError> {
     repair(&one.found, end_offset)
 }
 
-fn shown(damaged: &[(&Looked, Means)], applied: bool) -> Vec<serde_json::Value> {
+fn shown(damaged: &[(&Looked, Means)], unread: &[Unread], applied: bool) -> Vec<serde_json::Value> {
     let means = |means: Means| match means {
         Means::Mend => "mend",
         Means::Cut => "cut",
         Means::SetAside => "set_aside",
         Means::Undecided => "undecided",
     };
-    damaged
-        .iter()
-        .map(|(one, how)| {
-            json!({
-                "topic": one.topic,
-                "partition": one.partition,
-                "means": means(*how),
-                "applied": applied,
-            })
+    let logs = damaged.iter().map(|(one, how)| {
+        json!({
+            "topic": one.topic,
+            "partition": one.partition,
+            "means": means(*how),
+            "applied": applied,
         })
-        .collect()
+    });
+    let checkpoints = unread.iter().map(|one| {
+        json!({
+            "checkpoint": one.file(),
+            "means": checkpoint_in_words(one),
+            "applied": applied,
+        })
+    });
+    logs.chain(checkpoints).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -256,3 +256,37 @@ async fn a_log_that_its_disk_keeps_waiting_holds_up_no_other_and_what_is_left_is
     assert_eq!(opened.len(), LOGS as usize);
     assert!(left(0));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_read_of_a_log_is_counted_while_the_rest_of_it_is_still_to_be_checked() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = broker(dir.path()).await;
+    create_with(&broker, "t", 1).await;
+    let here = partition(&broker, "t", 0);
+    {
+        let mut log = here.log().await;
+        log.append_as_follower(&batch(0, 0), 1).unwrap();
+        log.roll(1).unwrap();
+        log.append_as_follower(&batch(1, 0), 1).unwrap();
+    }
+    let logs = vec![LogToOpen {
+        place: 0,
+        topic: broker.image().topic("t").unwrap().clone(),
+        id: PartitionId::new(0).unwrap(),
+        config: here.config(),
+    }];
+    let second = dir.path().join("t-0/00000000000000000001.log");
+    let stall = inject(second.to_str().unwrap(), Fault::StallReads);
+    let (partitions, config) = (broker.partitions().clone(), broker.config());
+    let opening = std::thread::spawn(move || open_all(&partitions, &config, logs, 1));
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let first = fs::metadata(segment(dir.path())).unwrap().len();
+    while broker.metrics().recovery_bytes() < first {
+        assert!(Instant::now() < deadline, "nothing is counted");
+        std::thread::yield_now();
+    }
+    assert!(!opening.is_finished());
+    drop(stall);
+    assert_eq!(opening.join().unwrap().by_place(1).remove(0).len(), 1);
+    assert!(broker.metrics().recovery_bytes() > first);
+}

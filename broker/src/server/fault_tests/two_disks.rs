@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use milena_log::LockedFolder;
+use milena_log::{DirectoryError, LockedFolder};
 use milena_protocol::api::delete_records::{
     DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic,
 };
@@ -193,7 +193,8 @@ impl TwoDisks {
         for dir in &self.dirs {
             // Threads of the life before may still hold it for a moment.
             until("the life before has ended", || {
-                LockedFolder::lock(dir.path()).is_ok()
+                let locked = LockedFolder::lock(dir.path());
+                !matches!(locked, Err(DirectoryError::InUse { .. }))
             });
         }
         let dirs: Vec<&Path> = self.dirs.iter().map(|dir| dir.path()).collect();

@@ -1,6 +1,7 @@
 mod back;
+mod unusable;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use milena_metadata::{

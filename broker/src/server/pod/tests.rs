@@ -48,7 +48,7 @@ impl Told {
     }
 
     fn seen(&self, further: &[(&str, &str)]) -> Result<Pod, DirectoryError> {
-        Pod::first_seen(&self.config(further))
+        Pod::first_seen(&self.config(further), &self.dir.path().join("data"))
     }
 }
 

@@ -11,6 +11,8 @@ use crate::segment::{Segment, file_name};
 
 /// No roll leaves a larger gap than a follower's over offsets that compaction has emptied.
 const ROLL_GAP_MIN: i64 = 1 << 30;
+/// Bytes between two words of how far a walk is: a hundred a second from a disk, and nothing beside what a MiB costs.
+const TOLD_BYTES: u64 = 1 << 20;
 
 /// The end of a log that was stopped cleanly: behind the last batch of the active segment.
 pub(super) fn clean_end(segments: &[Arc<Segment>], config: &LogConfig) -> Result<i64, LogError> {
@@ -41,12 +43,12 @@ fn end_from(segment: &Segment, position: u64) -> Result<i64, LogError> {
 }
 
 /// Checks what lies beyond `recovery_point`, cuts the log at the first invalid batch there, rebuilds the indexes
-/// that disagree with the batches it walks, and returns the log's end.
+/// that disagree with the batches it walks, and returns the log's end. `tell` hears of the bytes that were walked, while it goes on.
 pub(super) fn check(
     segments: &mut Vec<Arc<Segment>>,
     recovery_point: i64,
     config: &LogConfig,
-    recovery: &mut Recovery,
+    (recovery, tell): (&mut Recovery, &dyn Fn(u64)),
 ) -> Result<i64, LogError> {
     let trusted = segments.partition_point(|segment| segment.base_offset() <= recovery_point);
     let first = trusted.saturating_sub(1);
@@ -62,7 +64,7 @@ pub(super) fn check(
             cut_segments(segments, index, recovery)?;
             return Ok(end);
         }
-        let walked = walk(&segment, recovery_point, config, recovery)?;
+        let walked = walk(&segment, recovery_point, config, (recovery, tell))?;
         end = walked.end;
         if walked.valid_bytes < segment.size() {
             recovery.bytes_cut += segment.size() - walked.valid_bytes;
@@ -117,7 +119,7 @@ fn walk(
     segment: &Segment,
     recovery_point: i64,
     config: &LogConfig,
-    recovery: &mut Recovery,
+    (recovery, tell): (&mut Recovery, &dyn Fn(u64)),
 ) -> Result<Walked, LogError> {
     recovery.segments_scanned += 1;
     let start = segment.resume_indexes(recovery_point)?;
@@ -126,7 +128,7 @@ fn walk(
         end: segment.base_offset(),
         valid_bytes: start,
     };
-    let mut since_entry = 0;
+    let (mut since_entry, mut told) = (0, start);
     loop {
         let is_safe = walked.end < recovery_point;
         let next = if is_safe {
@@ -142,12 +144,17 @@ fn walk(
                 recovery.batches_checked += u64::from(!is_safe);
                 walked.end = header.last_offset() + 1;
                 walked.valid_bytes = scan.position();
+                if walked.valid_bytes - told >= TOLD_BYTES {
+                    tell(walked.valid_bytes - told);
+                    told = walked.valid_bytes;
+                }
             }
             Ok(None) => break,
             Err(ScanStop::Invalid { .. }) if !is_safe => break,
             Err(stop) => return Err(segment.damage(stop, walked.end)),
         }
     }
+    tell(walked.valid_bytes - told);
     if walked.valid_bytes == segment.size() && !segment.are_indexes_confirmed() {
         segment.rebuild_indexes(config.index_interval_bytes)?;
     }

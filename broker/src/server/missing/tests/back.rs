@@ -1,7 +1,5 @@
 //! A directory that was given up, and is back.
 
-use std::path::PathBuf;
-
 use milena_log::{Checkpoint, Offsets};
 
 use super::*;
