@@ -52,6 +52,10 @@ const NOTES: &[(i16, &str)] = &[
         32,
         "topics and brokers; loggers, client metrics and groups have no settings here",
     ),
+    (
+        35,
+        "a directory in which a disk has refused something has an error and its partitions; those that are well are served on",
+    ),
     (57, "the one feature is milena.version"),
     (64, "a broker that runs or hosts replicas is refused"),
     (

@@ -140,9 +140,15 @@ impl Epochs {
         if !starts.assign(epoch, start) {
             return Ok(false);
         }
+        self.set(starts)?;
+        Ok(true)
+    }
+
+    /// Takes these for the epochs of all batches.
+    pub fn set(&mut self, starts: EpochStarts) -> Result<(), StorageError> {
         self.write(&starts)?;
         self.published.store(Arc::new(starts));
-        Ok(true)
+        Ok(())
     }
 
     /// Forgets epochs that start at `end` or later; the log ends there already. Whether there were any.

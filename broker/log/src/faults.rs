@@ -38,6 +38,8 @@ pub enum Fault {
     MissCache,
     /// Reads fail as of a bad block, also of what the page cache has.
     FailReads,
+    /// The first so many reads fail with this code of the system's (`errno`), also of what the page cache has.
+    RefuseReads(usize, i32),
     /// Syncs wait until the guard is dropped.
     StallSyncs,
     /// Syncs fail.
@@ -63,6 +65,7 @@ struct Armed {
     syncs: Arc<AtomicUsize>,
     stalled: Arc<AtomicUsize>,
     written_back: Arc<AtomicUsize>,
+    refused: AtomicUsize,
 }
 
 /// The fault lasts as long as this value.
@@ -103,6 +106,7 @@ pub fn inject(part: &str, fault: Fault) -> FaultGuard {
         syncs: syncs.clone(),
         stalled: stalled.clone(),
         written_back: written_back.clone(),
+        refused: AtomicUsize::new(0),
     });
     ARMED.fetch_add(1, Ordering::Release);
     FaultGuard {
@@ -126,7 +130,9 @@ fn matching<'a>(faults: &'a [Armed], path: &Path, call: Call) -> Option<&'a Arme
     let matches = |fault: Fault| match fault {
         Fault::StallReads => call == Call::Read,
         Fault::MissCache => call == Call::ReadWithoutWait,
-        Fault::FailReads => matches!(call, Call::Read | Call::CachedRead),
+        Fault::FailReads | Fault::RefuseReads(..) => {
+            matches!(call, Call::Read | Call::CachedRead)
+        }
         Fault::StallWrites
         | Fault::FailWrites(_)
         | Fault::RefuseWrites(..)
@@ -138,9 +144,13 @@ fn matching<'a>(faults: &'a [Armed], path: &Path, call: Call) -> Option<&'a Arme
         Fault::StallWriteBack | Fault::RefuseWriteBack(_) => call == Call::WriteBack,
         Fault::CountSyncs => false,
     };
+    let is_left = |armed: &Armed| match armed.fault {
+        Fault::RefuseReads(times, _) => armed.refused.load(Ordering::SeqCst) < times,
+        _ => true,
+    };
     faults
         .iter()
-        .find(|armed| matches(armed.fault) && path.contains(armed.part.as_str()))
+        .find(|armed| matches(armed.fault) && path.contains(armed.part.as_str()) && is_left(armed))
 }
 
 /// Counts something for each fault that may meet the file.
@@ -171,6 +181,10 @@ fn wait_for_fault(path: &Path, call: Call) -> Option<Fault> {
                     armed.stalled.fetch_add(1, Ordering::SeqCst);
                 }
                 CHANGED.wait(&mut faults);
+            }
+            Fault::RefuseReads(..) => {
+                armed.refused.fetch_add(1, Ordering::SeqCst);
+                return Some(armed.fault);
             }
             other => return Some(other),
         }
@@ -208,9 +222,10 @@ pub(crate) fn before_cached_read(path: &Path) -> io::Result<()> {
     bad_block_at(wait_for_fault(path, Call::CachedRead))
 }
 
-/// EIO, where there is a fault.
+/// EIO, where there is a fault of no other code.
 fn bad_block_at(fault: Option<Fault>) -> io::Result<()> {
     match fault {
+        Some(Fault::RefuseReads(_, code)) => Err(io::Error::from_raw_os_error(code)),
         Some(_) => Err(io::Error::from_raw_os_error(5)),
         None => Ok(()),
     }

@@ -5,7 +5,7 @@ mod observed;
 mod refusals;
 
 pub(crate) use observed::Call;
-pub(crate) use refusals::{ReadFault, is_short_of_descriptors, read_fault};
+pub(crate) use refusals::{ReadFault, is_no_sockets, is_short_of_descriptors, read_fault};
 
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
@@ -447,6 +447,15 @@ pub(crate) fn read_if_there(path: &Path) -> io::Result<Option<Vec<u8>>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Whether a file can be opened and read to its end.
+pub(crate) fn is_readable(path: &Path) -> bool {
+    let read = LogFile::open(path, false).and_then(|file| {
+        let len = usize::try_from(file.len()?).unwrap_or(usize::MAX);
+        file.read_through(0, len)
+    });
+    read.is_ok()
 }
 
 /// Brings a file to disk, if it is there.

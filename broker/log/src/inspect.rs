@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use milena_protocol::records::BatchHeader;
 
+use crate::damage;
 use crate::directory::partition_metadata;
 use crate::epochs::{self, EpochStarts};
 use crate::error::{LogError, StorageError};
@@ -157,11 +158,26 @@ impl Inspection {
         }
     }
 
+    /// Holds the log against damage that a broker has met and noted: where its bytes are gone altogether, its segment ends
+    /// before it. As a start does, leaves what no sync was known of, at `unsafe_from` or above.
+    pub fn hold_noted_damage(&mut self, unsafe_from: i64) {
+        let noted = damage::read(&self.folder).filter(|noted| noted.offset < unsafe_from);
+        let Some(noted) = noted else { return };
+        let holds = |gap: &&Gap| (gap.offset..gap.next_offset).contains(&noted.offset);
+        if let Some(gap) = self.gaps.iter().find(holds).copied() {
+            self.lacks(gap, "a broker has read a damaged batch there");
+        }
+    }
+
     fn lacks(&mut self, gap: Gap, why: &str) {
+        let kind = FindingKind::Gap(gap);
+        if self.findings.iter().any(|one| one.kind == kind) {
+            return;
+        }
         self.findings.push(Finding {
             file: self.folder.join(file_name(gap.offset, "log")),
             problem: format!("no segment has them, and {why}"),
-            kind: FindingKind::Gap(gap),
+            kind,
         });
     }
 }

@@ -7,6 +7,7 @@ mod buffers;
 mod checkpoint;
 mod cleaner;
 mod config;
+mod damage;
 mod directory;
 mod epochs;
 mod error;

@@ -280,7 +280,8 @@ impl Slice {
         )
     }
 
-    /// The batches; may wait for the disk. Damage is noted, as by [`LogReader::note_failure`].
+    /// The batches; may wait for the disk. Damage is noted, as by [`LogReader::note_failure`], and where the file has less
+    /// than the log: none are returned only where the log was cut, or the first is beyond the bytes that were asked for.
     pub fn read(&self) -> Result<Batches, ReadError> {
         let read = self.read_with(|file, bytes, position| file.read_at(bytes, position), true);
         let batches = read.inspect_err(|error| {
@@ -288,6 +289,11 @@ impl Slice {
                 self.shared.note_damage(path);
             }
         })?;
+        if let (None, Some(place)) = (&batches, &self.place) {
+            let end = place.position + place.available;
+            self.shared.note_short_file(&place.segment, end);
+            place.segment.check_readable()?;
+        }
         Ok(batches.unwrap_or_else(|| self.nothing()))
     }
 

@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use crate::error::{LogError, ReadError};
-use crate::files::{LogFile, Reach};
+use crate::files::{self, LogFile, Reach};
 use crate::reader::LogReader;
 use crate::segment::Segment;
 use crate::shared::{Shared, Tip};
@@ -195,10 +195,9 @@ impl Region {
 
     /// Brings this part into the page cache; waits for the disk. Fails where the file has become shorter.
     pub fn warm(&self) -> io::Result<()> {
-        if self.noted(self.file.warm_at(self.position, self.len))? {
-            Ok(())
-        } else {
-            Err(cut())
+        match self.noted(self.file.warm_at(self.position, self.len))? {
+            true => Ok(()),
+            false => Err(self.ends_early()),
         }
     }
 
@@ -207,15 +206,19 @@ impl Region {
     pub fn read_through(&self) -> io::Result<()> {
         match self.noted(self.file.read_through(self.position, self.len))? {
             true => Ok(()),
-            false => Err(cut()),
+            false => Err(self.ends_early()),
         }
     }
 
     /// Hands the next bytes to a socket, from the page cache and without a copy (`sendfile`); may wait for the disk
     /// where the cache lacks them. Fails where the file has become shorter, and with `WouldBlock` where a
-    /// non-blocking socket takes none.
+    /// non-blocking socket takes none. Nothing is looked at once more: whoever asks again meets what there is to note
+    /// where it may block.
     pub fn send(&mut self, socket: BorrowedFd<'_>) -> io::Result<()> {
-        let sent = self.noted(self.file.send_at(socket, self.position, self.len))?;
+        let sent = match self.file.send_at(socket, self.position, self.len) {
+            Err(error) if files::is_no_sockets(&error) => self.noted(Err(error)),
+            sent => sent,
+        }?;
         if sent == 0 && self.len > 0 {
             return Err(cut());
         }
@@ -240,7 +243,7 @@ impl Region {
         let mut bytes = vec![0; self.len];
         let read = self.noted(self.file.read_at(&mut bytes, self.position))?;
         if read < bytes.len() {
-            return Err(cut());
+            return Err(self.ends_early());
         }
         self.skip(read);
         Ok(bytes)
@@ -248,6 +251,16 @@ impl Region {
 
     fn noted<T>(&self, read: io::Result<T>) -> io::Result<T> {
         read.inspect_err(|error| self.shared.note_failed_read(&self.segment, error))
+    }
+
+    /// Why less was read than this part has: the log was cut, or its file is damaged. Waits for the disk.
+    fn ends_early(&self) -> io::Error {
+        let end = self.position + self.len as u64;
+        self.shared.note_short_file(&self.segment, end);
+        match self.segment.check_readable() {
+            Ok(()) => cut(),
+            Err(damage) => io::Error::other(damage),
+        }
     }
 
     fn skip(&mut self, bytes: usize) {

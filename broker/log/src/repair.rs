@@ -15,6 +15,7 @@ use milena_protocol::records::{BatchHeader, empty_batch};
 use parking_lot::RwLock;
 
 use crate::config::LogConfig;
+use crate::damage;
 use crate::epochs::{self, EpochStarts};
 use crate::error::{LogError, StorageError};
 use crate::files::{self, Durability, LogFile};
@@ -61,6 +62,7 @@ pub fn repair(found: &Inspection, end_offset: i64) -> Result<(), LogError> {
     if is_gone || found.findings.iter().any(|one| of_epochs(one.kind)) {
         assign_epochs(&folder)?;
     }
+    damage::remove(&found.folder)?;
     files::sync_folder(&found.folder).map_err(StorageError::of("sync", &found.folder))?;
     Ok(())
 }

@@ -1,8 +1,9 @@
 //! What the writer of a log and its readers share.
 
+mod offline;
+
 use std::collections::VecDeque;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 
@@ -10,8 +11,8 @@ use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
 
 use crate::epochs::EpochStarts;
-use crate::error::{LogError, StorageError};
-use crate::files::{self, LogFile, Reach, ReadFault};
+use crate::error::StorageError;
+use crate::files::{self, LogFile, Reach};
 use crate::segment::{Folder, Segment};
 
 /// Batch starts that are remembered per log: enough for its usual readers, 32 bytes each.
@@ -312,100 +313,6 @@ impl Shared {
             FAILED.fetch_add(1, Ordering::Release);
         }
         first
-    }
-
-    /// Notes a read of `segment` that has failed. Where the disk is to blame, the log is offline for writing as after a
-    /// failed write, so that another replica leads on. Of a segment with a bad block nothing is handed out to be sent any
-    /// more; of one that could not be opened nothing was. What the log does not hold any more is none of its faults.
-    pub fn note_failed_read(&self, segment: &Arc<Segment>, error: &io::Error) {
-        // Asked in this order: a segment leaves the log before its files go.
-        let Some((fault, source)) = files::read_fault(error).filter(|_| self.holds(segment)) else {
-            return;
-        };
-        let error = StorageError::of("read", &segment.path("log"))(source);
-        if fault == ReadFault::OutOfReach || segment.set_unreadable(error.clone()) {
-            self.fail_read(error);
-        }
-    }
-
-    /// The same of a lookup, which reads indexes too: where one of them is to blame the segment goes on without it.
-    pub fn note_failed_lookup(&self, segment: &Arc<Segment>, error: &StorageError) {
-        if files::read_fault(&error.source).is_none() || !self.holds(segment) {
-            return;
-        }
-        match segment.give_up_index(error) {
-            true => self.fail_read(error.clone()),
-            false => self.note_failed_read(segment, &error.source),
-        }
-    }
-
-    /// The same of whoever has only the error, which names one of the log's files. A time index that can't be read ends
-    /// the writes too, and no fetch.
-    pub fn note_failure(&self, error: &StorageError) {
-        let cause = error.source.get_ref();
-        if let Some(LogError::Damaged { path, .. }) = cause.and_then(|cause| cause.downcast_ref()) {
-            return self.note_damage(path);
-        }
-        if !matches!(error.action, "read" | "open") {
-            return;
-        }
-        let Some((fault, _)) = files::read_fault(&error.source) else {
-            return;
-        };
-        // A cut may have taken that file, and an append made another of its name.
-        if fault == ReadFault::OutOfReach && LogFile::open(&error.path, false).is_ok() {
-            return;
-        }
-        let segments = self.segments();
-        let of_kind = |kind| {
-            let mut segments = segments.iter();
-            segments.find(|segment| segment.path(kind) == error.path)
-        };
-        if let Some(segment) = of_kind("log").or_else(|| of_kind("index")) {
-            self.note_failed_lookup(segment, error);
-        } else if of_kind("timeindex").is_some() {
-            self.fail_read(error.clone());
-        }
-    }
-
-    /// Notes that somebody took bytes of this file for no batch, or for none that was acknowledged. Where a walk over what
-    /// the log has now finds damage too, it is offline for writing: else it was cut, or had segments swapped or taken,
-    /// while they were read. Waits for the disk, which reads the whole segment.
-    pub fn note_damage(&self, path: &Path) {
-        let _one_by_one = self.looking.lock();
-        if self.has_failed() {
-            return;
-        }
-        let segments = self.segments();
-        let mut held = segments.iter();
-        let Some(segment) = held.find(|segment| segment.path("log") == path) else {
-            return;
-        };
-        let seen = || (self.generation(), segment.cuts(), segment.size());
-        let (generation, cuts, size) = seen();
-        let Err(error) = segment.walk_checked() else {
-            return;
-        };
-        // A cut first lowers the size, then takes the bytes, and is counted at last; appends raise the size.
-        let (generation_now, cuts_now, size_now) = seen();
-        let is_as_it_was = (generation, cuts) == (generation_now, cuts_now) && size_now >= size;
-        if !is_as_it_was || !self.holds(segment) {
-            return;
-        }
-        match error {
-            LogError::Storage(error) => self.note_failed_lookup(segment, &error),
-            damage => self.fail_read(StorageError::of("read", path)(io::Error::other(damage))),
-        }
-    }
-
-    fn fail_read(&self, error: StorageError) {
-        if self.deleted.load(Ordering::SeqCst) {
-            return;
-        }
-        if !self.has_failed() {
-            tracing::error!(%error, "a log takes no more writes, for a file of it can't be read");
-        }
-        self.fail(error);
     }
 
     /// The segment's open file, as far as `reach` goes; that it can't be opened is noted as a failed read.

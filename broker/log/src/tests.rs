@@ -9,6 +9,7 @@ use proptest::test_runner::RngSeed;
 use crate::{BatchToAppend, Log, LogConfig, Opening, Recovery, Stamp};
 
 mod crash;
+mod damage;
 mod idle;
 mod indexes;
 mod inspect;

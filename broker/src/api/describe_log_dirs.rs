@@ -1,4 +1,7 @@
 //! DescribeLogDirs (key 35): the data directories, what lies in each, and their room (KIP-113, KIP-827).
+//!
+//! A directory is told as KAFKA_STORAGE_ERROR where its disk has refused something, or a log in it is offline. In Kafka such
+//! a directory serves nothing, and nothing of it is listed; here its other logs go on, and are.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -39,11 +42,19 @@ pub async fn handle(
     let dirs = broker.partitions().dirs();
     let paths = dirs.iter().map(|dir| dir.directory.path().to_path_buf());
     let paths: Vec<PathBuf> = paths.collect();
-    let rooms = move || paths.iter().map(|path| room(path)).collect::<Vec<_>>();
-    let rooms = blocking::run(rooms).await;
-    let results = dirs.iter().zip(rooms).enumerate();
-    let results = results.map(|(place, (dir, room))| {
-        describe(
+    let partitions = broker.partitions().clone();
+    let states = blocking::run(move || {
+        let rooms = paths.iter().map(|path| room(path));
+        let states = rooms.zip(partitions.have_failed());
+        states.collect::<Vec<_>>()
+    });
+    let results = dirs.iter().zip(states.await).enumerate();
+    let results = results.map(|(place, (dir, (room, has_failed)))| DescribeLogDirsResult {
+        error_code: match has_failed {
+            true => ErrorCode::KafkaStorageError,
+            false => ErrorCode::None,
+        },
+        ..describe(
             (dir, &moves.bound_for(place)),
             room,
             &topics,
@@ -137,3 +148,6 @@ fn room(dir: &Path) -> (i64, i64) {
         Err(_) => (-1, -1),
     }
 }
+
+#[cfg(test)]
+mod tests;

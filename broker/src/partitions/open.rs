@@ -228,8 +228,10 @@ impl Work<'_> {
         let found: Vec<usize> = (0..dirs.len())
             .filter(|dir| folder(*dir).is_dir())
             .collect();
-        if found.len() < 2 {
-            return Ok(found.first().copied());
+        if let [] | [_] = found[..] {
+            let only = found.first().copied();
+            only.inspect(|dir| self.recall_cleaned(*dir, wanted));
+            return Ok(only);
         }
         let look = |&dir: &usize| {
             let id = DirectoryId(dirs[dir].directory.identity().directory_id);
@@ -305,7 +307,8 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Of several directories' notes on what is compacted, those count that are beside the log.
+    /// Of several directories' notes on what is compacted, those count that are beside the log: one that it was moved from
+    /// may have refused to forget it.
     fn recall_cleaned(&self, dir: usize, wanted: &LogToOpen) {
         let key = (wanted.topic.name.to_string(), wanted.id.get());
         let noted = &self.partitions.dirs()[dir].known.cleaned_to;

@@ -18,7 +18,7 @@ use crate::broker::tests::beside::{batch, create_on, partition, register};
 use crate::broker::tests::broker_with_peers;
 use crate::partition::Partition;
 use crate::partitions::moves::Finish;
-use two_disks::{Forbidden, STORAGE, TakenAway, Told, TwoDisks, as_a_user};
+use two_disks::{Forbidden, STORAGE, Shortened, TakenAway, Told, TwoDisks, as_a_user};
 
 mod at_start;
 mod directories;
@@ -377,6 +377,37 @@ const OF_FULL_SEGMENTS: &[Case] = &[
         ..FULL
     },
 ];
+
+/// Of a full segment the disk has fewer bytes than were written. Who reads it first loses its connection.
+const SHORT: Case = Case {
+    meanwhile: |disks| {
+        disks.read(&disks.hit).unwrap_err();
+        assert!(disks.is_offline(&disks.hit));
+    },
+    told: [REFUSED; 3],
+    read_after: REFUSED,
+    ..FULL
+};
+
+const OF_SHORT_SEGMENTS: &[Case] = &[
+    Case {
+        name: "a full segment has lost all behind the middle of its second batch",
+        fault: |disks| Box::new(Shortened::new(disks.file(&disks.hit, "log"), |len| len / 2)),
+        ..SHORT
+    },
+    Case {
+        name: "a full segment has lost all its bytes",
+        fault: |disks| Box::new(Shortened::new(disks.file(&disks.hit, "log"), |_| 0)),
+        // Nobody was being handed a part of it: what is there again is read.
+        read_after: Ok(()),
+        ..SHORT
+    },
+];
+
+#[test]
+fn a_full_segment_that_has_become_shorter_costs_its_log() {
+    OF_SHORT_SEGMENTS.iter().for_each(play);
+}
 
 #[test]
 fn a_full_segment_that_is_gone_or_forbidden_costs_its_log() {

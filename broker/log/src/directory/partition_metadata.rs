@@ -36,7 +36,8 @@ pub fn read(folder: &Path) -> Result<Option<Uuid>, LogError> {
     })
 }
 
-/// Refuses a folder of another topic; writes the file where there is none. A zero id asks for neither.
+/// Refuses a folder of another topic; writes the file where there is none, or one that can't be read: the metadata knows
+/// the id. A zero id asks for neither.
 pub(crate) fn check_or_write(
     folder: &Path,
     topic_id: Uuid,
@@ -45,7 +46,16 @@ pub(crate) fn check_or_write(
     if topic_id.is_zero() {
         return Ok(());
     }
-    let found = if is_there { read(folder)? } else { None };
+    let found = match is_there {
+        true => read(folder).or_else(|error| match error {
+            LogError::Malformed { .. } => {
+                tracing::warn!(%error, "a partition's topic id is written again");
+                Ok(None)
+            }
+            error => Err(error),
+        })?,
+        false => None,
+    };
     match found {
         Some(found) if found != topic_id => Err(LogError::TopicId {
             path: folder.to_path_buf(),

@@ -13,8 +13,9 @@ use parking_lot::RwLock;
 
 use super::{Head, Log, offset_in_name, snapshots};
 use crate::config::LogConfig;
+use crate::damage;
 use crate::directory::partition_metadata;
-use crate::epochs::{self, Epochs};
+use crate::epochs::{self, EpochStarts, Epochs};
 use crate::error::{LogError, StorageError};
 use crate::files;
 use crate::producers::{self, Producers};
@@ -70,11 +71,18 @@ fn existing(folder: &Folder, found: BTreeMap<i64, u64>) -> Vec<Arc<Segment>> {
     found.into_iter().map(existing).map(Arc::new).collect()
 }
 
+/// The segment is whole again, or was cut. A note that stays costs the next opening another look, and no more.
+fn forget_damage(path: &Path) {
+    if let Err(error) = damage::remove(path) {
+        tracing::warn!(%error, "a note of damage stays in a log that is whole");
+    }
+}
+
 impl Log {
     /// Opens the log in `path`; where there is none it is empty, and made with its first batch. After a clean stop
     /// nothing is scanned. Otherwise what lies beyond the recovery point is checked, and the first invalid batch there
-    /// ends the log. Damage below it, or a log that lacks its first or its last segments, is an error that names file,
-    /// offset and byte, and changes nothing.
+    /// ends the log. Damage below it, or that a reader has met in an earlier life, or a log that lacks its first or its last
+    /// segments, is an error that names file, offset and byte, and changes nothing.
     pub fn open(
         path: &Path,
         config: LogConfig,
@@ -107,6 +115,10 @@ impl Log {
             missing_from: whole::check_start(path, first, &opening)?,
             ..Recovery::default()
         };
+        let has_note = names.iter().any(|name| name == damage::FILE);
+        if has_note {
+            whole::check_noted(path, &segments, &opening)?;
+        }
         let end = if is_new {
             0
         } else if trusted {
@@ -137,6 +149,9 @@ impl Log {
         if log.shared.end() < opening.log_start_offset {
             // The checkpoint reached the disk and the records did not.
             log.truncate_fully_and_start_at(opening.log_start_offset, opening.now_ms)?;
+        }
+        if has_note {
+            forget_damage(path);
         }
         Ok((log, recovery))
     }
@@ -229,6 +244,7 @@ impl Log {
         if end == 0 {
             return Ok(());
         }
+        self.restore_epochs()?;
         // A clean stop leaves a snapshot of the end; without it, the batches say the same.
         let path = self.shared.path().join(file_name(end, "snapshot"));
         match producers::read(&path, now_ms) {
@@ -239,6 +255,28 @@ impl Log {
             Err(_) => self.restore_producers(end, now_ms)?,
         }
         Ok(())
+    }
+
+    /// Brings the epochs back where their file is lost: the batches say the same. Once there is a file, be it of no epochs,
+    /// no opening reads all of them again.
+    fn restore_epochs(&mut self) -> Result<(), LogError> {
+        let file = self.shared.path().join(epochs::FILE);
+        if self.epochs.latest().is_some() || file.exists() {
+            return Ok(());
+        }
+        tracing::warn!(file = %file.display(), "the leader epochs' file is not there, and is made anew");
+        let mut starts = EpochStarts::default();
+        for segment in self.shared.segments() {
+            segment.walk_by(|scan| {
+                let next = scan.next()?;
+                if let Some((_, header)) = &next {
+                    starts.assign(header.partition_leader_epoch, header.base_offset);
+                }
+                Ok(next)
+            })?;
+        }
+        self.shared.note_folder_change();
+        Ok(self.epochs.set(starts)?)
     }
 
     /// Rebuilds the producers' state from the newest snapshot up to `safe` and the batches behind it; epochs that

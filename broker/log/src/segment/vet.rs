@@ -6,9 +6,8 @@
 
 use std::io;
 
-use milena_protocol::records::BatchHeader;
-
 use super::Segment;
+use super::find::Found;
 use crate::config::LogConfig;
 use crate::error::{LogError, StorageError};
 use crate::files::Reach;
@@ -81,31 +80,38 @@ impl Segment {
     }
 
     /// Whether all batches follow each other to the end.
-    fn walk(&self) -> Result<(), LogError> {
-        self.walk_by(Scan::next)
+    pub fn walk(&self) -> Result<(), LogError> {
+        self.walk_by(Scan::next).map(drop)
     }
 
-    /// The same, and each matches its checksum: reads all of it.
-    pub fn walk_checked(&self) -> Result<(), LogError> {
+    /// The same, and all match their checksums; the offset behind the last.
+    pub fn walk_checked(&self) -> Result<i64, LogError> {
         self.walk_by(Scan::next_checked)
     }
 
-    fn walk_by(
+    /// A walk from the first batch to the end, step by step; the offset behind the last.
+    pub fn walk_by(
         &self,
-        next: impl Fn(&mut Scan) -> Result<Option<(u64, BatchHeader)>, ScanStop>,
-    ) -> Result<(), LogError> {
+        mut next: impl FnMut(&mut Scan) -> Result<Found, ScanStop>,
+    ) -> Result<i64, LogError> {
+        let mut next_offset = self.base_offset;
         // It may have no files yet.
         if self.size() == 0 {
-            return Ok(());
+            return Ok(next_offset);
         }
         let mut scan = self.scan(0)?;
-        let mut next_offset = self.base_offset;
         while let Some((_, header)) =
             next(&mut scan).map_err(|stop| self.damage(stop, next_offset))?
         {
             next_offset = header.last_offset() + 1;
         }
-        Ok(())
+        Ok(next_offset)
+    }
+
+    /// Whether the file has fewer bytes than the log has in it.
+    pub fn is_short(&self) -> bool {
+        let len = self.file().ok().and_then(|file| file.len().ok());
+        len.is_some_and(|len| len < self.size())
     }
 
     fn are_indexes_right(&self) -> Result<bool, LogError> {

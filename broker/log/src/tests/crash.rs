@@ -199,7 +199,11 @@ impl Life {
         };
         let clean_shutdown = is_marked_clean(data);
         let mark = data.join(".kafka_cleanshutdown");
-        files::remove_if_there(&mark).map_err(StorageError::of("remove", &mark))?;
+        if clean_shutdown {
+            // As a broker: the mark speaks of no life after this.
+            files::remove_if_there(&mark).map_err(StorageError::of("remove", &mark))?;
+            files::sync_folder(data).map_err(StorageError::of("sync", data))?;
+        }
         let recovery_point = offset(Checkpoint::RecoveryPoint);
         let opening = Opening {
             clean_shutdown,

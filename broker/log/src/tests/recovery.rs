@@ -99,15 +99,91 @@ fn a_log_without_its_indexes_finds_every_batch() {
         log.close().unwrap();
         for entry in fs::read_dir(folder.path()).unwrap() {
             let path = entry.unwrap().path();
-            if path.extension().is_some_and(|end| end != "log") {
+            if path.extension().is_none_or(|end| end != "log") {
                 fs::remove_file(path).unwrap();
             }
         }
         let (log, _) = open(folder.path(), opening);
         for offset in 0..60 {
             assert_eq!(offsets_from(&log, offset)[0], offset / 2 * 2);
+            assert_eq!(log.reader().epoch_of(offset), Some(0));
         }
     }
+}
+
+#[test]
+fn epochs_are_known_without_their_file_and_the_producers_as_they_were() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut log, _) = open(folder.path(), CRASHED);
+    for (producer_id, leader_epoch) in [(1, 3), (2, 3), (2, 7), (2, 8)] {
+        let mut header = header(2, 5);
+        (header.producer_id, header.producer_epoch) = (producer_id, 0);
+        header.base_sequence = log.log_end_offset() as i32;
+        let stamp = Stamp {
+            leader_epoch,
+            now_ms: i64::from(leader_epoch),
+            ..STAMP
+        };
+        log.append(&[batch_of(header, &[7; 400])], stamp).unwrap();
+    }
+    // The first one was silent for too long.
+    log.set_config(LogConfig {
+        producer_id_expiration_ms: 5,
+        ..small()
+    });
+    log.expire_producers(8);
+    log.close().unwrap();
+    let known = |log: &Log| {
+        let ends = [3, 7, 8].map(|epoch| log.reader().end_offset_for(epoch));
+        (ends, log.active_producers().len())
+    };
+    let before = known(&log);
+    assert_eq!(before.0, [Some((3, 4)), Some((7, 6)), Some((8, 8))]);
+    fs::remove_file(folder.path().join("leader-epoch-checkpoint")).unwrap();
+    for _ in 0..2 {
+        let (log, _) = open(folder.path(), CLEAN);
+        assert_eq!(known(&log), before);
+    }
+}
+
+#[test]
+fn a_log_without_epochs_is_read_through_for_them_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut log, _) = open(folder.path(), CRASHED);
+    for _ in 0..20 {
+        let mut next = batch(2, 5, &[7; 90]);
+        next.header.base_offset = log.log_end_offset();
+        log.append_as_follower(&[next], 1_000).unwrap();
+    }
+    log.close().unwrap();
+    drop(log);
+    let (log, _) = open(folder.path(), CLEAN);
+    assert_eq!(log.reader().last_epoch(), None);
+    drop(log);
+    let first = folder.path().join("00000000000000000000.log");
+    let bad = crate::faults::Fault::FailReads;
+    let _fault = crate::faults::inject(&first.display().to_string(), bad);
+    let (log, _) = open(folder.path(), CLEAN);
+    assert_eq!(log.reader().last_epoch(), None);
+}
+
+#[test]
+fn a_topic_id_that_is_garbled_is_written_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let topic_id = Uuid::random();
+    let opening = Opening { topic_id, ..CLEAN };
+    filled(folder.path(), 4).close().unwrap();
+    for garbled in ["version: 0\n", "\u{fffd}ersion: 0\ntopic_id: x\n", "0"] {
+        fs::write(folder.path().join("partition.metadata"), garbled).unwrap();
+        let (log, _) = open(folder.path(), opening);
+        assert_eq!(log.log_end_offset(), 8);
+        assert_eq!(crate::topic_id_of(folder.path()).unwrap(), Some(topic_id));
+    }
+    let opening = Opening {
+        topic_id: Uuid::random(),
+        ..CLEAN
+    };
+    assert!(Log::open(folder.path(), small(), opening).is_err());
 }
 
 fn index_files(folder: &std::path::Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {

@@ -143,6 +143,10 @@ impl Marks {
         if !self.is_clean {
             found.hold_recovery_point(recovery_point);
         }
+        found.hold_noted_damage(match self.is_clean {
+            true => i64::MAX,
+            false => recovery_point,
+        });
         // As a start decides it: without a recovery point nothing is known of the log.
         if recovery_point > 0 {
             found.hold_start(offset(&self.log_starts), self.is_clean)?;

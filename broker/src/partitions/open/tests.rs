@@ -205,6 +205,103 @@ fn a_damaged_log_that_another_broker_leads_is_set_aside_and_begins_anew() {
     }
 }
 
+/// A life that reads all of the log, and is killed.
+fn read_through(dir: &Path) {
+    Runtime::new().unwrap().block_on(async {
+        let broker = broker(dir).await;
+        let reader = partition(&broker, "t", 0).reader().clone();
+        let read = crate::blocking::spawn(move || {
+            let slice = reader.read(0, 1 << 20, RECORDS, true).unwrap();
+            (slice.read().is_err(), reader.check_writable().is_err())
+        });
+        assert_eq!(read.await.unwrap(), (true, true));
+    });
+}
+
+/// Makes the first segment's second batch none.
+fn spoil_sealed(dir: &Path) {
+    let mut bytes = fs::read(segment(dir)).unwrap();
+    let second = bytes.len() / SEALED as usize;
+    bytes[second + 16] = 9;
+    fs::write(segment(dir), bytes).unwrap();
+}
+
+/// Records in the first segment of two.
+const SEALED: i64 = 4;
+
+#[test]
+fn damage_that_a_reader_has_met_has_the_next_life_copy_the_log_anew_from_its_leader() {
+    for harm in [spoil_sealed as fn(&Path), empty_sealed] {
+        let dir = tempfile::tempdir().unwrap();
+        first_life_with(dir.path(), false, true, Some(SEALED));
+        // No opening looks at that segment.
+        assert_eq!(next_life(dir.path()), (Ok(RECORDS), false));
+        spoil_sealed(dir.path());
+        read_through(dir.path());
+        harm(dir.path());
+        assert_eq!(next_life(dir.path()), (Ok(0), true));
+        assert_eq!(strays(dir.path()), 1);
+    }
+}
+
+/// As a file system that has lost its blocks.
+fn empty_sealed(dir: &Path) {
+    fs::write(segment(dir), []).unwrap();
+}
+
+#[test]
+fn damage_that_a_reader_has_met_keeps_a_log_that_nobody_else_leads_offline_until_it_is_mended() {
+    let dir = tempfile::tempdir().unwrap();
+    first_life_with(dir.path(), true, true, Some(SEALED));
+    let whole = fs::read(segment(dir.path())).unwrap();
+    spoil_sealed(dir.path());
+    read_through(dir.path());
+    for _ in 0..2 {
+        let (found, _) = next_life(dir.path());
+        assert_eq!(found, Err(ErrorCode::KafkaStorageError));
+    }
+    fs::write(segment(dir.path()), whole).unwrap();
+    for _ in 0..2 {
+        assert_eq!(next_life(dir.path()), (Ok(RECORDS), false));
+    }
+    assert_eq!(strays(dir.path()), 0);
+}
+
+#[test]
+fn how_far_a_log_is_compacted_is_told_by_the_directory_that_it_lies_in() {
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let [a, b] = [dirs[0].path(), dirs[1].path()].map(|path| path.display().to_string());
+    for (first, last) in [(&a, &b), (&b, &a)] {
+        let paths = format!("{first},{last}");
+        let set = [
+            ("log.dirs", paths.as_str()),
+            ("metadata.log.dir", a.as_str()),
+        ];
+        Runtime::new().unwrap().block_on(async {
+            let broker = assemble_alone(Sources::of(&set).load().unwrap().0).await;
+            if broker.partitions().topic("t").is_none() {
+                create_with(&broker, "t", 1).await;
+                let here = partition(&broker, "t", 0);
+                let mut log = here.log().await;
+                log.append_as_follower(&batch(0, 0), 1).unwrap();
+            }
+            let folder = partition(&broker, "t", 0).reader().folder();
+            for path in [&a, &b] {
+                let offset = if folder.starts_with(path) { 1 } else { 700 };
+                let offsets = [(("t".to_owned(), 0), offset)].into();
+                Checkpoint::Cleaner
+                    .write(Path::new(path), &offsets)
+                    .unwrap();
+            }
+        });
+        Runtime::new().unwrap().block_on(async {
+            let broker = assemble_alone(Sources::of(&set).load().unwrap().0).await;
+            let cleaned_to = broker.partitions().cleaned_to.lock().clone();
+            assert_eq!(cleaned_to.get(&("t".to_owned(), 0)), Some(&1));
+        });
+    }
+}
+
 #[test]
 fn a_damaged_log_that_nobody_else_leads_stays_offline_where_it_is() {
     let dir = tempfile::tempdir().unwrap();

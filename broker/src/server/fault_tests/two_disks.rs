@@ -405,6 +405,25 @@ fn away(path: &Path) -> PathBuf {
     path.with_added_extension("away")
 }
 
+/// A file that has fewer bytes until this is dropped.
+pub(super) struct Shortened(PathBuf, Vec<u8>);
+
+impl Shortened {
+    /// `left` makes of its length how much is left.
+    pub(super) fn new(path: PathBuf, left: fn(usize) -> usize) -> Self {
+        let bytes = std::fs::read(&path).unwrap();
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        file.set_len(left(bytes.len()) as u64).unwrap();
+        Self(path, bytes)
+    }
+}
+
+impl Drop for Shortened {
+    fn drop(&mut self) {
+        std::fs::write(&self.0, &self.1).unwrap();
+    }
+}
+
 /// A file or folder that its owner may not use in some way until this is dropped.
 pub(super) struct Forbidden {
     path: PathBuf,

@@ -98,7 +98,7 @@ fn is_of_a_roll(segment: &Segment, end: i64) -> Result<bool, LogError> {
 }
 
 /// What lay between two segments, and was on disk.
-fn lacks_between(before: &Segment, end: i64, next: &Segment) -> LogError {
+pub(super) fn lacks_between(before: &Segment, end: i64, next: &Segment) -> LogError {
     LogError::Damaged {
         path: before.path("log"),
         offset: end,

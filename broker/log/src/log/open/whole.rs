@@ -1,8 +1,12 @@
-//! Whether a log has what its checkpoints say of it: asked before anything in its folder is changed.
+//! Whether a log has what its checkpoints say of it, and has no damage that is known: asked before anything in its folder
+//! is changed.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::Opening;
+use super::recover::lacks_between;
+use crate::damage;
 use crate::epochs::{self, EpochStarts};
 use crate::error::LogError;
 use crate::segment::{Segment, file_name};
@@ -95,6 +99,36 @@ pub(super) fn check_end(
         byte,
         problem: format!("{problem}, and it {went_on}"),
     })
+}
+
+/// Refuses a log while the damage is there that the life before has noted in its folder: no other part of an opening reads
+/// that segment. What lies beyond the recovery point after a crash is left to be cut.
+pub(super) fn check_noted(
+    folder: &Path,
+    segments: &[Arc<Segment>],
+    opening: &Opening,
+) -> Result<(), LogError> {
+    let Some(noted) = damage::read(folder) else {
+        return Ok(());
+    };
+    let is_safe = |offset| opening.clean_shutdown || offset < opening.recovery_point;
+    let behind = segments.partition_point(|segment| segment.base_offset() <= noted.base_offset);
+    let Some(segment) = behind.checked_sub(1).map(|at| &segments[at]) else {
+        return Ok(());
+    };
+    let end = match segment.walk_checked() {
+        Err(LogError::Damaged { offset, .. }) if !is_safe(offset) => return Ok(()),
+        walked => walked?,
+    };
+    // The bytes may be gone altogether since.
+    match segments.get(behind) {
+        Some(next)
+            if is_safe(noted.offset) && (end..next.base_offset()).contains(&noted.offset) =>
+        {
+            Err(lacks_between(segment, end, next))
+        }
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]
