@@ -54,7 +54,7 @@ const NOTES: &[(i16, &str)] = &[
     ),
     (
         35,
-        "a directory in which a disk has refused something has an error and its partitions; those that are well are served on",
+        "a directory that could not be used at the start has an error and no partitions",
     ),
     (57, "the one feature is milena.version"),
     (64, "a broker that runs or hosts replicas is refused"),

@@ -255,23 +255,6 @@ impl Partitions {
         refused
     }
 
-    /// Whether each directory has a log that is offline, be it that it could not be opened, or its disk has refused what
-    /// [`Partitions::have_refused`] says. May wait for the disks.
-    pub fn have_failed(&self) -> Vec<bool> {
-        let mut failed = self.have_refused();
-        for topic in self.topics() {
-            for index in topic.offline() {
-                let folder = |dir: &DataDir| {
-                    let name = topic.name().as_str();
-                    dir.directory.partition_path(name, index)
-                };
-                let dirs = self.dirs.iter().zip(&mut failed);
-                dirs.for_each(|(dir, failed)| *failed |= folder(dir).is_dir());
-            }
-        }
-        failed
-    }
-
     /// Moves logs' starts forward, and answers with each; they hold across a crash, by one checkpoint for all that lie in
     /// a directory. Where a disk refuses it, only they fail.
     pub async fn delete_records_before(

@@ -40,6 +40,7 @@ pub struct CleaningPlan {
     first_dirty_offset: i64,
     /// The offset behind what may be cleaned.
     end_offset: i64,
+    log_start_offset: i64,
     producers: HashMap<i64, i64>,
     generation: u64,
     now_ms: i64,
@@ -100,9 +101,14 @@ impl LogReader {
         first_dirty_offset: i64,
         max_compaction_lag_ms: u64,
     ) -> Result<(), LogError> {
-        let segments = self.shared().segments();
-        let from = self.shared().cleaned_to(first_dirty_offset);
-        candidates(&segments, from, max_compaction_lag_ms).map(drop)
+        let shared = self.shared();
+        let segments = shared.segments();
+        let from = shared.cleaned_to(first_dirty_offset);
+        match candidates(&segments, from, max_compaction_lag_ms) {
+            // Retention or a cut has taken one meanwhile.
+            Err(_) if !segments.iter().all(|segment| shared.holds(segment)) => Ok(()),
+            learnt => learnt.map(drop),
+        }
     }
 }
 
@@ -144,6 +150,7 @@ impl Log {
             segments,
             first_dirty_offset,
             end_offset,
+            log_start_offset: self.log_start_offset(),
             producers: self.last_producer_offsets(),
             generation: self.shared().generation(),
             now_ms,
@@ -242,9 +249,22 @@ impl CleaningPlan {
         let last = self
             .segments
             .partition_point(|segment| segment.base_offset() < mapped_to);
-        for old in self.groups(&self.segments[..last]) {
-            let new = Arc::new(self.rewrite(&old, (&map, mapped_to), pace)?);
-            cleaned.add(old, new);
+        for mut old in self.groups(&self.segments[..last]) {
+            loop {
+                old.retain(|segment| self.shared.holds(segment));
+                if old.is_empty() {
+                    break;
+                }
+                match self.rewrite(&old, (&map, mapped_to), pace) {
+                    Ok(new) => {
+                        cleaned.add(old, Arc::new(new));
+                        break;
+                    }
+                    // Retention has taken one meanwhile.
+                    Err(Halt::Failed(_)) if !old.iter().all(|one| self.shared.holds(one)) => {}
+                    Err(halt) => return Err(halt),
+                }
+            }
         }
         cleaned.cleaned_to = mapped_to;
         Ok(())
@@ -256,29 +276,47 @@ impl CleaningPlan {
         let mut map = OffsetMap::new(map_bytes, usize::try_from(keys_max).unwrap_or(0));
         let mut mapped_to = self.first_dirty_offset;
         for segment in &self.segments {
-            let Some((position, _)) = segment.find(self.first_dirty_offset)? else {
-                continue;
-            };
-            let mut scan = segment.scan(position)?;
-            while let Some((at, header)) = scan
-                .next()
-                .map_err(|stop| segment.damage(stop, mapped_to))?
-            {
-                match self.map_batch(&mut map, segment, at, &header) {
-                    Ok(true) => mapped_to = header.last_offset() + 1,
-                    Ok(false) => return Ok((map, mapped_to)),
-                    // What is before it can be cleaned; the next run begins with it, and tells of it.
-                    Err(LogError::Malformed { .. }) if mapped_to > self.first_dirty_offset => {
-                        return Ok((map, mapped_to));
-                    }
-                    Err(error) => return Err(error.into()),
-                }
-                if pace(CleaningIo::Read(header.size() as u64)).is_break() {
-                    return Err(Halt::GivenUp);
-                }
+            match self.map_segment(segment, &mut map, &mut mapped_to, pace) {
+                Ok(true) => {}
+                Ok(false) => return Ok((map, mapped_to)),
+                // Retention has taken it meanwhile.
+                Err(Halt::Failed(_)) if !self.shared.holds(segment) => {}
+                Err(halt) => return Err(halt),
             }
         }
         Ok((map, self.end_offset))
+    }
+
+    /// Whether all of it is mapped.
+    fn map_segment(
+        &self,
+        segment: &Segment,
+        map: &mut OffsetMap,
+        mapped_to: &mut i64,
+        pace: &mut Pace<'_>,
+    ) -> Result<bool, Halt> {
+        let Some((position, _)) = segment.find(self.first_dirty_offset)? else {
+            return Ok(true);
+        };
+        let mut scan = segment.scan(position)?;
+        while let Some((at, header)) = scan
+            .next()
+            .map_err(|stop| segment.damage(stop, *mapped_to))?
+        {
+            match self.map_batch(map, segment, at, &header) {
+                Ok(true) => *mapped_to = header.last_offset() + 1,
+                Ok(false) => return Ok(false),
+                // What is before it can be cleaned; the next run begins with it, and tells of it.
+                Err(LogError::Malformed { .. }) if *mapped_to > self.first_dirty_offset => {
+                    return Ok(false);
+                }
+                Err(error) => return Err(error.into()),
+            }
+            if pace(CleaningIo::Read(header.size() as u64)).is_break() {
+                return Err(Halt::GivenUp);
+            }
+        }
+        Ok(true)
     }
 
     /// Whether the map had room for it.

@@ -56,6 +56,13 @@ impl EpochStarts {
         true
     }
 
+    /// Whether the first that is known starts behind a batch of `epoch` at `offset`: what was deleted before a log's start
+    /// took the epochs there with it, and a compaction may have left batches.
+    pub fn begins_behind(&self, epoch: i32, offset: i64) -> bool {
+        let first = self.0.first();
+        first.is_some_and(|(known, start)| *start > offset && *known >= epoch)
+    }
+
     /// The epoch that `offset` belongs to.
     pub fn of(&self, offset: i64) -> Option<i32> {
         let count = self.0.partition_point(|(_, start)| *start <= offset);

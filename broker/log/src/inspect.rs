@@ -271,6 +271,7 @@ impl Walk {
         if let Ok(starts) = &self.epochs
             && epoch >= 0
             && starts.of(offset) != Some(epoch)
+            && !starts.begins_behind(epoch, offset)
         {
             let said = match starts.of(offset) {
                 Some(other) => format!("epoch {other}"),

@@ -124,7 +124,7 @@ impl Partitions {
         Ok(has_more)
     }
 
-    /// Segment by segment, so that appends wait for the renames of one; `None` where the log has been cut meanwhile.
+    /// Segment by segment, so that appends wait for the renames of one, and two syncs of the folder; `None` where the log has been cut meanwhile.
     fn install(
         &self,
         partition: &Partition,
@@ -161,15 +161,15 @@ impl Partitions {
 #[derive(Debug)]
 pub(super) struct Compaction {
     begun: Instant,
-    /// When all of it is allowed, in seconds since then.
-    due_s: Mutex<f64>,
+    /// When all of it is allowed, in seconds since then, and by how many bytes a second that was reckoned.
+    due: Mutex<(f64, f64)>,
 }
 
 impl Default for Compaction {
     fn default() -> Self {
         Self {
             begun: Instant::now(),
-            due_s: Mutex::default(),
+            due: Mutex::default(),
         }
     }
 }
@@ -179,11 +179,15 @@ impl Compaction {
         self.begun.elapsed().as_secs_f64()
     }
 
-    /// Adds so many bytes; when they are allowed, in seconds since the beginning. Time without any is not made up for.
+    /// Adds so many bytes; when they are allowed, in seconds since the beginning. Time without any is not made up for, nor
+    /// is what another rate has left to wait for.
     fn add(&self, bytes: u64, bytes_per_second: f64) -> f64 {
-        let mut due_s = self.due_s.lock();
-        *due_s = due_s.max(self.now_s()) + bytes as f64 / bytes_per_second;
-        *due_s
+        let mut due = self.due.lock();
+        if due.1 != bytes_per_second {
+            *due = (0.0, bytes_per_second);
+        }
+        due.0 = due.0.max(self.now_s()) + bytes as f64 / bytes_per_second;
+        due.0
     }
 }
 
@@ -217,17 +221,26 @@ impl Pace<'_> {
         }
         let bytes_per_second = (self.allowance)().bytes_per_second;
         if bytes_per_second > 0.0 {
-            self.wait_until(self.all.add(bytes, bytes_per_second));
+            self.wait_until(
+                self.all.add(bytes, bytes_per_second),
+                bytes_per_second,
+                partition,
+            );
         }
-        // What is deleted is to be removed, which nothing that is open is.
-        match self.stopping.is_cancelled() || partition.is_retired() {
+        match self.is_over(partition) {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),
         }
     }
 
-    fn wait_until(&self, due_s: f64) {
-        while !self.stopping.is_cancelled() {
+    /// What is deleted is to be removed, which nothing that is open is.
+    fn is_over(&self, partition: &Partition) -> bool {
+        self.stopping.is_cancelled() || partition.is_retired()
+    }
+
+    /// As long as the rate is what it was.
+    fn wait_until(&self, due_s: f64, bytes_per_second: f64, partition: &Partition) {
+        while !self.is_over(partition) && (self.allowance)().bytes_per_second == bytes_per_second {
             let early_s = due_s - self.all.now_s();
             if early_s <= 0.0 {
                 break;
@@ -248,5 +261,8 @@ mod tests {
         let due: Vec<f64> = (0..3).map(|_| all.add(1_000, bytes_per_second)).collect();
         assert!(due[0] >= 100.0, "{due:?}");
         assert!((due[2] - due[0] - 200.0).abs() < 1e-6, "{due:?}");
+        // What was left to wait for at that rate is forgotten with it.
+        let faster = all.add(1_000, 1_000.0);
+        assert!(faster < 100.0, "{faster}");
     }
 }

@@ -299,7 +299,18 @@ impl Partitions {
             tracing::error!(%error, "checkpoints could not be written");
             clean = false;
         }
-        clean && self.mark_clean(broker_epoch)
+        clean && !self.has_unchecked() && self.mark_clean(broker_epoch)
+    }
+
+    /// Whether there may be a log whose end nobody has checked since a crash, as it could not be opened: after a clean stop
+    /// the next start would believe it.
+    fn has_unchecked(&self) -> bool {
+        let is_unclean = self.dirs.iter().any(|dir| !dir.known.clean_shutdown);
+        is_unclean
+            && self
+                .topics()
+                .iter()
+                .any(|topic| topic.offline().next().is_some())
     }
 
     /// Does one thing to all logs, several at once; whether it went well with each.

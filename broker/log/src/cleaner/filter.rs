@@ -95,7 +95,8 @@ impl<'a> Filter<'a> {
         if header.is_control() || !is_mapped {
             return segment.read_batch(at, header).map(Some);
         }
-        if header.record_count == 0 {
+        let is_deleted = header.last_offset() < self.plan.log_start_offset;
+        if header.record_count == 0 || is_deleted {
             return Ok(needed.then(|| empty_batch(header)));
         }
         let whole = segment.read_batch(at, header)?;

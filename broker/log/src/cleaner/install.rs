@@ -1,5 +1,5 @@
 //! Putting cleaned segments in place of those that they were made from, one group at a time: whoever appends waits for the
-//! renames of one, and not for those of a whole log.
+//! renames and syncs of one, and not for those of a whole log.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

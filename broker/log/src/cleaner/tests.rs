@@ -220,38 +220,59 @@ fn a_deleted_key_stays_deleted_however_many_passes_its_tombstone_waits_for() {
     assert!(passes > 3, "{passes}");
 }
 
+/// What retention takes of a log that begins with a key of its own, between a plan and its end; what is left then.
+fn retained_meanwhile(folder: &Path, taken: usize, is_cleaned_before: bool) {
+    let mut log = open_log(folder);
+    put(&mut log, &[("first", Some("1"))], Compression::None);
+    fill(&mut log, 60);
+    let mut wanted = latest(&all(&log).unwrap());
+    wanted.remove("first");
+    let plan = log.cleaning_plan(0, i64::MAX, 0).unwrap().unwrap();
+    let start = log.shared().segments()[taken].base_offset();
+    let retain = |log: &mut Log| {
+        let mut trash = Trash::default();
+        log.delete_records_before(start).unwrap();
+        let removed = log.retain(i64::MAX, 0, &mut trash).unwrap();
+        assert_eq!(removed.segments, taken);
+        for path in trash.take_due(i64::MAX) {
+            crate::trash::tests::remove(&path.path).unwrap();
+        }
+    };
+    if !is_cleaned_before {
+        retain(&mut log);
+    }
+    let cleaned = plan.clean(1 << 20, &mut unhurried).unwrap().unwrap();
+    if is_cleaned_before {
+        retain(&mut log);
+    }
+    let installed = install(&mut log, cleaned, &mut Trash::default());
+    assert_eq!(installed.unwrap(), Some(181));
+    let found = all(&log).unwrap();
+    assert_eq!(
+        (latest(&found), found.len()),
+        (wanted.clone(), wanted.len())
+    );
+    log.close().unwrap();
+    let end = log.log_end_offset();
+    drop(log);
+    assert_eq!(crate::inspect::inspect(folder).unwrap().findings, []);
+    let opening = Opening {
+        log_start_offset: start,
+        ..OPENING
+    };
+    let (log, _) = Log::open(folder, config(), opening).unwrap();
+    assert_eq!((log.log_start_offset(), log.log_end_offset()), (start, end));
+    assert_eq!(all(&log).unwrap(), found);
+}
+
 #[test]
 fn what_retention_takes_meanwhile_costs_the_others_no_cleaning() {
     // A part of the first group, and all of it.
     for taken in [1, 4] {
-        let folder = tempfile::tempdir().unwrap();
-        let mut log = open_log(folder.path());
-        fill(&mut log, 60);
-        let plan = log.cleaning_plan(0, i64::MAX, 0).unwrap().unwrap();
-        let wanted = latest(&all(&log).unwrap());
-        let cleaned = plan.clean(1 << 20, &mut unhurried).unwrap().unwrap();
-        let start = log.shared().segments()[taken].base_offset();
-        log.delete_records_before(start).unwrap();
-        let removed = log.retain(i64::MAX, 0, &mut Trash::default()).unwrap();
-        assert_eq!(removed.segments, taken);
-        assert_eq!(
-            install(&mut log, cleaned, &mut Trash::default()).unwrap(),
-            Some(180)
-        );
-        let found = all(&log).unwrap();
-        assert_eq!(
-            (latest(&found), found.len()),
-            (wanted.clone(), wanted.len())
-        );
-        let end = log.log_end_offset();
-        drop(log);
-        let opening = Opening {
-            log_start_offset: start,
-            ..OPENING
-        };
-        let (log, _) = Log::open(folder.path(), config(), opening).unwrap();
-        assert_eq!((log.log_start_offset(), log.log_end_offset()), (start, end));
-        assert_eq!(all(&log).unwrap(), found);
+        for is_cleaned_before in [false, true] {
+            let folder = tempfile::tempdir().unwrap();
+            retained_meanwhile(folder.path(), taken, is_cleaned_before);
+        }
     }
 }
 

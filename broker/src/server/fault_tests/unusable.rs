@@ -94,7 +94,7 @@ fn play((name, is_listed, fault): &OfDirectory, is_clean: bool) {
         true => there,
         false => there + nowhere,
     };
-    let (mut armed, mut served) = (None, vec![beside.clone()]);
+    let (mut armed, mut served) = (None, vec![beside]);
     for life in 0..2 {
         end(&mut disks, is_clean, |disks| {
             armed.get_or_insert_with(|| fault(disks));
