@@ -77,7 +77,7 @@ pub struct Partitions {
     clock: Clock,
     metrics: Arc<Metrics>,
     topics: RwLock<Topics>,
-    trash: Mutex<Trash>,
+    pub(crate) trash: Mutex<Trash>,
     cleaned_to: Mutex<Offsets>,
     compaction: Compaction,
     moves: Moves,

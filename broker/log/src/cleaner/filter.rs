@@ -149,6 +149,8 @@ impl<'a> Filter<'a> {
         let is_latest = self
             .map
             .get(key)
+            // Of a batch that could not be read to its end, the map has a part.
+            .filter(|latest| *latest < self.mapped_to)
             .is_none_or(|latest| header.offset_of(record) >= latest);
         let horizon_passed = header
             .delete_horizon()

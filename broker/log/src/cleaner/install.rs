@@ -94,7 +94,11 @@ impl Log {
         trash: &mut Trash,
     ) -> Result<Installed, StorageError> {
         let shared = self.shared().clone();
-        shared.check_writable()?;
+        if let Err(failure) = shared.check_writable() {
+            // What has failed says more than what may come of this.
+            let _ = cleaned.discard();
+            return Err(failure);
+        }
         if shared.generation() != cleaned.generation {
             cleaned.discard()?;
             return Ok(Installed::Outdated);

@@ -36,8 +36,8 @@ pub fn read(folder: &Path) -> Result<Option<Uuid>, LogError> {
     })
 }
 
-/// Refuses a folder of another topic; writes the file where there is none, or one that can't be read: the metadata knows
-/// the id. A zero id asks for neither.
+/// Refuses a folder of another topic; writes the file where there is none, or one of zeros alone, as a power loss leaves
+/// it: the metadata knows the id. What else can't be read may be of another topic. A zero id asks for neither.
 pub(crate) fn check_or_write(
     folder: &Path,
     topic_id: Uuid,
@@ -48,7 +48,7 @@ pub(crate) fn check_or_write(
     }
     let found = match is_there {
         true => read(folder).or_else(|error| match error {
-            LogError::Malformed { .. } => {
+            LogError::Malformed { .. } if is_blank(folder) => {
                 tracing::warn!(%error, "a partition's topic id is written again");
                 Ok(None)
             }
@@ -65,6 +65,11 @@ pub(crate) fn check_or_write(
         Some(_) => Ok(()),
         None => Ok(write(folder, topic_id)?),
     }
+}
+
+fn is_blank(folder: &Path) -> bool {
+    let bytes = files::read_if_there(&folder.join(FILE));
+    matches!(bytes, Ok(Some(bytes)) if bytes.iter().all(|byte| *byte == 0))
 }
 
 /// One write, without a replacement or a sync: a file that is cut short is empty, and counts as none.

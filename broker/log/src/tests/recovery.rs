@@ -168,16 +168,24 @@ fn a_log_without_epochs_is_read_through_for_them_once() {
 }
 
 #[test]
-fn a_topic_id_that_is_garbled_is_written_again() {
+fn a_topic_id_that_a_power_loss_took_is_written_again_and_no_other_that_can_not_be_read() {
     let folder = tempfile::tempdir().unwrap();
     let topic_id = Uuid::random();
     let opening = Opening { topic_id, ..CLEAN };
     filled(folder.path(), 4).close().unwrap();
-    for garbled in ["version: 0\n", "\u{fffd}ersion: 0\ntopic_id: x\n", "0"] {
-        fs::write(folder.path().join("partition.metadata"), garbled).unwrap();
+    let file = folder.path().join("partition.metadata");
+    for blank in ["", "\0\0\0\0"] {
+        fs::write(&file, blank).unwrap();
         let (log, _) = open(folder.path(), opening);
         assert_eq!(log.log_end_offset(), 8);
         assert_eq!(crate::topic_id_of(folder.path()).unwrap(), Some(topic_id));
+    }
+    // It may be that of a namesake which was deleted.
+    for garbled in ["version: 0\n", "\u{fffd}ersion: 0\ntopic_id: x\n", "0"] {
+        let whole = fs::read(&file).unwrap();
+        fs::write(&file, garbled).unwrap();
+        assert!(Log::open(folder.path(), small(), opening).is_err());
+        fs::write(&file, whole).unwrap();
     }
     let opening = Opening {
         topic_id: Uuid::random(),

@@ -139,14 +139,15 @@ impl Marks {
             // A start would cut it, and it may be damage of what was safe.
             _ => None,
         };
+        // Where nobody knows up to where the log was safe, all of it counts as that.
+        found.hold_noted_damage(match (self.is_clean, recovery_point) {
+            (false, Some(point)) => point,
+            _ => i64::MAX,
+        });
         let recovery_point = recovery_point.unwrap_or(0);
         if !self.is_clean {
             found.hold_recovery_point(recovery_point);
         }
-        found.hold_noted_damage(match self.is_clean {
-            true => i64::MAX,
-            false => recovery_point,
-        });
         // As a start decides it: without a recovery point nothing is known of the log.
         if recovery_point > 0 {
             found.hold_start(offset(&self.log_starts), self.is_clean)?;

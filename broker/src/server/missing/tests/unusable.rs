@@ -65,12 +65,14 @@ fn what_a_move_may_have_left_is_kept_while_a_directory_is_away() {
             let partitions = broker.partitions().clone();
             let sweeping = move || {
                 partitions.sweep();
+                let swept = partitions.trash.lock().len();
                 partitions.empty_trash();
+                swept
             };
-            crate::blocking::spawn(sweeping).await.unwrap();
-            let are_there = || left.iter().all(|path| path.exists());
+            let swept = crate::blocking::spawn(sweeping).await.unwrap();
             if is_away {
-                assert!(are_there());
+                assert_eq!(swept, 0);
+                assert!(left.iter().all(|path| path.exists()));
                 return;
             }
             let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
