@@ -86,19 +86,25 @@ impl Kube {
 
     /// The addresses of the nodes that run pods, in the order of their names.
     pub fn worker_addresses(&self) -> Result<Vec<String>> {
-        let nodes = self.json(&[
-            "get",
-            "nodes",
-            "-l",
-            "!node-role.kubernetes.io/control-plane",
-        ])?;
+        self.addresses("!node-role.kubernetes.io/control-plane")
+    }
+
+    /// The address of a node that runs no broker: the control plane's.
+    pub fn control_plane_address(&self) -> Result<String> {
+        let mut found = self.addresses("node-role.kubernetes.io/control-plane")?;
+        Ok(found.swap_remove(0))
+    }
+
+    /// Those of the nodes with such labels; at least one.
+    fn addresses(&self, labels: &str) -> Result<Vec<String>> {
+        let nodes = self.json(&["get", "nodes", "-l", labels])?;
         let found: Vec<String> = list(&nodes["items"])
             .iter()
             .flat_map(|node| list(&node["status"]["addresses"]))
             .filter(|address| address["type"] == "InternalIP")
             .map(|address| text(&address["address"]).to_owned())
             .collect();
-        ensure!(!found.is_empty(), "the cluster has no workers: {nodes}");
+        ensure!(!found.is_empty(), "no nodes with {labels}: {nodes}");
         Ok(found)
     }
 }

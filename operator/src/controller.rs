@@ -11,6 +11,7 @@ use futures::{Stream, StreamExt};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::APIResourceList;
 use kube::core::{NamespaceResourceScope, PartialObjectMeta};
 use kube::runtime::watcher::{Config, Event};
 use kube::runtime::{WatchStreamExt, watcher};
@@ -37,6 +38,7 @@ const LOOK_MAX: Duration = Duration::from_secs(120);
 /// Where Prometheus' operator has its resources, and how often it is looked for.
 const MONITORS: &str = "monitoring.coreos.com/v1";
 const MONITORS_EVERY: Duration = Duration::from_secs(60);
+const NOT_FOUND: u16 = 404;
 
 /// Which namespaces: all where none is named.
 #[derive(Clone, Debug, Default)]
@@ -126,17 +128,22 @@ pub async fn run(context: Arc<Context>, namespaces: Namespaces, stop: Cancellati
 async fn watch_monitors(context: &Context, changed: impl Fn()) {
     loop {
         let group = context.client.list_api_group_resources(MONITORS).await;
-        let there = match group {
-            Ok(group) => Some(group.resources.iter().any(|one| one.name == "podmonitors")),
-            Err(kube::Error::Api(status)) if status.is_not_found() => Some(false),
-            Err(_) => None,
-        };
-        if let Some(there) = there
+        if let Some(there) = has_pod_monitors(&group)
             && context.pod_monitors.swap(there, Ordering::Relaxed) != there
         {
             changed();
         }
         tokio::time::sleep(MONITORS_EVERY).await;
+    }
+}
+
+/// Whether the group has PodMonitors; none where that can't be said. Of a group that there is none of the API server says
+/// so in plain text, with a code and no reason: `is_not_found` looks for the reason.
+fn has_pod_monitors(group: &kube::Result<APIResourceList>) -> Option<bool> {
+    match group {
+        Ok(group) => Some(group.resources.iter().any(|one| one.name == "podmonitors")),
+        Err(kube::Error::Api(status)) if status.code == NOT_FOUND => Some(false),
+        Err(_) => None,
     }
 }
 
@@ -272,4 +279,27 @@ fn backoff(failures: &mut HashMap<Key, u32>, key: &Key) -> Duration {
     let count = failures.entry(key.clone()).or_default();
     *count = (*count + 1).min(6);
     RETRY_MAX.min(RETRY_MIN * 2_u32.pow(*count - 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    /// As kube gives what is no JSON.
+    fn plain_text(code: u16) -> kube::Result<APIResourceList> {
+        let status = Status::failure("404 page not found", "Failed to parse error data");
+        Err(kube::Error::Api(status.with_code(code).boxed()))
+    }
+
+    #[test]
+    fn pod_monitors_are_gone_where_their_group_is_unknown() {
+        assert_eq!(has_pod_monitors(&plain_text(404)), Some(false));
+        assert_eq!(has_pod_monitors(&plain_text(503)), None);
+        assert_eq!(
+            has_pod_monitors(&Ok(APIResourceList::default())),
+            Some(false)
+        );
+    }
 }

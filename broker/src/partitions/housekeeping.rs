@@ -306,11 +306,16 @@ impl Partitions {
     /// the next start would believe it.
     fn has_unchecked(&self) -> bool {
         let is_unclean = self.dirs.iter().any(|dir| !dir.known.clean_shutdown);
-        is_unclean
-            && self
-                .topics()
-                .iter()
-                .any(|topic| topic.offline().next().is_some())
+        let topics = self.topics();
+        let mut offline = topics.iter().flat_map(|topic| topic.offline());
+        let has_unchecked = is_unclean && offline.next().is_some();
+        if has_unchecked {
+            tracing::warn!(
+                "all that is open is on disk, but the stop before this life was not clean, and a log could not be opened since: the \
+                 next start checks the logs' ends once more"
+            );
+        }
+        has_unchecked
     }
 
     /// Does one thing to all logs, several at once; whether it went well with each.

@@ -70,7 +70,7 @@ async fn oversee(member: &Arc<Member>, session: Duration) {
     loop {
         let image = images.borrow_and_update().clone();
         if others(&image, member).next().is_none() {
-            watched.forget(Instant::now());
+            watched.forget();
             if images.changed().await.is_err() {
                 return;
             }
@@ -85,14 +85,14 @@ async fn oversee(member: &Arc<Member>, session: Duration) {
                      and changes wait until more are back"
                 );
             }
-            watched.forget(Instant::now());
+            watched.forget();
             sleep(LOOK).await;
             continue;
         }
         alone = false;
         let now = Instant::now();
         if now.duration_since(watched.looked) > AWAY {
-            watched.forget(now);
+            watched.forget();
         }
         let seen = watched.look(now, member, &image, session);
         let mut verdicts = verdicts(now, session, &seen, &watched.drops);
@@ -160,11 +160,9 @@ impl Watched {
         }
     }
 
-    /// Everybody gets a full session again. Who is lost by now is taken to have dropped now, and so are those that were
-    /// fenced for it: whoever dropped with them would look like the only one otherwise.
-    fn forget(&mut self, now: Instant) {
+    /// Everybody gets a full session again.
+    fn forget(&mut self) {
         self.brokers.clear();
-        self.drops.fill(now);
     }
 
     fn look(

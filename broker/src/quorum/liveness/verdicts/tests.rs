@@ -207,18 +207,3 @@ fn two_brokers_lose_one_at_once() {
         [(2, FenceReason::Refused)]
     );
 }
-
-#[test]
-fn who_dropped_with_another_still_waits_when_the_leader_was_away_meanwhile() {
-    let (dropped, back) = (start(), start() + ms(1_700));
-    let mut watched = crate::quorum::liveness::Watched::new();
-    watched.drops.push(dropped);
-    watched.forget(back);
-    // Its full session is counted from then on, and so is its drop.
-    let mut lost = closed(3, dropped + ms(1));
-    lost.since = back;
-    let seen = [lost, healthy(4, back + SESSION)];
-    assert_eq!(fenced(back + GRACE, &seen, &watched.drops), []);
-    let silent = [(3, FenceReason::Silent)];
-    assert_eq!(fenced(back + SESSION, &seen, &watched.drops), silent);
-}
