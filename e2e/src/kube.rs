@@ -24,7 +24,7 @@ use serde_json::Value;
 use tempfile::tempfile;
 
 use crate::process;
-pub use begin::{LEDGER, PARTITIONS, uids};
+pub use begin::{LEDGER, PARTITIONS, names, uids};
 pub use clients::inside;
 pub use node::{Cordoned, Down};
 pub use scene::{Scene, scene};

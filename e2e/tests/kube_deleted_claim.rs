@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use e2e::kube::manifests::MAIN;
-use e2e::kube::{Scene, list, scene, text, uids, until};
+use e2e::kube::{Scene, scene, text, uids, until};
 use e2e::witness::Witnesses;
 use serde_json::Value;
 
@@ -62,11 +62,7 @@ fn a_broker_whose_claim_was_deleted_is_rebuilt_from_the_others_when_it_restarts(
         })?;
         println!("another volume after {:.1?}", begun.elapsed());
         scene.until_healed("a broker without its volume")?;
-        scene.until_cluster("it votes again", MAIN, ANEW_LIMIT, |cluster| {
-            let voters = list(&cluster["status"]["voters"]).len();
-            ensure!(voters == 3, "{voters} voters");
-            Ok(())
-        })?;
+        scene.until_voters(MAIN, 3, ANEW_LIMIT)?;
         scene.until_in_sync(&target)?;
         let after = uids(&scene.pods(MAIN)?);
         ensure!(

@@ -83,11 +83,7 @@ fn is_made_anew(scene: &Scene, manifest: &Value) -> Result<()> {
         Ok(())
     })?;
     scene.until_healed("a broker whose node was lost")?;
-    scene.until_cluster("it votes again", MAIN, ANEW_LIMIT, |cluster| {
-        let voters = list(&cluster["status"]["voters"]).len();
-        ensure!(voters == 3, "{voters} voters");
-        Ok(())
-    })?;
+    scene.until_voters(MAIN, 3, ANEW_LIMIT)?;
     scene.until_in_sync(&target)?;
     let after = scene.pods(MAIN)?;
     ensure!(broker::node(&after[BROKER])? != lost, "it is on {lost}");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use e2e::kube::manifests::{MAIN, cluster};
-use e2e::kube::{LEDGER, PARTITIONS, Scene, list, scene, text, until};
+use e2e::kube::{LEDGER, PARTITIONS, Scene, list, names, scene, until};
 use e2e::witness::Witnesses;
 use serde_json::{Value, json};
 
@@ -25,12 +25,6 @@ fn of_pools(first: bool, second: bool) -> Value {
     let wanted = pools.into_iter().filter(|(wanted, _)| *wanted);
     manifest["spec"]["pools"] = wanted.map(|(_, pool)| pool).collect();
     manifest
-}
-
-fn names(pods: &[Value]) -> Vec<&str> {
-    pods.iter()
-        .map(|pod| text(&pod["metadata"]["name"]))
-        .collect()
 }
 
 #[test]

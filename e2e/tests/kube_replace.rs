@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use e2e::kube::manifests::{MAIN, cluster, topic};
-use e2e::kube::{LEDGER, PARTITIONS, Scene, list, scene, text, until};
+use e2e::kube::{LEDGER, PARTITIONS, Scene, scene, text, until};
 use e2e::ledger::Target;
 use e2e::load::block_on;
 use e2e::witness::Witnesses;
@@ -39,11 +39,7 @@ fn until_anew(scene: &Scene, old: &str) -> Result<String> {
         Ok(uid.to_owned())
     })?;
     scene.until_healed("a broker on a new volume")?;
-    scene.until_cluster("it votes again", MAIN, ANEW_LIMIT, |cluster| {
-        let voters = list(&cluster["status"]["voters"]).len();
-        ensure!(voters == 3, "{voters} voters");
-        Ok(())
-    })?;
+    scene.until_voters(MAIN, 3, ANEW_LIMIT)?;
     Ok(uid)
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use e2e::kube::manifests::{MAIN, cluster, topic};
-use e2e::kube::{Scene, is_true, list, scene, text};
+use e2e::kube::{Scene, is_true, list, names, scene};
 use e2e::ledger::Target;
 use e2e::load::block_on;
 use e2e::witness::Witnesses;
@@ -50,12 +50,6 @@ fn scale(scene: &Scene, brokers: i32) -> Result<()> {
         &format!("kafkacluster/{MAIN}"),
         &json!({"spec": {"pools": pools}}),
     )
-}
-
-fn names(pods: &[Value]) -> Vec<&str> {
-    pods.iter()
-        .map(|pod| text(&pod["metadata"]["name"]))
-        .collect()
 }
 
 #[test]

@@ -2,8 +2,8 @@
 //!
 //! 1. [`Log::cleaning_plan`] decides, from the log's state, whether and what to clean.
 //! 2. [`CleaningPlan::clean`] writes new segments beside the old (`.cleaned`), while the log goes on.
-//! 3. [`Log::install_next`] puts them in place (`.swap`, then their own names). A crash before the `.swap` leaves the old
-//!    segments, one after it the new: opening finishes the work.
+//! 3. [`Log::install_next`] puts them in place (`.swap`, then their own names), one after the other. A crash before the
+//!    `.swap` of one leaves what it was made from, one after it the new one: opening finishes the work.
 
 mod filter;
 mod install;

@@ -124,7 +124,8 @@ impl Partitions {
         Ok(has_more)
     }
 
-    /// Segment by segment, so that appends wait for the renames of one, and two syncs of the folder; `None` where the log has been cut meanwhile.
+    /// Segment by segment, so that appends wait for the renames of one, and two syncs of the folder; `None` where the log
+    /// has been cut meanwhile.
     fn install(
         &self,
         partition: &Partition,
@@ -161,8 +162,16 @@ impl Partitions {
 #[derive(Debug)]
 pub(super) struct Compaction {
     begun: Instant,
-    /// When all of it is allowed, in seconds since then, and by how many bytes a second that was reckoned.
-    due: Mutex<(f64, f64)>,
+    due: Mutex<Due>,
+}
+
+/// When all of it is allowed.
+#[derive(Debug, Default)]
+struct Due {
+    /// In seconds since the beginning.
+    at_s: f64,
+    /// What that was reckoned by.
+    bytes_per_second: f64,
 }
 
 impl Default for Compaction {
@@ -183,11 +192,14 @@ impl Compaction {
     /// is what another rate has left to wait for.
     fn add(&self, bytes: u64, bytes_per_second: f64) -> f64 {
         let mut due = self.due.lock();
-        if due.1 != bytes_per_second {
-            *due = (0.0, bytes_per_second);
+        if due.bytes_per_second != bytes_per_second {
+            *due = Due {
+                at_s: 0.0,
+                bytes_per_second,
+            };
         }
-        due.0 = due.0.max(self.now_s()) + bytes as f64 / bytes_per_second;
-        due.0
+        due.at_s = due.at_s.max(self.now_s()) + bytes as f64 / bytes_per_second;
+        due.at_s
     }
 }
 

@@ -85,6 +85,12 @@ pub fn uids(objects: &[Value]) -> Vec<String> {
     uids.collect()
 }
 
+/// The objects' names.
+pub fn names(objects: &[Value]) -> Vec<&str> {
+    let names = objects.iter().map(|object| &object["metadata"]["name"]);
+    names.map(text).collect()
+}
+
 fn restarts(pods: &[Value]) -> Vec<Option<u64>> {
     pods.iter()
         .map(|pod| pod["status"]["containerStatuses"][0]["restartCount"].as_u64())

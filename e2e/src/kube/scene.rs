@@ -153,6 +153,16 @@ impl Scene {
         self.until_cluster("the change is done", cluster, SETTLED_LIMIT, settled)
     }
 
+    /// Waits until so many brokers of a cluster vote.
+    pub fn until_voters(&self, cluster: &str, count: usize, limit: Duration) -> Result<()> {
+        let voted = self.until_cluster("all vote that should", cluster, limit, |cluster| {
+            let voters = list(&cluster["status"]["voters"]).len();
+            ensure!(voters == count, "{voters} voters");
+            Ok(())
+        });
+        voted.map(drop)
+    }
+
     /// Waits until a cluster's resource is as `check` wants it.
     pub fn until_cluster(
         &self,

@@ -93,12 +93,21 @@ impl Log {
         cleaned: &mut Cleaned,
         trash: &mut Trash,
     ) -> Result<Installed, StorageError> {
-        let shared = self.shared().clone();
-        if let Err(failure) = shared.check_writable() {
+        let installed = self.put_next_in_place(cleaned, trash);
+        if installed.is_err() {
             // What has failed says more than what may come of this.
             let _ = cleaned.discard();
-            return Err(failure);
         }
+        installed
+    }
+
+    fn put_next_in_place(
+        &mut self,
+        cleaned: &mut Cleaned,
+        trash: &mut Trash,
+    ) -> Result<Installed, StorageError> {
+        let shared = self.shared().clone();
+        shared.check_writable()?;
         if shared.generation() != cleaned.generation {
             cleaned.discard()?;
             return Ok(Installed::Outdated);
@@ -108,13 +117,9 @@ impl Log {
             return Ok(Installed::All(cleaned.cleaned_to));
         };
         let delay_ms = i64::try_from(self.config().file_delete_delay_ms).unwrap_or(i64::MAX);
-        let put = put_in_place(&shared, &group, delay_ms, trash);
+        put_in_place(&shared, &group, delay_ms, trash)?;
         cleaned.generation = shared.generation();
-        if put.is_err() {
-            // What has failed says more than what may come of this.
-            let _ = cleaned.discard();
-        }
-        put.map(|()| Installed::Part)
+        Ok(Installed::Part)
     }
 }
 

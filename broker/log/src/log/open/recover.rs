@@ -43,7 +43,8 @@ fn end_from(segment: &Segment, position: u64) -> Result<i64, LogError> {
 }
 
 /// Checks what lies beyond `recovery_point`, cuts the log at the first invalid batch there, rebuilds the indexes
-/// that disagree with the batches it walks, and returns the log's end. `tell` hears of the bytes that were walked, while it goes on.
+/// that disagree with the batches it walks, and returns the log's end. `tell` hears of the bytes that were walked, while
+/// it goes on.
 pub(super) fn check(
     segments: &mut Vec<Arc<Segment>>,
     recovery_point: i64,

@@ -1,5 +1,5 @@
-//! Whether a log has what its checkpoints say of it, and has no damage that is known: asked before anything in its folder
-//! is changed.
+//! Whether a log has what its checkpoints say of it, and has no damage that is known: asked before any of
+//! its batches is changed.
 
 use std::path::Path;
 use std::sync::Arc;
