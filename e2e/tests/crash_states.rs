@@ -1,5 +1,5 @@
 //! The logs that a crash leaves at any of the changes which an operation makes, once the next start has mended them:
-//! `kafka-dump-log` takes them too.
+//! `kafka-dump-log` takes them too. `MILENA_CRASH_STATES_EVERY=1` has it take all, and not a sample.
 
 use std::fs;
 use std::path::Path;

@@ -1,8 +1,9 @@
 //! The process or its disk stops at each of the changes that an operation makes, one after the other: the log opens again
 //! with what was promised, and with nothing twice or in part.
 //!
-//! `MILENA_CRASH_STATES=FOLDER` keeps one of [`KEPT_EVERY`] logs as it is after the next start, for another program to look
-//! at: `e2e/tests/crash_states.rs` has `kafka-dump-log` do it.
+//! `MILENA_CRASH_STATES=FOLDER` keeps one of [`KEPT_EVERY`] logs as it is after the next start, or with
+//! `MILENA_CRASH_STATES_EVERY=1` all of them, for another program to look at: `e2e/tests/crash_states.rs` has
+//! `kafka-dump-log` do it.
 
 mod checkpoints;
 mod compaction;
@@ -37,6 +38,7 @@ const KEPT_IN: &str = "MILENA_CRASH_STATES";
 /// Two changes in a row leave nearly the same, and to look at all of them takes minutes. Prime, so that it is in step with
 /// nothing that an operation does again and again.
 const KEPT_EVERY: usize = 13;
+const KEPT_EVERY_IN: &str = "MILENA_CRASH_STATES_EVERY";
 
 /// A folder for a played disk, in memory where there is room for it: what these tests lose they lose by themselves, and a
 /// real disk takes ten times as long to forget the thousands of small files.
@@ -418,9 +420,11 @@ fn keep(data: &Path) {
 fn to_keep() -> Option<PathBuf> {
     static SEEN: AtomicUsize = AtomicUsize::new(0);
     let kept = std::env::var_os(KEPT_IN)?;
+    let every = std::env::var(KEPT_EVERY_IN).ok();
+    let every = every.map_or(KEPT_EVERY, |every| every.parse().unwrap());
     let number = SEEN.fetch_add(1, Ordering::Relaxed);
     number
-        .is_multiple_of(KEPT_EVERY)
+        .is_multiple_of(every)
         .then(|| Path::new(&kept).join(format!("state{number}")))
 }
 
