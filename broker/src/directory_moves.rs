@@ -198,6 +198,7 @@ impl Carrier {
             broker: me,
             broker_epoch: broker.broker_epoch(),
             replicas: vec![(partition.topic_id(), number, DirectoryId::UNASSIGNED)],
+            is_unopened: false,
         };
         match broker.quorum().request(command).await {
             Ok(answers) if answers.iter().all(Result::is_ok) => return true,

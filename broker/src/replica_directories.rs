@@ -1,6 +1,7 @@
 //! Which log directory each replica here is in, as the quorum knows it (KIP-858), and which replicas can't be used any
 //! more: their disk has refused a write or a read, or their log could not be opened. Of those others lead on; until the
-//! broker is started anew they are as offline, and the broker's other replicas go on.
+//! broker is started anew they are as offline, and the broker's other replicas go on. Where no other could lead, nobody
+//! leads a log that could not be opened, and one of which something can be read goes on being led.
 //!
 //! It is a comparison of what is here with the image, made when a log has failed or was moved, or the metadata has
 //! changed.
@@ -28,11 +29,8 @@ const REPLICAS_MAX: usize = 5_000;
 /// A replica here and the directory that the quorum is to have for it.
 type Assignment = (TopicId, PartitionId, DirectoryId);
 
-/// Looks and tells until `stopping`. A broker alone has nobody to hand anything to.
+/// Looks and tells until `stopping`.
 pub async fn run(broker: Arc<Broker>, stopping: CancellationToken) {
-    if !broker.config().is_in_a_cluster() {
-        return;
-    }
     tokio::select! {
         () = watch(&broker) => {}
         () = stopping.cancelled() => {}
@@ -73,29 +71,43 @@ pub(crate) async fn watch(broker: &Broker) {
 /// Whether nothing is left to be told.
 async fn tell(broker: &Broker) -> bool {
     broker.take_over().await;
-    let (wrong, mut is_done) = wrong(&broker.image(), broker.partitions(), broker.broker_id());
-    for replicas in wrong.chunks(REPLICAS_MAX) {
-        let command = AssignDirectories {
-            broker: broker.broker_id(),
-            broker_epoch: broker.broker_epoch(),
-            replicas: replicas.to_vec(),
-        };
-        match broker.quorum().request(command).await {
-            Ok(answers) => {
-                let image = broker.image();
-                for (replica, answer) in replicas.iter().zip(answers) {
-                    match answer {
-                        Ok(()) => note(&image, replica),
-                        // The others have gone since it was looked.
-                        Err(refusal) => {
-                            tracing::debug!(%refusal.message, "a replica stays as it is");
-                            is_done = false;
-                        }
-                    }
-                }
-            }
-            Err(error) => {
-                tracing::debug!(%error, "the quorum can't be told of the replicas' directories now");
+    let wrong = wrong(&broker.image(), broker.partitions(), broker.broker_id());
+    let mut is_done = !wrong.waits;
+    for (replicas, is_unopened) in [
+        (wrong.places, false),
+        (wrong.failed, false),
+        (wrong.unopened, true),
+    ] {
+        for replicas in replicas.chunks(REPLICAS_MAX) {
+            is_done &= assign(broker, replicas, is_unopened).await;
+        }
+    }
+    is_done
+}
+
+/// Whether the quorum has taken all of them.
+async fn assign(broker: &Broker, replicas: &[Assignment], is_unopened: bool) -> bool {
+    let command = AssignDirectories {
+        broker: broker.broker_id(),
+        broker_epoch: broker.broker_epoch(),
+        replicas: replicas.to_vec(),
+        is_unopened,
+    };
+    let answers = match broker.quorum().request(command).await {
+        Ok(answers) => answers,
+        Err(error) => {
+            tracing::debug!(%error, "the quorum can't be told of the replicas' directories now");
+            return false;
+        }
+    };
+    let image = broker.image();
+    let mut is_done = true;
+    for (replica, answer) in replicas.iter().zip(answers) {
+        match answer {
+            Ok(()) => note(&image, replica, broker.broker_id()),
+            // The others have gone since it was looked.
+            Err(refusal) => {
+                tracing::debug!(%refusal.message, "a replica stays as it is");
                 is_done = false;
             }
         }
@@ -103,64 +115,99 @@ async fn tell(broker: &Broker) -> bool {
     is_done
 }
 
-fn note(image: &Image, (topic, partition, directory): &Assignment) {
-    let name = image.topic_by_id(*topic).map(|topic| topic.name.as_str());
-    if *directory == DirectoryId::LOST {
+/// Whoever opened the log has said why that failed, if that is it.
+fn note(image: &Image, &(topic, partition, directory): &Assignment, me: BrokerId) {
+    let Some(topic) = image.topic_by_id(topic) else {
+        return;
+    };
+    let unopened = topic
+        .partition(partition.get())
+        .and_then(|state| state.unopened);
+    if directory == DirectoryId::LOST && unopened != Some(me) {
         tracing::error!(
-            topic = name,
+            topic = topic.name.as_str(),
             partition = partition.get(),
             "the replica here can't be used, and others lead on; mend the disk and start this broker again"
         );
     }
 }
 
-/// Replicas for which the quorum has another directory than it should have, and whether there are no failed ones
-/// beside them, which stay as they are for now.
-fn wrong(image: &Image, partitions: &Partitions, me: BrokerId) -> (Vec<Assignment>, bool) {
-    let (mut wrong, mut none_is_left) = (Vec::new(), true);
+/// What the quorum has otherwise than it should.
+#[derive(Debug, Default)]
+struct Wrong {
+    /// Replicas that are in another directory.
+    places: Vec<Assignment>,
+    /// Replicas whose disk has refused something.
+    failed: Vec<Assignment>,
+    /// Replicas whose log could not be opened.
+    unopened: Vec<Assignment>,
+    /// Whether there are others that stay as they are until somebody else can lead.
+    waits: bool,
+}
+
+fn wrong(image: &Image, partitions: &Partitions, me: BrokerId) -> Wrong {
+    let mut wrong = Wrong::default();
     for hosted in partitions.topics() {
         let id = hosted.topic_id();
         let Some(topic) = image.topic_by_id(id) else {
             continue;
         };
-        for (partition, state) in topic.partitions() {
+        for (number, state) in topic.partitions() {
             let known = state.replicas.iter().find(|has| has.broker == me);
             let Some(known) = known.map(|replica| replica.directory) else {
                 continue;
             };
-            match actual(partitions, &hosted, partition) {
-                Some(is) if is == known => {}
-                // The quorum moves a lost one back where a new life begins, and not before.
-                Some(DirectoryId::LOST) if !others_can_go_on(image, state, me) => {
-                    none_is_left = false;
+            // The quorum moves a lost one back where a new life begins, and not before.
+            if known == DirectoryId::LOST {
+                continue;
+            }
+            let others = others_can_go_on(image, state, me);
+            let lost = (id, number, DirectoryId::LOST);
+            match actual(partitions, &hosted, number) {
+                Actual::In(is) if is != known => wrong.places.push((id, number, is)),
+                Actual::Failed if others => wrong.failed.push(lost),
+                Actual::Failed => wrong.waits = true,
+                Actual::Unopened => {
+                    if others || state.unopened != Some(me) {
+                        wrong.unopened.push(lost);
+                    }
+                    wrong.waits |= !others;
                 }
-                Some(is) if known != DirectoryId::LOST => wrong.push((id, partition, is)),
-                _ => {}
+                Actual::In(_) | Actual::NotYet => {}
             }
         }
     }
-    (wrong, none_is_left)
+    wrong
 }
 
-/// Where the replica is, `LOST` where it can't be used; nothing where it is not here yet.
-fn actual(
-    partitions: &Partitions,
-    hosted: &HostedTopic,
-    partition: PartitionId,
-) -> Option<DirectoryId> {
-    if hosted.offline().any(|index| index == partition.get()) {
-        return Some(DirectoryId::LOST);
+/// What there is of a replica here.
+enum Actual {
+    NotYet,
+    In(DirectoryId),
+    /// Its disk has refused a write or a read.
+    Failed,
+    /// Nothing of it can be read.
+    Unopened,
+}
+
+fn actual(partitions: &Partitions, hosted: &HostedTopic, partition: PartitionId) -> Actual {
+    if hosted.is_offline(partition.get()) {
+        return Actual::Unopened;
     }
-    let here = hosted.partition(partition.get())?;
-    Some(match here.reader().check_writable() {
-        Ok(()) => partitions.directory_of(here),
-        Err(_) => DirectoryId::LOST,
-    })
+    let Some(here) = hosted.partition(partition.get()) else {
+        return Actual::NotYet;
+    };
+    match here.reader().check_writable() {
+        Ok(()) => Actual::In(partitions.directory_of(here)),
+        Err(_) => Actual::Failed,
+    }
 }
 
 /// Whether the partition is better off without this replica: what was written to it can still be read, and copied by
-/// followers that are behind. So a leader goes only when another in-sync replica is up.
+/// followers that are behind. So a leader goes only when another in-sync replica is up, and one whose log could not be
+/// opened keeps its place among those in sync.
 fn others_can_go_on(image: &Image, state: &State, me: BrokerId) -> bool {
     let is_up = |id: &BrokerId| image.broker(*id).is_some_and(|broker| !broker.fenced);
-    state.leader != Some(me) || state.isr.iter().any(|id| *id != me && is_up(id))
+    let leads = [state.leader, state.unopened].contains(&Some(me));
+    !leads || state.isr.iter().any(|id| *id != me && is_up(id))
 }

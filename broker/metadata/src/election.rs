@@ -82,6 +82,9 @@ pub(crate) fn settle(
         .map(|replica| replica.broker)
         .collect();
     let gone = turn.gone(image, &next);
+    next.unopened = next
+        .unopened
+        .filter(|id| next.hosts(*id) && !turn.restarted.contains(id));
     let last_leader = next.leader.or(next.last_leader);
     let last_leader = last_leader.filter(|id| !gone.contains(id));
     if last_leader.is_none() {
@@ -130,14 +133,18 @@ pub(crate) fn install(
     next
 }
 
-/// Whether a replica is served: its broker is not fenced, and its directory is online.
+/// Whether a replica is served: its broker is not fenced, its directory is online, and its log was opened as far as is
+/// known.
 pub(crate) fn is_up(image: &Image, partition: &PartitionRecord, id: BrokerId) -> bool {
     let replica = partition
         .replicas
         .iter()
         .find(|replica| replica.broker == id);
     match (replica, image.broker(id)) {
-        (Some(replica), Some(broker)) => !broker.fenced && is_online(broker, replica.directory),
+        (Some(replica), Some(broker)) => {
+            let is_opened = partition.unopened != Some(id);
+            is_opened && !broker.fenced && is_online(broker, replica.directory)
+        }
         _ => false,
     }
 }

@@ -86,6 +86,8 @@ pub struct Partition {
     pub partition_epoch: i32,
     /// How the leader was found.
     pub elected: Elected,
+    /// A broker whose log of it could not be opened when nobody else could lead.
+    pub unopened: Option<BrokerId>,
     /// Where it is going.
     pub reassignment: Option<Reassignment>,
 }

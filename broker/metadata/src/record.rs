@@ -8,7 +8,7 @@
 //! | `broker_removed` | 1 | a broker is no longer part of the cluster, nor are its configs and lease |
 //! | `topic` | 1 | a topic's name and id; its partitions follow, from 0 |
 //! | `topic_removed` | 1 | a topic, its partitions and its configs are gone |
-//! | `partition` | 1, 2 | all of a partition: replicas, ISR, ELR, leader, epochs; 2 while it is reassigned |
+//! | `partition` | 1 to 3 | all of a partition: replicas, ISR, ELR, leader, epochs; 2 while it is reassigned, 3 while its log could not be opened |
 //! | `config` | 1 | a value of a resource's config, or null where the default is back |
 //! | `producer_ids` | 1 | the next producer id that nobody owns |
 //! | `feature` | 1 | a feature's level in this cluster; 0 where it is off |
@@ -266,15 +266,24 @@ pub struct PartitionRecord {
     /// How the leader was found; while there is none, how the last one was.
     #[serde(default, skip_serializing_if = "Elected::is_in_sync")]
     pub elected: Elected,
+    /// A broker whose log of it could not be opened when nobody else could lead: it is not taken for a leader until its
+    /// next life.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unopened: Option<BrokerId>,
     /// Where it is going.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reassignment: Option<Reassignment>,
 }
 
 impl PartitionRecord {
-    /// Software that knows no reassignments would take all replicas for wanted ones.
+    /// Software that knows no reassignments would take all replicas for wanted ones, and one that knows no unopened logs
+    /// would have somebody lead who can't.
     fn version(&self) -> u16 {
-        1 + u16::from(self.reassignment.is_some())
+        match (self.unopened, &self.reassignment) {
+            (Some(_), _) => 3,
+            (None, Some(_)) => 2,
+            (None, None) => 1,
+        }
     }
 
     pub(crate) fn brokers(&self) -> impl Iterator<Item = BrokerId> {
@@ -512,7 +521,7 @@ records! {
     /// The end of a topic.
     TopicRemoved(TopicRemovedRecord) = "topic_removed", 1;
     /// All of a partition's state.
-    Partition(PartitionRecord) = "partition", 2 by PartitionRecord::version;
+    Partition(PartitionRecord) = "partition", 3 by PartitionRecord::version;
     /// One key of a resource's config.
     Config(ConfigRecord) = "config", 1;
     /// A block of producer ids was given away.

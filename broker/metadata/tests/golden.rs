@@ -26,6 +26,7 @@ const EVER_WRITTEN: &[&str] = &[
     r#"{"type":"cluster_state","version":1,"stopping":{"since":12,"until_ms":1700000000000}}"#,
     r#"{"type":"cluster_state","version":1,"stopping":null}"#,
     r#"{"type":"broker","version":1,"id":1,"epoch":7,"incarnation":"AAAAAAAAAAAAAAAAAAAAAQ","endpoints":[],"node":"n","rack":null,"pool":null,"directories":["AAAAAAAAAAAAAAAAAAAABA"],"software":"0.1.0","levels":{"min":1,"max":2},"last_end":"clean","fenced":false,"draining":false}"#,
+    r#"{"type":"partition","version":3,"topic":"AAAAAAAAAAAAAAAAAAAACA","partition":0,"replicas":[{"broker":1,"directory":"AAAAAAAAAAAAAAAAAAAABA"}],"isr":[1],"elr":[],"leader":null,"last_leader":1,"leader_epoch":3,"partition_epoch":4,"unopened":1}"#,
 ];
 
 #[test]
@@ -72,7 +73,7 @@ fn unknown_fields_are_skipped() {
 fn newer_versions_and_unknown_types_are_refused_by_name() {
     for line in [
         r#"{"type":"topic","version":2}"#,
-        r#"{"type":"partition","version":3}"#,
+        r#"{"type":"partition","version":4}"#,
         r#"{"type":"broker_state","version":3}"#,
         r#"{"type":"oracle","version":1}"#,
     ] {

@@ -62,6 +62,13 @@ impl HostedTopic {
         matches!(slot, Some(Slot::Here(_) | Slot::Offline))
     }
 
+    /// Whether its log could not be opened.
+    pub fn is_offline(&self, index: i32) -> bool {
+        let at = usize::try_from(index).ok();
+        let slot = at.and_then(|at| self.slots.get(at));
+        matches!(slot, Some(Slot::Offline))
+    }
+
     /// The numbers of those whose logs could not be opened.
     pub fn offline(&self) -> impl Iterator<Item = i32> {
         let numbered = self.slots.iter().zip(0..);

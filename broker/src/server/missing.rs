@@ -251,7 +251,7 @@ fn find(
 }
 
 /// Whether a replica may be in a missing directory, and the quorum would have it lead or be in sync all the same. Of a
-/// replica beside others it would not, where it knows the directory. A broker alone never says which it is.
+/// replica beside others it would not, where it knows the directory.
 fn counts(state: &State, replica: &Replica, missing: &BTreeSet<DirectoryId>) -> bool {
     let me = replica.broker;
     match replica.directory {

@@ -115,4 +115,8 @@ pub struct AssignDirectories {
     pub broker_epoch: i64,
     /// Topic, partition and directory.
     pub replicas: Vec<(TopicId, PartitionId, DirectoryId)>,
+    /// Whether nothing can be read of those that are [`DirectoryId::LOST`]: nobody leads where no other could. Of the
+    /// rest, whoever leads alone goes on.
+    #[serde(default)]
+    pub is_unopened: bool,
 }

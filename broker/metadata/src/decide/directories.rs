@@ -16,7 +16,7 @@ pub(super) fn assign(
 ) -> Result<Vec<Result<(), Refusal>>, Refusal> {
     brokers::present(draft, ask.broker, ask.broker_epoch)?;
     let mut assign = |&(topic, partition, directory): &(TopicId, PartitionId, DirectoryId)| {
-        assign_one(draft, rules, ask.broker, (topic, partition), directory)
+        assign_one(draft, rules, ask, (topic, partition), directory)
     };
     Ok(ask.replicas.iter().map(&mut assign).collect())
 }
@@ -24,10 +24,11 @@ pub(super) fn assign(
 fn assign_one(
     draft: &mut Draft,
     rules: &dyn ConfigRules,
-    broker: BrokerId,
+    ask: &AssignDirectories,
     (topic, number): (TopicId, PartitionId),
     directory: DirectoryId,
 ) -> Result<(), Refusal> {
+    let broker = ask.broker;
     let (topic, present) = isr::find(&draft.image, topic, number)?;
     let before = present.record(topic, number);
     let policy = TopicPolicy::of(&draft.image, rules, &topic.name);
@@ -36,16 +37,24 @@ fn assign_one(
         let message = format!("Broker {broker} has no replica of {}-{number}.", topic.name);
         return Err(Refusal::new(ErrorCode::InvalidRequest, message));
     };
-    replica.directory = directory;
-    // What is there can still be read, and copied by those that are behind.
     let is_up = |id: &BrokerId| *id != broker && election::is_up(&draft.image, &before, *id);
-    let leads_alone = before.leader == Some(broker) && !before.isr.iter().any(is_up);
-    if directory == DirectoryId::LOST && leads_alone {
-        let message = format!(
-            "Nobody else could lead {}-{number}: its replica on broker {broker} stays as it is.",
-            topic.name
-        );
-        return Err(Refusal::new(ErrorCode::NotEnoughReplicas, message));
+    let leads = before.leader == Some(broker) || before.unopened == Some(broker);
+    let leads_alone = leads && !before.isr.iter().any(is_up);
+    match directory == DirectoryId::LOST && leads_alone {
+        false => {
+            replica.directory = directory;
+            next.unopened = next.unopened.filter(|id| *id != broker);
+        }
+        // Its directory stays known: where it is gone at the next start, the records are missed.
+        true if ask.is_unopened => next.unopened = Some(broker),
+        // What is there can still be read, and copied by those that are behind.
+        true => {
+            let message = format!(
+                "Nobody else could lead {}-{number}: its replica on broker {broker} stays as it is.",
+                topic.name
+            );
+            return Err(Refusal::new(ErrorCode::NotEnoughReplicas, message));
+        }
     }
     let turn = Turn::default();
     if let Some(state) = election::settle(&draft.image, policy, &turn, &before, next) {

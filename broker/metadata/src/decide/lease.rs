@@ -212,6 +212,10 @@ impl Findings {
         needed: usize,
         said: Option<&PartitionProgress>,
     ) {
+        // Nothing of it is served here, and the next life may mend it.
+        if partition.unopened == Some(ask.broker) {
+            return;
+        }
         let others = partition.replicas.len() - 1;
         if others < needed {
             self.never(ask, (topic.name.clone(), partition.partition));

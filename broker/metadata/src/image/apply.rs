@@ -341,6 +341,7 @@ impl From<&PartitionRecord> for Partition {
             leader_epoch: record.leader_epoch,
             partition_epoch: record.partition_epoch,
             elected: record.elected,
+            unopened: record.unopened,
             reassignment: record.reassignment.clone(),
         }
     }

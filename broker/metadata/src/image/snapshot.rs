@@ -99,6 +99,7 @@ impl Partition {
             leader_epoch: self.leader_epoch,
             partition_epoch: self.partition_epoch,
             elected: self.elected,
+            unopened: self.unopened,
             reassignment: self.reassignment.clone(),
         }
     }

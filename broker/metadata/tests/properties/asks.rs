@@ -76,7 +76,7 @@ pub enum Ask {
     Change(Vec<(i32, [Option<bool>; 3])>),
     Rack(i32, bool),
     Unregister(i32),
-    AssignDirectory(String, i32, i32, DirectoryId),
+    AssignDirectory(String, i32, i32, DirectoryId, bool),
     Isr(String, i32, Vec<i32>, i32, i32),
     Reassign(String, i32, Option<Vec<i32>>),
     Elect(ElectionKind, Option<Vec<(String, i32)>>),
@@ -107,8 +107,9 @@ impl Ask {
             }
             .into(),
             Self::Unregister(id) => UnregisterBroker { id: broker(id) }.into(),
-            Self::AssignDirectory(topic, partition, id, directory) => {
-                assign_directory(image, &topic, partition, broker(id), directory).into()
+            Self::AssignDirectory(topic, partition, id, directory, is_unopened) => {
+                let ask = assign_directory(image, &topic, partition, broker(id), directory);
+                AssignDirectories { is_unopened, ..ask }.into()
             }
             Self::Isr(topic, partition, isr, stale, life) => {
                 propose(image, &topic, partition, &isr, stale, life)
@@ -185,6 +186,7 @@ fn assign_directory(
         broker: id,
         broker_epoch: epoch(image, id),
         replicas: replicas.into_iter().collect(),
+        is_unopened: false,
     }
 }
 
@@ -270,8 +272,8 @@ pub fn asks() -> impl Strategy<Value = Vec<Ask>> {
         4 => prop::collection::vec((0..5i32, flags()), 1..3).prop_map(Ask::Change),
         1 => (0..5i32, any::<bool>()).prop_map(|(id, even)| Ask::Rack(id, even)),
         1 => (0..5i32).prop_map(Ask::Unregister),
-        2 => (names(), 0..3i32, 0..5i32, places)
-            .prop_map(|(t, p, b, place)| Ask::AssignDirectory(t, p, b, place)),
+        2 => (names(), 0..3i32, 0..5i32, places, any::<bool>())
+            .prop_map(|(t, p, b, place, is_unopened)| Ask::AssignDirectory(t, p, b, place, is_unopened)),
         5 => (names(), 0..3i32, list(), mostly(0), mostly(0))
             .prop_map(|(t, p, isr, stale, life)| Ask::Isr(t, p, isr, stale, life)),
         3 => (names(), 0..3i32, prop::option::weighted(0.8, list()))

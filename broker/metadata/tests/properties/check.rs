@@ -45,10 +45,13 @@ pub fn is_up(image: &Image, partition: &Partition, id: BrokerId) -> bool {
     let online = |broker: &Broker, directory: &DirectoryId| {
         *directory == DirectoryId::UNASSIGNED || broker.directories.contains(directory)
     };
+    let is_opened = partition.unopened != Some(id);
     image
         .broker(id)
         .zip(replica)
-        .is_some_and(|(broker, replica)| !broker.fenced && online(broker, &replica.directory))
+        .is_some_and(|(broker, replica)| {
+            is_opened && !broker.fenced && online(broker, &replica.directory)
+        })
 }
 
 fn check_partition(image: &Image, policy: TopicPolicy, partition: &Partition) {

@@ -3,7 +3,7 @@
 use milena_metadata::*;
 use proptest::prelude::*;
 
-use super::asks::{asks, broker, change, configure, create, epoch, register};
+use super::asks::{Ask, asks, broker, change, configure, create, epoch, register};
 use super::{apply, check::is_up};
 
 /// What its leaders would say of all partitions: each follower in the ISR has caught up, unless it is `behind`.
@@ -261,6 +261,18 @@ fn partitions_that_can_never_be_safe_are_listed_apart_and_follow_the_policy() {
         (granted.pausing_count, granted.pausing[0].0.as_str()),
         (1, "one")
     );
+}
+
+#[test]
+fn a_log_that_could_not_be_opened_keeps_its_broker_from_no_stop() {
+    let mut image = three();
+    apply(&mut image, &create("one", 2, 1, 1).into()).unwrap();
+    let id = image.partition("one", 0).unwrap().leader.unwrap().get();
+    let lose = Ask::AssignDirectory("one".into(), 0, id, DirectoryId::LOST, true);
+    let lose = lose.on(&image);
+    apply(&mut image, &lose).unwrap();
+    let ask = ask(&image, id, NeverSafe::Block, &[]);
+    assert!(matches!(request(&mut image, ask), LeaseAnswer::Granted(_)));
 }
 
 #[test]

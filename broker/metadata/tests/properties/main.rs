@@ -10,6 +10,7 @@ mod plans;
 mod reads;
 mod replicas;
 mod stopping;
+mod unopened;
 
 use milena_metadata::*;
 use proptest::prelude::*;

@@ -390,7 +390,7 @@ fn a_broker_is_unregistered_when_it_is_stopped_and_hosts_nothing() {
 fn a_lost_directory_moves_its_leaders_and_no_others() {
     let (mut image, b) = start();
     let before = image.clone();
-    let to = |directory| Ask::AssignDirectory("a".into(), 0, b[0], directory);
+    let to = |directory| Ask::AssignDirectory("a".into(), 0, b[0], directory, false);
     let lose = to(DirectoryId::LOST).on(&image);
     apply(&mut image, &lose).unwrap();
     assert_eq!(state(&image).leader, Some(broker(b[1])));

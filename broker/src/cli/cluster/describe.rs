@@ -78,7 +78,9 @@ fn named(one: &ShownUnhealthy) -> [String; 6] {
         (one.lossy, "may lack records"),
     ];
     let states = states.iter().filter(|(is_so, _)| *is_so);
-    let states: Vec<&str> = states.map(|(_, what)| *what).collect();
+    let states = states.map(|(_, what)| (*what).to_owned());
+    let shut = |id| format!("its log on broker {id} could not be opened");
+    let states: Vec<String> = states.chain(one.unopened.map(shut)).collect();
     [
         format!("{}-{}", one.topic, one.partition),
         states.join(", "),
@@ -286,8 +288,11 @@ mod tests {
             "lossy": false, "leader": null, "replicas": [1, 2, 3], "in_sync": [2], "electable": [2, 3],
             "elected": "in_sync"
         });
-        let row = named(&serde_json::from_value(told).unwrap());
+        let mut told: ShownUnhealthy = serde_json::from_value(told).unwrap();
         let state = "offline, below min.insync.replicas";
-        assert_eq!(row, ["t-3", state, "none", "1,2,3", "2", "2,3"]);
+        assert_eq!(named(&told), ["t-3", state, "none", "1,2,3", "2", "2,3"]);
+        told.unopened = Some(2);
+        let state = format!("{state}, its log on broker 2 could not be opened");
+        assert_eq!(named(&told)[1], state);
     }
 }

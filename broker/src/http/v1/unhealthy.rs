@@ -29,6 +29,9 @@ pub struct ShownUnhealthy {
     /// How the leader was found, or the last one: `in_sync`, `eligible`, `last_known`, `unclean`. The last two may lack
     /// records.
     pub elected: Elected,
+    /// The broker whose log of it could not be opened, where nobody else could lead.
+    #[serde(default)]
+    pub unopened: Option<i32>,
 }
 
 /// `GET /v1/unhealthy`: the worst first, and those that are alike by topic and number.
@@ -81,6 +84,7 @@ fn shown(
         in_sync: ids(&partition.isr),
         electable: ids(&electable(partition)),
         elected: partition.elected,
+        unopened: partition.unopened.map(BrokerId::get),
     }
 }
 

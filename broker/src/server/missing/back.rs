@@ -1,6 +1,6 @@
 //! A directory that was given up and is back: where its log is opened, what was written elsewhere since is hidden, and
 //! the other way round. Where the metadata says which one counts, the others are set aside when it is opened; where it
-//! does not, as a broker alone tells it nothing, the start is refused.
+//! does not, as it was not told yet, the start is refused.
 
 use milena_metadata::{DirectoryId, Image, Topic};
 

@@ -3,17 +3,20 @@ mod unusable;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use milena_metadata::{
     BrokerRecord, Elected, IncarnationId, PartitionRecord, Record, TopicId, TopicRecord,
 };
 use milena_protocol::records::{BatchBuilder, BatchOptions};
 use tokio::runtime::Runtime;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::*;
 use crate::broker::Broker;
 use crate::broker::tests::{append_batch_to, create_with};
 use crate::config::Sources;
+use crate::replica_directories;
 use crate::server::try_assemble_alone;
 
 /// More than a directory has files of its own, so that each gets some.
@@ -110,6 +113,53 @@ fn a_broker_alone_does_not_start_without_a_directory_that_has_its_records() {
         "what was elsewhere is still there: {without:?}"
     );
     assert_eq!(ends(dirs, &[]).unwrap(), without, "it is said once");
+}
+
+/// A life that tells the quorum where its logs are.
+fn live_and_tell(dirs: &[&Path]) {
+    Runtime::new().unwrap().block_on(async {
+        let broker = start(dirs, &[]).await.unwrap();
+        let _telling = AbortOnDropHandle::new(tokio::spawn({
+            let broker = broker.clone();
+            async move { replica_directories::watch(&broker).await }
+        }));
+        let is_told = |partition| {
+            let image = broker.image();
+            let replica = image.partition("t", partition).unwrap().replicas[0];
+            replica.directory != DirectoryId::UNASSIGNED
+        };
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !(0..PARTITIONS).all(is_told) {
+            assert!(Instant::now() < deadline, "the quorum is not told");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+}
+
+#[test]
+fn what_was_in_a_directory_that_is_given_up_may_lack_records_and_nothing_else_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let [first, second] = ["first", "second"].map(|name| folder.path().join(name));
+    let dirs = &[first.as_path(), second.as_path()];
+    live_and_write(dirs, &[]);
+    live_and_tell(dirs);
+    let id = id_of(&second);
+    std::fs::remove_dir_all(&second).unwrap();
+    Runtime::new().unwrap().block_on(async {
+        let broker = start(dirs, &lost(&id)).await.unwrap();
+        let image = broker.image();
+        let mut lossy = 0;
+        for partition in 0..PARTITIONS {
+            let begins_anew = {
+                let here = broker.partitions().partition("t", partition).unwrap();
+                here.reader().log_end_offset() == 0
+            };
+            let elected = image.partition("t", partition).unwrap().elected;
+            assert_eq!(elected.may_lose(), begins_anew, "{partition}");
+            lossy += i32::from(begins_anew);
+        }
+        assert!(lossy > 0 && lossy < PARTITIONS);
+    });
 }
 
 #[test]
@@ -220,6 +270,7 @@ fn image(directory: DirectoryId, brokers: &[i32], isr: &[i32]) -> Image {
         leader_epoch: 0,
         partition_epoch: 0,
         elected: Elected::InSync,
+        unopened: None,
         reassignment: None,
     };
     let name = TopicName::new("t").unwrap();

@@ -75,9 +75,9 @@ fn what_a_move_may_have_left_is_kept_while_a_directory_is_away() {
                 assert!(left.iter().all(|path| path.exists()));
                 return;
             }
-            let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+            let deadline = Instant::now() + Duration::from_secs(60);
             while left.iter().any(|path| path.exists()) {
-                assert!(std::time::Instant::now() < deadline, "they stay for ever");
+                assert!(Instant::now() < deadline, "they stay for ever");
                 std::thread::yield_now();
             }
         });
