@@ -30,6 +30,7 @@ mod segment;
 mod shared;
 mod timestamps;
 mod trash;
+pub mod unopened;
 
 pub use checkpoint::{Checkpoint, Offsets};
 pub use cleaner::{Cleaned, CleaningIo, CleaningPlan, Installed, Pace};

@@ -151,6 +151,11 @@ impl LogReader {
         self.shared.check_writable()
     }
 
+    /// Whether a write or a sync has failed: nobody knows what the disk has of the log.
+    pub fn has_write_failed(&self) -> bool {
+        self.shared.has_write_failed()
+    }
+
     /// Notes what came of a read of this log's, also of one that goes past it as a search by time or a compaction: where
     /// a file of the log's can't be read, or has bytes that are no batch, it takes no more writes. Waits for the disk;
     /// for as long as a walk over a segment takes where there seems to be damage, which is looked at once more.

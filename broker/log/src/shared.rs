@@ -52,6 +52,8 @@ pub(crate) struct Shared {
     pub flushing: Mutex<()>,
     hints: Mutex<Hints>,
     failed: AtomicBool,
+    /// A write or a sync has failed: nobody knows what the disk has of the log.
+    write_failed: AtomicBool,
     failure: Mutex<Option<StorageError>>,
     /// Held through a second look at what seems damage: one at a time is enough.
     looking: Mutex<()>,
@@ -123,6 +125,7 @@ impl Shared {
             sync_failed: AtomicBool::new(false),
             hints: Mutex::default(),
             failed: AtomicBool::new(false),
+            write_failed: AtomicBool::new(false),
             failure: Mutex::new(None),
             looking: Mutex::default(),
             deleted: AtomicBool::new(false),
@@ -306,8 +309,27 @@ impl Shared {
         self.failed.load(Ordering::Acquire)
     }
 
-    /// Takes the log offline for writing; the first failure is the one that is told.
+    /// Whether a write or a sync has failed, and the first failure. What a log has that only could not be read is brought to
+    /// disk like any other's.
+    pub fn check_synced(&self) -> Result<(), StorageError> {
+        match self.has_write_failed() {
+            true => self.check_writable(),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether a write or a sync has failed.
+    pub fn has_write_failed(&self) -> bool {
+        self.write_failed.load(Ordering::Acquire)
+    }
+
+    /// A write or a sync has failed: takes the log offline for writing. The first failure is the one that is told.
     pub fn fail(&self, error: StorageError) -> StorageError {
+        self.write_failed.store(true, Ordering::Release);
+        self.go_offline(error)
+    }
+
+    fn go_offline(&self, error: StorageError) -> StorageError {
         let first = self.failure.lock().get_or_insert(error).clone();
         if !self.failed.swap(true, Ordering::AcqRel) {
             FAILED.fetch_add(1, Ordering::Release);

@@ -251,7 +251,7 @@ impl Partition {
 
     /// Cuts what the leader of `leader_epoch` does not have, which says up to which epoch both may be the same, and where
     /// that ends in its log. What was written here in epochs after that one goes too, although it may lie before that
-    /// end. Answers with where the log was to end; it is below its end by at least a record (KIP-595).
+    /// end. Answers with where the log ends now, below its end by at least a record (KIP-595): a batch goes as a whole.
     pub async fn truncate_following(
         &self,
         (common, leader_end): (i32, i64),
@@ -266,7 +266,7 @@ impl Partition {
         truncated.map_err(|error| self.broken(&error))?;
         self.high_watermark
             .fetch_min(self.reader.log_end_offset(), Ordering::SeqCst);
-        Ok(offset)
+        Ok(self.reader.log_end_offset())
     }
 
     /// Gives up all that this replica has, because the leader of `leader_epoch` starts at `offset` only, or knows
@@ -292,7 +292,7 @@ impl Partition {
 
     /// Where a write or a sync has failed, the next life must not trust the page cache.
     pub fn distrust_if_offline(&self) {
-        if self.reader.check_writable().is_err()
+        if self.reader.has_write_failed()
             && let Some(dir) = self.reader.folder().parent()
         {
             last_end::distrust(dir);

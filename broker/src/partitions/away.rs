@@ -3,10 +3,10 @@
 //! are there, and what came into it would be in the way when the directory is back.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use milena_log::{LockedDirectory, LogError};
+use milena_log::LockedDirectory;
 use milena_metadata::{DirectoryId, Topic};
 
 use super::Partitions;
@@ -16,8 +16,6 @@ use super::holders::Holder;
 #[derive(Debug)]
 pub struct Away {
     pub path: PathBuf,
-    /// Why it can't be used.
-    pub why: LogError,
     /// Its id. Where it does not tell, all that it may have.
     pub ids: BTreeSet<DirectoryId>,
     /// The partitions that have a folder there, by topic and number; nothing where that can't be read.
@@ -58,14 +56,9 @@ impl Partitions {
         self.dirs.len() + self.away.len() > 1
     }
 
-    /// Why a partition can't be opened that may be in a directory which this life goes without; `named` is the replica's
-    /// directory, as the metadata has it.
-    pub(super) fn why_away(
-        &self,
-        topic: &Topic,
-        index: i32,
-        named: DirectoryId,
-    ) -> Option<LogError> {
+    /// The directory which this life goes without and a partition may be in; `named` is the replica's directory, as the
+    /// metadata has it.
+    pub(super) fn away_in(&self, topic: &Topic, index: i32, named: DirectoryId) -> Option<&Path> {
         let name = topic.name.as_str();
         let is_here = || {
             self.dirs.iter().any(|dir| {
@@ -78,6 +71,6 @@ impl Partitions {
         let it = away.find(|one| {
             one.ids.contains(&named) || is_unknown && one.may_have(name, index) && !is_here()
         });
-        it.map(|one| one.why.clone())
+        it.map(|one| one.path.as_path())
     }
 }

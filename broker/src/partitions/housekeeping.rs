@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use milena_log::{
-    Checkpoint, Log, LogError, Offsets, PartitionFolder, StorageError, Trash, is_log,
+    Checkpoint, Log, LogError, Offsets, PartitionFolder, StorageError, Trash, is_log, unopened,
 };
 use rustix::process::{Resource, getrlimit};
 use tokio::sync::MutexGuard;
 
-use super::{DataDir, Partitions};
+use super::{DataDir, HostedTopic, Partitions};
 use crate::metrics::Care;
 use crate::partition::{Partition, flushes};
 use crate::server::last_end;
@@ -302,17 +302,24 @@ impl Partitions {
         clean && !self.has_unchecked() && self.mark_clean(broker_epoch)
     }
 
-    /// Whether there may be a log whose end nobody has checked since a crash, as it could not be opened: after a clean stop
-    /// the next start would believe it.
+    /// Whether there is a log whose end nobody has checked since a crash, as it could not be opened, and no note in its folder
+    /// says so: after a clean stop the next start would believe it.
     fn has_unchecked(&self) -> bool {
-        let is_unclean = self.dirs.iter().any(|dir| !dir.known.clean_shutdown);
-        let topics = self.topics();
-        let mut offline = topics.iter().flat_map(|topic| topic.offline());
-        let has_unchecked = is_unclean && offline.next().is_some();
+        let unclean = self.dirs.iter().filter(|dir| !dir.known.clean_shutdown);
+        let is_unchecked = |topic: &HostedTopic, index, dir: &DataDir| {
+            let folder = dir.directory.partition_path(topic.name().as_str(), index);
+            let is_gone = matches!(folder.try_exists(), Ok(false));
+            !is_gone && unopened::was_closed(&folder).is_none()
+        };
+        let unclean: Vec<&DataDir> = unclean.collect();
+        let has_unchecked = self.topics().iter().any(|topic| {
+            let mut offline = topic.offline();
+            offline.any(|index| unclean.iter().any(|dir| is_unchecked(topic, index, dir)))
+        });
         if has_unchecked {
             tracing::warn!(
-                "all that is open is on disk, but the stop before this life was not clean, and a log could not be opened since: the \
-                 next start checks the logs' ends once more"
+                "all that is open is on disk, but the stop before this life was not clean, and a log could neither be opened since \
+                 nor marked as such: the next start checks the logs' ends once more"
             );
         }
         has_unchecked

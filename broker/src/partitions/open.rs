@@ -3,12 +3,12 @@
 mod placement;
 pub(super) mod progress;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use milena_log::{Checkpoint, Log, LogError, Offsets, Opening, Recovery, StorageError};
+use milena_log::{Checkpoint, Log, LogError, Offsets, Opening, Recovery, StorageError, unopened};
 use milena_metadata::{DirectoryId, PartitionId, Replica, Topic};
 use parking_lot::Mutex;
 
@@ -99,6 +99,8 @@ struct Work<'a> {
     is_start: bool,
     queue: Mutex<VecDeque<LogToOpen>>,
     opened: Mutex<Vec<OpenLog>>,
+    /// Logs that may be in a directory that this life goes without, by directory.
+    away: Mutex<BTreeMap<&'a Path, usize>>,
     placement: Mutex<Placement<'a>>,
 }
 
@@ -119,19 +121,27 @@ pub fn open_all(
         is_start: partitions.applied.lock().cluster_id().is_none(),
         queue: Mutex::new(VecDeque::from(logs)),
         opened: Mutex::default(),
+        away: Mutex::default(),
         placement: Mutex::new(Placement::new(partitions)),
     };
     crate::blocking::on_threads(threads, || work.run());
+    work.tell_of_away();
     Opened {
         logs: work.opened.into_inner(),
     }
 }
 
-impl Work<'_> {
+impl<'a> Work<'a> {
     fn run(&self) {
         loop {
             let next = self.queue.lock().pop_front();
             let Some(wanted) = next else { return };
+            if let Some(directory) = self.away_in(&wanted) {
+                let mut away = self.away.lock();
+                *away.entry(directory).or_default() += 1;
+                self.partitions.metrics.log_opened();
+                continue;
+            }
             match self.open(&wanted) {
                 Ok((dir, log)) => self.opened.lock().push(OpenLog {
                     dir,
@@ -147,6 +157,24 @@ impl Work<'_> {
         }
     }
 
+    /// The directory that a start goes without, where the log may be in one.
+    fn away_in(&self, wanted: &LogToOpen) -> Option<&'a Path> {
+        let index = wanted.id.get();
+        let named = self.named(wanted);
+        let away = |topic| self.partitions.away_in(topic, index, named);
+        self.is_start.then(|| away(&wanted.topic)).flatten()
+    }
+
+    /// Once for each directory: there may be thousands of logs in it.
+    fn tell_of_away(&self) {
+        for (directory, partitions) in &*self.away.lock() {
+            tracing::error!(
+                directory = %directory.display(), partitions,
+                "partitions are offline: they are in the data directory that can't be used"
+            );
+        }
+    }
+
     fn high_watermark(&self, dir: usize, wanted: &LogToOpen, log: &Log) -> i64 {
         let key = (wanted.topic.name.to_string(), wanted.id.get());
         let known = self.partitions.dirs()[dir].known.high_watermarks.get(&key);
@@ -156,15 +184,8 @@ impl Work<'_> {
 
     fn open(&self, wanted: &LogToOpen) -> Result<(usize, Log), LogError> {
         let (topic, index) = (wanted.topic.name.as_str(), wanted.id.get());
-        if self.is_start
-            && let Some(why) = self
-                .partitions
-                .why_away(&wanted.topic, index, self.named(wanted))
-        {
-            return Err(why);
-        }
         if let Some(holder) = self.holder(wanted)? {
-            match self.open_in(holder, wanted, true) {
+            match self.open_again(holder, wanted) {
                 // A topic of this name was deleted while its folder could not be renamed.
                 Err(error @ LogError::TopicId { .. }) => {
                     self.set_aside(holder, wanted, &error.to_string())?;
@@ -194,7 +215,30 @@ impl Work<'_> {
             Some(dir) => dir,
             None => self.placement.lock().next()?,
         };
-        self.open_in(dir, wanted, false).map(|log| (dir, log))
+        self.open_in(dir, wanted, None).map(|log| (dir, log))
+    }
+
+    /// Opens a log that is there. Where that fails a note in its folder keeps how its last life ended: the directory's mark
+    /// says nothing of it any more once this one has ended.
+    fn open_again(&self, dir: usize, wanted: &LogToOpen) -> Result<Log, LogError> {
+        let (topic, index) = (wanted.topic.name.as_str(), wanted.id.get());
+        let DataDir {
+            directory, known, ..
+        } = &self.partitions.dirs()[dir];
+        let folder = directory.partition_path(topic, index);
+        let noted = unopened::was_closed(&folder);
+        let was_closed = noted.unwrap_or(known.clean_shutdown);
+        let opened = self.open_in(dir, wanted, Some(was_closed));
+        match &opened {
+            Ok(_) if noted.is_some() => unopened::forget(&folder)?,
+            Err(_) if noted.is_none() => {
+                if let Err(error) = unopened::note(&folder, was_closed) {
+                    tracing::warn!(%error, "the next start will not know how this log ended when it was last open");
+                }
+            }
+            _ => {}
+        }
+        opened
     }
 
     /// Has the checkpoints say nothing any more of a log of this name that is not there: what they say would count for the
@@ -373,22 +417,29 @@ impl Work<'_> {
         }
     }
 
-    fn open_in(&self, dir: usize, wanted: &LogToOpen, is_there: bool) -> Result<Log, LogError> {
+    /// `was_closed` says of a log that is there whether its last life ended cleanly.
+    fn open_in(
+        &self,
+        dir: usize,
+        wanted: &LogToOpen,
+        was_closed: Option<bool>,
+    ) -> Result<Log, LogError> {
         let (topic, index) = (wanted.topic.name.as_str(), wanted.id.get());
         let DataDir {
             directory, known, ..
         } = &self.partitions.dirs()[dir];
         let key = (topic.to_owned(), index);
-        let offset = |offsets: &Offsets| match is_there {
-            true => offsets.get(&key).copied().unwrap_or(0),
-            false => 0,
+        let offset = |offsets: &Offsets| match was_closed {
+            Some(_) => offsets.get(&key).copied().unwrap_or(0),
+            None => 0,
         };
         let recovery_point = offset(&known.recovery_points);
+        let clean_shutdown = was_closed.unwrap_or(known.clean_shutdown);
         let opening = Opening {
-            clean_shutdown: known.clean_shutdown,
+            clean_shutdown,
             recovery_point,
             log_start_offset: offset(&known.log_starts),
-            end_due: self.end_due(known.clean_shutdown, recovery_point, wanted),
+            end_due: self.end_due(clean_shutdown, recovery_point, wanted),
             topic_id: wanted.topic.id.0,
             now_ms: self.now_ms,
         };

@@ -112,7 +112,6 @@ pub fn away(unusable: &[Unusable], missing: &BTreeSet<DirectoryId>) -> Vec<Away>
     }
     let away = unusable.iter().map(|one| Away {
         path: one.path.clone(),
-        why: one.why.clone(),
         ids: match one.id {
             Some(id) => missing.get(&id).copied().into_iter().collect(),
             None => others.clone(),

@@ -66,6 +66,12 @@ impl View {
         found.map_or_else(Vec::new, |one| one.replica_nodes.clone())
     }
 
+    /// The brokers that have a partition in sync.
+    pub fn in_sync(&self, topic: &str, partition: i32) -> Vec<i32> {
+        let found = self.partition(topic, partition);
+        found.map_or_else(Vec::new, |one| one.isr_nodes.clone())
+    }
+
     fn all(&self) -> impl Iterator<Item = (&str, &MetadataResponsePartition)> {
         self.0.topics.iter().flat_map(|topic| {
             let name = topic.name.as_deref().unwrap_or_default();

@@ -93,6 +93,12 @@ impl LogFlusher {
     /// the log offline: what the system has dropped can't be told (the bytes count as unsafe until recovery).
     pub fn flush(&self) -> Result<(), StorageError> {
         self.shared.check_writable()?;
+        self.flush_all()
+    }
+
+    /// The same of a log that is closed, which may be offline because something of it could not be read.
+    pub(crate) fn flush_all(&self) -> Result<(), StorageError> {
+        self.shared.check_synced()?;
         let _one_by_one = self.shared.flushing.lock();
         let cuts = self.shared.cuts();
         let tip = self.shared.tip();
@@ -150,7 +156,7 @@ impl LogFlusher {
     pub fn close_idle(&self) -> Result<(), StorageError> {
         let segments = self.shared.segments();
         for segment in segments.iter().filter(|segment| segment.is_idle()) {
-            if self.shared.has_failed() {
+            if self.shared.has_write_failed() {
                 // No later flush will say that its batches are on disk.
                 segment.close();
                 continue;

@@ -156,6 +156,6 @@ impl Shared {
         if !self.has_failed() {
             tracing::error!(%error, "a log takes no more writes, for a file of it can't be read");
         }
-        self.fail(error);
+        self.go_offline(error);
     }
 }

@@ -10,7 +10,7 @@
 use std::path::{Path, PathBuf};
 
 use milena_log::inspect::{Finding, FindingKind, Hole, Inspection};
-use milena_log::{Checkpoint, LogError, Offsets};
+use milena_log::{Checkpoint, LogError, Offsets, unopened};
 use serde_json::{Value, json};
 
 use super::check::Looked;
@@ -129,28 +129,29 @@ impl Marks {
         mut found: Inspection,
     ) -> Result<Looked, LogError> {
         let key = (topic, partition);
+        let is_clean = unopened::was_closed(&found.folder).unwrap_or(self.is_clean);
         let offset = |offsets: &Offsets| offsets.get(&key).copied().unwrap_or(0);
         let recovery_point = self.recovery_points.as_ref().map(offset);
         let end_offset = recovery_point
             .unwrap_or(0)
             .max(offset(&self.high_watermarks));
-        let torn = match (self.is_clean, recovery_point) {
+        let torn = match (is_clean, recovery_point) {
             (false, Some(point)) => take_torn(&mut found, point),
             // A start would cut it, and it may be damage of what was safe.
             _ => None,
         };
         // Where nobody knows up to where the log was safe, all of it counts as that.
-        found.hold_noted_damage(match (self.is_clean, recovery_point) {
+        found.hold_noted_damage(match (is_clean, recovery_point) {
             (false, Some(point)) => point,
             _ => i64::MAX,
         });
         let recovery_point = recovery_point.unwrap_or(0);
-        if !self.is_clean {
+        if !is_clean {
             found.hold_recovery_point(recovery_point);
         }
         // As a start decides it: without a recovery point nothing is known of the log.
         if recovery_point > 0 {
-            found.hold_start(offset(&self.log_starts), self.is_clean)?;
+            found.hold_start(offset(&self.log_starts), is_clean)?;
         }
         Ok(Looked {
             data: self.data.clone(),
