@@ -142,6 +142,11 @@ fn ten_thousand_partitions_are_made_written_and_deleted_within_a_clients_usual_t
         descriptors < DESCRIPTORS_AT_REST,
         "{descriptors} descriptors after the start"
     );
+    write_some(&broker)?;
+    timed("stopped with few descriptors", || broker.stop())?;
+    let log = broker.log()?;
+    ensure!(log.contains("stopped; everything is on disk"), "{log}");
+    timed("started after a clean stop", || broker.start_again())?;
     let bystander = Bystander::start(&broker.bootstrap(), "bystander")?;
     timed("deleted", || delete(&broker))?;
     ensure!(folders(&broker, |name| !name.ends_with("-delete"))? == 0);

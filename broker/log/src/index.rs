@@ -143,8 +143,10 @@ impl<E: Entry> Index<E> {
         let mut state = self.state.lock();
         let path = path();
         let had_entries = std::fs::metadata(&path).is_ok_and(|file| file.len() > 0);
+        // Most logs write their first entries much later or never, and thousands may get their first batch at once.
+        drop(LogFile::empty(&path)?);
         *state = State {
-            file: Some(Arc::new(LogFile::empty(&path)?)),
+            file: None,
             stored: Some(0),
             pending: Vec::new(),
             emptied: state.emptied || had_entries,

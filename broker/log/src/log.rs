@@ -174,14 +174,20 @@ impl Log {
     /// the checkpoints and the clean-shutdown marker.
     pub fn close(&mut self) -> Result<(), StorageError> {
         self.settle()?;
-        self.flusher().flush()
+        self.flusher().flush_all()?;
+        // Thousands of logs are closed one after the other, by a process that may have few descriptors.
+        for segment in self.shared.segments() {
+            segment.close_synced();
+        }
+        Ok(())
     }
 
     /// The first half of `close`: writes what only memory has, and syncs nothing yet.
     pub fn settle(&mut self) -> Result<(), StorageError> {
-        self.shared.check_writable()?;
+        self.shared.check_synced()?;
         let active = self.shared.active();
         active.seal()?;
+        active.close_indexes();
         self.release_reserved()?;
         self.snapshot_producers()
     }

@@ -71,7 +71,8 @@ impl Segment {
         self.close_indexes();
     }
 
-    fn close_indexes(&self) {
+    /// Gives back those of indexes, which keep what is not written yet.
+    pub fn close_indexes(&self) {
         self.offsets.close_idle();
         self.times.close_idle();
     }
