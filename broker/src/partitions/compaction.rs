@@ -1,6 +1,7 @@
 //! Compaction of the logs that ask for it: in each data directory one after the other, in all at a bounded pace; given up
 //! where the broker stops.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,6 +18,10 @@ use crate::partition::Partition;
 
 /// How long a compaction that is slowed down may take to see that the broker stops.
 const STOP_SEEN_MAX: Duration = Duration::from_millis(100);
+
+/// How much longer a log whose compaction has failed again waits for its next turn: each reads what lies before the failure.
+const FAILED_STEP_S: f64 = 15.0;
+const FAILED_WAIT_MAX_S: f64 = 3_600.0;
 
 /// What compaction may take, that of all data directories together.
 #[derive(Debug, Clone, Copy)]
@@ -47,7 +52,9 @@ impl Partitions {
         stopping: &CancellationToken,
     ) {
         let is_due = |partition: &Arc<Partition>| {
-            is_online(partition) && partition.config().cleanup_policy.compact
+            is_online(partition)
+                && partition.config().cleanup_policy.compact
+                && !self.compaction.waits(partition)
         };
         let mut due: Vec<Arc<Partition>> = self.all_in(dir).into_iter().filter(is_due).collect();
         let mut pace = Pace {
@@ -60,6 +67,7 @@ impl Partitions {
         while !due.is_empty() && !stopping.is_cancelled() {
             due.retain(|partition| {
                 let compacted = self.compact_one(partition, &mut pace);
+                self.compaction.note(partition, compacted.is_ok());
                 compacted.unwrap_or_else(|error| {
                     self.tell_failed(partition, &error);
                     false
@@ -81,7 +89,7 @@ impl Partitions {
         let Some(_alone) = partition.rewriting().try_lock() else {
             return Ok(false);
         };
-        let key = (partition.topic().to_string(), partition.index());
+        let key = key_of(partition);
         let from = self.cleaned_to.lock().get(&key).copied().unwrap_or(0);
         let now_ms = self.clock.now_ms();
         let max_lag_ms = partition.config().max_compaction_lag_ms;
@@ -144,7 +152,7 @@ impl Partitions {
     /// Writes up to where each log of a directory is compacted, and was not cut since.
     pub(super) fn checkpoint_cleaned(&self, dir: usize) -> Result<(), StorageError> {
         self.write_in(dir, Checkpoint::Cleaner, &|partition: &Partition| {
-            let key = (partition.topic().to_string(), partition.index());
+            let key = key_of(partition);
             let offset = *self.cleaned_to.lock().get(&key)?;
             Some(partition.reader().cleaned_to(offset))
         })
@@ -158,11 +166,35 @@ impl Partitions {
     }
 }
 
+fn key_of(partition: &Partition) -> (String, i32) {
+    (partition.topic().to_string(), partition.index())
+}
+
 /// What the compactions of all data directories have read and written so far.
 #[derive(Debug)]
 pub(super) struct Compaction {
     begun: Instant,
     due: Mutex<Due>,
+    /// Logs whose last compaction has failed, by topic and number.
+    failing: Mutex<BTreeMap<(String, i32), Failing>>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Failing {
+    times: i32,
+    /// In seconds since the beginning.
+    until_s: f64,
+}
+
+impl Failing {
+    /// After the first failure it does not wait: that may have passed.
+    fn once_more(self, now_s: f64) -> Self {
+        let wait_s = FAILED_STEP_S * (2f64.powi(self.times) - 1.0);
+        Self {
+            times: self.times.saturating_add(1),
+            until_s: now_s + wait_s.min(FAILED_WAIT_MAX_S),
+        }
+    }
 }
 
 /// When all of it is allowed.
@@ -179,6 +211,7 @@ impl Default for Compaction {
         Self {
             begun: Instant::now(),
             due: Mutex::default(),
+            failing: Mutex::default(),
         }
     }
 }
@@ -186,6 +219,29 @@ impl Default for Compaction {
 impl Compaction {
     fn now_s(&self) -> f64 {
         self.begun.elapsed().as_secs_f64()
+    }
+
+    /// Whether a log has failed so often that it is not its turn.
+    fn waits(&self, partition: &Partition) -> bool {
+        let failing = self.failing.lock();
+        let failed = failing.get(&key_of(partition));
+        failed.is_some_and(|failed| self.now_s() < failed.until_s)
+    }
+
+    /// What came of a log's turn.
+    fn note(&self, partition: &Partition, is_well: bool) {
+        let mut failing = self.failing.lock();
+        if is_well {
+            failing.remove(&key_of(partition));
+            return;
+        }
+        let failed = failing.entry(key_of(partition)).or_default();
+        *failed = failed.once_more(self.now_s());
+    }
+
+    /// The log is gone, and another one may come by its name.
+    pub(super) fn forget(&self, key: &(String, i32)) {
+        self.failing.lock().remove(key);
     }
 
     /// Adds so many bytes; when they are allowed, in seconds since the beginning. Time without any is not made up for, nor
@@ -276,5 +332,17 @@ mod tests {
         // What was left to wait for at that rate is forgotten with it.
         let faster = all.add(1_000, 1_000.0);
         assert!(faster < 100.0, "{faster}");
+    }
+
+    #[test]
+    fn a_log_whose_compaction_fails_again_and_again_is_tried_less_and_less_often() {
+        let mut failed = Failing::default();
+        let mut waits = Vec::new();
+        for _ in 0..40 {
+            failed = failed.once_more(100.0);
+            waits.push(failed.until_s - 100.0);
+        }
+        assert_eq!(waits[..4], [0.0, 15.0, 45.0, 105.0]);
+        assert_eq!(waits[39], FAILED_WAIT_MAX_S);
     }
 }

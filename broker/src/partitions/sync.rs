@@ -295,6 +295,7 @@ impl Partitions {
             .map(|partition| (partition.topic().to_string(), partition.index()));
         for key in keys {
             self.cleaned_to.lock().remove(&key);
+            self.compaction.forget(&key);
         }
         if partitions.is_empty() {
             return;
