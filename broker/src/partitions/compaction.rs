@@ -21,7 +21,8 @@ const STOP_SEEN_MAX: Duration = Duration::from_millis(100);
 
 /// How much longer a log whose compaction has failed again waits for its next turn: each reads what lies before the failure.
 const FAILED_STEP_S: f64 = 15.0;
-const FAILED_WAIT_MAX_S: f64 = 3_600.0;
+/// Within the quarter of an hour in which the alert looks for failures.
+const FAILED_WAIT_MAX_S: f64 = 600.0;
 
 /// What compaction may take, that of all data directories together.
 #[derive(Debug, Clone, Copy)]
@@ -65,13 +66,17 @@ impl Partitions {
             left: 0,
         };
         while !due.is_empty() && !stopping.is_cancelled() {
-            due.retain(|partition| {
-                let compacted = self.compact_one(partition, &mut pace);
-                self.compaction.note(partition, compacted.is_ok());
-                compacted.unwrap_or_else(|error| {
+            due.retain(|partition| match self.compact_one(partition, &mut pace) {
+                Ok(Turn::Missed) => false,
+                Ok(turn) => {
+                    self.compaction.note(partition, true);
+                    turn == Turn::DoneInPart
+                }
+                Err(error) => {
+                    self.compaction.note(partition, false);
                     self.tell_failed(partition, &error);
                     false
-                })
+                }
             });
         }
     }
@@ -83,11 +88,10 @@ impl Partitions {
         partition.reader().note_failure(error);
     }
 
-    /// One run; whether another one is due at once.
-    fn compact_one(&self, partition: &Partition, pace: &mut Pace<'_>) -> Result<bool, LogError> {
+    fn compact_one(&self, partition: &Partition, pace: &mut Pace<'_>) -> Result<Turn, LogError> {
         // While its log goes to another directory, it is compacted in a later round.
         let Some(_alone) = partition.rewriting().try_lock() else {
-            return Ok(false);
+            return Ok(Turn::Missed);
         };
         let key = key_of(partition);
         let from = self.cleaned_to.lock().get(&key).copied().unwrap_or(0);
@@ -96,31 +100,33 @@ impl Partitions {
         let max_lag_ms = u64::try_from(max_lag_ms).unwrap_or(u64::MAX);
         partition.reader().learn_ages(from, max_lag_ms)?;
         let Some(log) = free_log(partition) else {
-            return Ok(false);
+            return Ok(Turn::Missed);
         };
         let plan = log.cleaning_plan(from, partition.high_watermark(), now_ms)?;
         drop(log);
-        let Some(plan) = plan else { return Ok(false) };
+        let Some(plan) = plan else {
+            return Ok(Turn::Done);
+        };
         let map_bytes = (pace.allowance)().map_bytes / self.dirs.len();
         pace.begin(plan.bytes());
         let cleaned = plan.clean(map_bytes, &mut |io| pace.after(io, partition));
         pace.end();
         let Some(mut cleaned) = cleaned? else {
-            return Ok(false);
+            return Ok(Turn::Missed);
         };
         let Some(offset) = self.install(partition, &mut cleaned)? else {
             tracing::info!(
                 topic = %partition.topic(), partition = partition.index(),
                 "the log was cut while it was compacted: it is compacted anew"
             );
-            return Ok(false);
+            return Ok(Turn::Missed);
         };
         let (before, after) = (cleaned.bytes_before(), cleaned.bytes_after());
         let has_more = cleaned.has_more();
         self.metrics.compacted(before, after);
         let mut cleaned_to = self.cleaned_to.lock();
         if partition.is_retired() {
-            return Ok(false);
+            return Ok(Turn::Missed);
         }
         cleaned_to.insert(key, offset);
         drop(cleaned_to);
@@ -129,7 +135,10 @@ impl Partitions {
             topic = %partition.topic(), partition = partition.index(), up_to = offset,
             bytes_before = before, bytes_after = after, "the log was compacted"
         );
-        Ok(has_more)
+        Ok(match has_more {
+            true => Turn::DoneInPart,
+            false => Turn::Done,
+        })
     }
 
     /// Segment by segment, so that appends wait for the renames of one, and two syncs of the folder; `None` where the log
@@ -164,6 +173,17 @@ impl Partitions {
         let written = dirs.map(|dir| self.checkpoint_cleaned(dir));
         written.fold(Ok(()), Result::and)
     }
+}
+
+/// What became of a log's turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// Something else was at the log, or has ended it.
+    Missed,
+    /// There is nothing to be done now.
+    Done,
+    /// The memory was too little for all keys: another turn is due at once.
+    DoneInPart,
 }
 
 fn key_of(partition: &Partition) -> (String, i32) {
@@ -233,6 +253,10 @@ impl Compaction {
         let mut failing = self.failing.lock();
         if is_well {
             failing.remove(&key_of(partition));
+            return;
+        }
+        // What is deleted is forgotten after it is retired.
+        if partition.is_retired() {
             return;
         }
         let failed = failing.entry(key_of(partition)).or_default();
