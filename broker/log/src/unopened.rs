@@ -19,16 +19,18 @@ use crate::files::{self, Durability};
 /// The file's name.
 const FILE: &str = "not-opened";
 
-/// Whether the log in `folder` was closed cleanly, where a life has not opened it since. A note that can't be read says
-/// that it was not: then its end is checked.
-pub fn was_closed(folder: &Path) -> Option<bool> {
+/// Whether the log in `folder` was closed cleanly, where a life has not opened it since. A note that is garbled says that it
+/// was not: then its end is checked.
+pub fn was_closed(folder: &Path) -> Result<Option<bool>, StorageError> {
     let path = folder.join(FILE);
-    let read = files::read_if_there(&path).map_err(|error| error.to_string());
-    let noted = read.and_then(|text| text.map(|text| parse(&text)).transpose());
-    noted.unwrap_or_else(|problem| {
-        tracing::warn!(file = %path.display(), %problem, "a note of how a log ended can't be read");
-        Some(false)
-    })
+    let text = files::read_if_there(&path).map_err(StorageError::of("read", &path))?;
+    let noted = text.map(|text| {
+        parse(&text).unwrap_or_else(|problem| {
+            tracing::warn!(file = %path.display(), %problem, "a note of how a log ended is garbled");
+            false
+        })
+    });
+    Ok(noted)
 }
 
 /// Leaves the note, on disk when this returns.
@@ -61,19 +63,19 @@ mod tests {
     #[test]
     fn a_note_reads_back_what_was_written_and_one_that_is_garbled_trusts_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(was_closed(folder.path()), None);
+        assert_eq!(was_closed(folder.path()).unwrap(), None);
         for closed in [true, false] {
             note(folder.path(), closed).unwrap();
-            assert_eq!(was_closed(folder.path()), Some(closed));
+            assert_eq!(was_closed(folder.path()).unwrap(), Some(closed));
         }
         let path = folder.path().join(FILE);
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "0\n1\n0\n");
         for garbled in ["", "\0\0", "1\n1\n1\n", "0\n0\n", "0\n1\n2\n"] {
             std::fs::write(&path, garbled).unwrap();
-            assert_eq!(was_closed(folder.path()), Some(false));
+            assert_eq!(was_closed(folder.path()).unwrap(), Some(false));
         }
         forget(folder.path()).unwrap();
         forget(folder.path()).unwrap();
-        assert_eq!(was_closed(folder.path()), None);
+        assert_eq!(was_closed(folder.path()).unwrap(), None);
     }
 }

@@ -251,7 +251,7 @@ impl Partition {
 
     /// Cuts what the leader of `leader_epoch` does not have, which says up to which epoch both may be the same, and where
     /// that ends in its log. What was written here in epochs after that one goes too, although it may lie before that
-    /// end. Answers with where the log ends now, below its end by at least a record (KIP-595): a batch goes as a whole.
+    /// end. Answers with where the log ends now; a batch goes as a whole, so that may lie before what was asked for (KIP-595).
     pub async fn truncate_following(
         &self,
         (common, leader_end): (i32, i64),

@@ -303,23 +303,24 @@ impl Partitions {
     }
 
     /// Whether there is a log whose end nobody has checked since a crash, as it could not be opened, and no note in its folder
-    /// says so: after a clean stop the next start would believe it.
+    /// says so, or none that can be read: after a clean stop the next start would believe it.
     fn has_unchecked(&self) -> bool {
-        let unclean = self.dirs.iter().filter(|dir| !dir.known.clean_shutdown);
         let is_unchecked = |topic: &HostedTopic, index, dir: &DataDir| {
             let folder = dir.directory.partition_path(topic.name().as_str(), index);
-            let is_gone = matches!(folder.try_exists(), Ok(false));
-            !is_gone && unopened::was_closed(&folder).is_none()
+            match unopened::was_closed(&folder) {
+                Ok(Some(_)) => false,
+                Ok(None) => !dir.known.clean_shutdown && !matches!(folder.try_exists(), Ok(false)),
+                Err(_) => true,
+            }
         };
-        let unclean: Vec<&DataDir> = unclean.collect();
         let has_unchecked = self.topics().iter().any(|topic| {
             let mut offline = topic.offline();
-            offline.any(|index| unclean.iter().any(|dir| is_unchecked(topic, index, dir)))
+            offline.any(|index| self.dirs.iter().any(|dir| is_unchecked(topic, index, dir)))
         });
         if has_unchecked {
             tracing::warn!(
-                "all that is open is on disk, but the stop before this life was not clean, and a log could neither be opened since \
-                 nor marked as such: the next start checks the logs' ends once more"
+                "all that is open is on disk, but a log could neither be opened in this life nor marked as such, and its end may \
+                 not have been checked since a crash: the next start checks the logs' ends once more"
             );
         }
         has_unchecked

@@ -226,7 +226,7 @@ impl<'a> Work<'a> {
             directory, known, ..
         } = &self.partitions.dirs()[dir];
         let folder = directory.partition_path(topic, index);
-        let noted = unopened::was_closed(&folder);
+        let noted = unopened::was_closed(&folder)?;
         let was_closed = noted.unwrap_or(known.clean_shutdown);
         let opened = self.open_in(dir, wanted, Some(was_closed));
         match &opened {

@@ -98,8 +98,9 @@ impl LogFlusher {
 
     /// The same of a log that is closed, which may be offline because something of it could not be read.
     pub(crate) fn flush_all(&self) -> Result<(), StorageError> {
-        self.shared.check_synced()?;
         let _one_by_one = self.shared.flushing.lock();
+        // Whoever has waited for a sync that failed must not take the next one's word.
+        self.shared.check_synced()?;
         let cuts = self.shared.cuts();
         let tip = self.shared.tip();
         let is_dirty = self.shared.folder_dirty.load(Ordering::Acquire);
@@ -113,8 +114,8 @@ impl LogFlusher {
     /// segment, whose folder is on disk already. Beyond that it is a [`LogFlusher::flush`]. The recovery point stays
     /// where it was otherwise: indexes are left to the flush that the segment gets when it takes no more batches.
     pub fn flush_batches(&self) -> Result<(), StorageError> {
-        self.shared.check_writable()?;
         let _one_by_one = self.shared.flushing.lock();
+        self.shared.check_writable()?;
         let cuts = self.shared.cuts();
         let tip = self.shared.tip();
         let flushed = self.shared.flushed();
@@ -142,10 +143,10 @@ impl LogFlusher {
         if self.shared.active_base() <= self.shared.recovery_point() {
             return Ok(());
         }
+        let _one_by_one = self.shared.flushing.lock();
         if self.shared.check_writable().is_err() {
             return Ok(());
         }
-        let _one_by_one = self.shared.flushing.lock();
         let cuts = self.shared.cuts();
         self.sync_up_to(self.shared.active_base(), cuts)
     }

@@ -129,7 +129,7 @@ impl Marks {
         mut found: Inspection,
     ) -> Result<Looked, LogError> {
         let key = (topic, partition);
-        let is_clean = unopened::was_closed(&found.folder).unwrap_or(self.is_clean);
+        let is_clean = unopened::was_closed(&found.folder)?.unwrap_or(self.is_clean);
         let offset = |offsets: &Offsets| offsets.get(&key).copied().unwrap_or(0);
         let recovery_point = self.recovery_points.as_ref().map(offset);
         let end_offset = recovery_point

@@ -3,35 +3,43 @@
 
 use super::*;
 
-/// A fault of the log of one topic, armed while the broker is down.
-type AtStart = (&'static str, fn(&TwoDisks) -> Undo);
+/// A fault of the log of one topic, armed while the broker is down, and whether a note of how it ended can be left in its
+/// folder meanwhile: if not, the stop is not marked clean.
+type AtStart = (&'static str, bool, fn(&TwoDisks) -> Undo);
 
 const FAULTS: &[AtStart] = &[
-    ("the log can't be read", |disks| {
+    ("the log can't be read", true, |disks| {
         on_one(disks, Fault::FailReads)
     }),
-    ("the segment may not be opened", |disks| {
+    ("the segment may not be opened", true, |disks| {
         Box::new(Forbidden::new(disks.file(&disks.hit, "log"), 0))
     }),
-    ("the folder may not be entered", |disks| {
+    ("the folder may not be entered", false, |disks| {
         Box::new(Forbidden::new(disks.folder(&disks.hit), 0))
     }),
-    ("the folder may not be listed", |disks| {
+    ("the folder may not be listed", true, |disks| {
         Box::new(Forbidden::new(disks.folder(&disks.hit), 0o300))
     }),
 ];
 
-fn play((name, fault): &AtStart, was_killed: bool) {
-    eprintln!("{name}, after a kill: {was_killed}");
+fn play(fault: &AtStart, was_killed: bool) {
+    eprintln!("{}, after a kill: {was_killed}", fault.0);
     let disks = TwoDisks::start(1, &[]);
-    if !was_killed {
+    if was_killed {
+        let mut file = std::fs::File::options();
+        let mut file = file
+            .append(true)
+            .open(disks.last_segment(&disks.hit))
+            .unwrap();
+        file.write_all(&[0; TORN]).unwrap();
+    } else {
         assert!(disks.close());
     }
-    is_offline_and_back(disks, name, *fault);
+    is_offline_and_back(disks, fault);
 }
 
 /// The life after the one of `disks` comes upon the fault, and the one after that does not.
-fn is_offline_and_back(mut disks: TwoDisks, name: &str, fault: fn(&TwoDisks) -> Undo) {
+fn is_offline_and_back(mut disks: TwoDisks, (name, is_noted, fault): &AtStart) {
     let [hit, neighbour, beside] = disks.topics();
     let mut armed = None;
     disks.kill_and_start(|disks| armed = Some(fault(disks)));
@@ -40,8 +48,8 @@ fn is_offline_and_back(mut disks: TwoDisks, name: &str, fault: fn(&TwoDisks) -> 
     assert_eq!(disks.offline_count(), 1, "{name}");
     disks.goes_on(&neighbour);
     disks.goes_on(&beside);
-    // What the checkpoints know of it stays: the next start may cut nothing.
-    disks.close();
+    // What the checkpoints know of it stays: the next start may cut nothing that was whole.
+    assert_eq!(disks.close(), *is_noted, "{name}");
     drop(armed);
     assert_eq!(disks.produce(&hit), Err(STORAGE), "{name}");
     disks.kill_and_start(|_| {});
@@ -51,16 +59,16 @@ fn is_offline_and_back(mut disks: TwoDisks, name: &str, fault: fn(&TwoDisks) -> 
 /// Faults of the second segment's file, which takes the appends. Without it nothing says that it was there but where the
 /// log ended at its clean stop.
 const OF_THE_LAST_FILE: &[AtStart] = &[
-    ("the last segment is gone", |disks| {
+    ("the last segment is gone", true, |disks| {
         Box::new(TakenAway::new(disks.last_segment(&disks.hit)))
     }),
-    ("a folder is in the last segment's place", |disks| {
+    ("a folder is in the last segment's place", true, |disks| {
         let file = disks.last_segment(&disks.hit);
         let away = TakenAway::new(file.clone());
         std::fs::create_dir(file).unwrap();
         Box::new(away)
     }),
-    ("the last segment may not be opened", |disks| {
+    ("the last segment may not be opened", true, |disks| {
         Box::new(Forbidden::new(disks.last_segment(&disks.hit), 0))
     }),
 ];
@@ -68,14 +76,14 @@ const OF_THE_LAST_FILE: &[AtStart] = &[
 #[test]
 fn a_last_segment_that_is_gone_or_forbidden_after_a_clean_stop_is_offline_and_back_with_it() {
     as_a_user(|| {
-        for (name, fault) in OF_THE_LAST_FILE {
-            eprintln!("{name}");
+        for fault in OF_THE_LAST_FILE {
+            eprintln!("{}", fault.0);
             let mut disks = TwoDisks::start(1, &[]);
             let hit = disks.hit.clone();
             disks.roll(&hit);
             disks.goes_on(&hit);
             assert!(disks.close());
-            is_offline_and_back(disks, name, *fault);
+            is_offline_and_back(disks, fault);
         }
     });
 }
