@@ -69,7 +69,7 @@ pub(crate) async fn watch(broker: &Broker) {
 }
 
 /// Whether nothing is left to be told.
-async fn tell(broker: &Broker) -> bool {
+pub(crate) async fn tell(broker: &Broker) -> bool {
     broker.take_over().await;
     let wrong = wrong(&broker.image(), broker.partitions(), broker.broker_id());
     let mut is_done = !wrong.waits;
@@ -104,7 +104,9 @@ async fn assign(broker: &Broker, replicas: &[Assignment], is_unopened: bool) -> 
     let mut is_done = true;
     for (replica, answer) in replicas.iter().zip(answers) {
         match answer {
-            Ok(()) => note(&image, replica, broker.broker_id()),
+            // Whoever could not open a log has said so.
+            Ok(()) if is_unopened => {}
+            Ok(()) => note(&image, replica),
             // The others have gone since it was looked.
             Err(refusal) => {
                 tracing::debug!(%refusal.message, "a replica stays as it is");
@@ -115,17 +117,11 @@ async fn assign(broker: &Broker, replicas: &[Assignment], is_unopened: bool) -> 
     is_done
 }
 
-/// Whoever opened the log has said why that failed, if that is it.
-fn note(image: &Image, &(topic, partition, directory): &Assignment, me: BrokerId) {
-    let Some(topic) = image.topic_by_id(topic) else {
-        return;
-    };
-    let unopened = topic
-        .partition(partition.get())
-        .and_then(|state| state.unopened);
-    if directory == DirectoryId::LOST && unopened != Some(me) {
+fn note(image: &Image, (topic, partition, directory): &Assignment) {
+    let name = image.topic_by_id(*topic).map(|topic| topic.name.as_str());
+    if *directory == DirectoryId::LOST {
         tracing::error!(
-            topic = topic.name.as_str(),
+            topic = name,
             partition = partition.get(),
             "the replica here can't be used, and others lead on; mend the disk and start this broker again"
         );
@@ -135,7 +131,7 @@ fn note(image: &Image, &(topic, partition, directory): &Assignment, me: BrokerId
 /// What the quorum has otherwise than it should.
 #[derive(Debug, Default)]
 struct Wrong {
-    /// Replicas that are in another directory.
+    /// Replicas that are in another directory, or whose log is open.
     places: Vec<Assignment>,
     /// Replicas whose disk has refused something.
     failed: Vec<Assignment>,
@@ -143,6 +139,29 @@ struct Wrong {
     unopened: Vec<Assignment>,
     /// Whether there are others that stay as they are until somebody else can lead.
     waits: bool,
+}
+
+impl Wrong {
+    fn add(&mut self, image: &Image, (topic, number): (TopicId, PartitionId), found: &Found<'_>) {
+        let lost = (topic, number, DirectoryId::LOST);
+        let is_told = found.state.unopened.contains(&found.me);
+        match found.actual {
+            Actual::NotYet => {}
+            Actual::In(is) if is != found.known || is_told => {
+                self.places.push((topic, number, is));
+            }
+            Actual::In(_) => {}
+            Actual::Failed if found.others_can_go_on(image) => self.failed.push(lost),
+            Actual::Failed => self.waits = true,
+            Actual::Unopened => {
+                let waits = !found.others_can_go_on(image);
+                self.waits |= waits;
+                if !waits || !is_told {
+                    self.unopened.push(lost);
+                }
+            }
+        }
+    }
 }
 
 fn wrong(image: &Image, partitions: &Partitions, me: BrokerId) -> Wrong {
@@ -158,26 +177,44 @@ fn wrong(image: &Image, partitions: &Partitions, me: BrokerId) -> Wrong {
                 continue;
             };
             // The quorum moves a lost one back where a new life begins, and not before.
-            if known == DirectoryId::LOST {
-                continue;
-            }
-            let others = others_can_go_on(image, state, me);
-            let lost = (id, number, DirectoryId::LOST);
-            match actual(partitions, &hosted, number) {
-                Actual::In(is) if is != known => wrong.places.push((id, number, is)),
-                Actual::Failed if others => wrong.failed.push(lost),
-                Actual::Failed => wrong.waits = true,
-                Actual::Unopened => {
-                    if others || state.unopened != Some(me) {
-                        wrong.unopened.push(lost);
-                    }
-                    wrong.waits |= !others;
-                }
-                Actual::In(_) | Actual::NotYet => {}
+            if known != DirectoryId::LOST {
+                let actual = actual(partitions, &hosted, number);
+                let found = Found {
+                    me,
+                    state,
+                    known,
+                    actual,
+                };
+                wrong.add(image, (id, number), &found);
             }
         }
     }
     wrong
+}
+
+/// A replica of this broker, as the quorum has it and as it is.
+struct Found<'a> {
+    me: BrokerId,
+    state: &'a State,
+    known: DirectoryId,
+    actual: Actual,
+}
+
+impl Found<'_> {
+    /// Whether the partition is better off without this replica: what was written to it can still be read, and copied by
+    /// followers that are behind. So who leads, or would, goes only when another in-sync replica is up, and one whose log
+    /// could not be opened keeps its place among those in sync.
+    fn others_can_go_on(&self, image: &Image) -> bool {
+        let is_up = |id: &BrokerId| {
+            let is_opened = !self.state.unopened.contains(id);
+            is_opened && image.broker(*id).is_some_and(|broker| !broker.fenced)
+        };
+        let leads = match self.state.leader {
+            Some(leader) => leader == self.me,
+            None => self.state.electable().any(|id| id == self.me),
+        };
+        !leads || self.state.isr.iter().any(|id| *id != self.me && is_up(id))
+    }
 }
 
 /// What there is of a replica here.
@@ -201,13 +238,4 @@ fn actual(partitions: &Partitions, hosted: &HostedTopic, partition: PartitionId)
         Ok(()) => Actual::In(partitions.directory_of(here)),
         Err(_) => Actual::Failed,
     }
-}
-
-/// Whether the partition is better off without this replica: what was written to it can still be read, and copied by
-/// followers that are behind. So a leader goes only when another in-sync replica is up, and one whose log could not be
-/// opened keeps its place among those in sync.
-fn others_can_go_on(image: &Image, state: &State, me: BrokerId) -> bool {
-    let is_up = |id: &BrokerId| image.broker(*id).is_some_and(|broker| !broker.fenced);
-    let leads = [state.leader, state.unopened].contains(&Some(me));
-    !leads || state.isr.iter().any(|id| *id != me && is_up(id))
 }

@@ -11,53 +11,65 @@ use e2e::command::CommandLine;
 const LIMIT: Duration = Duration::from_secs(30);
 const SPREAD: &str = "spread";
 const PARTITIONS: i32 = 12;
+const RECORDS: &str = "one\ntwo\nthree\n";
 
-/// The first segment of a topic's only partition.
-fn first_segment(cluster: &mut Cluster, topic: &str) -> Result<PathBuf> {
-    let folder = cluster.node(1).data().join(format!("{topic}-0"));
+/// Damages the first segment of a topic's only partition on a broker that is down; what it was.
+fn damage(cluster: &mut Cluster, broker: i32) -> Result<(PathBuf, Vec<u8>)> {
+    let folder = cluster.node(broker).data().join("damaged-0");
     let file = folder.join("00000000000000000000.log");
-    ensure!(file.exists(), "{} is not there", file.display());
-    Ok(file)
+    let whole = fs::read(&file).with_context(|| file.display().to_string())?;
+    fs::write(&file, &whole[..whole.len() - 1])?;
+    Ok((file, whole))
+}
+
+/// The only log of a partition is damaged while its broker is down, and mended.
+fn damage_and_mend(cluster: &mut Cluster) -> Result<()> {
+    let milena = cluster.command_line();
+    for topic in ["damaged", "well"] {
+        cluster.create_topic(topic, 1, 1)?;
+        milena.takes(RECORDS, &format!("produce {topic}"))?;
+    }
+    let broker = cluster.leader("damaged", 0)?;
+    cluster.stop(broker)?;
+    let (file, whole) = damage(cluster, broker)?;
+    cluster.start(broker)?;
+    let is_shut =
+        |view: &View| view.leader("damaged", 0).is_none() && view.leader("well", 0).is_some();
+    cluster.until("nobody leads the damaged one", LIMIT, is_shut)?;
+    let records = milena.prints("consume well --from beginning --exit")?;
+    ensure!(records == RECORDS, "{records}");
+    let health = milena.prints("cluster describe")?;
+    let shut = format!("its log on broker {broker} could not be opened");
+    ensure!(
+        health.contains("1 offline") && health.contains(&shut),
+        "{health}"
+    );
+
+    // The stop of a broker with such a log is as clean as any: nothing of the other topic is in doubt.
+    cluster.stop(broker)?;
+    let at = cluster.node(broker).log_end();
+    fs::write(&file, &whole)?;
+    cluster.start(broker)?;
+    cluster.until_in_sync()?;
+    let said = cluster.node(broker).log().split_off(at);
+    ensure!(!said.contains("was not clean"), "{said}");
+    for topic in ["damaged", "well"] {
+        let records = milena.prints(&format!("consume {topic} --from beginning --exit"))?;
+        ensure!(records == RECORDS, "{topic}: {records}");
+        let told = milena.prints(&format!("topic describe {topic}"))?;
+        ensure!(!told.contains("may lack records"), "{told}");
+    }
+    Ok(())
 }
 
 #[test]
 fn nobody_leads_a_partition_whose_only_log_is_damaged_and_the_others_do_not_notice() -> Result<()> {
-    let cluster = Cluster::prepare_lone("damaged-log", &[])?;
-    cluster.run(|cluster| {
-        let milena = cluster.command_line();
-        for topic in ["damaged", "well"] {
-            cluster.create_topic(topic, 1, 1)?;
-            milena.takes("one\ntwo\nthree\n", &format!("produce {topic}"))?;
-        }
-        cluster.stop(1)?;
-        let file = first_segment(cluster, "damaged")?;
-        let whole = fs::read(&file)?;
-        fs::write(&file, &whole[..whole.len() - 1])?;
-        cluster.start(1)?;
-        let is_shut =
-            |view: &View| view.leader("damaged", 0).is_none() && view.leader("well", 0) == Some(1);
-        cluster.until("nobody leads the damaged one", LIMIT, is_shut)?;
-        let records = milena.prints("consume well --from beginning --exit")?;
-        ensure!(records == "one\ntwo\nthree\n", "{records}");
-        let health = milena.prints("cluster describe")?;
-        ensure!(health.contains("1 offline"), "{health}");
+    Cluster::prepare_lone("damaged-log", &[])?.run(damage_and_mend)
+}
 
-        // The stop of a broker with such a log is as clean as any: nothing of the other topic is in doubt.
-        cluster.stop(1)?;
-        let at = cluster.node(1).log_end();
-        fs::write(&file, &whole)?;
-        cluster.start(1)?;
-        cluster.until_in_sync()?;
-        let said = cluster.node(1).log().split_off(at);
-        ensure!(!said.contains("was not clean"), "{said}");
-        for topic in ["damaged", "well"] {
-            let records = milena.prints(&format!("consume {topic} --from beginning --exit"))?;
-            ensure!(records == "one\ntwo\nthree\n", "{topic}: {records}");
-            let told = milena.prints(&format!("topic describe {topic}"))?;
-            ensure!(!told.contains("may lack records"), "{told}");
-        }
-        Ok(())
-    })
+#[test]
+fn so_it_is_in_a_cluster() -> Result<()> {
+    Cluster::with("damaged-log-of-three", &Plan::of(3), damage_and_mend)
 }
 
 fn write_to_each(milena: &CommandLine) -> Result<()> {
@@ -107,12 +119,8 @@ fn a_data_directory_that_cant_be_used_costs_a_broker_its_replicas_there_and_nobo
         cluster.start(2)?;
         cluster.until_in_sync()?;
         let read = milena.prints(&format!("consume {SPREAD} --from beginning --exit"))?;
-        ensure!(
-            read == "record
-"
-            .repeat(2 * PARTITIONS as usize),
-            "{read}"
-        );
+        let all = "record\n".repeat(2 * PARTITIONS as usize);
+        ensure!(read == all, "{read}");
         Ok(())
     })
 }

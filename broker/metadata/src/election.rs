@@ -82,9 +82,7 @@ pub(crate) fn settle(
         .map(|replica| replica.broker)
         .collect();
     let gone = turn.gone(image, &next);
-    next.unopened = next
-        .unopened
-        .filter(|id| next.hosts(*id) && !turn.restarted.contains(id));
+    next.unopened.retain(|id| !turn.restarted.contains(id));
     let last_leader = next.leader.or(next.last_leader);
     let last_leader = last_leader.filter(|id| !gone.contains(id));
     if last_leader.is_none() {
@@ -142,7 +140,7 @@ pub(crate) fn is_up(image: &Image, partition: &PartitionRecord, id: BrokerId) ->
         .find(|replica| replica.broker == id);
     match (replica, image.broker(id)) {
         (Some(replica), Some(broker)) => {
-            let is_opened = partition.unopened != Some(id);
+            let is_opened = !partition.unopened.contains(&id);
             is_opened && !broker.fenced && is_online(broker, replica.directory)
         }
         _ => false,
@@ -205,6 +203,7 @@ fn complete(image: &Image, policy: TopicPolicy, next: &mut PartitionRecord) -> b
 pub(crate) fn host(next: &mut PartitionRecord, brokers: &[BrokerId]) {
     let replica = |id: &BrokerId| next.replicas.iter().find(|has| has.broker == *id).copied();
     next.replicas = brokers.iter().filter_map(replica).collect();
+    next.unopened.retain(|id| brokers.contains(id));
     in_order(next);
 }
 

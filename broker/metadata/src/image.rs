@@ -86,8 +86,8 @@ pub struct Partition {
     pub partition_epoch: i32,
     /// How the leader was found.
     pub elected: Elected,
-    /// A broker whose log of it could not be opened when nobody else could lead.
-    pub unopened: Option<BrokerId>,
+    /// Replicas whose brokers could not open their logs when nobody else could lead.
+    pub unopened: Vec<BrokerId>,
     /// Where it is going.
     pub reassignment: Option<Reassignment>,
 }
@@ -96,6 +96,12 @@ impl Partition {
     /// The brokers of its replicas, the preferred leader first.
     pub fn brokers(&self) -> impl Iterator<Item = BrokerId> {
         self.replicas.iter().map(|replica| replica.broker)
+    }
+
+    /// Who may be elected once it is up, while nobody leads: those that have every committed record, and where nobody has,
+    /// who led last.
+    pub fn electable(&self) -> impl Iterator<Item = BrokerId> {
+        crate::record::electable(&self.isr, &self.elr, self.last_leader)
     }
 
     /// Whether a broker has a replica.

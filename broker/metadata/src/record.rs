@@ -266,10 +266,10 @@ pub struct PartitionRecord {
     /// How the leader was found; while there is none, how the last one was.
     #[serde(default, skip_serializing_if = "Elected::is_in_sync")]
     pub elected: Elected,
-    /// A broker whose log of it could not be opened when nobody else could lead: it is not taken for a leader until its
-    /// next life.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub unopened: Option<BrokerId>,
+    /// Replicas whose brokers could not open their logs when nobody else could lead: none of them is taken for a leader
+    /// until its next life.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unopened: Vec<BrokerId>,
     /// Where it is going.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reassignment: Option<Reassignment>,
@@ -279,10 +279,10 @@ impl PartitionRecord {
     /// Software that knows no reassignments would take all replicas for wanted ones, and one that knows no unopened logs
     /// would have somebody lead who can't.
     fn version(&self) -> u16 {
-        match (self.unopened, &self.reassignment) {
-            (Some(_), _) => 3,
-            (None, Some(_)) => 2,
-            (None, None) => 1,
+        match (self.unopened.is_empty(), &self.reassignment) {
+            (false, _) => 3,
+            (true, Some(_)) => 2,
+            (true, None) => 1,
         }
     }
 
@@ -290,9 +290,25 @@ impl PartitionRecord {
         self.replicas.iter().map(|replica| replica.broker)
     }
 
+    /// Whether a broker is among those of whom one leads, without an order to do so, once it is up.
+    pub(crate) fn may_elect(&self, broker: BrokerId) -> bool {
+        electable(&self.isr, &self.elr, self.last_leader).any(|id| id == broker)
+    }
+
     pub(crate) fn hosts(&self, broker: BrokerId) -> bool {
         self.brokers().any(|replica| replica == broker)
     }
+}
+
+/// Who may be elected once it is up: those that have every committed record, and where nobody has, who led last.
+pub(crate) fn electable<'a>(
+    isr: &'a [BrokerId],
+    elr: &'a [BrokerId],
+    last_leader: Option<BrokerId>,
+) -> impl Iterator<Item = BrokerId> + 'a {
+    let nobody_has_all = isr.is_empty() && elr.is_empty();
+    let last = last_leader.filter(|_| nobody_has_all);
+    isr.iter().chain(elr).copied().chain(last)
 }
 
 /// One key of a resource's config.

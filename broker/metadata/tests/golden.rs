@@ -26,7 +26,7 @@ const EVER_WRITTEN: &[&str] = &[
     r#"{"type":"cluster_state","version":1,"stopping":{"since":12,"until_ms":1700000000000}}"#,
     r#"{"type":"cluster_state","version":1,"stopping":null}"#,
     r#"{"type":"broker","version":1,"id":1,"epoch":7,"incarnation":"AAAAAAAAAAAAAAAAAAAAAQ","endpoints":[],"node":"n","rack":null,"pool":null,"directories":["AAAAAAAAAAAAAAAAAAAABA"],"software":"0.1.0","levels":{"min":1,"max":2},"last_end":"clean","fenced":false,"draining":false}"#,
-    r#"{"type":"partition","version":3,"topic":"AAAAAAAAAAAAAAAAAAAACA","partition":0,"replicas":[{"broker":1,"directory":"AAAAAAAAAAAAAAAAAAAABA"}],"isr":[1],"elr":[],"leader":null,"last_leader":1,"leader_epoch":3,"partition_epoch":4,"unopened":1}"#,
+    r#"{"type":"partition","version":3,"topic":"AAAAAAAAAAAAAAAAAAAACA","partition":0,"replicas":[{"broker":1,"directory":"AAAAAAAAAAAAAAAAAAAABA"}],"isr":[1],"elr":[],"leader":null,"last_leader":1,"leader_epoch":3,"partition_epoch":4,"unopened":[1]}"#,
 ];
 
 #[test]

@@ -83,7 +83,7 @@ fn add_topic(image: &mut Image, id: TopicId) {
         leader_epoch: 0,
         partition_epoch: 0,
         elected: Elected::default(),
-        unopened: None,
+        unopened: Vec::new(),
         reassignment: None,
     };
     image.apply(&Record::Topic(topic)).unwrap();

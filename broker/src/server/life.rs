@@ -17,10 +17,13 @@ use super::listen::BoundListener;
 use crate::broker::Broker;
 use crate::config::BrokerConfig;
 use crate::quorum::{Quorum, QuorumError, StartWait};
+use crate::replica_directories;
 use crate::rule::is_broken;
 
 /// What the quorum would not do is asked for again after this.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
+/// How long the unfencing waits until the quorum knows of logs that could not be opened.
+const TELL_MAX: Duration = Duration::from_secs(1);
 
 /// What takes longer is told to whoever asks what the broker waits for.
 const REGISTRATION_TOLD_AFTER: Duration = Duration::from_secs(1);
@@ -159,6 +162,7 @@ async fn keep_up(broker: &Broker, shown: &watch::Sender<Standing>) {
             Standing::Serving => {}
             Standing::Over => return,
             Standing::Fenced => {
+                tell_of_unopened(broker).await;
                 if !unfence(broker).await {
                     sleep(ASK_AGAIN).await;
                     continue;
@@ -168,6 +172,14 @@ async fn keep_up(broker: &Broker, shown: &watch::Sender<Standing>) {
         if images.changed().await.is_err() {
             return;
         }
+    }
+}
+
+/// Before this broker can be made the leader of a log that it could not open, in the place of who is back next and has it.
+async fn tell_of_unopened(broker: &Broker) {
+    if broker.partitions().unopened_count() > 0 {
+        // The unfencing waits no longer for it: it is told again.
+        let _ = timeout(TELL_MAX, replica_directories::tell(broker)).await;
     }
 }
 

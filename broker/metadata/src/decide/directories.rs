@@ -6,8 +6,10 @@ use super::{Draft, brokers, isr};
 use crate::command::{AssignDirectories, Refusal};
 use crate::configs::ConfigRules;
 use crate::election::{self, Turn};
+use crate::image::Image;
 use crate::names::{BrokerId, DirectoryId, PartitionId, TopicId};
 use crate::policy::TopicPolicy;
+use crate::record::PartitionRecord;
 
 pub(super) fn assign(
     draft: &mut Draft,
@@ -37,16 +39,17 @@ fn assign_one(
         let message = format!("Broker {broker} has no replica of {}-{number}.", topic.name);
         return Err(Refusal::new(ErrorCode::InvalidRequest, message));
     };
-    let is_up = |id: &BrokerId| *id != broker && election::is_up(&draft.image, &before, *id);
-    let leads = before.leader == Some(broker) || before.unopened == Some(broker);
-    let leads_alone = leads && !before.isr.iter().any(is_up);
-    match directory == DirectoryId::LOST && leads_alone {
+    let is_last = is_last_resort(&draft.image, &before, broker);
+    match directory == DirectoryId::LOST && is_last {
         false => {
             replica.directory = directory;
-            next.unopened = next.unopened.filter(|id| *id != broker);
+            next.unopened.retain(|id| *id != broker);
         }
         // Its directory stays known: where it is gone at the next start, the records are missed.
-        true if ask.is_unopened => next.unopened = Some(broker),
+        true if ask.is_unopened => {
+            next.unopened.retain(|id| *id != broker);
+            next.unopened.push(broker);
+        }
         // What is there can still be read, and copied by those that are behind.
         true => {
             let message = format!(
@@ -61,4 +64,14 @@ fn assign_one(
         draft.push(state);
     }
     Ok(())
+}
+
+/// Whether a broker leads, or is who would, and no other that is in sync is up.
+fn is_last_resort(image: &Image, partition: &PartitionRecord, broker: BrokerId) -> bool {
+    let is_up = |id: &BrokerId| *id != broker && election::is_up(image, partition, *id);
+    let leads = match partition.leader {
+        Some(leader) => leader == broker,
+        None => partition.may_elect(broker),
+    };
+    leads && !partition.isr.iter().any(is_up)
 }

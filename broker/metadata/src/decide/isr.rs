@@ -142,7 +142,7 @@ fn ineligible(image: &Image, present: &Partition, id: BrokerId, epoch: i64) -> O
         Some("it is fenced".into())
     } else if replica.is_some_and(|replica| !election::is_online(broker, replica.directory)) {
         Some("the replica's directory is offline".into())
-    } else if present.unopened == Some(id) {
+    } else if present.unopened.contains(&id) {
         Some("the replica's log could not be opened".into())
     } else if joins && broker.draining {
         Some("it is draining".into())

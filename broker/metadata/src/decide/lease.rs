@@ -213,7 +213,7 @@ impl Findings {
         said: Option<&PartitionProgress>,
     ) {
         // Nothing of it is served here, and the next life may mend it.
-        if partition.unopened == Some(ask.broker) {
+        if partition.unopened.contains(&ask.broker) {
             return;
         }
         let others = partition.replicas.len() - 1;

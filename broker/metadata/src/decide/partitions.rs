@@ -271,7 +271,7 @@ pub(super) fn first_state(
         leader_epoch: 0,
         partition_epoch: 0,
         elected: Elected::InSync,
-        unopened: None,
+        unopened: Vec::new(),
         reassignment: None,
     }
 }

@@ -341,7 +341,7 @@ impl From<&PartitionRecord> for Partition {
             leader_epoch: record.leader_epoch,
             partition_epoch: record.partition_epoch,
             elected: record.elected,
-            unopened: record.unopened,
+            unopened: record.unopened.clone(),
             reassignment: record.reassignment.clone(),
         }
     }

@@ -99,7 +99,7 @@ impl Partition {
             leader_epoch: self.leader_epoch,
             partition_epoch: self.partition_epoch,
             elected: self.elected,
-            unopened: self.unopened,
+            unopened: self.unopened.clone(),
             reassignment: self.reassignment.clone(),
         }
     }

@@ -45,7 +45,7 @@ pub fn is_up(image: &Image, partition: &Partition, id: BrokerId) -> bool {
     let online = |broker: &Broker, directory: &DirectoryId| {
         *directory == DirectoryId::UNASSIGNED || broker.directories.contains(directory)
     };
-    let is_opened = partition.unopened != Some(id);
+    let is_opened = !partition.unopened.contains(&id);
     image
         .broker(id)
         .zip(replica)
@@ -74,6 +74,7 @@ fn check_partition(image: &Image, policy: TopicPolicy, partition: &Partition) {
         }
     }
     assert!(partition.elr.iter().all(|id| !partition.isr.contains(id)));
+    assert!(partition.unopened.iter().all(|id| brokers.contains(id)));
     let min = partition.min_isr(policy.min_insync_replicas);
     assert!(partition.elr.is_empty() || partition.isr.len() < min);
     if let Some(Reassignment { from, to }) = &partition.reassignment {

@@ -4,7 +4,7 @@ use milena_metadata::*;
 use milena_protocol::ErrorCode;
 
 use super::apply;
-use super::asks::{Ask, broker, create, directory, register};
+use super::asks::{Ask, broker, create, directory, propose, register};
 
 /// A partition that one broker has, and that broker.
 fn alone() -> (Image, i32) {
@@ -55,7 +55,7 @@ fn nobody_leads_a_log_that_could_not_be_opened_before_its_brokers_next_life() {
         let after = state(&image, "one");
         assert_eq!(
             (after.leader, after.elected, after.unopened),
-            (Some(broker(id)), Elected::InSync, None),
+            (Some(broker(id)), Elected::InSync, vec![]),
         );
     }
 }
@@ -76,24 +76,111 @@ fn a_log_that_could_not_be_opened_is_missed_where_its_directory_is_gone_in_the_n
     );
 }
 
+fn fence(ids: &[BrokerId], fenced: bool) -> Ask {
+    let ids = ids.iter();
+    Ask::Change(
+        ids.map(|id| (id.get(), [Some(fenced), None, None]))
+            .collect(),
+    )
+}
+
+/// A broker begins a life that is fenced, as in a cluster, says that it could not open its log, and is unfenced.
+fn begin_without_log(image: &mut Image, id: BrokerId) {
+    let fenced = register(id.get(), 9, LastEnd::Killed, true);
+    apply(image, &fenced.into()).unwrap();
+    lose(image, "a", id.get(), true).unwrap();
+    let ask = fence(&[id], false).on(image);
+    apply(image, &ask).unwrap();
+}
+
+#[test]
+fn a_broker_that_says_so_before_it_is_unfenced_keeps_who_has_the_log_electable() {
+    let mut image = super::start();
+    let [first, second, third] = state(&image, "a").isr[..] else {
+        panic!("three are in sync")
+    };
+    for ids in [&[third][..], &[first, second]] {
+        let ask = fence(ids, true).on(&image);
+        apply(&mut image, &ask).unwrap();
+    }
+    let stopped = state(&image, "a");
+    assert_eq!(
+        (stopped.leader, &*stopped.isr),
+        (None, &[first, second][..])
+    );
+    begin_without_log(&mut image, first);
+    let shut = state(&image, "a");
+    assert_eq!((shut.leader, &*shut.isr), (None, &[first, second][..]));
+    assert_eq!(shut.replicas, stopped.replicas);
+    apply(
+        &mut image,
+        &register(second.get(), 9, LastEnd::Clean, false).into(),
+    )
+    .unwrap();
+    let after = state(&image, "a");
+    assert_eq!(
+        (after.leader, after.elected),
+        (Some(second), Elected::InSync)
+    );
+}
+
+#[test]
+fn of_several_that_could_not_open_their_logs_none_is_elected_out_of_sync() {
+    let mut image = super::start();
+    let ids = state(&image, "a").isr;
+    let ask = Ask::Unclean(true).on(&image);
+    apply(&mut image, &ask).unwrap();
+    for id in &ids {
+        let _ = lose(&mut image, "a", id.get(), true);
+    }
+    let lost = state(&image, "a");
+    assert_eq!(lost.leader, None);
+    let epoch = lost.leader_epoch;
+    for id in ids.iter().chain(&ids) {
+        let _ = lose(&mut image, "a", id.get(), true);
+    }
+    assert_eq!(
+        state(&image, "a").leader_epoch,
+        epoch,
+        "nobody leads in turns"
+    );
+}
+
+#[test]
+fn who_has_given_a_partition_up_may_be_in_sync_when_it_is_back() {
+    let mut image = super::start();
+    let before = state(&image, "a");
+    let [first, second, third] = before.isr[..] else {
+        panic!("three are in sync")
+    };
+    let ask = fence(&[second, third], true).on(&image);
+    apply(&mut image, &ask).unwrap();
+    lose(&mut image, "a", first.get(), true).unwrap();
+    let ask = fence(&[second, third], false).on(&image);
+    apply(&mut image, &ask).unwrap();
+    let (kind, partitions) = (ElectionKind::Unclean, None);
+    apply(&mut image, &ElectLeaders { kind, partitions }.into()).unwrap();
+    let to = vec![second.get(), third.get()];
+    let ask = Ask::Reassign("a".into(), 0, Some(to)).on(&image);
+    apply(&mut image, &ask).unwrap();
+    let join = propose(&image, "a", 0, &[second.get(), third.get()], 0, 0);
+    apply(&mut image, &join).unwrap();
+    let moved = state(&image, "a");
+    assert_eq!(moved.brokers().collect::<Vec<_>>(), [second, third]);
+    assert_eq!(moved.unopened, []);
+}
+
 #[test]
 fn whoever_else_is_in_sync_leads_as_soon_as_it_is_up() {
     let mut image = super::start();
     let [first, second, third] = state(&image, "a").isr[..] else {
         panic!("three are in sync")
     };
-    let fence = |ids: &[BrokerId], fenced| {
-        let ids = ids.iter();
-        Ask::Change(
-            ids.map(|id| (id.get(), [Some(fenced), None, None]))
-                .collect(),
-        )
-    };
     let ask = fence(&[third], true).on(&image);
     apply(&mut image, &ask).unwrap();
     lose(&mut image, "a", first.get(), true).unwrap();
     let led = state(&image, "a");
-    assert_eq!((led.leader, led.unopened), (Some(second), None));
+    assert_eq!((led.leader, led.unopened), (Some(second), vec![]));
     let replica = led.replicas.iter().find(|has| has.broker == first).unwrap();
     assert_eq!(replica.directory, DirectoryId::LOST);
 

@@ -79,8 +79,8 @@ fn named(one: &ShownUnhealthy) -> [String; 6] {
     ];
     let states = states.iter().filter(|(is_so, _)| *is_so);
     let states = states.map(|(_, what)| (*what).to_owned());
-    let shut = |id| format!("its log on broker {id} could not be opened");
-    let states: Vec<String> = states.chain(one.unopened.map(shut)).collect();
+    let shut = |id: &i32| format!("its log on broker {id} could not be opened");
+    let states: Vec<String> = states.chain(one.unopened.iter().map(shut)).collect();
     [
         format!("{}-{}", one.topic, one.partition),
         states.join(", "),
@@ -291,7 +291,7 @@ mod tests {
         let mut told: ShownUnhealthy = serde_json::from_value(told).unwrap();
         let state = "offline, below min.insync.replicas";
         assert_eq!(named(&told), ["t-3", state, "none", "1,2,3", "2", "2,3"]);
-        told.unopened = Some(2);
+        told.unopened = vec![2];
         let state = format!("{state}, its log on broker 2 could not be opened");
         assert_eq!(named(&told)[1], state);
     }

@@ -29,9 +29,9 @@ pub struct ShownUnhealthy {
     /// How the leader was found, or the last one: `in_sync`, `eligible`, `last_known`, `unclean`. The last two may lack
     /// records.
     pub elected: Elected,
-    /// The broker whose log of it could not be opened, where nobody else could lead.
+    /// The brokers whose logs of it could not be opened, where nobody else could lead.
     #[serde(default)]
-    pub unopened: Option<i32>,
+    pub unopened: Vec<i32>,
 }
 
 /// `GET /v1/unhealthy`: the worst first, and those that are alike by topic and number.
@@ -84,15 +84,13 @@ fn shown(
         in_sync: ids(&partition.isr),
         electable: ids(&electable(partition)),
         elected: partition.elected,
-        unopened: partition.unopened.map(BrokerId::get),
+        unopened: ids(&partition.unopened),
     }
 }
 
+/// In the order of the replicas.
 fn electable(partition: &Partition) -> Vec<BrokerId> {
-    let lossless = |id: &BrokerId| partition.isr.contains(id) || partition.elr.contains(id);
-    let lossless: Vec<BrokerId> = partition.brokers().filter(lossless).collect();
-    match lossless.is_empty() {
-        true => partition.last_leader.into_iter().collect(),
-        false => lossless,
-    }
+    let mut electable: Vec<BrokerId> = partition.electable().collect();
+    electable.sort_by_key(|id| partition.brokers().position(|other| other == *id));
+    electable
 }

@@ -270,7 +270,7 @@ fn image(directory: DirectoryId, brokers: &[i32], isr: &[i32]) -> Image {
         leader_epoch: 0,
         partition_epoch: 0,
         elected: Elected::InSync,
-        unopened: None,
+        unopened: Vec::new(),
         reassignment: None,
     };
     let name = TopicName::new("t").unwrap();

@@ -1,5 +1,6 @@
 //! Logs that a life could not open, and the lives after it.
 
+use milena_metadata::{Elected, Partition as State};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::*;
@@ -77,8 +78,8 @@ fn damage_that_is_met_costs_no_clean_stop() {
     assert_eq!(next_life(dir.path()), (OFFLINE, false));
 }
 
-/// A life in which the partition gets a leader, or loses it.
-fn is_led(dir: &Path, wanted: bool) {
+/// A life in which the partition gets a leader, or loses it; its state then.
+fn is_led(dir: &Path, wanted: bool) -> Arc<State> {
     Runtime::new().unwrap().block_on(async {
         let broker = broker(dir).await;
         let _telling = AbortOnDropHandle::new(tokio::spawn({
@@ -91,7 +92,8 @@ fn is_led(dir: &Path, wanted: bool) {
             assert!(Instant::now() < deadline, "{:?} leads", leader());
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-    });
+        broker.image().partition("t", 0).unwrap().clone()
+    })
 }
 
 #[test]
@@ -101,8 +103,10 @@ fn nobody_leads_a_log_that_could_not_be_opened_until_it_can_be() {
     let whole = fs::read(segment(dir.path())).unwrap();
     shorten(dir.path());
     for _ in 0..2 {
-        is_led(dir.path(), false);
+        let shut = is_led(dir.path(), false);
+        assert_eq!(shut.unopened, shut.isr, "it stays in sync");
     }
     fs::write(segment(dir.path()), whole).unwrap();
-    is_led(dir.path(), true);
+    let led = is_led(dir.path(), true);
+    assert_eq!((led.elected, led.unopened.len()), (Elected::InSync, 0));
 }

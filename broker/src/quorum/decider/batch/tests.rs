@@ -59,7 +59,7 @@ fn partition(topic: TopicId, number: usize) -> Record {
         leader_epoch: 0,
         partition_epoch: 0,
         elected: Elected::InSync,
-        unopened: None,
+        unopened: Vec::new(),
         reassignment: None,
     }
     .into()
