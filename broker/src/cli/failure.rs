@@ -269,8 +269,11 @@ fn next_step(error: &Error) -> Option<&'static str> {
         E::UnknownMemberId | E::IllegalGeneration | E::RebalanceInProgress => {
             "the group has members, whose offsets only they commit: stop them first"
         }
-        E::MessageTooLarge | E::RecordListTooLarge => {
+        E::MessageTooLarge => {
             "`milena topic alter TOPIC --config max.message.bytes=...` allows larger ones"
+        }
+        E::RecordListTooLarge => {
+            "`milena topic alter TOPIC --config segment.bytes=...` allows larger ones: no batch goes beyond one segment"
         }
         E::UnsupportedVersion => TOO_OLD,
         E::NotEnoughReplicas | E::NotEnoughReplicasAfterAppend => {
@@ -357,6 +360,22 @@ mod tests {
         let failure = Failure::from(Error::from(error));
         assert_eq!(failure.exit, Exit::Failed);
         assert!(failure.to_string().ends_with(TOO_OLD), "{failure}");
+    }
+
+    #[test]
+    fn a_batch_that_is_refused_for_its_size_is_told_with_the_setting_that_bounds_it() {
+        let told = |code| Failure::from(Error::refused("t-0", code, None)).to_string();
+        let over_message = told(ErrorCode::MessageTooLarge);
+        let over_segment = told(ErrorCode::RecordListTooLarge);
+        assert!(
+            over_message.contains("max.message.bytes="),
+            "{over_message}"
+        );
+        assert!(over_segment.contains("segment.bytes="), "{over_segment}");
+        assert!(
+            !over_segment.contains("max.message.bytes"),
+            "{over_segment}"
+        );
     }
 
     #[test]
