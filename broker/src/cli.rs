@@ -10,6 +10,7 @@ mod failure;
 mod group;
 mod http;
 mod log;
+mod offline;
 mod output;
 mod produce;
 mod serve;

@@ -3,6 +3,7 @@
 mod reset;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
@@ -12,6 +13,7 @@ use milena_protocol::ErrorCode;
 use serde::Serialize;
 
 use super::failure::Failure;
+use super::offline::{self, Place, Told};
 use super::output::{self, Format};
 use super::target::ClusterArgs;
 
@@ -108,6 +110,8 @@ struct Consumed {
     committed: Option<i64>,
     end: Option<i64>,
     lag: Option<i64>,
+    /// Why it can't be read, and its end is not known.
+    offline: Option<String>,
     member: Option<String>,
     client_id: Option<String>,
     host: Option<String>,
@@ -191,8 +195,21 @@ async fn describe(client: &Client, group: &str, format: Format) -> Result<(), Fa
             &described.assignor
         }
     ))?;
+    print(consumed, &idle(&described))
+}
+
+/// A line for each partition, and for each member without one; and why a partition's end is not known.
+fn print(consumed: Vec<Consumed>, idle: &[Idle]) -> Result<(), Failure> {
     let number = |number: Option<i64>| number.map_or("-".to_owned(), |number| number.to_string());
     let text = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    let offline = consumed.iter().filter_map(|row| {
+        let why = row.offline.as_ref()?;
+        Some(format!(
+            "  {}-{} is offline: {why}",
+            row.topic, row.partition
+        ))
+    });
+    let offline: Vec<String> = offline.collect();
     let rows = consumed.into_iter().map(|row| {
         [
             row.topic,
@@ -205,7 +222,7 @@ async fn describe(client: &Client, group: &str, format: Format) -> Result<(), Fa
             text(row.host),
         ]
     });
-    let idle = idle(&described).into_iter().map(|idle| {
+    let idle = idle.iter().map(|idle| {
         [
             "-",
             "-",
@@ -228,7 +245,8 @@ async fn describe(client: &Client, group: &str, format: Format) -> Result<(), Fa
         "client",
         "host",
     ];
-    output::table(headers, &rows.chain(idle).collect::<Vec<_>>())
+    output::table(headers, &rows.chain(idle).collect::<Vec<_>>())?;
+    offline.iter().try_for_each(|line| output::line(line))
 }
 
 async fn consumed(
@@ -249,12 +267,13 @@ async fn consumed(
     let ends = ends(client, &all).await?;
     let consumed = all.into_iter().map(|partition| {
         let offset = committed.get(&partition).map(|committed| committed.offset);
-        let end = ends.get(&partition).copied();
+        let end = ends.offsets.get(&partition).copied();
         let owner = owners.get(&partition);
         Consumed {
             committed: offset,
             end,
             lag: offset.zip(end).map(|(offset, end)| (end - offset).max(0)),
+            offline: ends.offline.get(&partition).map(ToString::to_string),
             member: owner.map(|owner| owner.id.clone()),
             client_id: owner.map(|owner| owner.client_id.clone()),
             host: owner.map(|owner| owner.host.clone()),
@@ -265,11 +284,8 @@ async fn consumed(
     Ok(consumed.collect())
 }
 
-/// The ends of those partitions whose topics are still there.
-async fn ends(
-    client: &Client,
-    partitions: &BTreeSet<(String, i32)>,
-) -> Result<milena_client::admin::Offsets, Failure> {
+/// The ends of those partitions whose topics are still there, as they are now.
+async fn ends(client: &Client, partitions: &BTreeSet<Place>) -> Result<Told, Failure> {
     let topics: BTreeSet<&str> = partitions.iter().map(|(topic, _)| &**topic).collect();
     let cluster = client
         .refresh(&topics.into_iter().collect::<Vec<_>>())
@@ -281,7 +297,7 @@ async fn ends(
             .is_some_and(|topic| topic.partition(*index).is_ok())
     };
     let known: Vec<_> = partitions.iter().filter(exists).cloned().collect();
-    Ok(client.offsets(&known, When::End).await?)
+    Ok(offline::offsets(client, &known, When::End, Duration::ZERO).await?)
 }
 
 #[cfg(test)]

@@ -1,21 +1,25 @@
-//! `milena topic describe`: partitions with leaders, replicas in sync and eligible, offsets, misplacement; configs.
+//! `milena topic describe`: partitions with leaders, replicas in sync and eligible, offsets or why there are none,
+//! misplacement; configs.
 
 use std::time::Duration;
 
-use milena_client::admin::{Config, Offsets, Resource, When};
-use milena_client::{Client, Topic};
+use milena_client::admin::{Config, Resource, When};
+use milena_client::{Client, Partition};
 use milena_metadata::Elected;
 use serde::Serialize;
 
 use super::{Listed, Stop, ids};
 use crate::cli::failure::Failure;
 use crate::cli::http::Http;
+use crate::cli::offline::{self, Told};
 use crate::cli::output::{self, Format};
 use crate::http::v1::misplaced::ShownMisplaced;
 use crate::http::v1::unhealthy::ShownUnhealthy;
 
 /// Only Milena says what is misplaced or may lack records: another Kafka has no such door, and nobody waits for it.
 const HTTP_WITHIN: Duration = Duration::from_secs(1);
+/// Nothing is waited for: a partition that is offline for a moment is shown so.
+const AS_IT_IS: Duration = Duration::ZERO;
 
 #[derive(Serialize)]
 struct Described {
@@ -38,6 +42,8 @@ struct DescribedPartition {
     misplaced: Option<Vec<String>>,
     /// How a leader was found that may lack records; none where it has all, or nobody says.
     lossy: Option<Elected>,
+    /// Why it can't be read, and its offsets are not known; none where it can.
+    offline: Option<String>,
     start: Option<i64>,
     end: Option<i64>,
 }
@@ -61,17 +67,15 @@ pub(super) async fn run(
         let topic = client.topic(name).await?;
         let mut configs = client.configs(Resource::Topic, &[name]).await?;
         let configs = configs.remove(name).unwrap_or_default();
-        // A partition without a leader has no offsets to tell; the rest is shown all the same.
-        let led = topic
-            .partitions
-            .iter()
-            .filter(|partition| partition.leader.is_some());
-        let led: Vec<_> = led
+        let all = topic.partitions.iter();
+        let all: Vec<_> = all
             .map(|partition| (name.clone(), partition.index))
             .collect();
-        let starts = client.offsets(&led, When::Start).await?;
-        let ends = client.offsets(&led, When::End).await?;
-        let mut partition_details = partitions(&topic, &starts, &ends);
+        let starts = offline::offsets(client, &all, When::Start, AS_IT_IS).await?;
+        let ends = offline::offsets(client, &all, When::End, AS_IT_IS).await?;
+        // Asking may have found that others lead by now.
+        let topic = client.topic(name).await?;
+        let mut partition_details = partitions(name, &topic.partitions, &starts, &ends);
         let eligible = client.eligible_leaders(name).await?;
         for partition in &mut partition_details {
             partition.eligible = eligible
@@ -125,9 +129,16 @@ fn shown(configs: Vec<Config>, all: bool) -> serde_json::Map<String, serde_json:
         .collect()
 }
 
-fn partitions(topic: &Topic, starts: &Offsets, ends: &Offsets) -> Vec<DescribedPartition> {
-    let described = topic.partitions.iter().map(|partition| {
-        let key = (topic.name.clone(), partition.index);
+fn partitions(
+    topic: &str,
+    all: &[Partition],
+    starts: &Told,
+    ends: &Told,
+) -> Vec<DescribedPartition> {
+    let described = all.iter().map(|partition| {
+        let key = (topic.to_owned(), partition.index);
+        let offline = starts.offline.get(&key).or(ends.offline.get(&key));
+        let known = |told: &Told| told.offsets.get(&key).copied();
         DescribedPartition {
             partition: partition.index,
             leader: partition.leader,
@@ -137,8 +148,9 @@ fn partitions(topic: &Topic, starts: &Offsets, ends: &Offsets) -> Vec<DescribedP
             eligible: None,
             misplaced: None,
             lossy: None,
-            start: starts.get(&key).copied(),
-            end: ends.get(&key).copied(),
+            offline: offline.map(ToString::to_string),
+            start: known(starts).filter(|_| offline.is_none()),
+            end: known(ends).filter(|_| offline.is_none()),
         }
     });
     described.collect()
@@ -178,27 +190,67 @@ fn print(described: &Described) -> Result<(), Failure> {
         "end",
     ];
     output::table(headers, &rows.collect::<Vec<_>>())?;
-    for partition in &described.partition_details {
-        if let Some(elected) = partition.lossy {
-            output::line(&format!(
-                "  partition {} may lack records: its leader {}",
-                partition.partition,
-                in_words(elected)
-            ))?;
-        }
-        for breach in partition.misplaced.iter().flatten() {
-            output::line(&format!(
-                "  partition {} is misplaced: {breach}",
-                partition.partition
-            ))?;
-        }
+    described.partition_details.iter().try_for_each(remark)
+}
+
+/// What is wrong with a partition, in lines below the table.
+fn remark(partition: &DescribedPartition) -> Result<(), Failure> {
+    let number = partition.partition;
+    if let Some(why) = &partition.offline {
+        output::line(&format!("  partition {number} is offline: {why}"))?;
+    }
+    if let Some(elected) = partition.lossy {
+        output::line(&format!(
+            "  partition {number} may lack records: its leader {}",
+            in_words(elected)
+        ))?;
+    }
+    let breaches = partition.misplaced.iter().flatten();
+    for breach in breaches {
+        output::line(&format!("  partition {number} is misplaced: {breach}"))?;
     }
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
+    use crate::cli::offline::Offline;
+
+    #[test]
+    fn a_partition_that_is_offline_is_shown_without_offsets_and_the_others_with_theirs() {
+        let partition = |index| Partition {
+            index,
+            leader: Some(1),
+            leader_epoch: 0,
+            replicas: vec![1],
+            isr: vec![1],
+            offline: vec![],
+        };
+        let partitions_of = [0, 1].map(partition);
+        let place = |index| ("t".to_owned(), index);
+        let why = Offline::Log {
+            broker: 1,
+            at: None,
+        };
+        let starts = Told::of([(place(0), 3)].into(), [(place(1), why)].into());
+        // It had gone offline between the two questions.
+        let ends = Told::of([(place(0), 7), (place(1), 9)].into(), [].into());
+        let shown = partitions("t", &partitions_of, &starts, &ends);
+        let shown = serde_json::to_value(shown).unwrap();
+        assert_eq!(
+            (&shown[0]["start"], &shown[0]["end"]),
+            (&3.into(), &7.into())
+        );
+        assert_eq!(shown[0]["offline"], Value::Null);
+        assert_eq!(
+            (&shown[1]["start"], &shown[1]["end"]),
+            (&Value::Null, &Value::Null)
+        );
+        assert_eq!(shown[1]["offline"], "its log on broker 1 can't be read");
+    }
 
     #[test]
     fn only_a_leader_that_may_lack_records_is_told_of_with_how_it_was_elected() {
