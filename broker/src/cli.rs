@@ -48,6 +48,7 @@ Exit codes:
   4  the topic, partition, group or file is not there
   5  it took too long
   6  the broker may not stop now
+  7  done but for what can't be read now, which is named on stderr
   130, 143  Ctrl-C or SIGTERM ended it with work left";
 
 #[derive(Debug, Subcommand)]

@@ -1,6 +1,8 @@
 //! `milena consume`: records of a topic, by partitions or as a member of a group.
 
+mod by_partition;
 mod format;
+mod left_out;
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -9,17 +11,20 @@ use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 use milena_client::admin::{Offsets, When};
 use milena_client::group::{GroupConsumer, GroupOptions};
-use milena_client::{Client, Consumer, ConsumerOptions, Error, Fetched, StartAt};
-use tokio::time::{Instant, timeout};
+use milena_client::{Client, ConsumerOptions, Error, Fetched, StartAt};
+use tokio::time::timeout;
 
 use super::failure::{Exit, Failure, Stop};
+use super::offline::{self, Place};
 use super::output;
 use super::stop_asked::StopAsked;
 use super::target::{ClusterArgs, timestamp_ms};
 use format::RecordFormat;
 
-/// So late partitions that were added to the topic are seen.
-const PARTITIONS_AGE_MAX: Duration = Duration::from_secs(5);
+/// A partition may be without a leader for so long, as while one is elected, before it is left out.
+const LEADERLESS_MAX: Duration = Duration::from_secs(3);
+/// A look at which partitions are offline may hold up the reading for so long.
+const LOOK_WITHIN: Duration = Duration::from_secs(1);
 /// A command that is asked to end leaves its group in this time, or leaves it to the session's end.
 const LEAVE_WITHIN: Duration = Duration::from_secs(5);
 
@@ -79,7 +84,7 @@ pub async fn run(args: ConsumeArgs) -> Result<(), Failure> {
     let client = args.cluster.reach().await?;
     let consumed = match &args.group {
         Some(group) => by_group(&client, &args, group).await,
-        None => by_assignment(&client, &args).await,
+        None => by_partition::run(&client, &args).await,
     };
     match consumed {
         Err(stop) => Err(stop.explained(&client).await),
@@ -88,7 +93,7 @@ pub async fn run(args: ConsumeArgs) -> Result<(), Failure> {
 }
 
 /// The partitions that the command reads, after checking that they exist.
-async fn partitions(client: &Client, args: &ConsumeArgs) -> Result<Vec<(String, i32)>, Error> {
+async fn partitions(client: &Client, args: &ConsumeArgs) -> Result<Vec<Place>, Error> {
     let topic = client.topic(&args.topic).await?;
     if args.partitions.is_empty() {
         let all = topic.partitions.iter();
@@ -100,66 +105,6 @@ async fn partitions(client: &Client, args: &ConsumeArgs) -> Result<Vec<(String, 
     wanted
         .map(|&index| topic.partition(index).map(|_| (topic.name.clone(), index)))
         .collect()
-}
-
-/// Refuses an offset that one of the partitions does not have.
-async fn check_offset(
-    client: &Client,
-    partitions: &[(String, i32)],
-    offset: i64,
-) -> Result<(), Stop> {
-    let starts = client.offsets(partitions, When::Start).await?;
-    let ends = client.offsets(partitions, When::End).await?;
-    for ((topic, index), start) in &starts {
-        let end = ends
-            .get(&(topic.clone(), *index))
-            .copied()
-            .unwrap_or(*start);
-        if !(*start..=end).contains(&offset) {
-            let text = format!("{topic}-{index} has offsets {start} to {end}, and no {offset}");
-            let failure = Failure::new(Exit::NotFound, text);
-            let hint = "--partitions names those to read; --from beginning and --from end are always there";
-            return Err(failure.hint(hint).into());
-        }
-    }
-    Ok(())
-}
-
-async fn by_assignment(client: &Client, args: &ConsumeArgs) -> Result<(), Stop> {
-    let partitions = partitions(client, args).await?;
-    if let Some(StartAt::Offset(offset)) = args.from {
-        check_offset(client, &partitions, offset).await?;
-    }
-    let mut consumer = Consumer::new(client.clone(), ConsumerOptions::default());
-    consumer
-        .start(&partitions, args.from.unwrap_or(StartAt::When(When::End)))
-        .await?;
-    let ends = match args.exit {
-        true => Some(client.offsets(&partitions, When::End).await?),
-        false => None,
-    };
-    let mut printer = Printer::new(args);
-    let mut stop = StopAsked::listen()?;
-    let mut looked_at = Instant::now();
-    loop {
-        let at_end = ends.as_ref().is_some_and(|ends| {
-            let positions = consumer.positions();
-            ends.iter()
-                .all(|(partition, end)| positions.get(partition) >= Some(end))
-        });
-        if at_end || printer.is_done() {
-            return Ok(());
-        }
-        if args.partitions.is_empty() && !args.exit && looked_at.elapsed() >= PARTITIONS_AGE_MAX {
-            consumer.add_new_partitions().await;
-            looked_at = Instant::now();
-        }
-        let fetched = tokio::select! {
-            fetched = consumer.poll() => fetched.map_err(gone)?,
-            _ = stop.asked() => return Ok(()),
-        };
-        printer.print(&fetched, ends.as_ref())?;
-    }
 }
 
 async fn by_group(client: &Client, args: &ConsumeArgs, group: &str) -> Result<(), Stop> {
@@ -179,7 +124,10 @@ async fn by_group(client: &Client, args: &ConsumeArgs, group: &str) -> Result<()
     let mut member =
         GroupConsumer::new(client.clone(), options, topics, ConsumerOptions::default());
     let ends = match args.exit {
-        true => Some(client.offsets(&partitions, When::End).await?),
+        true => {
+            let told = offline::offsets(client, &partitions, When::End, LEADERLESS_MAX).await?;
+            Some(told.offsets)
+        }
         false => None,
     };
     let mut printer = Printer::new(args);
@@ -209,12 +157,31 @@ async fn by_group(client: &Client, args: &ConsumeArgs, group: &str) -> Result<()
         }
     };
     let closed = timeout(LEAVE_WITHIN, member.close()).await;
-    ended?;
+    if let Err(stop) = ended {
+        return Err(for_want_of(client, &partitions, stop).await);
+    }
     let late = || {
         let text = format!("the group {group:?} could not be left within {LEAVE_WITHIN:?}");
         Failure::new(Exit::TimedOut, text).hint("its session ends by itself after 45s")
     };
     Ok(closed.map_err(|_| late())??)
+}
+
+/// What stopped a member, in words where it is that partitions are offline: a member reads all that it is assigned.
+async fn for_want_of(client: &Client, partitions: &[Place], stop: Stop) -> Stop {
+    if !matches!(&stop, Stop::Client(error) if offline::may_cause(error)) {
+        return stop;
+    }
+    let told = timeout(LOOK_WITHIN, offline::ask(client, partitions, When::End)).await;
+    match told {
+        Ok(Ok(told)) if !told.offline.is_empty() => {
+            let failure = offline::failure(Exit::Failed, "", &told.offline);
+            failure
+                .and("`milena consume` without --group reads the others")
+                .into()
+        }
+        _ => stop,
+    }
 }
 
 /// A topic that was there when the command began, and is not now.

@@ -9,6 +9,7 @@
 //! | 4 | the topic, partition, group or file is not there |
 //! | 5 | it took too long |
 //! | 6 | the broker may not stop now |
+//! | 7 | done but for what can't be read now |
 //! | 130, 143 | Ctrl-C (SIGINT) or SIGTERM ended it with work left, as shells count them: 128 and the signal's number |
 
 use std::fmt;
@@ -35,6 +36,7 @@ pub enum Exit {
     NotFound = 4,
     TimedOut = 5,
     Refused = 6,
+    InPart = 7,
     Interrupted = 130,
     Terminated = 143,
 }
@@ -87,6 +89,17 @@ impl Failure {
         Self {
             hint: Some(hint.into()),
             ..self
+        }
+    }
+
+    /// Says what else can be done.
+    pub fn and(self, other: &str) -> Self {
+        match &self.hint {
+            Some(hint) => {
+                let hint = format!("{hint}; {other}");
+                self.hint(hint)
+            }
+            None => self.hint(other),
         }
     }
 

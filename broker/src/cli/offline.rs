@@ -12,15 +12,24 @@ use std::time::Duration;
 use milena_client::admin::{Offsets, When};
 use milena_client::{Client, Error};
 use milena_protocol::ErrorCode;
+use milena_protocol::api::fetch::{FetchPartition, FetchRequest, FetchTopic};
 use milena_protocol::api::list_offsets::{
     ListOffsetsPartition, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic,
 };
 use tokio::time::{Instant, sleep};
 
+use super::failure::{Exit, Failure};
+
 /// A consumer's replica id.
 const NO_REPLICA: i32 = -1;
+/// The newest Fetch that names topics; later ones have their ids.
+const FETCH_BY_NAME: i16 = 12;
+/// A fetch of no session.
+const NO_SESSION: i32 = -1;
 /// What is not settled is asked again after this.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
+/// So many are named; a topic may have thousands.
+pub const NAMED_MAX: usize = 8;
 
 /// A topic's name and a partition's number.
 pub type Place = (String, i32);
@@ -50,8 +59,49 @@ impl fmt::Display for Offline {
     }
 }
 
+impl Offline {
+    /// What a person does about it.
+    pub fn next_step(self) -> String {
+        match self {
+            Self::NoLeader => "`milena cluster describe` names the brokers that may lead: start those that are down; the log \
+                               of one that runs says why it can't read its copy"
+                .to_owned(),
+            Self::Log { broker, .. } => format!(
+                "the log of broker {broker} names the file: mend its disk and start it again, or stop it, and `milena log \
+                 check DIR` says what is damaged"
+            ),
+        }
+    }
+}
+
 /// Partitions that are offline.
 pub type AllOffline = BTreeMap<Place, Offline>;
+
+/// Names them, the first of many.
+pub fn in_words(all: &AllOffline) -> String {
+    let named = all.iter().take(NAMED_MAX);
+    let mut named: Vec<String> = named
+        .map(|((topic, partition), why)| format!("{topic}-{partition} is offline: {why}"))
+        .collect();
+    if let Some(more @ 1..) = all.len().checked_sub(NAMED_MAX) {
+        named.push(format!("and {more} more"));
+    }
+    named.join("; ")
+}
+
+/// A failure for want of them.
+pub fn failure(exit: Exit, before: &str, all: &AllOffline) -> Failure {
+    let failure = Failure::new(exit, format!("{before}{}", in_words(all)));
+    match all.values().next() {
+        Some(first) => failure.hint(first.next_step()),
+        None => failure,
+    }
+}
+
+/// Whether an operation may have failed so for want of a partition: it was tried again in vain.
+pub fn may_cause(error: &Error) -> bool {
+    error.is_retriable() || matches!(error, Error::Deadline { .. })
+}
 
 /// What leaders say of partitions.
 #[derive(Debug, Default)]
@@ -64,7 +114,7 @@ pub struct Told {
 }
 
 /// Asks once for an offset of each partition; -1 stands for a time that no record has reached. An error is of all of them.
-async fn ask(client: &Client, partitions: &[Place], when: When) -> Result<Told, Error> {
+pub async fn ask(client: &Client, partitions: &[Place], when: When) -> Result<Told, Error> {
     let mut told = Told::default();
     let mut led: BTreeMap<i32, Vec<Place>> = BTreeMap::new();
     for place in partitions {
@@ -206,6 +256,47 @@ async fn list(
         ..Default::default()
     };
     Ok(client.broker(broker).await?.call(&request).await?)
+}
+
+/// Whether a partition can be read from `offset` on; an error where its leader does not say.
+pub async fn look(client: &Client, place: &Place, offset: i64) -> Result<Option<Offline>, Error> {
+    let Some(broker) = client.topic(&place.0).await?.partition(place.1)?.leader else {
+        return Ok(Some(Offline::NoLeader));
+    };
+    let partition = FetchPartition {
+        partition: place.1,
+        fetch_offset: offset,
+        partition_max_bytes: 1,
+        ..Default::default()
+    };
+    let request = FetchRequest {
+        max_wait_ms: 0,
+        min_bytes: 0,
+        max_bytes: 1,
+        session_epoch: NO_SESSION,
+        topics: vec![FetchTopic {
+            topic: place.0.as_str().into(),
+            partitions: vec![partition],
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    let connection = client.broker(broker).await?;
+    let version = connection.version_up_to::<FetchRequest>(FETCH_BY_NAME)?;
+    let response = connection.send(&request, version).await?.receive().await?;
+    let mut answers = response.responses.iter().flat_map(|one| &one.partitions);
+    match answers
+        .next()
+        .map_or(response.error_code, |one| one.error_code)
+    {
+        // The consumer itself tells of an offset that is not there.
+        ErrorCode::None | ErrorCode::OffsetOutOfRange => Ok(None),
+        ErrorCode::KafkaStorageError => Ok(Some(Offline::Log {
+            broker,
+            at: Some(offset),
+        })),
+        code => Err(refused(place, code)),
+    }
 }
 
 #[cfg(test)]

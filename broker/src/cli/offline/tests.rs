@@ -57,3 +57,21 @@ fn a_leader_that_is_about_to_be_another_is_asked_again() {
         assert!(told.unsettled.is_some_and(|error| error.is_retriable()));
     }
 }
+
+#[test]
+fn the_first_of_many_are_named_each_with_its_reason_and_the_others_counted() {
+    let all: AllOffline = (0..20)
+        .map(|index| (place(index), Offline::NoLeader))
+        .collect();
+    let words = in_words(&all);
+    assert!(
+        words.starts_with("t-0 is offline: no leader; t-1 is"),
+        "{words}"
+    );
+    assert!(words.ends_with("and 12 more"), "{words}");
+    let failure = failure(Exit::Failed, "", &all).to_string();
+    assert!(
+        failure.contains("hint: `milena cluster describe`"),
+        "{failure}"
+    );
+}
