@@ -253,6 +253,8 @@ impl From<Error> for Failure {
     }
 }
 
+const BAD_BATCH: &str = "the log of its leader is damaged there: stop that broker (`milena topic describe` names it), and `milena \
+                         log check DIR` says how far; --from OFFSET reads on behind it";
 const TOO_OLD: &str = "the broker is too old for this";
 
 /// What a person can do about it, where that is not plain.
@@ -263,6 +265,9 @@ fn next_step(error: &Error) -> Option<&'static str> {
     }
     if let Error::Connection(ConnectionError::Unsupported { .. }) = error {
         return Some(TOO_OLD);
+    }
+    if let Error::BadBatch { .. } = error {
+        return Some(BAD_BATCH);
     }
     let longer = matches!(error, Error::Deadline { .. }).then_some("--timeout gives it longer");
     let Some(code) = error.code() else {
