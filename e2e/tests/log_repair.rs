@@ -53,7 +53,7 @@ fn a_damaged_record_is_named_and_all_others_are_kept() -> Result<()> {
         .failed(1, &["in use", "stop that broker"])?;
     broker.stop()?;
     let whole = milena.prints(&format!("log check {dir}"))?;
-    ensure!(whole.contains("1 logs"), "{whole}");
+    ensure!(whole.contains("1 log,"), "{whole}");
 
     spoil(&data)?;
     let found = milena.run(&["log", "check", &dir])?;

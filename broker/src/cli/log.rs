@@ -121,7 +121,10 @@ fn dump_file(file: &Path, kind: Kind, dump: &Dump) -> Result<(), Failure> {
     })?;
     begin(entries)?;
     match dump.output {
-        Format::Table => output::line(&format!("  {entries} entries")),
+        Format::Table => {
+            let entries = output::counted(entries, ("entry", "entries"));
+            output::line(&format!("  {entries}"))
+        }
         Format::Json => Ok(()),
     }
 }

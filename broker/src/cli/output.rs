@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 use comfy_table::{Cell, CellAlignment, Table, presets};
+use indicatif::HumanCount;
 use milena_protocol::records::Header;
 use serde::Serialize;
 use serde_json::Value;
@@ -64,6 +65,12 @@ pub fn json(value: &impl Serialize) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     serde_json::to_writer_pretty(&mut out, value).map_err(io::Error::from)?;
     Ok(out.write_all(b"\n")?)
+}
+
+/// A count with what is counted: `1 log`, `1,204 logs`.
+pub fn counted(count: u64, (one, many): (&str, &str)) -> String {
+    let what = if count == 1 { one } else { many };
+    format!("{} {what}", HumanCount(count))
 }
 
 /// Prints one line.

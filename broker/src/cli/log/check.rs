@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use indicatif::{HumanBytes, HumanCount, ProgressBar};
+use indicatif::{HumanBytes, ProgressBar};
 use milena_log::inspect::{FindingKind, Gap, Hole, Inspection, inspect};
 use milena_log::{LockedFolder, PartitionFolder};
 use serde_json::{Value, json};
@@ -13,6 +13,8 @@ use crate::cli::failure::{Exit, Failure};
 use crate::cli::output::{self, Format};
 
 use super::marks::{Marks, Unread};
+
+const LOGS: (&str, &str) = ("log", "logs");
 
 #[derive(Debug, Args)]
 pub(super) struct Logs {
@@ -108,14 +110,7 @@ pub(super) fn look(logs: &Logs) -> Result<Found, Failure> {
     let unread = marks.iter().flat_map(|marks| marks.unread.clone());
     let unread: Vec<Unread> = unread.collect();
     if wanted.is_empty() && unread.is_empty() {
-        let dirs: Vec<String> = logs
-            .data
-            .iter()
-            .map(|dir| dir.display().to_string())
-            .collect();
-        let text = format!("{}: no such log", dirs.join(", "));
-        let hint = "give what log.dirs names, and the name of a topic that is there";
-        return Err(Failure::new(Exit::NotFound, text).hint(hint));
+        return Err(nothing_in(&logs.data));
     }
     let bar = match std::io::stderr().is_terminal() {
         true => ProgressBar::new(wanted.len() as u64),
@@ -137,6 +132,13 @@ pub(super) fn look(logs: &Logs) -> Result<Found, Failure> {
         looked,
         unread,
     })
+}
+
+fn nothing_in(data: &[PathBuf]) -> Failure {
+    let dirs: Vec<String> = data.iter().map(|dir| dir.display().to_string()).collect();
+    let text = format!("{}: no such log", dirs.join(", "));
+    let hint = "give what log.dirs names, and the name of a topic that is there";
+    Failure::new(Exit::NotFound, text).hint(hint)
 }
 
 fn lock(data: &Path) -> Result<LockedFolder, Failure> {
@@ -178,14 +180,33 @@ fn wanted_in(data: &Path, logs: &Logs) -> Result<Vec<Wanted>, Failure> {
 pub(super) fn run(check: &Check) -> Result<(), Failure> {
     let found = look(&check.logs)?;
     tell(&found, check.logs.output)?;
-    let damaged = found.looked.iter().filter(|one| !one.is_whole()).count();
-    let logs = format!("{damaged} of {} logs are damaged", found.looked.len());
-    let text = match (damaged, found.unread.len()) {
-        (0, 0) => return Ok(()),
-        (_, 0) => logs,
-        (_, count) => format!("{logs}, and {count} checkpoints can't be read"),
+    match in_words(&found) {
+        None => Ok(()),
+        Some(text) => {
+            Err(Failure::new(Exit::Failed, text).hint("milena log repair shows what can be done"))
+        }
+    }
+}
+
+/// What is damaged; none where all is whole.
+fn in_words(found: &Found) -> Option<String> {
+    let damaged = found.looked.iter().filter(|one| !one.is_whole()).count() as u64;
+    if damaged == 0 && found.unread.is_empty() {
+        return None;
+    }
+    let is = if damaged == 1 || found.looked.len() == 1 {
+        "is"
+    } else {
+        "are"
     };
-    Err(Failure::new(Exit::Failed, text).hint("milena log repair shows what can be done"))
+    let of = output::counted(found.looked.len() as u64, LOGS);
+    let mut all = vec![format!("{damaged} of {of} {is} damaged")];
+    if !found.unread.is_empty() {
+        let count = found.unread.len() as u64;
+        let checkpoints = output::counted(count, ("checkpoint", "checkpoints"));
+        all.push(format!("{checkpoints} can't be read"));
+    }
+    Some(all.join(", and "))
 }
 
 pub(super) fn tell(found: &Found, format: Format) -> Result<(), Failure> {
@@ -202,10 +223,10 @@ pub(super) fn tell(found: &Found, format: Format) -> Result<(), Failure> {
     }
     let sum = |of: fn(&Inspection) -> u64| looked.iter().map(|one| of(&one.found)).sum::<u64>();
     output::line(&format!(
-        "{} logs, {} in {} batches",
-        HumanCount(looked.len() as u64),
+        "{}, {} in {}",
+        output::counted(looked.len() as u64, LOGS),
         HumanBytes(sum(|found| found.bytes)),
-        HumanCount(sum(|found| found.batches))
+        output::counted(sum(|found| found.batches), ("batch", "batches"))
     ))
 }
 

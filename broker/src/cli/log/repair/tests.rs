@@ -99,7 +99,7 @@ fn without_recovery_points_a_damaged_end_is_not_taken_for_what_a_crash_has_left(
     bytes[last + 16] = 9;
     std::fs::write(segment(data), &bytes).unwrap();
     let named = check(data).unwrap_err();
-    assert!(format!("{named:?}").contains("1 of 1 logs"), "{named:?}");
+    assert!(format!("{named:?}").contains("1 of 1 log is damaged"), "{named:?}");
     mend(data, &["--apply"]).unwrap_err();
     assert_eq!(std::fs::read(segment(data)).unwrap(), bytes);
     mend(data, &["--cut", "--apply"]).unwrap();
