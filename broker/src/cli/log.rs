@@ -11,6 +11,7 @@
 //! | `*-offset-checkpoint` | a partition's offset |
 
 mod check;
+mod identity;
 mod index;
 mod marks;
 mod repair;

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::output::{self, Format};
 
+use super::identity::Unnamed;
 use super::marks::{Marks, Unread};
 
 const LOGS: (&str, &str) = ("log", "logs");
@@ -35,7 +36,7 @@ pub(super) struct Logs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Every batch is read and its checksum computed, every index entry held against the batches. Nothing is changed. The exit code is 1
-where something is damaged, be it one of the directory's checkpoints. What a broker that died was just writing is no damage: its next start cuts it off. Nor is a gap between
+where something is damaged, be it one of the directory's checkpoints or its meta.properties. What a broker that died was just writing is no damage: its next start cuts it off. Nor is a gap between
 segments, which repairs leave, and Apache Kafka's compaction; where nobody has done either a segment was taken away.")]
 pub(super) struct Check {
     #[command(flatten)]
@@ -97,6 +98,16 @@ pub(super) struct Found {
     pub(super) looked: Vec<Looked>,
     /// Checkpoints that say nothing.
     pub(super) unread: Vec<Unread>,
+    /// Directories that do not say whose they are.
+    pub(super) unnamed: Vec<Unnamed>,
+}
+
+impl Found {
+    /// The directories' paths.
+    pub(super) fn directories(&self) -> Vec<PathBuf> {
+        let folders = self.folders.iter();
+        folders.map(|folder| folder.path().to_path_buf()).collect()
+    }
 }
 
 /// Reads all logs that are asked for.
@@ -109,7 +120,12 @@ pub(super) fn look(logs: &Logs) -> Result<Found, Failure> {
     }
     let unread = marks.iter().flat_map(|marks| marks.unread.clone());
     let unread: Vec<Unread> = unread.collect();
-    if wanted.is_empty() && unread.is_empty() {
+    let unnamed: Vec<Unnamed> = logs
+        .data
+        .iter()
+        .filter_map(|data| Unnamed::look(data))
+        .collect();
+    if wanted.is_empty() && unread.is_empty() && unnamed.is_empty() {
         return Err(nothing_in(&logs.data));
     }
     let bar = match std::io::stderr().is_terminal() {
@@ -131,6 +147,7 @@ pub(super) fn look(logs: &Logs) -> Result<Found, Failure> {
         folders,
         looked,
         unread,
+        unnamed,
     })
 }
 
@@ -191,7 +208,7 @@ pub(super) fn run(check: &Check) -> Result<(), Failure> {
 /// What is damaged; none where all is whole.
 fn in_words(found: &Found) -> Option<String> {
     let damaged = found.looked.iter().filter(|one| !one.is_whole()).count() as u64;
-    if damaged == 0 && found.unread.is_empty() {
+    if damaged == 0 && found.unread.is_empty() && found.unnamed.is_empty() {
         return None;
     }
     let is = if damaged == 1 || found.looked.len() == 1 {
@@ -206,6 +223,14 @@ fn in_words(found: &Found) -> Option<String> {
         let checkpoints = output::counted(count, ("checkpoint", "checkpoints"));
         all.push(format!("{checkpoints} can't be read"));
     }
+    if !found.unnamed.is_empty() {
+        let count = found.unnamed.len() as u64;
+        let (one, many) = (
+            "directory does not say whose it is",
+            "directories do not say whose they are",
+        );
+        all.push(output::counted(count, (one, many)));
+    }
     Some(all.join(", and "))
 }
 
@@ -213,11 +238,14 @@ pub(super) fn tell(found: &Found, format: Format) -> Result<(), Failure> {
     let looked = &found.looked;
     if format == Format::Json {
         let logs = looked.iter().map(shown);
-        let all = logs.chain(found.unread.iter().map(Unread::shown));
+        let all = logs
+            .chain(found.unread.iter().map(Unread::shown))
+            .chain(found.unnamed.iter().map(Unnamed::shown));
         return output::json(&all.collect::<Vec<_>>());
     }
     let mut rows: Vec<[String; 4]> = looked.iter().flat_map(rows).collect();
     rows.extend(found.unread.iter().map(Unread::row));
+    rows.extend(found.unnamed.iter().map(Unnamed::row));
     if !rows.is_empty() {
         output::table(["log", "file", "offsets", "problem"], &rows)?;
     }

@@ -14,7 +14,8 @@ use crate::cli::output::{self, Format};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Stop the broker first. Without --apply nothing is changed. Indexes, epochs and snapshots are made anew from the batches, and
-checkpoints that can't be understood from the logs; those are kept as ….damaged.
+checkpoints that can't be understood from the logs; those are kept as ….damaged. A meta.properties that can't be understood
+is left: no log says whose a directory is. It is said what is left of it, and where the rest is to be found.
 Damaged records can't be: where other brokers have the partition choose --set-aside, and the broker copies it from them at
 its next start; where nobody has, choose --cut, and the log goes on without them. Their offsets are a gap then, as after
 compaction, and the damaged file stays beside the new one as ….log.damaged. Never --cut where others have the partition:
@@ -89,12 +90,38 @@ pub(super) fn run(repair: &Repair) -> Result<(), Failure> {
             output::line(&format!("{}: {}", file.display(), checkpoint_in_words(one)))?;
         }
     }
-    let all_are_whole = damaged.is_empty() && found.unread.is_empty();
-    match (format, all_are_whole, repair.apply) {
-        (Format::Json, ..) => output::json(&shown(&damaged, &found.unread, repair.apply)),
-        (_, true, _) => output::line("all are whole"),
-        (_, _, true) => output::line("done: start the broker"),
-        (_, _, false) => output::line("nothing was changed; --apply does it"),
+    if format == Format::Table {
+        let directories = found.directories();
+        for one in &found.unnamed {
+            let lines = one.left_as_it_is(&directories);
+            lines.iter().try_for_each(|line| output::line(line))?;
+        }
+    }
+    end(&found, &damaged, repair)
+}
+
+/// Says what has become of it; what is left undone for which a person was asked is a failure.
+fn end(found: &Found, damaged: &[(&Looked, Means)], repair: &Repair) -> Result<(), Failure> {
+    let does_something = !damaged.is_empty() || !found.unread.is_empty();
+    if repair.logs.output == Format::Json {
+        output::json(&shown(damaged, found, repair.apply))?;
+    } else {
+        let is_whole = found.unnamed.is_empty();
+        match (does_something, repair.apply) {
+            (false, _) if is_whole => output::line("all are whole")?,
+            (false, _) => output::line("nothing was changed: nothing else is damaged")?,
+            (true, true) if is_whole => output::line("done: start the broker")?,
+            (true, true) => output::line("the rest is done")?,
+            (true, false) => output::line("nothing was changed; --apply does it")?,
+        }
+    }
+    match found.unnamed.first() {
+        Some(one) if repair.apply => {
+            let text = format!("{} is left as it is", one.file().display());
+            let hint = "nobody but you can say whose the directory is: the lines above say where it is to be found";
+            Err(Failure::new(Exit::Failed, text).hint(hint))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -177,7 +204,7 @@ fn repair_log(one: &Looked) -> Result<(), milena_log::LogError> {
     repair(&one.found, end_offset)
 }
 
-fn shown(damaged: &[(&Looked, Means)], unread: &[Unread], applied: bool) -> Vec<serde_json::Value> {
+fn shown(damaged: &[(&Looked, Means)], found: &Found, applied: bool) -> Vec<serde_json::Value> {
     let means = |means: Means| match means {
         Means::Mend => "mend",
         Means::Cut => "cut",
@@ -192,14 +219,22 @@ fn shown(damaged: &[(&Looked, Means)], unread: &[Unread], applied: bool) -> Vec<
             "applied": applied,
         })
     });
-    let checkpoints = unread.iter().map(|one| {
+    let checkpoints = found.unread.iter().map(|one| {
         json!({
             "checkpoint": one.file(),
             "means": checkpoint_in_words(one),
             "applied": applied,
         })
     });
-    logs.chain(checkpoints).collect()
+    let directories = found.directories();
+    let identities = found.unnamed.iter().map(|one| {
+        json!({
+            "identity": one.file(),
+            "means": one.left_as_it_is(&directories).join("\n"),
+            "applied": false,
+        })
+    });
+    logs.chain(checkpoints).chain(identities).collect()
 }
 
 #[cfg(test)]

@@ -99,7 +99,10 @@ fn without_recovery_points_a_damaged_end_is_not_taken_for_what_a_crash_has_left(
     bytes[last + 16] = 9;
     std::fs::write(segment(data), &bytes).unwrap();
     let named = check(data).unwrap_err();
-    assert!(format!("{named:?}").contains("1 of 1 log is damaged"), "{named:?}");
+    assert!(
+        format!("{named:?}").contains("1 of 1 log is damaged"),
+        "{named:?}"
+    );
     mend(data, &["--apply"]).unwrap_err();
     assert_eq!(std::fs::read(segment(data)).unwrap(), bytes);
     mend(data, &["--cut", "--apply"]).unwrap();
@@ -130,4 +133,30 @@ fn a_checkpoint_that_can_not_be_read_is_left_as_it_is() {
     check(data).unwrap_err();
     mend(data, &["--apply"]).unwrap_err();
     assert!(file.is_dir());
+}
+
+#[test]
+fn an_identity_that_is_lost_is_named_and_never_made_up() {
+    let data = directory();
+    let data = data.path();
+    mend(data, &["--apply"]).unwrap();
+    check(data).unwrap();
+    let file = data.join("meta.properties");
+    let garbled = "version=1\ncluster.id=c\nnode.id=";
+    std::fs::write(&file, garbled).unwrap();
+    std::fs::write(data.join(Checkpoint::Cleaner.file_name()), GARBLED).unwrap();
+    let named = check(data).unwrap_err();
+    let text = "0 of 1 log is damaged, and 1 checkpoint can't be read, and 1 directory does not say whose it is";
+    assert_eq!(named.text(), text);
+    mend(data, &[]).unwrap();
+    let left = mend(data, &["--apply"]).unwrap_err();
+    assert!(
+        left.text().contains("meta.properties is left as it is"),
+        "{left}"
+    );
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), garbled);
+    let mended = Checkpoint::Cleaner.read(data).unwrap();
+    assert_eq!(mended, Offsets::new(), "the rest was not done");
+    let named = check(data).unwrap_err();
+    assert!(!named.text().contains("checkpoint"), "{named}");
 }
