@@ -36,8 +36,12 @@ pub(super) struct Logs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Every batch is read and its checksum computed, every index entry held against the batches. Nothing is changed. The exit code is 1
-where something is damaged, be it one of the directory's checkpoints or its meta.properties. What a broker that died was just writing is no damage: its next start cuts it off. Nor is a gap between
-segments, which repairs leave, and Apache Kafka's compaction; where nobody has done either a segment was taken away.")]
+where something is damaged, be it one of the directory's checkpoints or its meta.properties. What a broker that died was just
+writing is no damage: its next start cuts it off. Nor is a gap between segments, which repairs leave, and Apache Kafka's
+compaction; where nobody has done either a segment was taken away.
+A start after a clean stop reads no sealed segment, as Kafka's does not: damage in one is met by a reader, a compaction or this
+command. It is worth its time after a disk or memory has failed, on a directory that was copied or restored, and before
+the only other copy of the logs goes.")]
 pub(super) struct Check {
     #[command(flatten)]
     logs: Logs,
