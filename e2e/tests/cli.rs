@@ -393,7 +393,8 @@ fn the_files_of_a_log_can_be_looked_into() -> Result<()> {
         "recovery-point-offset-checkpoint",
     ] {
         let text = milena.prints(&format!("log dump {}", file(name)))?;
-        ensure!(text.ends_with(" entries\n"), "{name}: {text}");
+        let counted = text.ends_with(" entries\n") || text.ends_with(" 1 entry\n");
+        ensure!(counted, "{name}: {text}");
     }
     Ok(())
 }
