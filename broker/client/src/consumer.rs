@@ -2,7 +2,6 @@
 
 mod session;
 
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -169,36 +168,6 @@ impl Consumer {
         };
         self.assign(positions);
         Ok(())
-    }
-
-    /// Consumes partitions from their start that have been added to its topics, as far as a broker tells of them now.
-    pub async fn add_new_partitions(&mut self) {
-        let topics: BTreeSet<String> = self
-            .positions
-            .keys()
-            .map(|(topic, _)| topic.clone())
-            .collect();
-        let mut added = false;
-        for topic in topics {
-            // Who does not answer now is heard of by the next fetch.
-            self.client.stale(&topic, Instant::now()).await.ok();
-            let known = self.client.cluster();
-            for partition in known
-                .topics
-                .get(&topic)
-                .into_iter()
-                .flat_map(|topic| &topic.partitions)
-            {
-                let key = (topic.clone(), partition.index);
-                if let Entry::Vacant(place) = self.positions.entry(key) {
-                    place.insert(0);
-                    added = true;
-                }
-            }
-        }
-        if added {
-            self.divide_anew();
-        }
     }
 
     /// The next offset of each partition.

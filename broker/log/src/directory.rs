@@ -80,8 +80,15 @@ pub enum DirectoryError {
         file: PathBuf,
     },
     /// A file in it can't be read or written.
-    #[error("{0}; let this user read and write it, or give the broker another directory")]
+    #[error("{0}; {next}", next = next_step(_0))]
     Log(#[from] LogError),
+}
+
+fn next_step(error: &LogError) -> &'static str {
+    match error {
+        LogError::Malformed { .. } => "`milena log repair` on the directory says what can be done",
+        _ => "let this user read and write it, or give the broker another directory",
+    }
 }
 
 impl From<StorageError> for DirectoryError {

@@ -4,7 +4,7 @@
 mod indexes;
 mod resync;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::directory::partition_metadata;
 use crate::epochs::{self, EpochStarts};
 use crate::error::{LogError, StorageError};
 use crate::files::LogFile;
-use crate::log::{Before, names_in, offset_in_name, swaps};
+use crate::log::{Before, names_in, offset_in_name, orphans, swaps};
 use crate::producers;
 use crate::scan::{Scan, ScanStop};
 use crate::segment::file_name;
@@ -41,6 +41,8 @@ pub struct Inspection {
     pub findings: Vec<Finding>,
     /// Between two segments, or before the first, in order; most are no damage.
     pub gaps: Vec<Gap>,
+    /// Where segments begin of which only an index is there.
+    pub orphans: BTreeSet<i64>,
 }
 
 /// Offsets that no batch has. Our compaction and our rolls leave none between two segments; Kafka's compaction does, and so
@@ -118,6 +120,7 @@ pub fn inspect(folder: &Path) -> Result<Inspection, LogError> {
             end_offset: first,
             findings: Vec::new(),
             gaps: Vec::new(),
+            orphans: orphans(&names),
         },
         epochs: epochs_of(folder)?,
     };
@@ -148,6 +151,16 @@ impl Inspection {
             }
         }
         Ok(())
+    }
+
+    /// Holds a log that was closed cleanly against the indexes that are there.
+    pub fn hold_orphans(&mut self) {
+        for orphan in std::mem::take(&mut self.orphans) {
+            let holds = |gap: &&Gap| (gap.offset..gap.next_offset).contains(&orphan);
+            if let Some(gap) = self.gaps.iter().find(holds).copied() {
+                self.lacks(gap, "the index of one is there");
+            }
+        }
     }
 
     /// Holds the log against its recovery point: no crash takes what lies below.

@@ -448,6 +448,12 @@ impl<'a> Work<'a> {
         let walked = |bytes| self.partitions.metrics.recovery_walked(bytes);
         let (log, recovery) = Log::open_telling(&path, config, opening, &walked)?;
         self.partitions.metrics.recovered(&recovery);
+        if let Some(due) = recovery.missing_from
+            && self.is_start
+            && self.is_led_elsewhere(wanted)
+        {
+            return Err(may_lack_start(&log, due));
+        }
         self.tell_of_lacks((&log, &recovery), &opening, wanted);
         if let Some(offset) = recovery.cut_at_offset {
             self.partitions.were_cut.store(true, Ordering::Relaxed);
@@ -464,6 +470,19 @@ impl<'a> Work<'a> {
         reader.close_idle();
         reader.close_idle();
         Ok(log)
+    }
+}
+
+/// A log that may have lost its first segments, where that can't be known for certain: it is not worth the doubt where the
+/// leader has them all.
+fn may_lack_start(log: &Log, due: i64) -> LogError {
+    let start = log.log_start_offset();
+    LogError::Malformed {
+        path: log.reader().folder(),
+        problem: format!(
+            "the log begins at offset {start}, and began at offset {due} when that was noted last: records are missing, unless \
+             they were deleted just before the last stop"
+        ),
     }
 }
 

@@ -52,6 +52,7 @@ pub fn leave(dirs: &[DataDir]) {
 
 /// Says in the log what an end that was not clean has cost; `took` is how long opening the logs did.
 pub fn tell(last_end: LastEnd, partitions: &Partitions, took: Duration) {
+    let took = Duration::from_millis(took.as_millis().try_into().unwrap_or(u64::MAX));
     let checked = partitions.recovery();
     let (count, segments) = (partitions.all().len(), checked.segments_scanned);
     let (batches, bytes_cut) = (checked.batches_checked, checked.bytes_cut);

@@ -129,6 +129,7 @@ impl Log {
             recover::check(&mut segments, point, &config, (&mut recovery, tell))?
         };
         whole::check_end(path, segments.last().map(Arc::as_ref), end, &opening)?;
+        whole::check_orphans(path, &names, &opening)?;
         if trusted {
             folder::clear(path, &names)?;
         }

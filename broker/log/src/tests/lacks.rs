@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::recovery::{filled, last_segment};
 use super::*;
+use crate::inspect::inspect;
 
 /// As after a clean stop at `end`, where the checkpoints are there.
 fn stopped_at(end: i64) -> Opening {
@@ -204,6 +205,28 @@ fn a_follower_keeps_a_batch_of_many_offsets_behind_a_small_gap_across_a_crash() 
     drop(log);
     let (log, recovery) = open(folder.path(), CRASHED);
     assert_eq!((recovery.cut_at_offset, log.log_end_offset()), (None, end));
+}
+
+#[test]
+fn a_log_that_was_closed_with_a_segment_of_which_only_an_index_is_left_is_refused_and_left_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    filled(folder.path(), 30).close().unwrap();
+    let taken = logs(folder.path())[1].clone();
+    let base: i64 = taken.file_stem().unwrap().to_str().unwrap().parse().unwrap();
+    let bytes = fs::read(&taken).unwrap();
+    fs::remove_file(&taken).unwrap();
+    let before = contents(folder.path());
+    let error = Log::open(folder.path(), small(), stopped_at(60)).unwrap_err();
+    let (at, why) = (format!("offset {base}"), "its index is");
+    let error = error.to_string();
+    assert!(error.contains(&at) && error.contains(why), "{error}");
+    assert_eq!(contents(folder.path()), before);
+    let mut found = inspect(folder.path()).unwrap();
+    found.hold_orphans();
+    assert_eq!(found.findings.len(), 1, "{found:?}");
+    fs::write(&taken, bytes).unwrap();
+    let (log, _) = Log::open(folder.path(), small(), stopped_at(60)).unwrap();
+    assert_eq!(log.log_end_offset(), 60);
 }
 
 #[test]

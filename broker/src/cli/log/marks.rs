@@ -153,6 +153,9 @@ impl Marks {
         if recovery_point > 0 {
             found.hold_start(offset(&self.log_starts), is_clean)?;
         }
+        if is_clean {
+            found.hold_orphans();
+        }
         Ok(Looked {
             data: self.data.clone(),
             topic: key.0,

@@ -52,7 +52,10 @@ impl Means {
         match self {
             Self::Mend => "made anew from its batches",
             Self::Cut => "goes on without the damaged records",
-            Self::SetAside => "set aside, and copied from another broker at the next start",
+            Self::SetAside => {
+                "set aside as ...-stray, and copied from another broker at the next start; it begins anew, empty, where nobody has \
+                 it: then give the folder its name back, and --cut"
+            }
             Self::Undecided => "--set-aside where other brokers have it, --cut where nobody has",
         }
     }

@@ -212,6 +212,19 @@ fn a_damaged_log_that_another_broker_leads_is_set_aside_and_begins_anew() {
     }
 }
 
+#[test]
+fn a_log_that_may_have_lost_its_first_segment_in_a_crash_is_copied_anew_from_its_leader() {
+    let dir = tempfile::tempdir().unwrap();
+    first_life_with(dir.path(), false, false, Some(4));
+    behead(dir.path());
+    assert_eq!(next_life(dir.path()), (Ok(0), true));
+    assert_eq!(strays(dir.path()), 1, "what is there is kept");
+    let dir = tempfile::tempdir().unwrap();
+    first_life_with(dir.path(), true, false, Some(4));
+    behead(dir.path());
+    assert_eq!(next_life(dir.path()), (Ok(RECORDS), false));
+}
+
 /// A life that reads all of the log, and is killed.
 fn read_through(dir: &Path) {
     Runtime::new().unwrap().block_on(async {

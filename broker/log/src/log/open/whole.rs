@@ -1,6 +1,7 @@
 //! Whether a log has what its checkpoints say of it, and has no damage that is known: asked before any of
 //! its batches is changed.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use super::recover::lacks_between;
 use crate::damage;
 use crate::epochs::{self, EpochStarts};
 use crate::error::LogError;
+use crate::log::offset_in_name;
 use crate::segment::{Segment, file_name};
 
 /// What is known of records before a log's first segment.
@@ -67,6 +69,41 @@ pub(super) fn check_start(
             ),
         }),
         Before::Some | Before::Unknown => Ok(Some(due)),
+    }
+}
+
+/// Where segments begin of which an index is there and no batches. Whatever removes or renames a segment takes its indexes
+/// first, and whatever makes one its batches.
+pub(crate) fn orphans(names: &[String]) -> BTreeSet<i64> {
+    let with = |extension| {
+        let offsets = names.iter();
+        offsets.filter_map(move |name| offset_in_name(name, extension))
+    };
+    let logs: BTreeSet<i64> = with("log").collect();
+    let mut orphans: BTreeSet<i64> = with("index").chain(with("timeindex")).collect();
+    orphans.retain(|base_offset| !logs.contains(base_offset));
+    orphans
+}
+
+/// Refuses a log that was closed cleanly and has only the index of a segment. After a crash its files may have come to the disk
+/// in any order.
+pub(super) fn check_orphans(
+    folder: &Path,
+    names: &[String],
+    opening: &Opening,
+) -> Result<(), LogError> {
+    let is_told = opening.clean_shutdown && opening.end_due > 0;
+    let orphans = orphans(names).into_iter().filter(|_| is_told);
+    // Of offsets that were deleted nothing is missed.
+    let mut orphans = orphans.filter(|offset| *offset >= opening.log_start_offset);
+    match orphans.next() {
+        None => Ok(()),
+        Some(offset) => Err(LogError::Damaged {
+            path: folder.join(file_name(offset, "log")),
+            offset,
+            byte: 0,
+            problem: "it is not there, and its index is".to_owned(),
+        }),
     }
 }
 
