@@ -114,6 +114,17 @@ pub struct ChangeRack {
     pub rack: Arc<str>,
 }
 
+/// Says that a broker is reached elsewhere than it has registered with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangeEndpoints {
+    /// Whose.
+    pub id: BrokerId,
+    /// The life it concerns.
+    pub epoch: i64,
+    /// All its advertised listeners.
+    pub endpoints: Vec<Endpoint>,
+}
+
 /// One topic to create, as the client wrote it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewTopic {
@@ -366,6 +377,8 @@ commands! {
     ChangeBrokers -> Vec<Result<(), Refusal>>;
     /// Says that a broker is in another rack.
     ChangeRack -> ();
+    /// Says that a broker is reached elsewhere.
+    ChangeEndpoints -> ();
     /// Removes a broker.
     UnregisterBroker -> ();
     /// Assigns replicas to log directories.

@@ -73,6 +73,9 @@ fn outcome(
             Outcome::ChangeBrokers(brokers::change_all(draft, ask, rules))
         }
         Command::ChangeRack(ask) => Outcome::ChangeRack(brokers::change_rack(draft, ask)?),
+        Command::ChangeEndpoints(ask) => {
+            Outcome::ChangeEndpoints(brokers::change_endpoints(draft, ask)?)
+        }
         Command::UnregisterBroker(ask) => {
             Outcome::UnregisterBroker(brokers::unregister(draft, ask)?)
         }

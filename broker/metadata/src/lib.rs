@@ -23,11 +23,11 @@ mod rule;
 pub use command::{
     AllocateProducerIds, AlterConfigs, AlterPartition, AlterPartitionReassignments,
     AssignDirectories, BlockingFollower, BlockingPartition, ChangeBroker, ChangeBrokers,
-    ChangeRack, Command, ConfigChange, ConfigOperation, ConfigValues, CreatePartitions,
-    CreateTopics, CreatedTopic, DeleteTopics, DeletedTopic, ElectLeaders, ElectedLeader,
-    ElectionKind, ExpireLeases, FoundCluster, GrantedLease, IncrementalAlterConfigs, IsrProposal,
-    LeaseAnswer, LeaseRefusal, NeverSafe, NewPartitions, NewTopic, NotStaying, Outcome,
-    PartitionProgress, ProducerIdBlock, QuorumBlocks, Refusal, RegisterBroker, Registered,
+    ChangeEndpoints, ChangeRack, Command, ConfigChange, ConfigOperation, ConfigValues,
+    CreatePartitions, CreateTopics, CreatedTopic, DeleteTopics, DeletedTopic, ElectLeaders,
+    ElectedLeader, ElectionKind, ExpireLeases, FoundCluster, GrantedLease, IncrementalAlterConfigs,
+    IsrProposal, LeaseAnswer, LeaseRefusal, NeverSafe, NewPartitions, NewTopic, NotStaying,
+    Outcome, PartitionProgress, ProducerIdBlock, QuorumBlocks, Refusal, RegisterBroker, Registered,
     ReleaseLease, Request, RequestLease, SeenLease, SetFeatures, SetStopping, SettlePartitions,
     TopicReference, UnregisterBroker, VoterProgress, WantedReplicas,
 };

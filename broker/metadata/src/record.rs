@@ -4,7 +4,7 @@
 //! | --- | --- | --- |
 //! | `cluster` | 1 | the cluster's id, once |
 //! | `broker` | 1 | one life of a broker: epoch, incarnation, endpoints, node, rack, directories, levels |
-//! | `broker_state` | 1, 2 | that life is fenced, draining, or stopping; 2 where its rack is another |
+//! | `broker_state` | 1 to 3 | that life is fenced, draining, or stopping; 2 where its rack is another, 3 where it is reached elsewhere |
 //! | `broker_removed` | 1 | a broker is no longer part of the cluster, nor are its configs and lease |
 //! | `topic` | 1 | a topic's name and id; its partitions follow, from 0 |
 //! | `topic_removed` | 1 | a topic, its partitions and its configs are gone |
@@ -146,12 +146,20 @@ pub struct BrokerStateRecord {
     /// The rack it is in from now on; `None` where it is as it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rack: Option<Arc<str>>,
+    /// Where it is reached from now on, on all its listeners; `None` where that is as it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoints: Option<Vec<Endpoint>>,
 }
 
 impl BrokerStateRecord {
-    /// Software that knows no change of rack would place replicas by the old one.
+    /// Software that knows no change of rack would place replicas by the old one; one that knows no change of endpoints
+    /// would send clients to the old ones.
     fn version(&self) -> u16 {
-        1 + u16::from(self.rack.is_some())
+        match (&self.endpoints, &self.rack) {
+            (Some(_), _) => 3,
+            (None, Some(_)) => 2,
+            (None, None) => 1,
+        }
     }
 }
 
@@ -528,8 +536,8 @@ records! {
     Cluster(ClusterRecord) = "cluster", 1;
     /// One life of a broker.
     Broker(BrokerRecord) = "broker", 1;
-    /// That life is fenced, draining, or stopping, or in another rack.
-    BrokerState(BrokerStateRecord) = "broker_state", 2 by BrokerStateRecord::version;
+    /// That life is fenced, draining, or stopping, in another rack, or reached elsewhere.
+    BrokerState(BrokerStateRecord) = "broker_state", 3 by BrokerStateRecord::version;
     /// A broker is no longer part of the cluster.
     BrokerRemoved(BrokerRemovedRecord) = "broker_removed", 1;
     /// A topic.

@@ -27,6 +27,7 @@ const EVER_WRITTEN: &[&str] = &[
     r#"{"type":"cluster_state","version":1,"stopping":null}"#,
     r#"{"type":"broker","version":1,"id":1,"epoch":7,"incarnation":"AAAAAAAAAAAAAAAAAAAAAQ","endpoints":[],"node":"n","rack":null,"pool":null,"directories":["AAAAAAAAAAAAAAAAAAAABA"],"software":"0.1.0","levels":{"min":1,"max":2},"last_end":"clean","fenced":false,"draining":false}"#,
     r#"{"type":"partition","version":3,"topic":"AAAAAAAAAAAAAAAAAAAACA","partition":0,"replicas":[{"broker":1,"directory":"AAAAAAAAAAAAAAAAAAAABA"}],"isr":[1],"elr":[],"leader":null,"last_leader":1,"leader_epoch":3,"partition_epoch":4,"unopened":[1]}"#,
+    r#"{"type":"broker_state","version":3,"id":1,"epoch":7,"fenced":false,"draining":false,"endpoints":[{"listener":"EXTERNAL","host":"10.0.0.2","port":31001,"security_protocol":"PLAINTEXT"}]}"#,
 ];
 
 #[test]
@@ -74,7 +75,7 @@ fn newer_versions_and_unknown_types_are_refused_by_name() {
     for line in [
         r#"{"type":"topic","version":2}"#,
         r#"{"type":"partition","version":4}"#,
-        r#"{"type":"broker_state","version":3}"#,
+        r#"{"type":"broker_state","version":4}"#,
         r#"{"type":"oracle","version":1}"#,
     ] {
         let error = Record::from_json(line.as_bytes()).unwrap_err();

@@ -1,10 +1,12 @@
-//! A broker's life: registered, fenced, unfenced, draining, stopping, moved to another rack, and at last removed.
+//! A broker's life: registered, fenced, unfenced, draining, stopping, moved to another rack, reached elsewhere, and at
+//! last removed.
 
 use milena_protocol::ErrorCode;
 
 use super::{Draft, settle};
 use crate::command::{
-    ChangeBroker, ChangeBrokers, ChangeRack, Refusal, RegisterBroker, Registered, UnregisterBroker,
+    ChangeBroker, ChangeBrokers, ChangeEndpoints, ChangeRack, Refusal, RegisterBroker, Registered,
+    UnregisterBroker,
 };
 use crate::configs::ConfigRules;
 use crate::election::Turn;
@@ -125,16 +127,28 @@ fn record_change(draft: &mut Draft, ask: &ChangeBroker) -> Result<bool, Refusal>
     if (fenced, draining, stopping) == before {
         return Ok(false);
     }
-    draft.push(BrokerStateRecord {
-        id: ask.id,
-        epoch: ask.epoch,
+    let state = BrokerStateRecord {
         fenced,
         draining,
         stopping,
+        ..as_it_is(broker)
+    };
+    draft.push(state);
+    Ok(true)
+}
+
+/// The record of a change that changes nothing yet.
+fn as_it_is(broker: &BrokerRecord) -> BrokerStateRecord {
+    BrokerStateRecord {
+        id: broker.id,
+        epoch: broker.epoch,
+        fenced: broker.fenced,
+        draining: broker.draining,
+        stopping: broker.stopping,
         directories: None,
         rack: None,
-    });
-    Ok(true)
+        endpoints: None,
+    }
 }
 
 /// Says that a broker is in another rack, in its present life. What is placed stays: where a rule of placement does
@@ -145,13 +159,22 @@ pub(super) fn change_rack(draft: &mut Draft, ask: &ChangeRack) -> Result<(), Ref
         return Ok(());
     }
     let state = BrokerStateRecord {
-        id: ask.id,
-        epoch: ask.epoch,
-        fenced: broker.fenced,
-        draining: broker.draining,
-        stopping: broker.stopping,
-        directories: None,
         rack: Some(ask.rack.clone()),
+        ..as_it_is(broker)
+    };
+    draft.push(state);
+    Ok(())
+}
+
+/// Says that a broker is reached elsewhere, in its present life: clients hear of it with their next metadata.
+pub(super) fn change_endpoints(draft: &mut Draft, ask: &ChangeEndpoints) -> Result<(), Refusal> {
+    let broker = present(draft, ask.id, ask.epoch)?;
+    if broker.endpoints == ask.endpoints {
+        return Ok(());
+    }
+    let state = BrokerStateRecord {
+        endpoints: Some(ask.endpoints.clone()),
+        ..as_it_is(broker)
     };
     draft.push(state);
     Ok(())

@@ -142,6 +142,9 @@ impl Image {
                 if let Some(rack) = &state.rack {
                     broker.rack = Some(rack.clone());
                 }
+                if let Some(endpoints) = &state.endpoints {
+                    broker.endpoints.clone_from(endpoints);
+                }
                 Ok(())
             }
             other => Err(Mismatch::BrokerEpoch {

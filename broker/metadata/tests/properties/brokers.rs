@@ -1,4 +1,4 @@
-//! A broker within one life: the rack that it moves to, its replicas that are not in sync, and what its software knows.
+//! A broker within one life: the rack that it moves to, where it is reached, its replicas that are not in sync, and what its software knows.
 
 use milena_metadata::*;
 use milena_protocol::ErrorCode;
@@ -30,6 +30,36 @@ fn a_broker_moves_to_another_rack_within_its_life_and_nothing_else_of_it_changes
     move_to(&mut image, "zone-b", 0).unwrap();
     assert_eq!(image.position(), position, "it is there already");
     let refused = move_to(&mut image, "zone-c", 1).unwrap_err();
+    assert_eq!(refused.code, ErrorCode::StaleBrokerEpoch);
+}
+
+#[test]
+fn a_broker_is_reached_elsewhere_within_its_life_and_nothing_else_of_it_changes() {
+    let mut image = start();
+    let id = broker(1);
+    let before = (**image.broker(id).unwrap()).clone();
+    let elsewhere = Endpoint {
+        listener: "EXTERNAL".into(),
+        host: "10.0.0.2".into(),
+        port: 31_001,
+        security_protocol: "PLAINTEXT".into(),
+    };
+    let mut ask = ChangeEndpoints {
+        id,
+        epoch: before.epoch,
+        endpoints: vec![elsewhere],
+    };
+    apply(&mut image, &ask.clone().into()).unwrap();
+    let moved = BrokerRecord {
+        endpoints: ask.endpoints.clone(),
+        ..before
+    };
+    assert_eq!(**image.broker(id).unwrap(), moved);
+    let position = image.position();
+    apply(&mut image, &ask.clone().into()).unwrap();
+    assert_eq!(image.position(), position, "it is reached there already");
+    ask.epoch -= 1;
+    let refused = apply(&mut image, &ask.into()).unwrap_err();
     assert_eq!(refused.code, ErrorCode::StaleBrokerEpoch);
 }
 
