@@ -55,6 +55,8 @@ pub struct BrokerConfig {
     /// What a topic without settings of its own has.
     pub topic_defaults: Arc<TopicConfig>,
     layers: Layers,
+    /// What was read at the start.
+    sources: Arc<Sources>,
 }
 
 impl Deref for BrokerConfig {
@@ -88,6 +90,16 @@ impl BrokerConfig {
     /// The listener on which brokers speak to each other; none where the clients' is the only one.
     pub fn peers_listener(&self) -> Option<&Listener> {
         quorum::peers_listener(&self.listeners)
+    }
+
+    /// The files that it was read from.
+    pub fn files(&self) -> &[PathBuf] {
+        &self.sources.files
+    }
+
+    /// The listeners by what the files say now; the environment and the flags are as they were.
+    pub fn listeners_now(&self) -> Result<Vec<Listener>, LoadError> {
+        Ok(self.sources.load()?.0.listeners)
     }
 
     /// Whether there are, or may come to be, other brokers.
@@ -130,6 +142,7 @@ impl BrokerConfig {
             quorum: self.quorum.clone(),
             topic_defaults: Arc::new(TopicConfig::resolve(&layers, &Values::new())),
             layers,
+            sources: self.sources.clone(),
         }
     }
 

@@ -47,7 +47,7 @@ use directories::LockedData;
 pub(crate) use life::{Standing, standing};
 use listen::BoundListener;
 use opening::Opening;
-use pod::Pod;
+use pod::{Addresses, Pod};
 use signals::Signals;
 
 /// An append may hold its worker while the disk is slow, so that there are always others.
@@ -183,6 +183,7 @@ async fn serve(
     let mut pod = Pod::first_seen(&config, data.first())?;
     http.known().set(data.identity(&config, &pod));
     let endpoints = life::endpoints(&listeners);
+    let addresses = Addresses::of(&config, &listeners);
     let (peers, listeners) = opening::split(&config, listeners);
     let others = Others::default();
     let quorum = Opening {
@@ -205,7 +206,8 @@ async fn serve(
     if let Some(peers) = peers {
         running.take_from(&peers, &others);
     }
-    let pod = pod::follow(pod, running.broker.clone(), http.known().clone());
+    let known = http.known().clone();
+    let pod = pod::follow(pod, addresses, running.broker.clone(), known);
     let mut pod = AbortOnDropHandle::new(control.spawn(pod));
     running.accept_all(listeners, http.readiness().clone());
     let broker = running.broker.clone();

@@ -28,7 +28,8 @@ settings! {
     /// these, `milena.dev/zone` is the broker's rack where `broker.rack` is not given, and `milena.dev/claim-uid` names
     /// the volume that the data directory is bound to: on another one the broker refuses to run. The file is looked at
     /// every second, and never waited for: until it names a zone, the rack is the one that was last named on the same
-    /// `broker.node`, or none. (Not in Kafka.)
+    /// `broker.node`, or none. In such a pod the broker also looks at the files of its configuration, and takes over
+    /// `advertised.listeners` from them while it runs. (Not in Kafka.)
     "broker.annotations.file" annotations_file: Option<String> = None, NotEmpty, Medium, ReadOnly;
     /// The machine that the broker runs on: no two replicas of a partition are placed on one. Without it, each
     /// broker counts as a machine of its own. (Not in Kafka.)

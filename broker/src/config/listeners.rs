@@ -27,6 +27,18 @@ pub struct Listener {
     pub inter_broker: bool,
 }
 
+impl Listener {
+    /// Where the others are told to find it; port 0 stands for the one that was bound.
+    pub fn advertised(&self, bound: u16) -> Option<(String, u16)> {
+        let advertised = self.advertised.as_ref()?;
+        let port = match advertised.port {
+            0 => bound,
+            port => port,
+        };
+        Some((advertised.host.clone(), port))
+    }
+}
+
 /// Where clients find a listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Advertised {

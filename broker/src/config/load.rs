@@ -66,7 +66,7 @@ impl Sources {
         let mut problems = Vec::new();
         let given = self.given(&texts, &mut problems);
         let (values, warnings) = check(&given, &mut problems);
-        let config = build(&values, &given, &self.host_name, &mut problems);
+        let config = build(&values, &given, self, &mut problems);
         match config {
             Some(config) if problems.is_empty() => Ok((config, warnings)),
             _ => Err(LoadError { problems }),
@@ -240,7 +240,7 @@ fn check(given: &BTreeMap<String, Given>, problems: &mut Vec<Problem>) -> (Value
 fn build(
     values: &Values,
     given: &BTreeMap<String, Given>,
-    host_name: &str,
+    sources: &Sources,
     problems: &mut Vec<Problem>,
 ) -> Option<BrokerConfig> {
     let layers = Layers {
@@ -261,7 +261,7 @@ fn build(
     }
     let around = Surroundings {
         given: &|name| values.contains_key(name),
-        host_name,
+        host_name: &sources.host_name,
     };
     let listeners = listeners::resolve(&settings, &around)
         .map_err(|bad| found.extend(bad))
@@ -293,6 +293,7 @@ fn build(
         quorum: quorum?,
         topic_defaults,
         layers,
+        sources: Arc::new(sources.clone()),
     })
 }
 

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::StartError;
 use super::listen::BoundListener;
 use crate::broker::Broker;
-use crate::config::BrokerConfig;
+use crate::config::{BrokerConfig, Listener};
 use crate::quorum::{Quorum, QuorumError, StartWait};
 use crate::replica_directories;
 use crate::rule::is_broken;
@@ -98,16 +98,18 @@ impl Registrant {
 
 /// What the others are told of the listeners.
 pub fn endpoints(listeners: &[BoundListener]) -> Vec<Endpoint> {
+    let endpoint = |bound: &BoundListener| endpoint(&bound.listener, bound.address.port());
     listeners.iter().filter_map(endpoint).collect()
 }
 
-fn endpoint(bound: &BoundListener) -> Option<Endpoint> {
-    let (host, port) = bound.advertised()?;
+/// The same of one that is bound to this port.
+pub fn endpoint(listener: &Listener, bound: u16) -> Option<Endpoint> {
+    let (host, port) = listener.advertised(bound)?;
     Some(Endpoint {
-        listener: bound.listener.name.as_str().into(),
+        listener: listener.name.as_str().into(),
         host: host.into(),
         port,
-        security_protocol: bound.listener.protocol.to_string().into(),
+        security_protocol: listener.protocol.to_string().into(),
     })
 }
 

@@ -31,14 +31,9 @@ pub struct BoundListener {
 }
 
 impl BoundListener {
-    /// Where the others are told to find it; port 0 stands for the one that was bound.
+    /// Where the others are told to find it.
     pub fn advertised(&self) -> Option<(String, u16)> {
-        let advertised = self.listener.advertised.as_ref()?;
-        let port = match advertised.port {
-            0 => self.address.port(),
-            port => port,
-        };
-        Some((advertised.host.clone(), port))
+        self.listener.advertised(self.address.port())
     }
 
     /// The socket, for another runtime to accept from.

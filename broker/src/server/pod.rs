@@ -1,5 +1,8 @@
 //! What the annotations of the pod mean for the broker in it: which rack it is in, and which volume its data directory
-//! is on. They may come long after the start, and change while it runs; nothing waits for them.
+//! is on. They may come long after the start, and change while it runs; nothing waits for them. So may the addresses in
+//! the files of its configuration.
+
+mod addresses;
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
@@ -16,6 +19,8 @@ use crate::annotations::{Annotations, Unreadable};
 use crate::broker::Broker;
 use crate::config::BrokerConfig;
 use crate::identity::Known;
+
+pub use addresses::Addresses;
 
 /// How often the file is looked at: kubelet takes up to a minute to change it.
 const LOOK: Duration = Duration::from_secs(1);
@@ -52,6 +57,13 @@ struct Stamp {
     inode: u64,
     bytes: u64,
     modified: (i64, i64),
+}
+
+impl Stamp {
+    /// Of the file that is there now.
+    fn of(path: &Path) -> Option<Self> {
+        std::fs::metadata(path).map(Self::from).ok()
+    }
 }
 
 impl From<Metadata> for Stamp {
@@ -119,7 +131,7 @@ impl Pod {
         let Some(path) = &self.file else {
             return;
         };
-        let stamp = std::fs::metadata(path).map(Stamp::from).ok();
+        let stamp = Stamp::of(path);
         if stamp.is_some() && stamp == self.read {
             return;
         }
@@ -199,7 +211,12 @@ impl Rack {
 }
 
 /// Follows the pod for as long as the broker runs; returns when it finds that the data is a copy.
-pub async fn follow(mut pod: Pod, broker: Arc<Broker>, known: Arc<Known>) -> DirectoryError {
+pub async fn follow(
+    mut pod: Pod,
+    mut addresses: Addresses,
+    broker: Arc<Broker>,
+    known: Arc<Known>,
+) -> DirectoryError {
     if pod.file.is_none() {
         return std::future::pending().await;
     }
@@ -210,19 +227,21 @@ pub async fn follow(mut pod: Pod, broker: Arc<Broker>, known: Arc<Known>) -> Dir
             pod.look();
             let bound = pod.bind(&known);
             pod.remember();
-            (pod, bound)
+            addresses.look();
+            (pod, addresses, bound)
         });
-        let Ok((looked_at, bound)) = looked.await else {
+        let Ok((pod_now, addresses_now, bound)) = looked.await else {
             // The runtime ends, and so does the broker.
             return std::future::pending().await;
         };
         if let Err(copied) = bound {
             return copied;
         }
-        pod = looked_at;
+        (pod, addresses) = (pod_now, addresses_now);
         if let Some(rack) = pod.told_rack() {
             move_to(&broker, rack).await;
         }
+        addresses.tell(&broker).await;
         sleep(LOOK).await;
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::*;
 use crate::config::Sources;
 use crate::identity::Identity;
-use crate::server::assemble_alone;
+use crate::server::{assemble_alone, listen};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -45,6 +45,45 @@ impl Told {
         ];
         set.extend(further);
         Sources::of(&set).load().unwrap().0
+    }
+
+    /// Of a file that says where clients outside find it.
+    fn reached_at(&self, external: &str) -> BrokerConfig {
+        self.advertise(&[external]);
+        let mut sources = Sources::of(&[
+            (
+                "log.dirs",
+                &self.dir.path().join("data").display().to_string(),
+            ),
+            (
+                "broker.annotations.file",
+                &self.file().display().to_string(),
+            ),
+            ("listeners", "PEERS://127.0.0.1:0,EXTERNAL://127.0.0.1:0"),
+            (
+                "listener.security.protocol.map",
+                "PEERS:PLAINTEXT,EXTERNAL:PLAINTEXT",
+            ),
+        ]);
+        sources.files = vec![self.properties()];
+        sources.load().unwrap().0
+    }
+
+    fn properties(&self) -> PathBuf {
+        self.dir.path().join("1.properties")
+    }
+
+    /// The peers' listener at a name that changes with each, and these.
+    fn advertise(&self, external: &[&str]) {
+        let peers = format!("PEERS://peer-{}:9091", external.len());
+        let urls: Vec<&str> = [&*peers]
+            .into_iter()
+            .chain(external.iter().copied())
+            .collect();
+        let text = format!("advertised.listeners={}\n", urls.join(","));
+        let next = self.dir.path().join("next.properties");
+        std::fs::write(&next, text).unwrap();
+        std::fs::rename(next, self.properties()).unwrap();
     }
 
     fn seen(&self, further: &[(&str, &str)]) -> Result<Pod, DirectoryError> {
@@ -147,7 +186,9 @@ async fn a_running_broker_moves_to_the_rack_and_binds_to_the_claim_that_come_lat
     assert_eq!(rack_of(&broker), None);
     let known = Arc::new(Known::default());
     let pod = told.seen(&[]).unwrap();
-    let following = tokio::spawn(follow(pod, broker.clone(), known.clone()));
+    let addresses = Addresses::of(&Arc::new(told.config(&[])), &[]);
+    let following = follow(pod, addresses, broker.clone(), known.clone());
+    let following = tokio::spawn(following);
     told.say(&[("zone", "eu-1a"), ("claim-uid", "3f-1")]);
     until(|| rack_of(&broker).as_deref() == Some("eu-1a")).await;
     let bound = Identity {
@@ -170,4 +211,64 @@ async fn a_running_broker_moves_to_the_rack_and_binds_to_the_claim_that_come_lat
         .unwrap()
         .unwrap();
     assert!(matches!(copied, DirectoryError::Copied { .. }), "{copied}");
+}
+
+/// Where the metadata has it, as `advertised.listeners`.
+fn endpoints_of(broker: &Broker) -> String {
+    let image = broker.image();
+    addresses::shown(&image.broker(broker.broker_id()).unwrap().endpoints)
+}
+
+#[tokio::test]
+async fn a_running_broker_is_reached_where_its_changed_configuration_says() {
+    let told = Told::new();
+    let config = told.reached_at("EXTERNAL://10.0.0.1:31001");
+    let listeners = listen::bind_all(&config).unwrap();
+    let broker = assemble_alone(config.clone()).await;
+    let epoch = broker.broker_epoch();
+    let addresses = Addresses::of(&Arc::new(config), &listeners);
+    let pod = told.seen(&[]).unwrap();
+    let _following = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(follow(
+        pod,
+        addresses,
+        broker.clone(),
+        Arc::default(),
+    )));
+    let at = |external: &str| format!("PEERS://peer-1:9091,EXTERNAL://{external}");
+    until(|| endpoints_of(&broker) == at("10.0.0.1:31001")).await;
+    told.advertise(&["EXTERNAL://[fd00::2]:31001"]);
+    until(|| endpoints_of(&broker) == at("[fd00::2]:31001")).await;
+    let image = broker.image();
+    let life = image.broker(broker.broker_id()).unwrap();
+    assert_eq!(
+        (life.epoch, life.fenced),
+        (epoch, false),
+        "without a new life"
+    );
+}
+
+#[test]
+fn an_address_that_is_not_told_any_more_or_not_rightly_stays_and_so_does_the_peers() {
+    let told = Told::new();
+    let config = told.reached_at("EXTERNAL://10.0.0.1:31001");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let _inside = runtime.enter();
+    let listeners = listen::bind_all(&config).unwrap();
+    let mut addresses = Addresses::of(&Arc::new(config), &listeners);
+    let mut look = || {
+        addresses.look();
+        let shown = addresses::shown(&addresses.endpoints());
+        (shown, addresses.problem.clone().unwrap_or_default())
+    };
+    let first = "PEERS://peer-1:9091,EXTERNAL://10.0.0.1:31001";
+    assert_eq!(look(), (first.to_owned(), String::new()));
+    told.advertise(&[]);
+    assert_eq!(look(), (first.to_owned(), String::new()));
+    told.advertise(&["EXTERNAL://10.0.0.2:no-port"]);
+    let (shown, problem) = look();
+    assert_eq!(shown, first);
+    assert!(problem.contains("1.properties"), "{problem}");
+    told.advertise(&["EXTERNAL://10.0.0.2:31001"]);
+    let second = "PEERS://peer-1:9091,EXTERNAL://10.0.0.2:31001";
+    assert_eq!(look(), (second.to_owned(), String::new()));
 }
