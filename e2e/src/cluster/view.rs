@@ -39,6 +39,13 @@ impl View {
         self.0.brokers.iter().any(|broker| broker.node_id == id)
     }
 
+    /// Where clients are told to find a broker.
+    pub fn host(&self, id: i32) -> Option<String> {
+        let mut brokers = self.0.brokers.iter();
+        let broker = brokers.find(|broker| broker.node_id == id)?;
+        Some(broker.host.to_string())
+    }
+
     /// How many partitions a topic has; 0 where there is none.
     pub fn partitions(&self, topic: &str) -> usize {
         self.topic(topic).map_or(0, |topic| topic.partitions.len())

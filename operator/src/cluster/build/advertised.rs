@@ -4,11 +4,11 @@
 //! | --- | --- | --- |
 //! | Internal | the pod's name | the listener's |
 //! | ClusterIP | the broker's Service's name | the listener's |
-//! | NodePort | a node's address: the pod's own with `Local`, else it stays what it was as long as that node is there | the Service's node port |
+//! | NodePort | the address of the pod's own node; without `Local`, where that is not known or does not serve, what it was as long as that node is there, else any node's | the Service's node port |
 //! | LoadBalancer | the load balancer's name or address | the listener's |
 //!
-//! `advertisedHost`, `advertisedPort` and `advertisedHostTemplate` go before. A broker takes this over when it starts, so
-//! an address changes only where it must.
+//! `advertisedHost`, `advertisedPort` and `advertisedHostTemplate` go before. A broker that runs takes over what changes as
+//! soon as the kubelet has brought it to its pod.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -148,12 +148,12 @@ fn node(listener: &Listener, id: i32, surroundings: &Surroundings) -> Option<(St
     let still = nodes
         .iter()
         .find(|(_, address)| Some(*address) == told.as_ref());
-    // Before the first pod is scheduled: any node takes connections for all of them, so they are dealt out.
+    // Any node takes connections for all of them; before the first pod is scheduled they are dealt out.
     let dealt = || {
         let at = usize::try_from(id).unwrap_or(0) % nodes.len().max(1);
         nodes.iter().nth(at)
     };
-    still.or(own).or_else(dealt).map(owned)
+    own.or(still).or_else(dealt).map(owned)
 }
 
 fn owned((name, address): (&String, &String)) -> (String, String) {

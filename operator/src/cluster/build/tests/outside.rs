@@ -88,18 +88,26 @@ fn nobody_is_told_an_address_that_is_not_known_yet() {
 }
 
 #[test]
-fn an_address_stays_as_long_as_its_node_is_there() {
+fn a_broker_is_found_at_its_own_node_and_stays_where_it_was_while_that_is_not_there() {
     let mut around = surroundings();
-    around.broker_nodes = [(0, "n2".to_owned())].into();
+    around.nodes.insert("n3".to_owned(), "10.0.0.3".to_owned());
     around.told = map([(
         "0.properties",
-        "advertised.listeners=PEERS://a:9091,EXTERNAL://10.0.0.1:31000\n",
+        "advertised.listeners=PEERS://a:9091,EXTERNAL://10.0.0.2:31000\n",
     )]);
-    let resources = built(listener(ListenerType::NodePort), around.clone());
-    assert!(told(&resources, 0).contains("EXTERNAL://10.0.0.1:31000"));
-    around.nodes.remove("n1");
-    let resources = built(listener(ListenerType::NodePort), around);
-    assert!(told(&resources, 0).contains("EXTERNAL://10.0.0.2:31000"));
+    let is_at = |around: &Surroundings, host: &str| {
+        let resources = built(listener(ListenerType::NodePort), around.clone());
+        let text = told(&resources, 0);
+        let address = format!("EXTERNAL://{host}:31000");
+        assert!(text.contains(&address), "{text} without {address}");
+    };
+    is_at(&around, "10.0.0.2");
+    around.broker_nodes = [(0, "n3".to_owned())].into();
+    is_at(&around, "10.0.0.3");
+    around.nodes.remove("n3");
+    is_at(&around, "10.0.0.2");
+    around.nodes.remove("n2");
+    is_at(&around, "10.0.0.1");
 }
 
 #[test]
