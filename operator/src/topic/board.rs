@@ -25,10 +25,12 @@ pub struct Declared {
     pub unreadable: Option<String>,
 }
 
-/// A resource's claim to a topic: the least one wins, which is the oldest.
+/// A resource's claim to a topic: the least one wins, which is the oldest. Times of creation are whole seconds: of one second,
+/// whoever has had the topic keeps it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Claim {
     created: Timestamp,
+    is_new: bool,
     uid: String,
     pub key: TopicKey,
 }
@@ -81,6 +83,10 @@ impl Claim {
         Self {
             // One without a time has only just been made.
             created: created.map_or(Timestamp::MAX, |time| time.0),
+            is_new: topic
+                .status
+                .as_ref()
+                .is_none_or(|status| status.topic_id.is_none()),
             uid: metadata.uid.clone().unwrap_or_default(),
             key: key.clone(),
         }
@@ -137,11 +143,11 @@ impl Board {
         }
         let changed = old.is_none_or(|old| differs(old, &new));
         let mut rivals = Vec::new();
-        if old.is_none() || replaced {
+        let claim = Claim::of(key, &new.topic);
+        if replaced || old.is_none_or(|old| Claim::of(key, &old.topic) != claim) {
             rivals = self.unclaim(key);
             let name = wanted::name(&new.topic).to_owned();
             rivals.extend(self.claims(&name).map(|claim| claim.key.clone()));
-            let claim = Claim::of(key, &new.topic);
             self.claims.entry(name).or_default().insert(claim);
         }
         match new.topic.spec.placement {
@@ -228,6 +234,7 @@ mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
     use super::*;
+    use crate::crd::topic::TopicStatus;
 
     fn declared(name: &str, uid: &str, created: i64, version: &str) -> (TopicKey, Declared) {
         let mut topic = Topic::new(name, Default::default());
@@ -266,6 +273,25 @@ mod tests {
             board.put(&key, topic);
         }
         assert_eq!(claimants(&board), ["ns/a", "ns/b", "ns/young"]);
+    }
+
+    #[test]
+    fn a_resource_keeps_the_topic_that_it_has_when_another_is_made_in_the_same_second() {
+        let mut board = board();
+        let (first, topic) = declared("first", "u2", 5, "1");
+        board.put(&first, topic);
+        let (_, mut has_it) = declared("first", "u2", 5, "2");
+        Arc::make_mut(&mut has_it.topic).status = Some(TopicStatus {
+            topic_id: Some("SWJMkG47RrOQqbnpg1689g".into()),
+            ..TopicStatus::default()
+        });
+        board.put(&first, has_it);
+        let (second, topic) = declared("second", "u1", 5, "3");
+        let rivals = board.put(&second, topic).rivals;
+        assert_eq!(rivals, std::slice::from_ref(&first));
+        assert_eq!(claimants(&board), ["ns/first", "ns/second"]);
+        assert_eq!(board.remove(&first).rivals, [second]);
+        assert_eq!(claimants(&board), ["ns/second"]);
     }
 
     #[test]
