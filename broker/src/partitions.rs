@@ -304,7 +304,13 @@ pub fn topic_config(image: &Image, config: &BrokerConfig, topic: &str) -> Arc<To
 
 /// Logs a partition that can't be served.
 fn report_offline(topic: &TopicName, index: i32, error: &LogError) {
-    tracing::error!(%topic, partition = index, %error, "the partition is offline");
+    match error {
+        LogError::Malformed { .. } => tracing::error!(
+            %topic, partition = index, %error,
+            "the partition is offline; stop the broker, and `milena log repair` says what can be done"
+        ),
+        error => tracing::error!(%topic, partition = index, %error, "the partition is offline"),
+    }
 }
 
 #[cfg(test)]

@@ -28,7 +28,11 @@ use crate::shared::Shared;
 pub use append::{Appended, BatchToAppend, Stamp};
 pub use flush::LogFlusher;
 pub use open::{Opening, Recovery};
-pub(crate) use open::{folder::swaps, names_in, tidy, whole::{Before, orphans}};
+pub(crate) use open::{
+    folder::swaps,
+    names_in, tidy,
+    whole::{Before, orphans},
+};
 
 /// What a file's blocks are counted in, whatever the file system's are; bytes.
 const BLOCK: u64 = 512;

@@ -208,11 +208,18 @@ fn a_follower_keeps_a_batch_of_many_offsets_behind_a_small_gap_across_a_crash() 
 }
 
 #[test]
-fn a_log_that_was_closed_with_a_segment_of_which_only_an_index_is_left_is_refused_and_left_as_it_is() {
+fn a_log_that_was_closed_with_a_segment_of_which_only_an_index_is_left_is_refused_and_left_as_it_is()
+ {
     let folder = tempfile::tempdir().unwrap();
     filled(folder.path(), 30).close().unwrap();
     let taken = logs(folder.path())[1].clone();
-    let base: i64 = taken.file_stem().unwrap().to_str().unwrap().parse().unwrap();
+    let base: i64 = taken
+        .file_stem()
+        .unwrap()
+        .to_str()
+        .unwrap()
+        .parse()
+        .unwrap();
     let bytes = fs::read(&taken).unwrap();
     fs::remove_file(&taken).unwrap();
     let before = contents(folder.path());
