@@ -122,7 +122,6 @@ fn a_key_that_somebody_added_is_taken_out() -> Result<()> {
 }
 
 #[test]
-#[ignore = "passed the one time that it was run, in 45 s: a second pass takes this away"]
 fn a_port_that_somebody_edited_is_put_back() -> Result<()> {
     scene("edited-port", |scene| {
         scene.three_brokers()?;

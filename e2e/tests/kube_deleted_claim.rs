@@ -26,7 +26,6 @@ fn delete_claim(scene: &Scene) -> Result<Value> {
 }
 
 #[test]
-#[ignore = "passed the one time that it was run, in 46 s: a second pass takes this away"]
 fn a_deleted_claim_is_named_and_its_broker_runs_on() -> Result<()> {
     scene("claim-named", |scene| {
         let target = scene.three_brokers()?;

@@ -103,3 +103,20 @@ fn the_help_names_the_bounds_that_hold() {
         assert!(metric.help.contains(&words), "{}: {bound}", metric.name);
     }
 }
+
+#[test]
+fn what_compactions_have_left_to_read_is_shown_and_forgotten_where_one_is_given_up() {
+    let metrics = Metrics::new().unwrap();
+    let shows = |left: u64| {
+        let page = Page::after(metrics.counted().unwrap()).into_text();
+        page.contains(&format!("\nmilena_compaction_left_bytes {left}\n"))
+    };
+    metrics.compaction_begins(100);
+    metrics.compaction_begins(50);
+    assert!(shows(150));
+    metrics.compaction_read(60, 60);
+    assert!(shows(90));
+    metrics.compaction_ends(40);
+    metrics.compaction_ends(50);
+    assert!(shows(0));
+}
