@@ -134,13 +134,7 @@ fn a_segment_without_a_whole_batch_leaves_its_neighbours() {
     whole(folder.path());
     let (log, _) = open(folder.path(), CLEAN);
     assert_eq!((offsets_from(&log, 0)[0], log.log_end_offset()), (0, 60));
-    let base: i64 = second
-        .file_stem()
-        .unwrap()
-        .to_str()
-        .unwrap()
-        .parse()
-        .unwrap();
+    let base = base_of(&second);
     assert!(offsets_from(&log, base)[0] > base);
 }
 
@@ -180,7 +174,7 @@ const STOPPED: Opening = Opening {
     ..CLEAN
 };
 
-fn base_of(log: &Path) -> i64 {
+pub(super) fn base_of(log: &Path) -> i64 {
     log.file_stem().unwrap().to_str().unwrap().parse().unwrap()
 }
 

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::inspect::base_of;
 use super::recovery::{filled, last_segment};
 use super::*;
 use crate::inspect::inspect;
@@ -213,13 +214,7 @@ fn a_log_that_was_closed_with_a_segment_of_which_only_an_index_is_left_is_refuse
     let folder = tempfile::tempdir().unwrap();
     filled(folder.path(), 30).close().unwrap();
     let taken = logs(folder.path())[1].clone();
-    let base: i64 = taken
-        .file_stem()
-        .unwrap()
-        .to_str()
-        .unwrap()
-        .parse()
-        .unwrap();
+    let base = base_of(&taken);
     let bytes = fs::read(&taken).unwrap();
     fs::remove_file(&taken).unwrap();
     let before = contents(folder.path());
