@@ -45,7 +45,6 @@ fn with_an_address_that_stays(scene: &Scene) -> Result<Value> {
 }
 
 #[test]
-#[ignore = "passed the one time that it was run, in 110 s: a second pass takes this away"]
 fn a_broker_whose_node_is_lost_is_made_anew_elsewhere_on_a_word() -> Result<()> {
     scene("lost-node", |scene| {
         let target = scene.cluster_with_ledger(&with_an_address_that_stays(scene)?)?;

@@ -91,8 +91,6 @@ fn queries(scene: &Scene) -> Result<Vec<(String, String)>> {
 }
 
 #[test]
-#[ignore = "not seen to pass: with a fault in the operator mended that left clusters Degraded when PodMonitor's definition \
-            went, its run was cut off after 7 minutes, still waiting for the panels' data, on a machine that others kept busy"]
 fn panels_have_data_and_alerts_fire_and_clear() -> Result<()> {
     scene("monitoring", |scene| {
         scene.apply(&cluster(3))?;

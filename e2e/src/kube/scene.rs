@@ -42,6 +42,7 @@ pub fn scene(name: &str, test: impl FnOnce(&Scene) -> Result<()>) -> Result<()> 
     let Some(kube) = Kube::from_environment() else {
         return skipped(&format!("kube {name}"), NO_CLUSTER);
     };
+    let begun = Instant::now();
     operator::ensure(&kube)?;
     let scene = Scene::make(kube, name)?;
     let outcome = test(&scene);
@@ -49,7 +50,12 @@ pub fn scene(name: &str, test: impl FnOnce(&Scene) -> Result<()>) -> Result<()> 
         evidence::keep(&scene.kube, &scene.namespace, &scene.folder);
         eprintln!("what is known of it: {}", scene.folder.display());
     }
+    let tested = begun.elapsed();
     let removed = scene.remove();
+    println!(
+        "scene {name}: {:.0?}, of which {tested:.0?} until its namespace was taken away",
+        begun.elapsed()
+    );
     outcome.and(removed)
 }
 

@@ -3,7 +3,7 @@
 //! stop, so that none waits for a lease that nobody will grant. So are those whose namespace is being deleted.
 
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
@@ -122,7 +122,17 @@ pub async fn go_on(
         let params = uid_only(DeleteParams::background(), &set.uid);
         gone_is_fine(sets.delete(&set.name, &params).await)?;
     }
-    if !seen.observed.pods.is_empty() || !seen.observed.sets.is_empty() {
+    if !seen.observed.sets.is_empty() {
+        return Ok(Deletion::Stopping);
+    }
+    // They belong to the cluster too, which is still there.
+    let pods: Api<Pod> = Api::namespaced(context.client.clone(), &key.namespace);
+    let left = seen.observed.pods.values();
+    for pod in left.filter(|pod| pod.deadline.is_none()) {
+        let params = uid_only(DeleteParams::default(), &pod.uid);
+        gone_is_fine(pods.delete(&pod.name, &params).await)?;
+    }
+    if !seen.observed.pods.is_empty() {
         return Ok(Deletion::Stopping);
     }
     let claims: Api<PersistentVolumeClaim> =

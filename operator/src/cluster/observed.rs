@@ -81,6 +81,8 @@ pub struct Pod {
     pub zone: Option<String>,
     /// The annotation `milena.dev/claim-uid`.
     pub claim_uid: Option<String>,
+    /// The uids of what it belongs to.
+    pub owners: Vec<String>,
     /// The broker's image.
     pub image: String,
     /// Since when it is ready; absent while it is not.

@@ -2,7 +2,7 @@
 //!
 //! | order | file | decides |
 //! | --- | --- | --- |
-//! | always | `notes.rs` | zone and claim on pods, `founded` on claims |
+//! | always | `notes.rs` | zone and claim on pods, whose the pods are, `founded` on claims |
 //! | always | `volumes.rs` | claims to grow, the StatefulSet to make anew for it |
 //! | always | `voters.rs` | who votes in the quorum |
 //! | always | `scale.rs` | brokers to drain, to forget, and what is left of them |
@@ -51,6 +51,8 @@ pub enum Step {
         /// Keys and values.
         values: BTreeMap<&'static str, String>,
     },
+    /// Has a pod belong to the cluster as well as to its StatefulSet.
+    KeepPod(Named),
     /// Notes on a claim that the cluster has been available.
     NoteFounded(Named),
     /// Notes on a claim why its broker is drained, or that it is not any more.

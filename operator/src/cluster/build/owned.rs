@@ -64,6 +64,15 @@ pub(super) fn meta(wanted: &Wanted, name: String, component: &str) -> ObjectMeta
     }
 }
 
+/// For a pod, which its StatefulSet controls: with the cluster it goes, and not before.
+pub fn keeper(wanted: &Wanted) -> OwnerReference {
+    OwnerReference {
+        controller: None,
+        block_owner_deletion: None,
+        ..owner(wanted)
+    }
+}
+
 /// With the cluster, all goes but the claims.
 pub(super) fn owner(wanted: &Wanted) -> OwnerReference {
     OwnerReference {

@@ -42,6 +42,11 @@ pub fn pod(object: &PodObject) -> Option<(i32, Pod)> {
         template_revision: annotation(TEMPLATE_REVISION).unwrap_or_default(),
         zone: annotation(ZONE),
         claim_uid: annotation(CLAIM_UID),
+        owners: object
+            .owner_references()
+            .iter()
+            .map(|owner| owner.uid.clone())
+            .collect(),
         image: image.unwrap_or_default(),
         ready_since: since.filter(|_| is_ready),
         was_ready: is_ready || changed_later(start, since),

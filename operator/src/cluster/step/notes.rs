@@ -1,5 +1,10 @@
 //! What brokers and later operators must know, written where it lasts: zone and claim on pods, from where the broker
 //! reads them; on claims that the cluster has been available, from where on nobody may found it again.
+//!
+//! And what Kubernetes must know: a pod belongs to the cluster, not only to its StatefulSet. What belongs to two is
+//! deleted with neither alone, so a StatefulSet that somebody deletes leaves its pods behind, for the next one to adopt.
+//! Otherwise all of a cluster's brokers would be told to go at once; and a StatefulSet makes none of them anew while the
+//! first is still there, waiting for its lease.
 
 use std::collections::BTreeMap;
 
@@ -20,6 +25,9 @@ pub fn next(wanted: &Wanted, observed: &Observed) -> Decision {
         if !values.is_empty() && pod.deadline.is_none() {
             let pod = Named::pod(pod);
             decision.steps.push(Step::AnnotatePod { pod, values });
+        }
+        if !pod.owners.contains(&wanted.uid) && pod.deadline.is_none() {
+            decision.steps.push(Step::KeepPod(Named::pod(pod)));
         }
     }
     if has_been_available(wanted, observed) {
@@ -91,6 +99,20 @@ mod tests {
         };
         assert_eq!(pod.name, "main-broker-1");
         assert_eq!((&*values[ZONE], &*values[CLAIM_UID]), ("zone-1", "claim-1"));
+    }
+
+    #[test]
+    fn a_pod_comes_to_belong_to_the_cluster_of_this_uid() {
+        let (wanted, mut observed) = samples::healthy();
+        // That of a cluster that was deleted with its pods left, and applied again.
+        observed.pods.get_mut(&1).unwrap().owners = vec!["set".to_owned(), "former".to_owned()];
+        let named = Named::pod(&observed.pods[&1]);
+        assert_eq!(
+            next(&wanted, &observed),
+            Decision::of(Step::KeepPod(named))
+        );
+        observed.pods.get_mut(&1).unwrap().deadline = Some(observed.now);
+        assert_eq!(next(&wanted, &observed), Decision::default());
     }
 
     #[test]

@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use thiserror::Error;
 
 use super::{Named, Step, Waiting, stuck};
+use crate::cluster::build;
 use crate::cluster::fetch::{FOUNDED, LEAVING};
 use crate::cluster::kube_words;
 use crate::cluster::observed::{Leaving, Observed};
@@ -108,6 +109,7 @@ impl Performer<'_> {
     async fn one(&self, step: &Step, outcome: &mut Outcome) -> Result<(), StepError> {
         match step {
             Step::AnnotatePod { pod, values } => self.annotate::<Pod>(pod, &json!(values)).await,
+            Step::KeepPod(pod) => self.keep(pod).await,
             Step::NoteFounded(claim) => self.note(claim, FOUNDED, json!("true")).await,
             Step::NoteLeaving(claim, why) => {
                 let word = why.map_or(Value::Null, |why: Leaving| json!(why.word()));
@@ -270,6 +272,17 @@ impl Performer<'_> {
             .await
     }
 
+    /// Strategically merged, owners are added to those that there are.
+    async fn keep(&self, pod: &Named) -> Result<(), StepError> {
+        let owner = build::keeper(self.wanted);
+        let patch = json!({ "metadata": { "uid": pod.uid, "ownerReferences": [owner] } });
+        let params = PatchParams::default();
+        self.api::<Pod>()
+            .patch(&pod.name, &params, &Patch::Strategic(patch))
+            .await?;
+        Ok(())
+    }
+
     async fn note(&self, claim: &Named, key: &str, value: Value) -> Result<(), StepError> {
         self.annotate::<PersistentVolumeClaim>(claim, &json!({ key: value }))
             .await
@@ -297,6 +310,7 @@ impl Performer<'_> {
 fn step_word(step: &Step) -> &'static str {
     match step {
         Step::AnnotatePod { .. } => "annotate_pod",
+        Step::KeepPod(_) => "keep_pod",
         Step::NoteFounded(_) => "note_founded",
         Step::NoteLeaving(..) => "note_leaving",
         Step::DeletePod { .. } => "delete_pod",

@@ -151,6 +151,7 @@ fn pod(now: Timestamp, id: i32) -> Pod {
         template_revision: "t1".to_owned(),
         zone: Some(format!("zone-{id}")),
         claim_uid: Some(format!("claim-{id}")),
+        owners: vec!["set".to_owned(), "cluster".to_owned()],
         image: "milena:1".to_owned(),
         ready_since: Some(hour_ago),
         was_ready: true,
