@@ -10,6 +10,7 @@ pub mod v1;
 #[cfg(test)]
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use axum::Router;
 use axum::extract::State;
@@ -57,6 +58,8 @@ struct Stage {
     admin_token: Option<Arc<AdminToken>>,
     /// What has changed in topics, for those who follow.
     changes: Feed,
+    /// When `milena cluster lease --self` last asked whether this broker may stop.
+    hook_asked: parking_lot::Mutex<Option<Instant>>,
 }
 
 impl Stage {

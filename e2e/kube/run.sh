@@ -123,8 +123,18 @@ run_tests() {
   fi
   # One after the other: a cluster of two cores is busy with one of them.
   "$cargo" test -p e2e --no-fail-fast "${arguments[@]}" -- --test-threads="${TESTS_AT_ONCE:-1}" --nocapture || status=$?
+  until_gone || status=$?
   say "the tests took $((SECONDS - begun)) s"
   return "$status"
+}
+
+# No test waits for the end of its namespace.
+until_gone() {
+  local kubectl=(kubectl --context "$E2E_CONTEXT") gone=(--for=delete namespaces -l milena.dev/e2e --timeout=300s)
+  "${kubectl[@]}" wait "${gone[@]}" && return
+  "${kubectl[@]}" get namespaces -l milena.dev/e2e -o yaml > "$logs/namespaces.yaml"
+  say "these have not ended: $logs/namespaces.yaml"
+  return 1
 }
 
 # The operator and what it looks after, where the cluster stays.

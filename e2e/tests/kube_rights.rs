@@ -4,10 +4,12 @@
 use std::fs;
 
 use anyhow::{Context, Result, ensure};
-use e2e::kube::manifests::{MAIN, cluster};
+use e2e::kube::manifests::{MAIN, cluster, topic};
 use e2e::kube::{Kube, operator, repository, scene};
+use serde_json::json;
 
 const KEPT: &str = "e2e/kube/rights.txt";
+const KEPT_OF_LIMITED: &str = "e2e/kube/rights_limited.txt";
 
 /// Resources with the verbs that an account has on them in a namespace, sorted.
 fn rights(kube: &Kube, account: &str, namespace: &str) -> Result<String> {
@@ -35,7 +37,7 @@ fn rights(kube: &Kube, account: &str, namespace: &str) -> Result<String> {
 fn the_operator_and_the_brokers_may_do_what_they_need_and_no_more() -> Result<()> {
     scene("rights", |scene| {
         let mut manifest = cluster(1);
-        manifest["spec"]["paused"] = serde_json::json!(true);
+        manifest["spec"]["paused"] = json!(true);
         scene.apply(&manifest)?;
         let account =
             |namespace: &str, name: &str| format!("system:serviceaccount:{namespace}:{name}");
@@ -47,12 +49,45 @@ fn the_operator_and_the_brokers_may_do_what_they_need_and_no_more() -> Result<()
             rights(&scene.kube, &operators, operator::NAMESPACE)?,
             rights(&scene.kube, &brokers, &scene.namespace)?,
         );
-        let path = repository().join(KEPT);
-        if std::env::var_os("UPDATE_RIGHTS").is_some() {
-            fs::write(&path, &found)?;
-        }
-        let kept = fs::read_to_string(&path).with_context(|| KEPT.to_owned())?;
-        ensure!(kept == found, "{KEPT} says otherwise; now:\n{found}");
-        Ok(())
+        are_kept(KEPT, &found)
+    })
+}
+
+/// Compares with a kept list, or writes it.
+fn are_kept(name: &str, found: &str) -> Result<()> {
+    let path = repository().join(name);
+    if std::env::var_os("UPDATE_RIGHTS").is_some() {
+        fs::write(&path, found)?;
+    }
+    let kept = fs::read_to_string(&path).with_context(|| name.to_owned())?;
+    ensure!(kept == found, "{name} says otherwise; now:\n{found}");
+    Ok(())
+}
+
+#[test]
+fn with_watch_namespaces_it_does_its_work_by_rights_in_those_alone() -> Result<()> {
+    scene("limited", |scene| {
+        let _away = operator::Away::take(&scene.kube)?;
+        let _limited = operator::Limited::to(&scene.kube, &scene.namespace)?;
+        scene.apply(&cluster(1))?;
+        scene.apply(&topic("orders", 1, 1))?;
+        scene.until_available(MAIN)?;
+        scene.until_topic("orders")?;
+        scene.patch(
+            &format!("kafkacluster/{MAIN}"),
+            &json!({"spec": {"restartedAt": "2026-01-02T03:04:05Z"}}),
+        )?;
+        scene.until_healed("a restart by an operator of few rights")?;
+        let account = format!(
+            "system:serviceaccount:{}:{}",
+            scene.namespace,
+            operator::RELEASE
+        );
+        let found = format!(
+            "# The operator, in a namespace of watchNamespaces and its own\n{}\n\n# The operator, in another\n{}\n",
+            rights(&scene.kube, &account, &scene.namespace)?,
+            rights(&scene.kube, &account, operator::NAMESPACE)?,
+        );
+        are_kept(KEPT_OF_LIMITED, &found)
     })
 }

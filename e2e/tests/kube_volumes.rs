@@ -113,7 +113,7 @@ fn a_stateful_set_deleted_amid_a_growth_changes_nothing() -> Result<()> {
         scene.apply(&manifest(&class, LARGER))?;
         let claims = until_asked(scene)?;
         grow(scene, &claims[0])?;
-        scene.kubectl(&["delete", SET, "--cascade=orphan"])?;
+        scene.kubectl(&["delete", SET, "--wait=false"])?;
         until_template_is_larger(scene)?;
         claims[1..]
             .iter()

@@ -26,6 +26,7 @@ use crate::context::{Context, Key, Memory};
 use crate::crd::KafkaCluster;
 use crate::crd::cluster::KafkaClusterStatus;
 use crate::events::{Events, Kind};
+use crate::namespace::{self, Fate};
 use build::{Budget, Given};
 use deletion::Deletion;
 use fetch::Seen;
@@ -76,7 +77,7 @@ pub fn kube_words(error: &kube::Error) -> String {
 /// Brings one `KafkaCluster` closer to its spec, and says in its status what is left.
 pub async fn reconcile(key: &Key, context: &Context) -> Result<Look, Error> {
     let Some(cluster) = fetch::cluster(key, context).await? else {
-        return Ok(gone(key, context).await);
+        return gone(key, context).await;
     };
     let mut memory = context.memories.take(key);
     let look = look(&cluster, context, &mut memory).await;
@@ -95,7 +96,10 @@ async fn look(
     }
     if seen.observed.namespace_is_going {
         // Nothing can be made in it, and no broker comes back.
-        deletion::see_stopping(&seen).await;
+        match seen.observed.pods.is_empty() {
+            true => namespace::look_again(&Key::of(cluster).namespace, context).await?,
+            false => deletion::see_stopping(&seen).await,
+        }
         return Ok(again("ok", AGAIN_BUSY));
     }
     let paused = cluster.spec.paused;
@@ -431,16 +435,23 @@ async fn deleted(cluster: &KafkaCluster, seen: &Seen, context: &Context) -> Resu
 }
 
 /// The cluster is not there any more: what is owned goes with it. Its brokers are told, as long as they answer.
-async fn gone(key: &Key, context: &Context) -> Look {
+async fn gone(key: &Key, context: &Context) -> Result<Look, Error> {
     if let Some(door) = context.doors.take(key) {
         deletion::tell_stopping(&door).await;
     }
     context.memories.forget(key);
     context.metrics.forget(key, &status::TYPES);
-    Look {
+    let ends = namespace::fate(&key.namespace, &context.client).await == Fate::Ends;
+    if ends && fetch::has_pods(key, context).await? {
+        return Ok(again("ok", AGAIN_BUSY));
+    }
+    if ends {
+        namespace::look_again(&key.namespace, context).await?;
+    }
+    Ok(Look {
         word: "ok",
         again: None,
-    }
+    })
 }
 
 #[cfg(test)]

@@ -2,16 +2,18 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::api::core::v1::{Namespace, ObjectReference};
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use k8s_openapi::jiff::Timestamp;
-use kube::api::PostParams;
+use kube::api::{Patch, PatchParams, PostParams};
 use kube::core::Status;
 use kube::{Api, Client};
+use serde_json::json;
 use tokio::time::timeout;
 
 use crate::apply::MANAGER;
+use crate::context::Context;
 
 /// One question.
 const WITHIN: Duration = Duration::from_secs(10);
@@ -57,6 +59,25 @@ pub async fn fate(namespace: &str, client: &Client) -> Fate {
         Ok(Ok(_)) => Fate::Stays,
         Ok(Err(kube::Error::Api(refused))) => fate_by(&refused),
         Ok(Err(_)) | Err(_) => Fate::Unknown,
+    }
+}
+
+/// Has Kubernetes go on with the end of a namespace, now that no broker is left in it. It looks again by itself only after
+/// half of the pods' grace period, or a few seconds after the namespace has changed: so a condition of ours is set on it.
+pub async fn look_again(namespace: &str, context: &Context) -> Result<(), kube::Error> {
+    let condition = json!({
+        "type": "milena.dev/BrokersStopped", "status": "True", "reason": "AllStopped",
+        "message": "no broker of a KafkaCluster is left", "lastTransitionTime": Timestamp::now(),
+    });
+    let patch = Patch::Strategic(json!({ "status": { "conditions": [condition] } }));
+    let namespaces: Api<Namespace> = Api::all(context.client.clone());
+    let patched = namespaces
+        .patch_status(namespace, &PatchParams::default(), &patch)
+        .await;
+    match patched {
+        // It is gone; or the rights are those of an older release: then it takes its time.
+        Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404) => Ok(()),
+        other => other.map(drop),
     }
 }
 

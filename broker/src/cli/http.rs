@@ -179,6 +179,15 @@ impl Http {
         Self { within, ..self }
     }
 
+    /// The same of another host, with the port of the first address.
+    pub fn at(&self, host: &str) -> Option<Self> {
+        let port = self.addresses.first()?.rsplit_once(':')?.1;
+        Some(Self {
+            addresses: vec![format!("{host}:{port}")],
+            ..self.clone()
+        })
+    }
+
     /// What is at a path.
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         self.ask("GET", path, "").await?.read()

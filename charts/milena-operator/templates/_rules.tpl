@@ -44,6 +44,10 @@
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]
+# A condition on a namespace that is deleted, once its brokers have stopped: Kubernetes goes on with it then.
+- apiGroups: [""]
+  resources: [namespaces/status]
+  verbs: [patch]
 # What the StatefulSets' controller says of pods and claims that it can't make.
 - apiGroups: [""]
   resources: [events]

@@ -36,6 +36,10 @@ pub fn ensure(kube: &Kube) -> Result<()> {
 
 /// Installs or upgrades it, with further values as `name=value`; how long that took.
 pub fn install(kube: &Kube, values: &[&str]) -> Result<Duration> {
+    install_in(kube, NAMESPACE, values)
+}
+
+fn install_in(kube: &Kube, namespace: &str, values: &[&str]) -> Result<Duration> {
     let begun = Instant::now();
     let chart = repository().join("charts/milena-operator");
     let chart = chart.to_str().context("a path of UTF-8")?;
@@ -50,7 +54,7 @@ pub fn install(kube: &Kube, values: &[&str]) -> Result<Duration> {
         RELEASE,
         chart,
         "-n",
-        NAMESPACE,
+        namespace,
         "--create-namespace",
     ];
     // Definitions may be there from elsewhere.
@@ -71,15 +75,52 @@ pub fn install(kube: &Kube, values: &[&str]) -> Result<Duration> {
 
 /// Uninstalls it. Clusters and topics stay; other tests need it again.
 pub fn uninstall(kube: &Kube) -> Result<()> {
+    uninstall_in(kube, NAMESPACE)
+}
+
+fn uninstall_in(kube: &Kube, namespace: &str) -> Result<()> {
     let uninstall = [
         "uninstall",
         RELEASE,
         "-n",
-        NAMESPACE,
+        namespace,
         "--wait",
         "--timeout=3m",
     ];
     kube.helm(&uninstall).map(drop)
+}
+
+/// An operator in a namespace, for that namespace alone and with no other rights, until this is dropped. The one for all
+/// has to be [`Away`].
+pub struct Limited<'a> {
+    kube: &'a Kube,
+    namespace: &'a str,
+}
+
+impl<'a> Limited<'a> {
+    /// Installs it.
+    pub fn to(kube: &'a Kube, namespace: &'a str) -> Result<Self> {
+        let limited = Self { kube, namespace };
+        let watched = format!("watchNamespaces={{{namespace}}}");
+        let values = [
+            &watched,
+            "replicas=1",
+            "rbac.clusterReads=false",
+            "rbac.aggregate=false",
+            // They are the other release's.
+            "crds.install=false",
+        ];
+        install_in(kube, namespace, &values)?;
+        Ok(limited)
+    }
+}
+
+impl Drop for Limited<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = uninstall_in(self.kube, self.namespace) {
+            eprintln!("the operator of {} stays: {error:#}", self.namespace);
+        }
+    }
 }
 
 /// The operator of another version, with that version's brokers for new clusters, until this is dropped: others need the

@@ -1,5 +1,8 @@
 //! Debian's Prometheus on this host, which scrapes pods through the API server's proxy.
 
+pub mod chart;
+
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
@@ -10,7 +13,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-use super::{Kube, until};
+use super::manifests::MAIN;
+use super::{Kube, Scene, list, operator, text, until};
 
 const READY_LIMIT: Duration = Duration::from_secs(60);
 
@@ -24,6 +28,27 @@ pub struct Scraped {
     pub port: u16,
     /// The cluster that it is a broker of.
     pub cluster: Option<String>,
+}
+
+/// The pods of [`MAIN`] and the operator's.
+pub fn scraped(scene: &Scene) -> Result<Vec<Scraped>> {
+    let of = |pod: &Value, port, cluster: Option<&str>| Scraped {
+        namespace: text(&pod["metadata"]["namespace"]).to_owned(),
+        pod: text(&pod["metadata"]["name"]).to_owned(),
+        port,
+        cluster: cluster.map(str::to_owned),
+    };
+    let brokers = scene.pods(MAIN)?;
+    let operators = scene
+        .kube
+        .json(&["-n", operator::NAMESPACE, "get", "pods"])?;
+    let mut pods: Vec<Scraped> = brokers
+        .iter()
+        .map(|pod| of(pod, 9404, Some(MAIN)))
+        .collect();
+    let operators = list(&operators["items"]).iter();
+    pods.extend(operators.map(|pod| of(pod, 8080, None)));
+    Ok(pods)
 }
 
 /// A running Prometheus. Dropped, it ends, and so does its way to the API server.
@@ -89,6 +114,18 @@ impl Prometheus {
         let text = String::from_utf8(output.stdout)?;
         let lines = text.lines().filter(|line| !line.trim().is_empty());
         Ok(lines.map(str::to_owned).collect())
+    }
+
+    /// The names of the alerts that fire now, of those with such further labels, as `,pod="a"`.
+    pub fn firing(&self, labels: &str) -> Result<BTreeSet<String>> {
+        let fire = format!("count by (alertname) (ALERTS{{alertstate=\"firing\"{labels}}})");
+        let lines = self.query(&fire)?;
+        let names = lines.iter().map(|line| {
+            let (_, rest) = line.split_once("alertname=\"")?;
+            Some(rest.split_once('"')?.0.to_owned())
+        });
+        let names: Option<BTreeSet<String>> = names.collect();
+        names.with_context(|| format!("no names of alerts: {lines:?}"))
     }
 }
 

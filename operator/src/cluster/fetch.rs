@@ -56,8 +56,8 @@ pub async fn observe(
     observed.nodes = context.nodes.of(observed.pods.values());
     observed.not_made = not_made::of(&key, &observed, context).await;
     let stops = observed.pods.values().any(|pod| pod.deadline.is_some());
-    observed.namespace_is_going =
-        stops && namespace::fate(&key.namespace, &context.client).await == Fate::Ends;
+    observed.namespace_is_going = (stops || observed.pods.is_empty())
+        && namespace::fate(&key.namespace, &context.client).await == Fate::Ends;
     if leads_outside(cluster) {
         observed.surroundings = surroundings::of(&key, &observed, context).await?;
     }
@@ -85,6 +85,15 @@ fn leads_outside(cluster: &KafkaCluster) -> bool {
 pub async fn cluster(key: &Key, context: &Context) -> Result<Option<KafkaCluster>, kube::Error> {
     let clusters: Api<KafkaCluster> = Api::namespaced(context.client.clone(), &key.namespace);
     clusters.get_opt(&key.name).await
+}
+
+/// Whether brokers of a cluster are left, which need not be there itself.
+pub async fn has_pods(key: &Key, context: &Context) -> Result<bool, kube::Error> {
+    let own = ListParams::default()
+        .labels(&format!("{CLUSTER_LABEL}={}", key.name))
+        .limit(1);
+    let pods: Api<PodObject> = Api::namespaced(context.client.clone(), &key.namespace);
+    Ok(!pods.list_metadata(&own).await?.items.is_empty())
 }
 
 /// What the API server has.

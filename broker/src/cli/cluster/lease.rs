@@ -109,6 +109,7 @@ impl Lease {
             self.policy()
         );
         if self.itself {
+            let path = format!("{path}&hook=true");
             return hook::run(http, &path, self.wait(), format).await;
         }
         let answer = http.post(&path, "").await?;

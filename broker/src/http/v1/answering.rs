@@ -1,6 +1,7 @@
 //! `/v1/brokers/self`: the broker that answers, also before it is part of its cluster.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State as Shared;
@@ -31,7 +32,13 @@ pub struct ShownSelf {
     pub node: Option<String>,
     pub rack: Option<String>,
     pub software: String,
+    /// `milena cluster lease --self` waits here for the broker's stop.
+    #[serde(default)]
+    pub waits_to_stop: bool,
 }
+
+/// Longer than the hook takes between two questions.
+const HOOK_ASKS_WITHIN: Duration = Duration::from_secs(20);
 
 /// `GET /v1/brokers/self`.
 pub(super) async fn show(Shared(stage): Shared<Arc<Stage>>) -> Json<ShownSelf> {
@@ -61,5 +68,7 @@ pub(super) async fn show(Shared(stage): Shared<Arc<Stage>>) -> Json<ShownSelf> {
         node: life.and_then(|life| text(&life.node)),
         rack: life.and_then(|life| text(&life.rack)),
         software: crate::software(),
+        waits_to_stop: (*stage.hook_asked.lock())
+            .is_some_and(|asked| asked.elapsed() < HOOK_ASKS_WITHIN),
     })
 }

@@ -1,18 +1,21 @@
 //! `/v1/brokers/{id}/stop-lease`: may this broker stop?
 //!
-//! `POST` takes `duration` (such as `10m`), `max_unavailable` and `never_safe` (`block`, `move` or `allow`) in its query,
+//! `POST` takes `duration` (such as `10m`), `max_unavailable` and `never_safe` (`block`, `move` or `allow`) in its query, and
+//! `hook=true` where the broker stops in any case,
 //! and answers `{"granted": ...}`, or `{"refused": ...}` with the status 409. `DELETE` answers whether there was a lease.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query};
+use axum::extract::{Path, Query, State as Shared};
 use axum::http::StatusCode;
 use milena_metadata::{LeaseAnswer, NeverSafe};
 use serde::{Deserialize, Serialize};
 
 use super::{Failure, Serving, named};
+use crate::http::Stage;
 use crate::lease::{self, WantedStop};
 
 /// A broker stops, starts and copies what it missed in less, where nothing is wrong.
@@ -26,6 +29,9 @@ pub struct Asked {
     max_unavailable: u32,
     #[serde(default = "block")]
     never_safe: NeverSafe,
+    /// Who asks is what runs before the broker beside it is stopped, whatever the answer in the end.
+    #[serde(default)]
+    hook: bool,
 }
 
 fn one() -> u32 {
@@ -44,12 +50,16 @@ pub struct GivenBack {
 }
 
 /// `POST`.
-pub async fn ask(
+pub(super) async fn ask(
+    Shared(stage): Shared<Arc<Stage>>,
     Serving(broker): Serving,
     id: Path<String>,
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Result<(StatusCode, Json<LeaseAnswer>), Failure> {
     let (id, Query(asked)) = (named(&broker, &id)?, asked?);
+    if asked.hook && id == broker.broker_id() {
+        *stage.hook_asked.lock() = Some(Instant::now());
+    }
     let wanted = WantedStop {
         broker: id,
         duration: duration(asked.duration.as_deref())?,

@@ -107,10 +107,7 @@ mod tests {
         // That of a cluster that was deleted with its pods left, and applied again.
         observed.pods.get_mut(&1).unwrap().owners = vec!["set".to_owned(), "former".to_owned()];
         let named = Named::pod(&observed.pods[&1]);
-        assert_eq!(
-            next(&wanted, &observed),
-            Decision::of(Step::KeepPod(named))
-        );
+        assert_eq!(next(&wanted, &observed), Decision::of(Step::KeepPod(named)));
         observed.pods.get_mut(&1).unwrap().deadline = Some(observed.now);
         assert_eq!(next(&wanted, &observed), Decision::default());
     }

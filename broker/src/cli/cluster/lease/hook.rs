@@ -6,7 +6,8 @@
 //! - the cluster is being stopped as a whole,
 //! - most voters of the metadata quorum may stop or are stopping, so that the quorum will go anyway,
 //! - the quorum could not be asked for 30 s,
-//! - the broker's name among its peers has been no name for 30 s: the cluster's Service was deleted, and so was the cluster,
+//! - every broker of the cluster stops, and for 30 s none of them has come back, as when a namespace is deleted,
+//! - the broker's name among its peers is none any more: the cluster's Service was deleted, and so was the cluster,
 //! - what is left of the grace period is for the stop itself.
 //!
 //! It never fails: the container is stopped whatever it says.
@@ -31,8 +32,18 @@ const ASK_EVERY: Duration = Duration::from_secs(1);
 const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 /// An election takes less than a second, a voter's restart a few.
 const UNASKED_MAX: Duration = Duration::from_secs(30);
-/// A name comes and goes with its pod, which is there as long as this runs.
-const NAMELESS_MAX: Duration = Duration::from_secs(30);
+/// A name comes and goes with its pod, which is there as long as this runs. Kubernetes looks at a namespace that is being
+/// deleted every five seconds as long as something goes, and then again after half the pods' grace period: what waits here
+/// for long keeps the namespace for minutes.
+const NAMELESS_MAX: Duration = Duration::from_secs(4);
+/// The same where the name that every Kubernetes cluster has is none either: names may not be known for another reason.
+const UNNAMED_MAX: Duration = Duration::from_secs(30);
+/// A broker that was stopped alone is there again in less, where nothing is wrong. With one that is back not all stop.
+const ALL_STOP_MAX: Duration = Duration::from_secs(30);
+/// Of another broker, which may have gone meanwhile.
+const PEER_ANSWERS_WITHIN: Duration = Duration::from_secs(1);
+/// The API server's Service.
+const ALWAYS_A_NAME: &str = "kubernetes.default.svc:443";
 /// The listener that brokers have for each other on Kubernetes.
 const PEERS: &str = "PEERS";
 /// What glibc says of a name that is none, other than of a resolver that does not answer (`EAI_NONAME`); there is no code.
@@ -46,8 +57,9 @@ enum End {
     Granted(Box<GrantedLease>),
     ClusterStopping,
     MostVotersStop { stopping: Vec<i32>, voters: usize },
+    AllStop { brokers: usize },
     Unasked(Failure),
-    Nameless { address: String },
+    Nameless { address: String, after: Duration },
     TimeOver { after: Duration, blocked: String },
 }
 
@@ -72,19 +84,27 @@ pub(super) async fn run(
 async fn until_end(http: &Http, path: &str, wait: Duration) -> End {
     let begun = Instant::now();
     let mut asked_last = begun;
-    let mut named_last = begun;
+    let mut named = Named::since(begun);
+    let mut not_all_last = begun;
     let mut teller = Teller::default();
     loop {
         let blocked = match ask(http, path).await {
             Ok(Answer::Ends(end)) => return end,
-            Ok(Answer::Blocked { why, nameless }) => {
+            Ok(Answer::Blocked {
+                why,
+                nameless,
+                all_stop,
+            }) => {
                 asked_last = Instant::now();
-                match nameless {
-                    Some(address) if named_last.elapsed() >= NAMELESS_MAX => {
-                        return End::Nameless { address };
+                match all_stop {
+                    Some(brokers) if not_all_last.elapsed() >= ALL_STOP_MAX => {
+                        return End::AllStop { brokers };
                     }
                     Some(_) => {}
-                    None => named_last = Instant::now(),
+                    None => not_all_last = asked_last,
+                }
+                if let Some(end) = named.look(nameless, Instant::now()) {
+                    return end;
                 }
                 why
             }
@@ -104,9 +124,49 @@ enum Answer {
     Ends(End),
     Blocked {
         why: String,
-        /// The broker's address among its peers, where its name is none.
-        nameless: Option<String>,
+        nameless: Option<Nameless>,
+        /// How many brokers there are, where all of them stop.
+        all_stop: Option<usize>,
     },
+}
+
+/// The broker's name among its peers is none.
+#[derive(Debug, PartialEq)]
+struct Nameless {
+    address: String,
+    /// Others are.
+    others_are_named: bool,
+}
+
+/// Since when the broker has had no name.
+struct Named {
+    last: Instant,
+    /// The last moment at which no name could be relied on.
+    relied_last: Instant,
+}
+
+impl Named {
+    fn since(begun: Instant) -> Self {
+        Self {
+            last: begun,
+            relied_last: begun,
+        }
+    }
+
+    fn look(&mut self, nameless: Option<Nameless>, now: Instant) -> Option<End> {
+        let Some(nameless) = nameless else {
+            *self = Self::since(now);
+            return None;
+        };
+        if !nameless.others_are_named {
+            self.relied_last = now;
+        }
+        let is_over = now - self.relied_last >= NAMELESS_MAX || now - self.last >= UNNAMED_MAX;
+        is_over.then(|| End::Nameless {
+            address: nameless.address,
+            after: now - self.last,
+        })
+    }
 }
 
 async fn ask(http: &Http, path: &str) -> Result<Answer, Failure> {
@@ -134,20 +194,42 @@ async fn ask(http: &Http, path: &str) -> Result<Answer, Failure> {
         return Ok(Answer::Ends(end));
     }
     let itself: ShownSelf = http.get("/v1/brokers/self").await?;
+    let all_stop = all_stop(http, itself.id, &brokers).await;
     let own = brokers.into_iter().find(|broker| broker.id == itself.id);
     let address = own.and_then(|mut own| own.endpoints.remove(PEERS));
     Ok(Answer::Blocked {
         why: refused_in_words(&refusal),
         nameless: nameless(address).await,
+        all_stop,
     })
 }
 
+/// How many brokers there are, where each of them has stopped in order, or has somebody beside it who waits as this does.
+async fn all_stop(http: &Http, own: i32, brokers: &[ShownBroker]) -> Option<usize> {
+    let others = brokers.iter().filter(|broker| broker.id != own);
+    for broker in others.filter(|broker| !broker.stopping) {
+        // Elsewhere than on Kubernetes HTTP may have another port on each broker; there nobody runs this.
+        let host = broker.endpoints.get(PEERS)?.rsplit_once(':')?.0;
+        let peer = http.at(host)?.within(PEER_ANSWERS_WITHIN);
+        let shown: ShownSelf = peer.get("/v1/brokers/self").await.ok()?;
+        if !shown.waits_to_stop {
+            return None;
+        }
+    }
+    Some(brokers.len())
+}
+
 /// The address, where its name is known not to be one.
-async fn nameless(address: Option<String>) -> Option<String> {
+async fn nameless(address: Option<String>) -> Option<Nameless> {
     let address = address?;
     let found = tokio::net::lookup_host(&address).await.map(drop);
-    let is_none = found.is_err_and(|error| error.to_string().contains(NO_SUCH_NAME));
-    is_none.then_some(address)
+    if !found.is_err_and(|error| error.to_string().contains(NO_SUCH_NAME)) {
+        return None;
+    }
+    Some(Nameless {
+        address,
+        others_are_named: tokio::net::lookup_host(ALWAYS_A_NAME).await.is_ok(),
+    })
 }
 
 /// Whether more voters than the quorum can do without hold a lease, or are stopping or have stopped in order.
@@ -178,14 +260,18 @@ impl End {
                     ids.join(", ")
                 )
             }
+            Self::AllStop { brokers } => format!(
+                "the broker stops without a lease: all {brokers} brokers stop, and none has come back for {} s",
+                ALL_STOP_MAX.as_secs()
+            ),
             Self::Unasked(failure) => format!(
                 "the broker stops without a lease: the metadata quorum could not be asked for {} s: {}",
                 UNASKED_MAX.as_secs(),
                 failure.text()
             ),
-            Self::Nameless { address } => format!(
+            Self::Nameless { address, after } => format!(
                 "the broker stops without a lease: {address} has been no name for {} s, the cluster was deleted",
-                NAMELESS_MAX.as_secs()
+                after.as_secs()
             ),
             Self::TimeOver { after, blocked } => format!(
                 "the broker stops without a lease: the time for waiting is over, after {} s: {blocked}",
@@ -292,6 +378,48 @@ mod tests {
         assert_eq!(nameless(None).await, None);
         assert_eq!(nameless(address("127.0.0.1:9091")).await, None);
         assert_eq!(nameless(address("localhost:9091")).await, None);
+    }
+
+    #[tokio::test]
+    async fn all_stop_only_where_every_other_broker_says_so() {
+        let nobody = Http::new(vec!["127.0.0.1:1".to_owned()], ANSWER_WITHIN);
+        let mut brokers = vec![
+            broker(0, false, None),
+            broker(1, true, None),
+            broker(2, true, None),
+        ];
+        assert_eq!(all_stop(&nobody, 0, &brokers).await, Some(3));
+        // One that can't be asked may be there again at any moment.
+        brokers[2].stopping = false;
+        let peers = [(PEERS.to_owned(), "127.0.0.1:9091".to_owned())];
+        brokers[2].endpoints = peers.into();
+        assert_eq!(all_stop(&nobody, 0, &brokers).await, None);
+    }
+
+    #[test]
+    fn a_name_that_is_gone_while_others_are_there_ends_the_wait_soon_and_a_failing_name_server_late()
+     {
+        let begun = Instant::now();
+        let at = |seconds| begun + Duration::from_secs(seconds);
+        let nameless = |others_are_named| {
+            let address = "main-broker-0.main-peers.kafka.svc:9091".to_owned();
+            Some(Nameless {
+                address,
+                others_are_named,
+            })
+        };
+        let mut named = Named::since(begun);
+        assert!(named.look(None, at(10)).is_none());
+        assert!(named.look(nameless(true), at(11)).is_none());
+        assert!(named.look(nameless(false), at(12)).is_none());
+        assert!(named.look(nameless(true), at(15)).is_none());
+        let end = named.look(nameless(true), at(16)).unwrap();
+        assert!(end.in_words().contains("no name for 6 s"), "{end:?}");
+        let mut named = Named::since(begun);
+        for seconds in 1..30 {
+            assert!(named.look(nameless(false), at(seconds)).is_none());
+        }
+        assert!(named.look(nameless(false), at(30)).is_some());
     }
 
     #[tokio::test]

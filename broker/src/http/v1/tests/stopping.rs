@@ -39,3 +39,16 @@ async fn a_cluster_that_is_being_stopped_lets_every_broker_stop_until_it_is_told
     let (status, _) = served.ask("POST /v1/cluster/stopping", "{}").await;
     assert_eq!(status, 400);
 }
+
+#[tokio::test]
+async fn it_shows_that_its_stop_is_waited_for_once_the_hook_has_asked_and_not_when_somebody_else_does()
+ {
+    let served = Served::new().await;
+    let waits = async || served.ask("GET /v1/brokers/self", "").await.1["waits_to_stop"].clone();
+    served.ask("POST /v1/brokers/1/stop-lease", "").await;
+    assert_eq!(waits().await, false, "an operator, say");
+    served
+        .ask("POST /v1/brokers/self/stop-lease?hook=true", "")
+        .await;
+    assert_eq!(waits().await, true);
+}
