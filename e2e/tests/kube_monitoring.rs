@@ -1,111 +1,29 @@
-//! Alerts and dashboards on a real cluster: a real Prometheus scrapes it, each panel has data, and alerts fire and clear.
+//! Dashboards on a real cluster: a real Prometheus scrapes it, and each panel has data. And the monitors that the operator
+//! makes. The alerts have a test of their own, `kube_alerts`.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use e2e::kube::manifests::{MAIN, cluster, topic};
-use e2e::kube::prometheus::{Prometheus, Scraped};
-use e2e::kube::{
-    Scene, broker, condition, is_true, list, operator, repository, scene, text, until,
-};
+use e2e::kube::manifests::{MAIN, cluster};
+use e2e::kube::prometheus::{Prometheus, chart, scraped};
+use e2e::kube::{LEDGER, Scene, condition, is_true, operator, scene, until};
 use e2e::ledger::Consuming;
 use e2e::skip::skipped;
 use e2e::suite::Suite;
 use e2e::witness::Witnesses;
 use serde_json::{Value, json};
 
-const PARTITIONS: i32 = 6;
 const DATA_LIMIT: Duration = Duration::from_secs(60);
-/// With [`HURRIED`] rules.
-const FIRE_LIMIT: Duration = Duration::from_secs(45);
-/// The operator looks again after 10 s, and replicas catch up.
-const CLEAR_LIMIT: Duration = Duration::from_secs(90);
 /// The operator looks once a minute which definitions are there.
 const GONE_LIMIT: Duration = Duration::from_secs(90);
-/// What panels may have no data of, as long as nothing is wrong.
-const EMPTY_WHEN_WELL: &[&str] = &[
-    "milena_request_errors_total",
-    "milena_log_care_failures_total",
-    "milena_broker_fenced_total",
-    "milena_quorum_member_lag_entries",
-    "milena_operator_waiting",
-];
-
-/// The alerts' rules, with every `for` of seconds instead of minutes.
-fn hurried(scene: &Scene) -> Result<std::path::PathBuf> {
-    let rules =
-        std::fs::read_to_string(repository().join("charts/milena-operator/files/alerts.yaml"))?;
-    let lines = rules.lines().map(|line| match line.trim_start() {
-        rest if rest.starts_with("for: ") => {
-            format!("{}for: 2s\n", &line[..line.len() - rest.len()])
-        }
-        _ => format!("{line}\n"),
-    });
-    let path = scene.folder().join("alerts.yaml");
-    std::fs::write(&path, lines.collect::<String>())?;
-    Ok(path)
-}
-
-fn scraped(scene: &Scene) -> Result<Vec<Scraped>> {
-    let operators = scene
-        .kube
-        .json(&["-n", operator::NAMESPACE, "get", "pods"])?;
-    let of = |pod: &Value, port, cluster: Option<&str>| Scraped {
-        namespace: text(&pod["metadata"]["namespace"]).to_owned(),
-        pod: text(&pod["metadata"]["name"]).to_owned(),
-        port,
-        cluster: cluster.map(str::to_owned),
-    };
-    let mut pods: Vec<Scraped> = scene
-        .pods(MAIN)?
-        .iter()
-        .map(|pod| of(pod, 9404, Some(MAIN)))
-        .collect();
-    pods.extend(
-        list(&operators["items"])
-            .iter()
-            .map(|pod| of(pod, 8080, None)),
-    );
-    Ok(pods)
-}
-
-/// Every query of the dashboards, as for this cluster.
-fn queries(scene: &Scene) -> Result<Vec<(String, String)>> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(repository().join("charts/milena-operator/files/dashboards"))? {
-        let dashboard: Value = serde_json::from_str(&std::fs::read_to_string(entry?.path())?)?;
-        for panel in list(&dashboard["panels"]) {
-            for target in list(&panel["targets"]) {
-                let query = text(&target["expr"])
-                    .replace("$namespace", &scene.namespace)
-                    .replace("$cluster", MAIN)
-                    .replace("$topic", ".*")
-                    .replace("$group", ".*")
-                    .replace("$__rate_interval", "20s");
-                found.push((text(&panel["title"]).to_owned(), query));
-            }
-        }
-    }
-    ensure!(found.len() > 30, "{} queries", found.len());
-    Ok(found)
-}
 
 #[test]
-fn panels_have_data_and_alerts_fire_and_clear() -> Result<()> {
+fn panels_have_data_as_long_as_all_is_well() -> Result<()> {
     scene("monitoring", |scene| {
-        scene.apply(&cluster(3))?;
-        scene.apply(&topic("ledger", PARTITIONS, 3))?;
-        // With a partition on each broker, of which it is the only replica.
-        let mut alone = topic("alone", 3, 1);
-        alone["spec"]["config"] = json!({"minInSyncReplicas": 1});
-        scene.apply(&alone)?;
-        scene.until_available(MAIN)?;
-        scene.until_topic("ledger")?;
-        scene.until_topic("alone")?;
-        let target = scene.target(MAIN, "ledger", PARTITIONS)?;
-        let rules = hurried(scene)?;
+        let target = scene.three_brokers()?;
+        let alerts = chart::alerts();
         let Some(prometheus) =
-            Prometheus::start(&scene.kube, &scraped(scene)?, &rules, scene.folder())?
+            Prometheus::start(&scene.kube, &scraped(scene)?, &alerts, scene.folder())?
         else {
             let why = "prometheus is not on the PATH; Debian has it in the package prometheus";
             return skipped("kube_monitoring", why);
@@ -113,114 +31,26 @@ fn panels_have_data_and_alerts_fire_and_clear() -> Result<()> {
         let witnesses = Witnesses::begin(&target, scene.folder())?;
         let suite = Suite::installed("ledger-librdkafka")?.context("the witnesses' own")?;
         let member = Consuming::start_in_group(&suite, &target, scene.folder())?;
-        let mut asked = queries(scene)?;
+        let mut left = chart::panels(&scene.namespace, MAIN)?;
+        left.retain(|panel| !panel.is_empty_when_well());
         until("each panel has data", DATA_LIMIT, || {
-            let mut left = Vec::new();
-            for (panel, query) in &asked {
-                let may_be_empty = EMPTY_WHEN_WELL.iter().any(|name| query.contains(name));
-                if prometheus.query(query)?.is_empty() && !may_be_empty {
-                    left.push((panel.clone(), query.clone()));
+            let mut empty = Vec::new();
+            for panel in &left {
+                if prometheus.query(&panel.query)?.is_empty() {
+                    empty.push(panel.clone());
                 }
             }
-            asked = left;
-            ensure!(asked.is_empty(), "no data: {asked:#?}");
+            left = empty;
+            ensure!(left.is_empty(), "no data: {left:#?}");
             Ok(())
         })?;
         drop(member);
-        for fault in FAULTS {
-            raises_and_clears(scene, &prometheus, fault).context(fault.name)?;
-            scene.until_in_sync(&target)?;
-        }
-        witnesses.end("faults under Prometheus' eyes")
+        witnesses.end(&format!("{LEDGER} under Prometheus' eyes"))
     })
-}
-
-/// What is done to the cluster, and undone, and the alerts that it raises meanwhile.
-struct Fault {
-    name: &'static str,
-    alerts: &'static [&'static str],
-    begin: fn(&Scene) -> Result<()>,
-    end: fn(&Scene) -> Result<()>,
-}
-
-/// Brokers that are stopped are continued within a minute: then their kubelet would end them.
-const FAULTS: &[Fault] = &[
-    Fault {
-        name: "a silent broker",
-        alerts: &[
-            "MilenaPartitionsUnderReplicated",
-            "MilenaPartitionsWithoutLeader",
-            "MilenaClusterUnavailable",
-        ],
-        begin: |scene| signal(scene, &[2], "STOP"),
-        end: |scene| signal(scene, &[2], "CONT"),
-    },
-    Fault {
-        name: "a silent majority of voters",
-        alerts: &["MilenaQuorumWithoutLeader"],
-        begin: |scene| signal(scene, &[1, 2], "STOP"),
-        end: |scene| signal(scene, &[1, 2], "CONT"),
-    },
-    Fault {
-        name: "a second Topic for one topic",
-        alerts: &["MilenaTopicsNotReady"],
-        begin: |scene| {
-            let mut second = topic("second", PARTITIONS, 3);
-            second["spec"]["topicName"] = json!("ledger");
-            scene.apply(&second)
-        },
-        end: |scene| {
-            let delete = ["delete", "topics.milena.dev", "second", "--timeout=60s"];
-            scene.kubectl(&delete).map(drop)
-        },
-    },
-    Fault {
-        name: "a setting that there is none of",
-        alerts: &["MilenaClusterDegraded"],
-        begin: |scene| say(scene, &json!({"config": {"log.retention.hour": 7}})),
-        end: |scene| say(scene, &json!({"config": null})),
-    },
-    Fault {
-        name: "a roll",
-        alerts: &["MilenaClusterWaits"],
-        begin: |scene| say(scene, &json!({"restartedAt": "2026-01-02T03:04:05Z"})),
-        end: |scene| scene.until_settled(MAIN).map(drop),
-    },
-];
-
-fn signal(scene: &Scene, brokers: &[usize], signal: &str) -> Result<()> {
-    let pods = scene.pods(MAIN)?;
-    let mut named = brokers.iter().map(|at| &pods[*at]);
-    named.try_for_each(|pod| broker::signal(&scene.kube, pod, signal))
 }
 
 fn say(scene: &Scene, spec: &Value) -> Result<()> {
     scene.patch(&format!("kafkacluster/{MAIN}"), &json!({ "spec": spec }))
-}
-
-/// Each alert fires while its fault lasts, and clears behind it.
-fn raises_and_clears(scene: &Scene, prometheus: &Prometheus, fault: &Fault) -> Result<()> {
-    let firing = |wanted: bool| -> Result<()> {
-        for alert in fault.alerts {
-            let query = format!("ALERTS{{alertname=\"{alert}\",alertstate=\"firing\"}}");
-            let fires = !prometheus.query(&query)?.is_empty();
-            ensure!(fires == wanted, "{alert} fires: {fires}");
-        }
-        Ok(())
-    };
-    // What an earlier fault has raised besides takes as long to clear as what it was to raise.
-    until("no alert fires before", CLEAR_LIMIT, || firing(false))?;
-    (fault.begin)(scene)?;
-    let fired = until("the alerts fire", FIRE_LIMIT, || firing(true));
-    (fault.end)(scene)?;
-    fired?;
-    until("the alerts clear", CLEAR_LIMIT, || firing(false))?;
-    println!(
-        "{}: {} fired and cleared",
-        fault.name,
-        fault.alerts.join(", ")
-    );
-    Ok(())
 }
 
 /// A definition that takes anything, in place of the Prometheus operator's.
