@@ -140,7 +140,7 @@ async fn act(
     memory: &mut Memory,
 ) -> (Decision, Outcome) {
     let mut resources = build::all(wanted, given);
-    if awaits_addresses(cluster, &seen.observed, &resources) {
+    if awaits_addresses(cluster, &seen.observed, &resources.unaddressed) {
         resources.stateful_sets.clear();
     }
     let applied = apply::apply(&resources, wanted, &context.client).await;
@@ -213,16 +213,14 @@ fn is_conflict(problem: &ApplyError) -> bool {
     }
 }
 
-/// Brokers learn their addresses when they start: a new cluster's wait a moment for what its Services get.
-fn awaits_addresses(
-    cluster: &KafkaCluster,
-    observed: &Observed,
-    resources: &build::Resources,
-) -> bool {
+/// Brokers that are told their addresses at their start need not change them: a new cluster's wait a moment for what its
+/// Services get. Where nodes may not be read their addresses are those of the brokers' pods, and there would be none.
+fn awaits_addresses(cluster: &KafkaCluster, observed: &Observed, unaddressed: &[String]) -> bool {
     let created = cluster.metadata.creation_timestamp.as_ref();
     let age = created.map(|created| observed.now.duration_since(created.0));
     let young = age.is_some_and(|age| age < ADDRESSES_WITHIN.try_into().unwrap_or_default());
-    !resources.unaddressed.is_empty() && observed.sets.is_empty() && young
+    let comes_first = observed.nodes.is_some() && observed.sets.is_empty();
+    !unaddressed.is_empty() && comes_first && young
 }
 
 /// What of the surroundings bears on what is wanted.
@@ -456,6 +454,8 @@ async fn gone(key: &Key, context: &Context) -> Result<Look, Error> {
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
     use super::build::samples;
     use super::*;
 
@@ -470,6 +470,24 @@ mod tests {
         });
         assert_eq!(level(&cluster, None), Some(2));
         assert_eq!(level(&cluster, Some(3)), Some(3));
+    }
+
+    #[test]
+    fn a_new_cluster_waits_for_addresses_unless_it_is_its_pods_that_bring_them() {
+        let mut cluster = samples::cluster();
+        let observed = Observed {
+            nodes: Some(BTreeMap::new()),
+            ..Observed::default()
+        };
+        cluster.metadata.creation_timestamp = Some(Time(observed.now));
+        let unaddressed = ["broker 0, listener external".to_owned()];
+        assert!(awaits_addresses(&cluster, &observed, &unaddressed));
+        assert!(!awaits_addresses(&cluster, &observed, &[]));
+        let unread = Observed {
+            nodes: None,
+            ..observed
+        };
+        assert!(!awaits_addresses(&cluster, &unread, &unaddressed));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! - the cluster is being stopped as a whole,
 //! - most voters of the metadata quorum may stop or are stopping, so that the quorum will go anyway,
 //! - the quorum could not be asked for 30 s,
-//! - every broker of the cluster stops, and for 30 s none of them has come back, as when a namespace is deleted,
+//! - every broker of the cluster stops, as when a namespace is deleted or all machines are shut down,
 //! - the broker's name among its peers is none any more: the cluster's Service was deleted, and so was the cluster,
 //! - what is left of the grace period is for the stop itself.
 //!
@@ -38,8 +38,9 @@ const UNASKED_MAX: Duration = Duration::from_secs(30);
 const NAMELESS_MAX: Duration = Duration::from_secs(4);
 /// The same where the name that every Kubernetes cluster has is none either: names may not be known for another reason.
 const UNNAMED_MAX: Duration = Duration::from_secs(30);
-/// A broker that was stopped alone is there again in less, where nothing is wrong. With one that is back not all stop.
-const ALL_STOP_MAX: Duration = Duration::from_secs(30);
+/// Until nobody is left to be waited for: of all brokers that stop at one moment none comes back for the others. Longer than
+/// the hooks take to begin.
+const ALL_STOP_MAX: Duration = Duration::from_secs(3);
 /// Of another broker, which may have gone meanwhile.
 const PEER_ANSWERS_WITHIN: Duration = Duration::from_secs(1);
 /// The API server's Service.
@@ -261,7 +262,7 @@ impl End {
                 )
             }
             Self::AllStop { brokers } => format!(
-                "the broker stops without a lease: all {brokers} brokers stop, and none has come back for {} s",
+                "the broker stops without a lease: all {brokers} brokers have been stopping for {} s",
                 ALL_STOP_MAX.as_secs()
             ),
             Self::Unasked(failure) => format!(
