@@ -11,10 +11,8 @@ use serde_json::Value;
 const PARTITIONS: i32 = 6;
 /// A first broker of three is restarted.
 const FIRST_LIMIT: Duration = Duration::from_secs(120);
-/// Of a namespace with a cluster in it, the operator being there: Kubernetes looks at it after half the pods' grace period.
-const NAMESPACE_LIMIT: Duration = Duration::from_secs(330);
-/// Without the operator, brokers wait for each other for their grace period, and Kubernetes looks at every half of it.
-const LEFT_ALONE_LIMIT: Duration = Duration::from_secs(930);
+/// Of a namespace with a cluster in it. Half the pods' grace period, for which Kubernetes may wait, is longer.
+const NAMESPACE_LIMIT: Duration = Duration::from_secs(120);
 
 fn three_brokers(scene: &Scene) -> Result<()> {
     scene.apply(&cluster(3))?;
@@ -54,14 +52,14 @@ fn a_namespace_ends_with_the_operator_and_without() -> Result<()> {
     scene("namespace", |scene| {
         three_brokers(scene)?;
         let begun = Instant::now();
-        delete_namespace(scene, NAMESPACE_LIMIT)?;
+        delete_namespace(scene)?;
         println!("the namespace ended within {:.1?}", begun.elapsed());
 
         create_namespace(scene)?;
         three_brokers(scene)?;
         let removed = operator::uninstall(&scene.kube);
         let begun = Instant::now();
-        let ended = delete_namespace(scene, LEFT_ALONE_LIMIT);
+        let ended = delete_namespace(scene);
         println!("without the operator, within {:.1?}", begun.elapsed());
         operator::install(&scene.kube, &[])?;
         removed?;
@@ -71,8 +69,8 @@ fn a_namespace_ends_with_the_operator_and_without() -> Result<()> {
     })
 }
 
-fn delete_namespace(scene: &Scene, limit: Duration) -> Result<()> {
-    let limit = format!("--timeout={}s", limit.as_secs());
+fn delete_namespace(scene: &Scene) -> Result<()> {
+    let limit = format!("--timeout={}s", NAMESPACE_LIMIT.as_secs());
     let arguments = ["delete", "namespace", &*scene.namespace, &limit];
     scene.kube.kubectl(&arguments).map(drop)
 }

@@ -116,9 +116,11 @@ impl Prometheus {
         Ok(lines.map(str::to_owned).collect())
     }
 
-    /// The names of the alerts that fire now, of those with such further labels, as `,pod="a"`.
-    pub fn firing(&self, labels: &str) -> Result<BTreeSet<String>> {
-        let fire = format!("count by (alertname) (ALERTS{{alertstate=\"firing\"{labels}}})");
+    /// The names of the alerts that fire now and have the labels of one of these selectors, as `pod="a"`.
+    pub fn firing(&self, selectors: &[&str]) -> Result<BTreeSet<String>> {
+        let fire = |labels: &&str| format!("ALERTS{{alertstate=\"firing\",{labels}}}");
+        let any: Vec<String> = selectors.iter().map(fire).collect();
+        let fire = format!("count by (alertname) ({})", any.join(" or "));
         let lines = self.query(&fire)?;
         let names = lines.iter().map(|line| {
             let (_, rest) = line.split_once("alertname=\"")?;
