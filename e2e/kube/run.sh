@@ -11,6 +11,7 @@
 #   E2E_KEEP=1             leave the cluster that was made
 #   IMAGE_OF=release       test the images of `make image`, and not those that are quick to build
 #   E2E_SKIP_BUILD=1       take the images as they are
+#   TESTS_AT_ONCE=2        how many files of tests run side by side, of those that may
 #
 # crd_rules, which asks the API server alone, needs no images; with it goes what else asks for one (operator/tests). For
 # kube_versions a second pair of images is built, stamped with the next version and a level more.
@@ -113,17 +114,64 @@ load_images() {
   esac
 }
 
-run_tests() {
-  local arguments=() test status=0 begun=$SECONDS cargo=${CARGO:-cargo}
-  for test in "${tests[@]}"; do
-    arguments+=(--test "$test")
+# Files that stop nodes or the operator, need the whole cluster, or measure: nothing runs beside them.
+alone=(kube_alerts kube_charts kube_drain kube_faults kube_lost_node kube_many_topics kube_monitoring kube_one_broker
+  kube_operator kube_rights kube_uninstall kube_versions)
+
+is_alone() {
+  local one
+  for one in "${alone[@]}"; do
+    [ "$1" != "$one" ] || return 0
   done
+  return 1
+}
+
+# run_one TEST: one file of tests; what it has said is shown at its end, so that two do not speak at once.
+run_one() {
+  local test=$1 log=$logs/$1.log begun=$SECONDS status=0
+  "$cargo" test -q -p e2e --test "$test" -- --test-threads=1 --nocapture > "$log" 2>&1 || status=$?
+  cat "$log"
+  say "$test: $([ "$status" -eq 0 ] && echo passed || echo FAILED), $((SECONDS - begun)) s"
+  return "$status"
+}
+
+# Those that may run side by side first, some at a time, then the others.
+run_files() {
+  local file test status=0 running=0 others=()
+  for file in e2e/tests/*.rs; do
+    test=$(basename "$file" .rs)
+    if ! asked_for "$test"; then
+      continue
+    elif is_alone "$test"; then
+      others+=("$test")
+      continue
+    fi
+    if ((running == ${TESTS_AT_ONCE:-2})); then
+      wait -n || status=1
+      running=$((running - 1))
+    fi
+    run_one "$test" &
+    running=$((running + 1))
+  done
+  while ((running > 0)); do
+    wait -n || status=1
+    running=$((running - 1))
+  done
+  for test in ${others[@]+"${others[@]}"}; do
+    run_one "$test" || status=1
+  done
+  return "$status"
+}
+
+run_tests() {
+  local status=0 begun=$SECONDS cargo=${CARGO:-cargo}
+  mkdir -p "$logs"
   if asked_for crd_rules; then
     "$cargo" test -p milena-operator --test applying -- --nocapture || status=$?
   fi
-  # One after the other: a cluster of two cores is busy with one of them.
-  "$cargo" test -p e2e --no-fail-fast "${arguments[@]}" -- --test-threads="${TESTS_AT_ONCE:-1}" --nocapture || status=$?
-  until_gone || status=$?
+  "$cargo" test -q -p e2e --no-run
+  run_files || status=1
+  until_gone || status=1
   say "the tests took $((SECONDS - begun)) s"
   return "$status"
 }
