@@ -118,7 +118,9 @@ fn level(
         );
         return 0;
     };
-    if level > level_max {
+    // A version that can't read what is written is the one thing to say, whatever it would write.
+    let is_way_back = found.level.is_some_and(|now| now > level_max);
+    if level > level_max && !is_way_back {
         let message =
             format!("version {version} writes up to {level_max}: raise spec.version first");
         problems.add(Reason::UnsupportedVersion, field, message);
