@@ -26,7 +26,7 @@ use crate::context::{Context, Key, Memory};
 use crate::crd::KafkaCluster;
 use crate::crd::cluster::KafkaClusterStatus;
 use crate::events::{Events, Kind};
-use crate::namespace::{self, Fate};
+use crate::namespace;
 use build::{Budget, Given};
 use deletion::Deletion;
 use fetch::Seen;
@@ -54,6 +54,12 @@ pub struct Look {
     pub again: Option<Duration>,
 }
 
+/// Nothing is left to look at.
+const DONE: Look = Look {
+    word: "ok",
+    again: None,
+};
+
 /// Why a look came to nothing.
 #[derive(Debug, Error)]
 #[error("{}", kube_words(.0))]
@@ -77,7 +83,10 @@ pub fn kube_words(error: &kube::Error) -> String {
 /// Brings one `KafkaCluster` closer to its spec, and says in its status what is left.
 pub async fn reconcile(key: &Key, context: &Context) -> Result<Look, Error> {
     let Some(cluster) = fetch::cluster(key, context).await? else {
-        return gone(key, context).await;
+        return Ok(match deletion::gone(key, context).await? {
+            Deletion::Stopping => again("ok", AGAIN_BUSY),
+            Deletion::Done => DONE,
+        });
     };
     let mut memory = context.memories.take(key);
     let look = look(&cluster, context, &mut memory).await;
@@ -429,26 +438,6 @@ async fn deleted(cluster: &KafkaCluster, seen: &Seen, context: &Context) -> Resu
             word: "ok",
             again: None,
         },
-    })
-}
-
-/// The cluster is not there any more: what is owned goes with it. Its brokers are told, as long as they answer.
-async fn gone(key: &Key, context: &Context) -> Result<Look, Error> {
-    if let Some(door) = context.doors.take(key) {
-        deletion::tell_stopping(&door).await;
-    }
-    context.memories.forget(key);
-    context.metrics.forget(key, &status::TYPES);
-    let ends = namespace::fate(&key.namespace, &context.client).await == Fate::Ends;
-    if ends && fetch::has_pods(key, context).await? {
-        return Ok(again("ok", AGAIN_BUSY));
-    }
-    if ends {
-        namespace::look_again(&key.namespace, context).await?;
-    }
-    Ok(Look {
-        word: "ok",
-        again: None,
     })
 }
 

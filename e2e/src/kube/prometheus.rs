@@ -70,7 +70,7 @@ impl Prometheus {
         if version.is_err() {
             return Ok(None);
         }
-        let (proxy, address) = proxy(kube)?;
+        let (proxy, address) = proxy(kube, folder)?;
         let config = folder.join("prometheus.yml");
         fs::write(&config, configuration(&address, scraped, rules).to_string())?;
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
@@ -142,10 +142,13 @@ impl Drop for Prometheus {
 }
 
 /// `kubectl proxy`, and where it serves.
-fn proxy(kube: &Kube) -> Result<(Child, String)> {
+fn proxy(kube: &Kube, folder: &Path) -> Result<(Child, String)> {
+    // It complains of each scrape that is given up.
+    let log = File::create(folder.join("kubectl-proxy.log"))?;
     let mut proxy = kube
         .command(&["proxy", "--port=0"])
         .stdout(Stdio::piped())
+        .stderr(log)
         .spawn()
         .context("start kubectl proxy")?;
     let mut line = String::new();

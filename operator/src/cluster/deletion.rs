@@ -8,7 +8,8 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
-use super::fetch::{CLUSTER_LABEL, Seen};
+use super::fetch::{self, CLUSTER_LABEL, Seen};
+use super::status;
 use crate::context::{Context, Key};
 use crate::crd::KafkaCluster;
 use crate::crd::cluster::ClusterDeletionPolicy;
@@ -99,6 +100,23 @@ pub async fn leave(context: &Context) {
             }
         });
     futures::future::join_all(told).await;
+}
+
+/// One look at a cluster of which no resource is there. Where its namespace is being deleted its brokers may be left.
+pub async fn gone(key: &Key, context: &Context) -> Result<Deletion, kube::Error> {
+    if let Some(door) = context.doors.take(key) {
+        tell_stopping(&door).await;
+    }
+    context.memories.forget(key);
+    context.metrics.forget(key, &status::TYPES);
+    let ends = namespace::fate(&key.namespace, &context.client).await == Fate::Ends;
+    if ends && fetch::has_pods(key, context).await? {
+        return Ok(Deletion::Stopping);
+    }
+    if ends {
+        namespace::look_again(&key.namespace, context).await?;
+    }
+    Ok(Deletion::Done)
 }
 
 /// One look at a cluster that is being deleted and has our finalizer, or had.
