@@ -434,10 +434,7 @@ async fn refused(
 async fn deleted(cluster: &KafkaCluster, seen: &Seen, context: &Context) -> Result<Look, Error> {
     Ok(match deletion::go_on(cluster, seen, context).await? {
         Deletion::Stopping => again("ok", AGAIN_BUSY),
-        Deletion::Done => Look {
-            word: "ok",
-            again: None,
-        },
+        Deletion::Done => DONE,
     })
 }
 
