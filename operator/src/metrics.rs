@@ -2,7 +2,7 @@
 //!
 //! | name | type | labels | says |
 //! | --- | --- | --- | --- |
-//! | `milena_operator_reconciles_total` | counter | kind, result | reconciles: `ok`, `invalid`, `error` |
+//! | `milena_operator_reconciles_total` | counter | kind, result | reconciles: `ok`, `invalid`, `conflict`, `error` |
 //! | `milena_operator_reconcile_seconds` | histogram | kind | how long one took |
 //! | `milena_operator_steps_total` | counter | step | what was done |
 //! | `milena_operator_waiting` | gauge | namespace, name, for | 1 while a cluster waits for something |
@@ -22,6 +22,11 @@ use crate::context::Key;
 
 /// From a reconcile that only looks to one whose calls time out.
 const SECONDS: [f64; 8] = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0];
+
+/// What is reconciled. Topics have metrics of their own.
+const KIND: &str = "KafkaCluster";
+/// What becomes of a reconcile.
+const RESULTS: [&str; 4] = ["ok", "invalid", "conflict", "error"];
 
 /// All kinds of waiting, so that each has its zero.
 const WAITINGS: [Waiting; 7] = [
@@ -90,6 +95,10 @@ impl Metrics {
             ),
             leader: IntGauge::with_opts(leader).expect("the name is valid"),
         };
+        // From the start on: Prometheus sees no increase in a counter that was not there before.
+        for result in RESULTS {
+            metrics.reconciles.with_label_values(&[KIND, result]);
+        }
         metrics.register();
         metrics
     }
@@ -196,6 +205,7 @@ mod tests {
         let page = String::from_utf8(metrics.page()).unwrap();
         for line in [
             "milena_operator_reconciles_total{kind=\"KafkaCluster\",result=\"ok\"} 1",
+            "milena_operator_reconciles_total{kind=\"KafkaCluster\",result=\"error\"} 0",
             "milena_operator_waiting{for=\"roll\",name=\"main\",namespace=\"kafka\"} 1",
             "milena_operator_waiting{for=\"voters\",name=\"main\",namespace=\"kafka\"} 0",
             "milena_operator_condition{name=\"main\",namespace=\"kafka\",type=\"Available\"} 1",

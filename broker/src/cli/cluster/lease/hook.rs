@@ -181,6 +181,14 @@ async fn ask(http: &Http, path: &str) -> Result<Answer, Failure> {
             "the metadata quorum has no leader that answers",
         )
     })?;
+    if let Some(trouble) = cluster.quorum_trouble {
+        // A leader that no majority answers refuses leases all the same: that is no word of the quorum.
+        let brokers: Vec<ShownBroker> = http.get("/v1/brokers").await?;
+        let undecided = || Failure::new(Exit::Unreachable, trouble);
+        return most_stop(&quorum, &brokers)
+            .map(Answer::Ends)
+            .ok_or_else(undecided);
+    }
     let answer = http.post(path, "").await?;
     let told: LeaseAnswer = match answer.status {
         CONFLICT => answer.parse()?,
