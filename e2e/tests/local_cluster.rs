@@ -79,6 +79,21 @@ impl Local {
             .with_context(|| format!("it goes on:\n{}", self.log()))
     }
 
+    /// kill -9 of all: who starts brokers first, so that none is started again.
+    fn lose_power(&mut self) -> Result<()> {
+        let id = self.child.id();
+        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children"))?;
+        self.child.kill()?;
+        for child in children.split_whitespace() {
+            let pid = Pid::from_raw(child.parse()?).context("a process")?;
+            // It ends by itself, too, once nobody reads what it says.
+            kill_process(pid, Signal::KILL).ok();
+        }
+        self.child.wait()?;
+        let is_free = || TcpListener::bind(("127.0.0.1", self.base)).ok().map(drop);
+        process::poll(LIMIT, is_free).context("the port is taken")
+    }
+
     fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("stderr")).unwrap_or_default()
     }
@@ -345,4 +360,29 @@ fn where_http_was_looked_for_is_told() -> Result<()> {
     let milena = CommandLine::new("127.0.0.1:1");
     let failed = milena.run(&["cluster", "describe"])?;
     failed.failed(3, &["127.0.0.1:313", "--http"])
+}
+
+#[test]
+fn a_rescued_survivor_leads_what_it_had_in_sync_though_all_come_back_at_once() -> Result<()> {
+    let (mut local, milena) = Local::start()?;
+    milena.prints("topic create t -p 6 -r 3 -c min.insync.replicas=2")?;
+    milena.takes("one\ntwo\n", "produce t -p 1 --acks all")?;
+    local.lose_power()?;
+    let data = local.folder.path().join("data");
+    for lost in ["2", "3"] {
+        std::fs::remove_dir_all(data.join(lost))?;
+        std::fs::create_dir(data.join(lost))?;
+    }
+    let survivor = data.join("1");
+    let survivor = survivor.to_str().context("a path of UTF-8")?;
+    let rescue = ["cluster", "rescue", "--data", survivor, "--apply"];
+    milena.run(&rescue)?.printed()?;
+    local.start_again()?;
+    let read = milena.prints("consume t --from beginning --exit")?;
+    assert_eq!(read, "one\ntwo\n");
+    let topic = milena.prints_json("topic describe t")?;
+    for partition in topic[0]["partition_details"].as_array().context("some")? {
+        ensure!(partition["leader"] == 1, "{topic}");
+    }
+    Ok(())
 }

@@ -175,6 +175,19 @@ impl Decider {
     }
 }
 
+/// What a command comes to on an image that nobody else changes: of a member that is stopped.
+pub(super) fn decided_offline(
+    image: Image,
+    command: &Command,
+    rules: &dyn ConfigRules,
+) -> Vec<Proposal> {
+    let mut batch = Batch::after(Arc::new(image));
+    // Nobody waits for the answer.
+    let (answer, _) = tokio::sync::oneshot::channel();
+    batch.take(command, rules, answer);
+    batch.proposals().collect()
+}
+
 fn imported(image: &Image) -> Proposal {
     let position = image.position();
     let (epoch, offset) = (position.epoch, position.offset);

@@ -5,10 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
+use milena_metadata::{ChangeBroker, ChangeBrokers, Image, NoConfigRules};
 use openraft::{CommittedLeaderId, EntryPayload};
 
+use super::decider::decided_offline;
+use super::snapshot;
 use super::store::{Change, Store, StoreError};
-use super::types::{Entry, LogId, Node, NodeId, SnapshotMeta, Vote};
+use super::types::{Entry, LogId, Node, NodeId, Proposal, SnapshotMeta, Vote};
 use crate::peer::{Answer, Peers, Request, network};
 
 /// Bytes of entries that are looked through at once.
@@ -124,7 +127,9 @@ impl Survivor {
         found
     }
 
-    /// Makes it the only voter, in a term of its own; the others become learners, who follow once they are back.
+    /// Makes it the only voter, in a term of its own; the others become learners, who follow once they are back. All other
+    /// brokers are fenced: this one, which starts again as they do, would be out of sync otherwise wherever those are
+    /// thought to be up, and once they came with empty disks nobody would be in sync.
     pub fn go_on_alone(&self) -> Result<(), RescueError> {
         let voted = self.store.vote()?.map_or(0, |vote| vote.leader_id().term);
         let term = voted.max(self.last.leader_id.term) + 1;
@@ -134,9 +139,17 @@ impl Survivor {
             log_id,
             payload: EntryPayload::Membership(openraft::Membership::new(alone, self.nodes.clone())),
         };
-        let json = serde_json::to_vec(&entry).expect("an entry has string keys only");
+        let fencing = self.fencing()?.into_iter().zip(log_id.index + 1..);
+        let fencing = fencing.map(|(proposal, index)| Entry {
+            log_id: LogId::new(CommittedLeaderId::new(term, self.id), index),
+            payload: EntryPayload::Normal(proposal),
+        });
+        let entries = std::iter::once(entry).chain(fencing).map(|entry| {
+            let json = serde_json::to_vec(&entry).expect("an entry has string keys only");
+            (entry.log_id.index, json)
+        });
         let mut changes = vec![
-            Change::Append(vec![(log_id.index, json)]),
+            Change::Append(entries.collect()),
             Change::Vote(Vote::new(term, self.id)),
         ];
         // A crash may have come between a snapshot from the leader and the end of the entries that it replaces; behind
@@ -145,6 +158,52 @@ impl Survivor {
             changes.push(Change::Purge(self.last));
         }
         Ok(self.store.change_offline(&changes)?)
+    }
+}
+
+impl Survivor {
+    /// That every other broker is fenced, as entries.
+    fn fencing(&self) -> Result<Vec<Proposal>, RescueError> {
+        let image = self.image()?;
+        let own = self.nodes[&self.id].broker;
+        let others = image
+            .brokers()
+            .filter(|broker| broker.id.get() != own && !broker.fenced);
+        let changes = others.map(|broker| ChangeBroker {
+            id: broker.id,
+            epoch: broker.epoch,
+            fenced: Some(true),
+            draining: None,
+            stopping: None,
+        });
+        let changes: Vec<ChangeBroker> = changes.collect();
+        let command = ChangeBrokers { changes }.into();
+        // Of the settings only those that the metadata holds are known here.
+        Ok(decided_offline(image, &command, &NoConfigRules))
+    }
+
+    /// The metadata with all that it has, decided or not: all of it is, once it goes on alone.
+    fn image(&self) -> Result<Image, RescueError> {
+        let mut image = Image::default();
+        if let Some((head, bytes)) = self.store.snapshot()? {
+            let what = || format!("snapshot {}", head.number);
+            let read = snapshot::read(&bytes);
+            image = read.map_err(|error| self.store.damaged(what(), error))?;
+        }
+        let mut next = self.snapshot.map_or(0, |last| last.index + 1);
+        loop {
+            let entries = self.store.entries(next.., READ_BYTES)?;
+            let Some(last) = entries.last() else {
+                return Ok(image);
+            };
+            next = last.log_id.index + 1;
+            for Entry { log_id, payload } in entries {
+                if let EntryPayload::Normal(proposal) = payload {
+                    // What is skipped here is skipped when it starts, too.
+                    proposal.apply(log_id.leader_id.term, &mut image);
+                }
+            }
+        }
     }
 }
 

@@ -67,9 +67,13 @@ async fn a_snapshot_in_place_of_entries_that_are_still_there_is_what_a_survivor_
     let options = places.options(&survivor, places.told(false));
     let alone = Process::start(survivor, options).await.unwrap().unwrap();
     alone.quorum.request(registration_of(6)).await.unwrap();
-    let brokers = alone.quorum.image();
-    let brokers: Vec<i32> = brokers.brokers().map(|one| one.id.get()).collect();
-    assert_eq!(brokers, [4, 5, 6]);
+    let image = alone.quorum.image();
+    let brokers = image.brokers().map(|one| (one.id.get(), one.fenced));
+    assert_eq!(
+        brokers.collect::<Vec<_>>(),
+        [(4, true), (5, true), (6, false)],
+        "who is not there is not in sync"
+    );
     let votes_alone = || alone.quorum.status().voters.len() == 1;
     until("it is the only voter", votes_alone).await;
 }
