@@ -67,6 +67,14 @@ pub fn one_is_silent<'a>(stage: &'a Stage<'_>) -> Result<Undo<'a>> {
     let led = (0..stage.target.partitions).find(|at| view.leader(LEDGER, *at) == Some(leader));
     let led = led.with_context(|| format!("broker {leader} leads nothing: {view}"))?;
     let mut wire = Wire::connect(stage.address(leader))?;
+    // One that has just started has no such series, and Prometheus sees no increase in one that was not there.
+    ensure!(write(&mut wire, LEDGER, led, 1)?, "a write is refused");
+    let pod = pod_name(leader);
+    let seen = format!("milena_request_duration_seconds_count{{api=\"Produce\",pod=\"{pod}\"}}");
+    until("a first write is seen", TURN_LIMIT, || {
+        ensure!(!stage.prometheus.query(&seen)?.is_empty(), "none is");
+        Ok(())
+    })?;
     block_on(stage.client(&[leader]).create_topic(
         &NewTopic {
             name: CHANGED.to_owned(),

@@ -103,15 +103,15 @@ struct Chosen {
     asks: bool,
 }
 
-/// Of a broker that has lost its disk, two members may be known for a while.
+/// Of a broker that has lost its disk, two members may be known for a while: the vote of the one that is gone is taken, and the
+/// one that is there is given one.
 fn choose(quorum: &QuorumProgress, wanted: Wanted) -> Result<Chosen, Failure> {
     let id = wanted.broker();
     let silence = |member: &&MemberProgress| member.silent.unwrap_or(Duration::MAX);
-    let of = |members: &[MemberProgress]| -> Option<MemberProgress> {
-        let own = members.iter().filter(|member| member.broker == id);
-        own.max_by_key(silence).cloned()
-    };
-    let (voter, learner) = (of(&quorum.voters), of(&quorum.learners));
+    let is_own = |member: &&MemberProgress| member.broker == id;
+    let voter = quorum.voters.iter().filter(is_own).max_by_key(silence);
+    let learner = quorum.learners.iter().filter(is_own).min_by_key(silence);
+    let (voter, learner) = (voter.cloned(), learner.cloned());
     let (member, asks) = match (wanted, voter, learner) {
         (_, None, None) => {
             return Err(Failure {
@@ -187,6 +187,14 @@ mod tests {
         let early = choose(&replaced, Wanted::Add(2)).unwrap_err();
         assert_eq!(early.status, axum::http::StatusCode::CONFLICT);
         assert_eq!(chosen(&replaced, Wanted::Remove(2)), (12, true));
+    }
+
+    #[test]
+    fn of_two_learners_of_a_broker_the_one_that_was_heard_gets_the_vote() {
+        let mut lost = member(2, 12, 0);
+        lost.silent = None;
+        let twice = quorum(&[member(1, 11, 0)], &[member(2, 22, 5), lost]);
+        assert_eq!(chosen(&twice, Wanted::Add(2)), (22, true));
     }
 
     #[test]
