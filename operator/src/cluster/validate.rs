@@ -219,6 +219,22 @@ fn pool(at: usize, pool: &Pool, found: &Found, problems: &mut Problems) -> Wante
             message,
         );
     }
+    // Its brokers would be started a second time, on empty volumes, and take over from those that run.
+    let mut others = found.pool_starts.iter();
+    if let Some((other, was)) = others.find(|(name, was)| {
+        **name != pool.name
+            && i64::from(**was).abs_diff(start.into()) < POOL_IDS.unsigned_abs().into()
+    }) {
+        let message = format!(
+            "the ids from {was} on belong to the brokers of pool {other}, which are still there: give pool {} another              firstBrokerId; a pool is renamed by adding one with another firstBrokerId and taking out the old one",
+            pool.name
+        );
+        problems.add(
+            Reason::InvalidPool,
+            format!("{field}.firstBrokerId"),
+            message,
+        );
+    }
     let volume = pool.volumes.first().cloned().unwrap_or_default();
     let volume_bytes = bytes(&volume.size)
         .filter(|bytes| *bytes > 0)

@@ -276,6 +276,22 @@ fn a_pool_that_comes_back_with_other_ids_waits_for_its_old_brokers() {
 }
 
 #[test]
+fn a_pool_that_is_renamed_does_not_start_its_brokers_a_second_time() {
+    let begins_at = |start: i32| {
+        move |_: &mut _, found: &mut Found, _: &mut _| {
+            found.pool_starts = [("former".to_owned(), start)].into()
+        }
+    };
+    let (reason, text) = bad(begins_at(0));
+    assert_eq!(reason, Reason::InvalidPool);
+    assert!(
+        text.contains("belong to the brokers of pool former"),
+        "{text}"
+    );
+    let _ = good(begins_at(1000));
+}
+
+#[test]
 fn listeners_are_checked_and_the_internal_one_comes_first() {
     let listener = |name: &str, port: i32, kind: ListenerType| Listener {
         name: name.to_owned(),
