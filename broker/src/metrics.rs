@@ -113,6 +113,18 @@ pub enum Care {
     Compaction,
 }
 
+impl Care {
+    const ALL: [Self; 3] = [Self::Retention, Self::Flush, Self::Compaction];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Retention => "retention",
+            Self::Flush => "flush",
+            Self::Compaction => "compaction",
+        }
+    }
+}
+
 /// One topic's counters, shared by its partitions.
 #[derive(Debug, Clone)]
 pub struct TopicTraffic {
@@ -174,6 +186,11 @@ impl Metrics {
         let registry = Registry::new();
         let registrar = Registrar(&registry);
         let isr_changes = registrar.counters(&table::ISR_CHANGES)?;
+        let care_failures = registrar.counters(&table::CARE_FAILURES)?;
+        // From the start on: Prometheus sees no increase in a counter that was not there before.
+        for care in Care::ALL {
+            care_failures.with_label_values(&[care.word()]);
+        }
         Ok(Arc::new(Self {
             started: Instant::now(),
             apis: (0..API_KEYS_MAX).map(|_| OnceLock::new()).collect(),
@@ -203,7 +220,7 @@ impl Metrics {
             compacted_bytes: registrar.counter(&table::COMPACTED_BYTES)?,
             compaction_left: registrar.gauge(&table::COMPACTION_LEFT)?,
             reclaimed_bytes: registrar.counter(&table::RECLAIMED_BYTES)?,
-            care_failures: registrar.counters(&table::CARE_FAILURES)?,
+            care_failures,
             flushes: registrar.histograms(&table::FLUSH_DURATION, LATENCY_BUCKETS)?,
             logs_to_open: registrar.gauge(&table::LOGS_TO_OPEN)?,
             recovered_segments: registrar.counter(&table::RECOVERED_SEGMENTS)?,
@@ -367,12 +384,7 @@ impl Metrics {
 
     /// Counts background work on a log that failed.
     pub fn care_failed(&self, care: Care) {
-        let work = match care {
-            Care::Retention => "retention",
-            Care::Flush => "flush",
-            Care::Compaction => "compaction",
-        };
-        self.care_failures.with_label_values(&[work]).inc();
+        self.care_failures.with_label_values(&[care.word()]).inc();
     }
 
     /// Notes a flush of a log that began then.

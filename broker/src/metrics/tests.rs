@@ -36,6 +36,15 @@ fn every_exposed_family_is_in_the_table_and_every_counter_is_exposed() {
 }
 
 #[test]
+fn failures_begin_at_0_so_that_the_first_is_an_increase() {
+    let page = moved();
+    for (work, count) in [("retention", 0), ("flush", 1), ("compaction", 0)] {
+        let line = format!("milena_log_care_failures_total{{work=\"{work}\"}} {count}\n");
+        assert!(page.contains(&line), "{line} in {page}");
+    }
+}
+
+#[test]
 fn an_api_that_was_never_called_has_no_series() {
     let page = moved();
     assert!(page.contains("milena_requests_total{api=\"Fetch\"} 1\n"));

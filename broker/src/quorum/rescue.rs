@@ -190,20 +190,13 @@ impl Survivor {
             let read = snapshot::read(&bytes);
             image = read.map_err(|error| self.store.damaged(what(), error))?;
         }
-        let mut next = self.snapshot.map_or(0, |last| last.index + 1);
-        loop {
-            let entries = self.store.entries(next.., READ_BYTES)?;
-            let Some(last) = entries.last() else {
-                return Ok(image);
-            };
-            next = last.log_id.index + 1;
-            for Entry { log_id, payload } in entries {
-                if let EntryPayload::Normal(proposal) = payload {
-                    // What is skipped here is skipped when it starts, too.
-                    proposal.apply(log_id.leader_id.term, &mut image);
-                }
+        each_entry(&self.store, self.snapshot, |Entry { log_id, payload }| {
+            if let EntryPayload::Normal(proposal) = payload {
+                // What is skipped here is skipped when it starts, too.
+                proposal.apply(log_id.leader_id.term, &mut image);
             }
-        }
+        })?;
+        Ok(image)
     }
 }
 
@@ -230,19 +223,30 @@ fn members(
     snapshot: Option<SnapshotMeta>,
 ) -> Result<(BTreeSet<NodeId>, BTreeMap<NodeId, Node>), StoreError> {
     let last = snapshot.as_ref().and_then(|snapshot| snapshot.last_log_id);
-    let mut next = last.map_or(0, |last| last.index + 1);
     let mut found = snapshot.map(|snapshot| snapshot.last_membership.membership().clone());
-    loop {
-        let entries = store.entries(next.., READ_BYTES)?;
-        let Some(last) = entries.last() else { break };
-        next = last.log_id.index + 1;
-        for entry in entries {
-            if let EntryPayload::Membership(membership) = entry.payload {
-                found = Some(membership);
-            }
+    each_entry(store, last, |entry| {
+        if let EntryPayload::Membership(membership) = entry.payload {
+            found = Some(membership);
         }
-    }
+    })?;
     let found = found.unwrap_or_default();
     let nodes = found.nodes().map(|(id, node)| (*id, node.clone()));
     Ok((found.voter_ids().collect(), nodes.collect()))
+}
+
+/// All entries behind a snapshot, in order.
+fn each_entry(
+    store: &Store,
+    snapshot: Option<LogId>,
+    mut take: impl FnMut(Entry),
+) -> Result<(), StoreError> {
+    let mut next = snapshot.map_or(0, |last| last.index + 1);
+    loop {
+        let entries = store.entries(next.., READ_BYTES)?;
+        let Some(last) = entries.last() else {
+            return Ok(());
+        };
+        next = last.log_id.index + 1;
+        entries.into_iter().for_each(&mut take);
+    }
 }

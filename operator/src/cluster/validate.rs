@@ -226,7 +226,8 @@ fn pool(at: usize, pool: &Pool, found: &Found, problems: &mut Problems) -> Wante
             && i64::from(**was).abs_diff(start.into()) < POOL_IDS.unsigned_abs().into()
     }) {
         let message = format!(
-            "the ids from {was} on belong to the brokers of pool {other}, which are still there: give pool {} another              firstBrokerId; a pool is renamed by adding one with another firstBrokerId and taking out the old one",
+            "the ids from {was} on belong to the brokers of pool {other}, which are still there: give pool {} another \
+             firstBrokerId; a pool is renamed by adding one with another firstBrokerId and taking out the old one",
             pool.name
         );
         problems.add(

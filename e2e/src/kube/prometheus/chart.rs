@@ -100,7 +100,6 @@ impl Panel {
     pub fn is_empty_when_well(&self) -> bool {
         let names = [
             "milena_request_errors_total",
-            "milena_log_care_failures_total",
             "milena_broker_fenced_total",
             "milena_quorum_member_lag_entries",
             "milena_operator_waiting",
