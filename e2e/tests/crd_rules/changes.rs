@@ -19,6 +19,9 @@ pub fn clusters() -> Vec<Change> {
     let ids = |first: Value| pools(json!({ "firstBrokerId": first }));
     let level = |level: Value| json!({ "metadataVersion": level });
     const IDS: Option<&str> = Some("firstBrokerId can't be changed");
+    let named =
+        |name: &str, first: i32| pools(json!({ "name": name, "firstBrokerId": first }));
+    const TAKEN: Option<&str> = Some("can't have the firstBrokerId of one that is there");
     const CLASS: Option<&str> = Some("className can't be changed, set or removed");
     const SHRINKS: Option<&str> = Some("a volume can't shrink");
     const DOWN: Option<&str> = Some("metadataVersion can't go down");
@@ -37,6 +40,16 @@ pub fn clusters() -> Vec<Change> {
             name: "ids-unset",
             before: pools(json!({})),
             then: vec![(ids(json!(1000)), IDS), (ids(json!(0)), None)],
+        },
+        Change {
+            name: "renamed",
+            before: named("old", 0),
+            then: vec![
+                (named("new", 0), TAKEN),
+                (named("new", 1000), None),
+                (named("old", 1000), TAKEN),
+                (named("old", 0), None),
+            ],
         },
         Change {
             name: "class",

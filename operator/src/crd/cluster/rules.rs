@@ -22,6 +22,13 @@ pub const RULES: &[Rule] = &[
         says: "two pools have the same firstBrokerId: give each its own multiple of 1000 (0, 1000, 2000, ...)",
     },
     Rule {
+        at: "spec",
+        check: "self.pools.all(p, oldSelf.pools.exists(q, q.name == p.name) || \
+                !oldSelf.pools.exists(q, q.firstBrokerId == p.firstBrokerId))",
+        says: "a new pool can't have the firstBrokerId of one that is there, whose brokers would start a second time: give it \
+               another multiple of 1000; a pool is renamed by adding one, then taking the old one out of the list",
+    },
+    Rule {
         at: "spec.pools[]",
         check: "self.firstBrokerId % 1000 == 0",
         says: "firstBrokerId must be a multiple of 1000: a pool owns the 1000 ids from there on",
