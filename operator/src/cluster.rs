@@ -5,6 +5,7 @@ pub mod brokers;
 pub mod build;
 pub mod deletion;
 pub mod fetch;
+mod found;
 pub mod observed;
 pub mod settings;
 pub mod status;
@@ -24,7 +25,6 @@ use uuid::Uuid;
 use crate::apply::{self, ApplyError};
 use crate::context::{Context, Key, Memory};
 use crate::crd::KafkaCluster;
-use crate::crd::cluster::KafkaClusterStatus;
 use crate::events::{Events, Kind};
 use crate::namespace;
 use build::{Budget, Given};
@@ -33,7 +33,7 @@ use fetch::Seen;
 use observed::Observed;
 use step::perform::{Outcome, Performer, REPAIR_EVERY};
 use step::{Decision, Waiting, budget, scale};
-use validate::{Found, Invalid, Version};
+use validate::{Invalid, Version};
 use wanted::Wanted;
 
 /// While something goes on.
@@ -99,9 +99,9 @@ async fn look(
     context: &Context,
     memory: &mut Memory,
 ) -> Result<Look, Error> {
-    let seen = fetch::observe(cluster, context, memory).await?;
+    let mut seen = fetch::observe(cluster, context, memory).await?;
     if cluster.metadata.deletion_timestamp.is_some() {
-        return deleted(cluster, &seen, context).await;
+        return deleted(cluster, &seen, context, memory).await;
     }
     if seen.observed.namespace_is_going {
         // Nothing can be made in it, and no broker comes back.
@@ -116,8 +116,8 @@ async fn look(
         // The resource has another version now.
         return Ok(again("ok", Duration::ZERO));
     }
-    let level = settings::level(&seen, memory).await;
-    let found = found(cluster, &seen.observed, level);
+    seen.observed.level = settings::level(&seen, memory).await;
+    let found = found::of(cluster, &seen.observed);
     let wanted = match validate::check(cluster, &found, &context.options.operator) {
         Ok(wanted) => wanted,
         Err(invalid) => return refused(cluster, &seen, &invalid, context, memory).await,
@@ -232,63 +232,6 @@ fn awaits_addresses(cluster: &KafkaCluster, observed: &Observed, unaddressed: &[
     !unaddressed.is_empty() && comes_first && young
 }
 
-/// What of the surroundings bears on what is wanted.
-fn found(cluster: &KafkaCluster, observed: &Observed, level: Option<i16>) -> Found {
-    let status = cluster.status.as_ref();
-    let ids: BTreeSet<String> = observed
-        .cluster_ids()
-        .into_iter()
-        .map(str::to_owned)
-        .collect();
-    let view = observed.view.as_ref();
-    let voters = view.map(|view| view.voters().into_iter().collect());
-    Found {
-        claim_cluster_ids: ids,
-        founded: observed.is_founded(),
-        fresh_cluster_id: fresh_id(),
-        voters: voters
-            .or_else(|| status.map(|status| status.voters.clone()))
-            .unwrap_or_default(),
-        pool_starts: observed
-            .sets
-            .iter()
-            .map(|(pool, set)| (pool.clone(), set.start))
-            .collect(),
-        level: level.or_else(|| told_level(status)),
-    }
-}
-
-/// The level that the brokers wrote when they last said so: it never goes down, and a version that can't read it must not
-/// be let in for a moment in which nobody is asked.
-fn told_level(status: Option<&KafkaClusterStatus>) -> Option<i16> {
-    status?.metadata_version.as_deref()?.parse().ok()
-}
-
-/// 22 letters of URL-safe base64, as Kafka's tools make them. The first and the last are letters or digits: it is a label's
-/// value, too.
-fn fresh_id() -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    loop {
-        let bits = Uuid::new_v4().as_u128();
-        let letter = |at: u32| {
-            // 128 bits are 21 letters of six bits, and two bits in the last.
-            let index = match at {
-                21 => (bits << 4) & 0b11_0000,
-                _ => bits >> (122 - 6 * at),
-            };
-            char::from(LETTERS[(index & 0b11_1111) as usize])
-        };
-        let id: String = (0..22).map(letter).collect();
-        if id.starts_with(is_plain) && id.ends_with(is_plain) {
-            return id;
-        }
-    }
-}
-
-fn is_plain(letter: char) -> bool {
-    letter.is_ascii_alphanumeric()
-}
-
 /// What the builders have to know besides.
 fn given(wanted: &Wanted, observed: &Observed, has_pod_monitors: bool) -> Given {
     let kept = scale::kept(wanted, observed);
@@ -375,7 +318,8 @@ async fn tell_refusal(
     memory.told = text;
 }
 
-/// How long each broker has not been ready, as far as this process saw.
+/// How long each broker has not been ready: as far as its pod says, else as far as this process saw. Its pod may be another
+/// than before; and who has just begun to look has seen nothing yet.
 fn away(
     ids: impl Iterator<Item = i32>,
     observed: &Observed,
@@ -386,8 +330,10 @@ fn away(
     memory.away_since.retain(|id, _| away.contains(id));
     let mut durations = BTreeMap::new();
     for id in away {
-        let since = memory.away_since.entry(id).or_insert_with(Instant::now);
-        durations.insert(id, since.elapsed());
+        let seen = memory.away_since.entry(id).or_insert_with(Instant::now);
+        let said = observed.pods.get(&id).and_then(|pod| pod.unready_since);
+        let said = said.and_then(|since| observed.now.duration_since(since).try_into().ok());
+        durations.insert(id, seen.elapsed().max(said.unwrap_or_default()));
     }
     durations
 }
@@ -431,11 +377,19 @@ async fn refused(
     ))
 }
 
-async fn deleted(cluster: &KafkaCluster, seen: &Seen, context: &Context) -> Result<Look, Error> {
-    Ok(match deletion::go_on(cluster, seen, context).await? {
-        Deletion::Stopping => again("ok", AGAIN_BUSY),
-        Deletion::Done => DONE,
-    })
+async fn deleted(
+    cluster: &KafkaCluster,
+    seen: &Seen,
+    context: &Context,
+    memory: &mut Memory,
+) -> Result<Look, Error> {
+    if deletion::go_on(cluster, seen, context).await? == Deletion::Done {
+        return Ok(DONE);
+    }
+    let awaited = deletion::awaited(&seen.observed);
+    let status = status::deleting::of(cluster, seen.observed.now, &awaited);
+    status::write(cluster, status, context, memory).await?;
+    Ok(again("ok", AGAIN_BUSY))
 }
 
 #[cfg(test)]
@@ -446,16 +400,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_level_that_the_brokers_have_told_holds_while_they_are_not_asked() {
-        let mut cluster = samples::cluster();
-        let level = |cluster: &KafkaCluster, told| found(cluster, &Observed::default(), told).level;
-        assert_eq!(level(&cluster, None), None);
-        cluster.status = Some(KafkaClusterStatus {
-            metadata_version: Some("2".to_owned()),
-            ..KafkaClusterStatus::default()
-        });
-        assert_eq!(level(&cluster, None), Some(2));
-        assert_eq!(level(&cluster, Some(3)), Some(3));
+    fn a_broker_is_away_for_as_long_as_its_pod_says_whoever_looks() {
+        let (wanted, mut observed) = step::samples::healthy();
+        let ten_minutes = Duration::from_secs(600);
+        let pod = observed.pods.get_mut(&1).unwrap();
+        pod.ready_since = None;
+        pod.unready_since = observed.now.checked_sub(ten_minutes).ok();
+        let away = away(wanted.ids(), &observed, &mut Memory::default());
+        assert_eq!(away.keys().collect::<Vec<_>>(), [&1]);
+        assert!(away[&1] >= ten_minutes);
     }
 
     #[test]
@@ -474,19 +427,5 @@ mod tests {
             ..observed
         };
         assert!(!awaits_addresses(&cluster, &unread, &unaddressed));
-    }
-
-    #[test]
-    fn a_fresh_cluster_id_is_22_letters_a_label_and_another_each_time() {
-        let ids: BTreeSet<String> = (0..1000).map(|_| fresh_id()).collect();
-        assert_eq!(ids.len(), 1000);
-        for id in ids {
-            let letter = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-            assert!(id.len() == 22 && id.bytes().all(letter), "{id}");
-            assert!(
-                !id.starts_with(['-', '_']) && !id.ends_with(['-', '_']),
-                "{id} is no value of a label"
-            );
-        }
     }
 }

@@ -36,6 +36,7 @@ use serde::Serialize;
 use super::wanted::{Wanted, WantedPool};
 pub use advertised::Surroundings;
 pub use owned::{CLUSTER_ID_LABEL, CLUSTER_LABEL, POOL_LABEL, keeper, labels};
+pub use pod::DATA;
 pub use pod::{REVISION, TEMPLATE_REVISION};
 pub use pod_monitor::api_resource as pod_monitor_resource;
 

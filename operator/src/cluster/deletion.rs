@@ -9,12 +9,15 @@ use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
 use super::fetch::{self, CLUSTER_LABEL, Seen};
+use super::observed::{Node, Observed};
 use super::status;
+use super::step::stuck;
 use crate::context::{Context, Key};
 use crate::crd::KafkaCluster;
 use crate::crd::cluster::ClusterDeletionPolicy;
 use crate::door::{At, Door};
 use crate::namespace::{self, Fate};
+use crate::nodes;
 
 /// On clusters whose volumes go with them.
 pub const FINALIZER: &str = "milena.dev/volumes";
@@ -143,14 +146,8 @@ pub async fn go_on(
     if !seen.observed.sets.is_empty() {
         return Ok(Deletion::Stopping);
     }
-    // They belong to the cluster too, which is still there.
-    let pods: Api<Pod> = Api::namespaced(context.client.clone(), &key.namespace);
-    let left = seen.observed.pods.values();
-    for pod in left.filter(|pod| pod.deadline.is_none()) {
-        let params = uid_only(DeleteParams::default(), &pod.uid);
-        gone_is_fine(pods.delete(&pod.name, &params).await)?;
-    }
     if !seen.observed.pods.is_empty() {
+        delete_pods(&key, &seen.observed, context).await?;
         return Ok(Deletion::Stopping);
     }
     let claims: Api<PersistentVolumeClaim> =
@@ -164,6 +161,59 @@ pub async fn go_on(
     Ok(Deletion::Done)
 }
 
+/// They belong to the cluster too, which is still there. Those that nobody will end are deleted by force: what they have
+/// is to go.
+async fn delete_pods(key: &Key, observed: &Observed, context: &Context) -> Result<(), kube::Error> {
+    let pods: Api<Pod> = Api::namespaced(context.client.clone(), &key.namespace);
+    for pod in observed.pods.values() {
+        let params = match (pod.deadline, is_stuck(observed, pod, context).await?) {
+            (None, _) => DeleteParams::default(),
+            (Some(_), true) => DeleteParams::default().grace_period(0),
+            (Some(_), false) => continue,
+        };
+        gone_is_fine(pods.delete(&pod.name, &uid_only(params, &pod.uid)).await)?;
+    }
+    Ok(())
+}
+
+/// As its node is at this moment, where the one that was seen can't end it.
+async fn is_stuck(
+    observed: &Observed,
+    pod: &super::observed::Pod,
+    context: &Context,
+) -> Result<bool, kube::Error> {
+    let seen = observed.node_of(pod);
+    let (Some(name), Some(_)) = (
+        &pod.node,
+        seen.and_then(|node| stuck::can_not_end(observed.now, pod, node)),
+    ) else {
+        return Ok(false);
+    };
+    let node = nodes::read(name, &context.client).await?;
+    Ok(stuck::can_not_end(observed.now, pod, &node).is_some())
+}
+
+/// What a deletion waits for, in words.
+pub fn awaited(observed: &Observed) -> String {
+    let pods: Vec<String> = observed
+        .pods
+        .values()
+        .map(|pod| match (&pod.node, observed.node_of(pod)) {
+            (Some(name), Some(Node { gone: true, .. })) => {
+                format!("{} (node {name} is gone)", pod.name)
+            }
+            (Some(name), Some(Node { ready: false, .. })) => {
+                format!("{} (node {name} is not ready)", pod.name)
+            }
+            _ => pod.name.clone(),
+        })
+        .collect();
+    match pods.is_empty() {
+        true => "the StatefulSets and claims to go".to_owned(),
+        false => format!("{} to stop", pods.join(", ")),
+    }
+}
+
 fn uid_only(params: DeleteParams, uid: &str) -> DeleteParams {
     params.preconditions(Preconditions {
         uid: Some(uid.to_owned()),
@@ -175,5 +225,22 @@ fn gone_is_fine<T>(deleted: Result<T, kube::Error>) -> Result<(), kube::Error> {
     match deleted {
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
         other => other.map(drop),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::step::samples;
+
+    #[test]
+    fn a_deletion_says_which_pods_it_waits_for_and_which_of_their_nodes_do_not_answer() {
+        let (_, mut observed) = samples::healthy();
+        observed.pods.remove(&0);
+        samples::node_of(&mut observed, 2).ready = false;
+        let words = "main-broker-1, main-broker-2 (node node-2 is not ready) to stop";
+        assert_eq!(awaited(&observed), words);
+        observed.pods.clear();
+        assert_eq!(awaited(&observed), "the StatefulSets and claims to go");
     }
 }

@@ -31,6 +31,7 @@ pub use super::build::{CLUSTER_ID_LABEL, CLUSTER_LABEL, POOL_LABEL};
 
 use super::brokers::{ShownBroker, ShownCluster};
 use super::observed::{Budget, Observed, Set, View};
+use super::wanted::POOL_IDS;
 use crate::context::{Context, Key, Memory};
 use crate::crd::KafkaCluster;
 use crate::crd::cluster::ListenerType;
@@ -52,7 +53,7 @@ pub async fn observe(
     memory: &mut Memory,
 ) -> Result<Seen, kube::Error> {
     let key = Key::of(cluster);
-    let mut observed = objects(&key, context).await?;
+    let mut observed = objects(cluster, context).await?;
     observed.nodes = context.nodes.of(observed.pods.values());
     observed.not_made = not_made::of(&key, &observed, context).await;
     let stops = observed.pods.values().any(|pod| pod.deadline.is_some());
@@ -97,8 +98,8 @@ pub async fn has_pods(key: &Key, context: &Context) -> Result<bool, kube::Error>
 }
 
 /// What the API server has.
-async fn objects(key: &Key, context: &Context) -> Result<Observed, kube::Error> {
-    let Key { namespace, name } = key;
+async fn objects(cluster: &KafkaCluster, context: &Context) -> Result<Observed, kube::Error> {
+    let Key { namespace, name } = &Key::of(cluster);
     let client = &context.client;
     let own = ListParams::default().labels(&format!("{CLUSTER_LABEL}={name}"));
     let sets: Api<StatefulSet> = Api::namespaced(client.clone(), namespace);
@@ -111,18 +112,30 @@ async fn objects(key: &Key, context: &Context) -> Result<Observed, kube::Error> 
         all_claims.list(&own),
         budgets.get_opt(name),
     )?;
-    Ok(Observed {
+    let mut observed = Observed {
         now: Timestamp::now(),
         sets: sets.items.iter().filter_map(set).collect(),
         pods: found_pods.items.iter().filter_map(pods::pod).collect(),
-        claims: found_claims
-            .items
-            .iter()
-            .filter_map(claims::claim)
-            .collect(),
         budget: budget.as_ref().map(budget_of),
         ..Observed::default()
-    })
+    };
+    let pool_of = |id| pool_of(cluster, &observed, id);
+    let (own, left) = claims::sorted(name, &found_claims.items, pool_of);
+    (observed.claims, observed.left_claims) = (own, left);
+    Ok(observed)
+}
+
+/// The pool that has a broker: that of its pod, else of the StatefulSet that wants it, else the one that the spec says.
+fn pool_of<'a>(cluster: &'a KafkaCluster, observed: &'a Observed, id: i32) -> Option<&'a str> {
+    let of_pod = observed.pods.get(&id).map(|pod| pod.pool.as_str());
+    let mut sets = observed.sets.keys();
+    let of_set = sets.find(|pool| observed.set_ids(pool).contains(&id));
+    let mut pools = cluster.spec.pools.iter();
+    let owns = |first: i32| (first..first.saturating_add(POOL_IDS)).contains(&id);
+    let said = pools.find(|pool| owns(pool.first_broker_id));
+    of_pod
+        .or(of_set.map(String::as_str))
+        .or(said.map(|pool| pool.name.as_str()))
 }
 
 fn set(object: &StatefulSet) -> Option<(String, Set)> {
@@ -174,7 +187,7 @@ async fn view(door: &Door, observed: &Observed, topics: &mut Topics) -> Result<V
     if brokers.is_empty() {
         return Err("the quorum knows of no broker yet".to_owned());
     }
-    topics.follow(door).await;
+    topics.follow(door, leader).await?;
     Ok(View {
         cluster,
         brokers: brokers

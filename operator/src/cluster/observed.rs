@@ -21,6 +21,10 @@ pub struct Observed {
     pub pods: BTreeMap<i32, Pod>,
     /// Claims of data volumes by broker id.
     pub claims: BTreeMap<i32, Claim>,
+    /// Claims that brokers of other pools have left behind under ids that are not theirs any more.
+    pub left_claims: Vec<(i32, Claim)>,
+    /// The level of the feature `milena.version` that the brokers write, where they have said it.
+    pub level: Option<i16>,
     /// Why pods that are wanted are not made, by pool, where that was said lately.
     pub not_made: BTreeMap<String, String>,
     /// The nodes of these pods, by name. Absent where the operator may not read nodes.
@@ -87,6 +91,8 @@ pub struct Pod {
     pub image: String,
     /// Since when it is ready; absent while it is not.
     pub ready_since: Option<Timestamp>,
+    /// Since when it is not ready; absent while it is.
+    pub unready_since: Option<Timestamp>,
     /// It has been ready once.
     pub was_ready: bool,
     /// Its container has run at least once.
@@ -142,6 +148,10 @@ pub struct Claim {
     pub capacity: u64,
     /// Its StorageClass.
     pub class: Option<String>,
+    /// The brokers' version that was wanted last: annotation `milena.dev/version`.
+    pub version: Option<String>,
+    /// The level that they wrote last: annotation `milena.dev/metadata-version`.
+    pub level: Option<i16>,
     /// It is being deleted.
     pub terminating: bool,
     /// Its volume is gone: phase `Lost`.
@@ -251,10 +261,8 @@ impl Observed {
     /// The cluster's ids as its claims have them, and as its StatefulSets will give them: one, unless somebody mixed
     /// clusters.
     pub fn cluster_ids(&self) -> BTreeSet<&str> {
-        let claims = self
-            .claims
-            .values()
-            .filter_map(|claim| claim.cluster_id.as_deref());
+        let claims = self.all_claims();
+        let claims = claims.filter_map(|claim| claim.cluster_id.as_deref());
         let sets = self
             .sets
             .values()
@@ -264,7 +272,13 @@ impl Observed {
 
     /// Whether this cluster has been available before.
     pub fn is_founded(&self) -> bool {
-        self.claims.values().any(|claim| claim.founded)
+        self.all_claims().any(|claim| claim.founded)
+    }
+
+    /// Those of brokers, and those left behind.
+    pub fn all_claims(&self) -> impl Iterator<Item = &Claim> {
+        let left = self.left_claims.iter().map(|(_, claim)| claim);
+        self.claims.values().chain(left)
     }
 
     /// The node that a pod is on, where nodes may be read.

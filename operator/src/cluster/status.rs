@@ -3,6 +3,7 @@
 
 mod brokers;
 mod conditions;
+pub mod deleting;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

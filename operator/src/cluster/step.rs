@@ -2,7 +2,7 @@
 //!
 //! | order | file | decides |
 //! | --- | --- | --- |
-//! | always | `notes.rs` | zone and claim on pods, whose the pods are, `founded` on claims |
+//! | always | `notes.rs` | zone and claim on pods, whose the pods are, `founded`, version and level on claims |
 //! | always | `volumes.rs` | claims to grow, the StatefulSet to make anew for it |
 //! | always | `voters.rs` | who votes in the quorum |
 //! | always | `scale.rs` | brokers to drain, to forget, and what is left of them |
@@ -51,6 +51,13 @@ pub enum Step {
         /// Keys and values.
         values: BTreeMap<&'static str, String>,
     },
+    /// Annotates a claim.
+    AnnotateClaim {
+        /// Which.
+        claim: Named,
+        /// Keys and values.
+        values: BTreeMap<&'static str, String>,
+    },
     /// Has a pod belong to the cluster as well as to its StatefulSet.
     KeepPod(Named),
     /// Notes on a claim that the cluster has been available.
@@ -94,6 +101,8 @@ pub enum Step {
     Drain(i32, bool),
     /// Moves all replicas away from these brokers.
     MoveAway(Vec<i32>),
+    /// Ends moves of replicas away from a broker that stays after all: they stay where they are.
+    CancelMoves(i32),
     /// Moves what breaks a rule of placement.
     Repair,
     /// Throttles these topics' copies no more.
@@ -121,8 +130,8 @@ pub enum Step {
         claim: Option<Named>,
         /// The pod, where it is there.
         pod: Option<Named>,
-        /// The broker lives, and has to get its stop lease first.
-        leased: bool,
+        /// The broker lives, and has to get its stop lease first: with this word for what can't stay online.
+        lease: Option<&'static str>,
     },
     /// Asks for a larger volume.
     GrowClaim {

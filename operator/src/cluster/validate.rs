@@ -4,6 +4,7 @@
 mod config;
 mod listeners;
 mod version;
+mod volumes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -37,6 +38,12 @@ pub struct Found {
     pub pool_starts: BTreeMap<String, i32>,
     /// The level of the feature `milena.version` that the brokers write, if they have said.
     pub level: Option<i16>,
+    /// The newest version that the cluster's claims have seen.
+    pub claim_version: Option<Version>,
+    /// The StorageClasses of the pools' claims.
+    pub claim_classes: BTreeMap<String, BTreeSet<String>>,
+    /// Brokers whose records are on claims of another pool than now has their ids: pool, id, claim.
+    pub elsewhere: Vec<(String, i32, String)>,
 }
 
 /// What this operator brings.
@@ -139,6 +146,7 @@ pub fn check(
     let mut problems = Problems::default();
     let spec = &cluster.spec;
     let pinned = cluster.status.as_ref().and_then(|it| it.version.clone());
+    let pinned = pinned.or_else(|| found.claim_version.as_ref().map(ToString::to_string));
     let (version, metadata_version) = version::check(spec, pinned, found, operator, &mut problems);
     let pools = pools(spec, found, &mut problems);
     let brokers = pools.iter().map(|pool| pool.ids.len()).sum::<usize>();
@@ -237,6 +245,7 @@ fn pool(at: usize, pool: &Pool, found: &Found, problems: &mut Problems) -> Wante
         );
     }
     let volume = pool.volumes.first().cloned().unwrap_or_default();
+    volumes::check(&field, pool, &volume, found, problems);
     let volume_bytes = bytes(&volume.size)
         .filter(|bytes| *bytes > 0)
         .unwrap_or_else(|| {

@@ -22,7 +22,7 @@ pub const REVISION: &str = "milena.dev/revision";
 pub const TEMPLATE_REVISION: &str = "milena.dev/template";
 
 /// The volume of the broker's data, and its claim's first name.
-pub(super) const DATA: &str = "data";
+pub const DATA: &str = "data";
 /// The user and group of the image.
 const USER: i64 = 65_532;
 /// Read by the owner and the group.

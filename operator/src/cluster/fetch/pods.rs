@@ -31,6 +31,7 @@ pub fn pod(object: &PodObject) -> Option<(i32, Pod)> {
     let time = |time: &k8s_openapi::apimachinery::pkg::apis::meta::v1::Time| time.0;
     let since = ready.and_then(|ready| ready.last_transition_time.as_ref().map(time));
     let start = status.start_time.as_ref().map(time);
+    let created = object.creation_timestamp().as_ref().map(time);
     let pod = Pod {
         name: object.name_any(),
         uid: object.uid().unwrap_or_default(),
@@ -49,16 +50,13 @@ pub fn pod(object: &PodObject) -> Option<(i32, Pod)> {
             .collect(),
         image: image.unwrap_or_default(),
         ready_since: since.filter(|_| is_ready),
+        unready_since: since.or(created).filter(|_| !is_ready),
         was_ready: is_ready || changed_later(start, since),
         started: container.is_some_and(has_run),
         trouble,
         trouble_text,
         deadline: object.metadata.deletion_timestamp.as_ref().map(time),
-        created: object
-            .creation_timestamp()
-            .as_ref()
-            .map(time)
-            .unwrap_or_default(),
+        created: created.unwrap_or_default(),
     };
     Some((id, pod))
 }

@@ -49,16 +49,19 @@ impl Topics {
         self.facts.clone()
     }
 
-    /// Reads what is new. Where that fails, the next time does it: what is known stays as it is.
-    pub async fn follow(&mut self, door: &Door) {
+    /// Reads what is new at the quorum's leader, since another's may be old. Where that fails what is known stays as it
+    /// is, and the next time does it. Without any word of the topics there is nothing to decide on: that is an error.
+    pub async fn follow(&mut self, door: &Door, leader: i32) -> Result<(), String> {
         let path = match self.offset {
             Some(offset) => format!("/v1/metadata/changes?since={offset}&wait_ms=0"),
             None => "/v1/metadata/changes".to_owned(),
         };
-        match door.get::<Changes>(At::Any, &path).await {
+        match door.get::<Changes>(At::Broker(leader), &path).await {
             Ok(changes) => self.take(changes),
+            Err(error) if self.offset.is_none() => return Err(format!("topics: {error}")),
             Err(error) => tracing::debug!(%error, "topics are not read"),
         }
+        Ok(())
     }
 
     fn take(&mut self, changes: Changes) {

@@ -6,7 +6,7 @@
 
 use super::{Decision, Named, Step, Waiting};
 use crate::cluster::brokers::State;
-use crate::cluster::observed::{Claim, Leaving, Observed, Pod, View};
+use crate::cluster::observed::{Claim, Leaving, Node, Observed, Pod, View};
 use crate::cluster::wanted::Wanted;
 use crate::crd::cluster::OnCordon;
 
@@ -44,13 +44,18 @@ pub fn next(wanted: &Wanted, observed: &Observed) -> Decision {
 
 /// Brokers on nodes that go, and whose pods do not go yet.
 fn going<'a>(wanted: &'a Wanted, observed: &'a Observed) -> impl Iterator<Item = (i32, &'a Pod)> {
-    let minds = wanted.drain.on_cordon != OnCordon::Nothing;
     let going = observed.pods.iter().filter(move |(id, pod)| {
-        let node = observed.node_of(pod);
-        let goes = node.is_some_and(|node| node.leaving && (minds || node.drain_replicas));
+        let goes = observed
+            .node_of(pod)
+            .is_some_and(|node| minds(wanted, node));
         goes && pod.is_ready() && wanted.ids().any(|wanted| wanted == **id)
     });
     going.map(|(id, pod)| (*id, pod))
+}
+
+/// The node is to go, and its brokers are to mind.
+fn minds(wanted: &Wanted, node: &Node) -> bool {
+    node.leaving && (wanted.drain.on_cordon != OnCordon::Nothing || node.drain_replicas)
 }
 
 fn is_noted(observed: &Observed, id: i32) -> bool {
@@ -69,7 +74,7 @@ fn over(wanted: &Wanted, observed: &Observed, view: &View, going: &[(i32, &Pod)]
     for (id, claim) in noted {
         let pod = observed.pods.get(id).filter(|pod| pod.deadline.is_none());
         let node = pod.and_then(|pod| observed.node_of(pod));
-        let stays = node.is_some_and(|node| !node.leaving);
+        let stays = node.is_some_and(|node| !minds(wanted, node));
         let goes = going.iter().any(|(other, _)| other == id);
         let another_ends = observed
             .pods
@@ -94,6 +99,9 @@ fn take_back(view: &View, id: i32, claim: &Claim, ready: bool) -> Decision {
     }
     if broker.draining {
         decision.steps.push(Step::Drain(id, false));
+    }
+    if view.cluster.partitions.reassigning > 0 {
+        decision.steps.push(Step::CancelMoves(id));
     }
     decision
         .steps
@@ -182,6 +190,31 @@ mod tests {
             Step::NoteLeaving(Named::claim(&observed.claims[&1]), None),
         ];
         assert_eq!(next(&wanted, &observed).steps, undone);
+    }
+
+    #[test]
+    fn an_uncordon_cancels_what_is_on_its_way_and_so_does_a_spec_that_minds_cordons_no_more() {
+        let (mut wanted, mut observed) = cordoned(&[1]);
+        handed_over(&mut observed, 1);
+        observed
+            .view
+            .as_mut()
+            .unwrap()
+            .cluster
+            .partitions
+            .reassigning = 3;
+        assert!(
+            !next(&wanted, &observed)
+                .steps
+                .contains(&Step::CancelMoves(1))
+        );
+        wanted.drain.on_cordon = OnCordon::Nothing;
+        let steps = next(&wanted, &observed).steps;
+        assert_eq!(steps[1..3], [Step::Drain(1, false), Step::CancelMoves(1)]);
+        wanted.drain.on_cordon = OnCordon::Replicas;
+        node_of(&mut observed, 1).leaving = false;
+        let steps = next(&wanted, &observed).steps;
+        assert_eq!(steps[1..3], [Step::Drain(1, false), Step::CancelMoves(1)]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What brokers and later operators must know, written where it lasts: zone and claim on pods, from where the broker
-//! reads them; on claims that the cluster has been available, from where on nobody may found it again.
+//! reads them; on claims that the cluster has been available, from where on nobody may found it again, and which version
+//! and level of metadata its volumes have seen: a cluster that is applied again under a newer operator stays at those.
 //!
 //! And what Kubernetes must know: a pod belongs to the cluster, not only to its StatefulSet. What belongs to two is
 //! deleted with neither alone, so a StatefulSet that somebody deletes leaves its pods behind, for the next one to adopt.
@@ -9,13 +10,18 @@
 use std::collections::BTreeMap;
 
 use super::{Decision, Named, Step};
-use crate::cluster::observed::{Observed, Pod};
+use crate::cluster::observed::{Claim, Observed, Pod};
 use crate::cluster::wanted::Wanted;
 
 /// The broker's rack, read from the pod's annotations.
 pub const ZONE: &str = "milena.dev/zone";
 /// The broker's claim, read from the pod's annotations.
 pub const CLAIM_UID: &str = "milena.dev/claim-uid";
+
+/// The brokers' version that is wanted, noted on claims.
+pub const VERSION: &str = "milena.dev/version";
+/// The level of the feature `milena.version` that they write, noted on claims.
+pub const LEVEL: &str = "milena.dev/metadata-version";
 
 /// What is not written yet.
 pub fn next(wanted: &Wanted, observed: &Observed) -> Decision {
@@ -39,7 +45,30 @@ pub fn next(wanted: &Wanted, observed: &Observed) -> Decision {
             .steps
             .extend(new.map(|claim| Step::NoteFounded(Named::claim(claim))));
     }
+    for (_, claim) in observed
+        .claims
+        .iter()
+        .filter(|(id, _)| wanted.pool_of(**id).is_some())
+    {
+        let values = outdated(wanted, observed, claim);
+        if !values.is_empty() && !claim.terminating {
+            let claim = Named::claim(claim);
+            decision.steps.push(Step::AnnotateClaim { claim, values });
+        }
+    }
     decision
+}
+
+/// What a claim does not say yet of its cluster's version and level.
+fn outdated(wanted: &Wanted, observed: &Observed, claim: &Claim) -> BTreeMap<&'static str, String> {
+    let mut values = BTreeMap::new();
+    if claim.version.as_ref() != Some(&wanted.version) {
+        values.insert(VERSION, wanted.version.clone());
+    }
+    if let Some(level) = observed.level.filter(|level| claim.level != Some(*level)) {
+        values.insert(LEVEL, level.to_string());
+    }
+    values
 }
 
 fn missing(
@@ -110,6 +139,24 @@ mod tests {
         assert_eq!(next(&wanted, &observed), Decision::of(Step::KeepPod(named)));
         observed.pods.get_mut(&1).unwrap().deadline = Some(observed.now);
         assert_eq!(next(&wanted, &observed), Decision::default());
+    }
+
+    #[test]
+    fn claims_say_which_version_and_level_their_cluster_has_once() {
+        let (mut wanted, mut observed) = samples::healthy();
+        wanted.version = "2".to_owned();
+        observed.level = Some(3);
+        let decision = next(&wanted, &observed);
+        let [Step::AnnotateClaim { values, .. }, _, _] = &decision.steps[..] else {
+            panic!("{decision:?}");
+        };
+        assert_eq!((&*values[VERSION], &*values[LEVEL]), ("2", "3"));
+        for claim in observed.claims.values_mut() {
+            (claim.version, claim.level) = (Some("2".to_owned()), Some(3));
+        }
+        assert_eq!(next(&wanted, &observed), Decision::default());
+        observed.level = None;
+        assert_eq!(next(&wanted, &observed), Decision::default(), "nobody says");
     }
 
     #[test]

@@ -109,6 +109,10 @@ impl Performer<'_> {
     async fn one(&self, step: &Step, outcome: &mut Outcome) -> Result<(), StepError> {
         match step {
             Step::AnnotatePod { pod, values } => self.annotate::<Pod>(pod, &json!(values)).await,
+            Step::AnnotateClaim { claim, values } => {
+                self.annotate::<PersistentVolumeClaim>(claim, &json!(values))
+                    .await
+            }
             Step::KeepPod(pod) => self.keep(pod).await,
             Step::NoteFounded(claim) => self.note(claim, FOUNDED, json!("true")).await,
             Step::NoteLeaving(claim, why) => {
@@ -129,6 +133,7 @@ impl Performer<'_> {
             Step::GiveBackLease(id) => self.give_back_lease(*id).await,
             Step::Drain(id, on) => self.drain(*id, *on).await,
             Step::MoveAway(ids) => self.move_away(ids, outcome).await,
+            Step::CancelMoves(id) => self.cancel_moves(*id).await,
             Step::Repair => self.repair(outcome).await,
             Step::Unthrottle(topics) => self.throttle(topics, None).await,
             Step::AddVoter(id) => self.vote("add", *id).await,
@@ -139,10 +144,10 @@ impl Performer<'_> {
                 id,
                 claim,
                 pod,
-                leased,
+                lease,
             } => {
                 let which = (claim.as_ref(), pod.as_ref());
-                self.replace(*id, which, *leased, outcome).await
+                self.replace(*id, which, *lease, outcome).await
             }
             Step::GrowClaim { claim, size } => self.grow(claim, size, outcome).await,
             Step::OrphanSet(set) => self.orphan(set).await,
@@ -310,6 +315,7 @@ impl Performer<'_> {
 fn step_word(step: &Step) -> &'static str {
     match step {
         Step::AnnotatePod { .. } => "annotate_pod",
+        Step::AnnotateClaim { .. } => "annotate_claim",
         Step::KeepPod(_) => "keep_pod",
         Step::NoteFounded(_) => "note_founded",
         Step::NoteLeaving(..) => "note_leaving",
@@ -321,6 +327,7 @@ fn step_word(step: &Step) -> &'static str {
         Step::GiveBackLease(_) => "give_back_lease",
         Step::Drain(..) => "drain",
         Step::MoveAway(_) => "move_away",
+        Step::CancelMoves(_) => "cancel_moves",
         Step::Repair => "repair",
         Step::Unthrottle(_) => "unthrottle",
         Step::AddVoter(_) => "add_voter",

@@ -8,7 +8,7 @@
 
 use jiff::SignedDuration;
 
-use super::{Decision, Named, Step, Waiting, voters};
+use super::{Decision, Named, Step, Waiting, never_safe, voters};
 use crate::cluster::brokers::ShownBroker;
 use crate::cluster::observed::Observed;
 use crate::cluster::wanted::Wanted;
@@ -18,7 +18,7 @@ use crate::crd::cluster::Replace;
 pub fn next(wanted: &Wanted, observed: &Observed) -> Decision {
     let mut decision = Decision::default();
     for replace in &wanted.replace {
-        let next = one(observed, replace);
+        let next = one(wanted, observed, replace);
         let acts = !next.steps.is_empty();
         decision.and(next);
         if acts {
@@ -47,7 +47,7 @@ fn names_what_is_there(observed: &Observed, replace: &Replace) -> bool {
     }
 }
 
-fn one(observed: &Observed, replace: &Replace) -> Decision {
+fn one(wanted: &Wanted, observed: &Observed, replace: &Replace) -> Decision {
     if !names_what_is_there(observed, replace) {
         return Decision::default();
     }
@@ -79,8 +79,16 @@ fn one(observed: &Observed, replace: &Replace) -> Decision {
         id,
         claim,
         pod,
-        leased: !view.is_fenced(id) && !replace.accept_loss,
+        lease: (!view.is_fenced(id)).then(|| lease(wanted, replace)),
     })
+}
+
+/// What is lost by an explicit word may go offline before that, too. Nothing else may.
+fn lease(wanted: &Wanted, replace: &Replace) -> &'static str {
+    match replace.accept_loss {
+        true => "allow",
+        false => never_safe(wanted),
+    }
 }
 
 /// What would be lost with the broker's volume, in words.
@@ -152,7 +160,7 @@ mod tests {
                 id: 1,
                 claim: Some(claim),
                 pod: Some(pod),
-                leased: true,
+                lease: Some("block"),
             },
         ] = &steps[..]
         else {
@@ -197,7 +205,18 @@ mod tests {
         observed.claims.get_mut(&1).unwrap().terminating = true;
         assert_eq!(next(&wanted, &observed).steps, []);
         wanted.replace[0].accept_loss = true;
-        assert_eq!(next(&wanted, &observed).steps.len(), 1);
+        let lease_of = |observed: &Observed| match &next(&wanted, observed).steps[..] {
+            [Step::ReplaceVolume { lease, .. }] => *lease,
+            steps => panic!("{steps:?}"),
+        };
+        assert_eq!(
+            lease_of(&observed),
+            Some("allow"),
+            "it lives, and stops in its turn"
+        );
+        let mut down = observed.clone();
+        samples::fence(&mut down, 1);
+        assert_eq!(lease_of(&down), None);
         samples::broker_of(&mut observed, 1).sole = None;
         wanted.replace[0].accept_loss = false;
         assert_eq!(next(&wanted, &observed).steps, [], "nobody tells");

@@ -154,6 +154,7 @@ fn pod(now: Timestamp, id: i32) -> Pod {
         owners: vec!["set".to_owned(), "cluster".to_owned()],
         image: "milena:1".to_owned(),
         ready_since: Some(hour_ago),
+        unready_since: None,
         was_ready: true,
         started: true,
         trouble: None,
@@ -175,6 +176,8 @@ fn claim(id: i32) -> Claim {
         requested: GIB,
         capacity: GIB,
         class: None,
+        version: Some("1".to_owned()),
+        level: None,
         terminating: false,
         lost: false,
     }

@@ -254,6 +254,9 @@ fn cancelled(wanted: &Wanted, observed: &Observed) -> Decision {
         if broker.draining {
             decision.steps.push(Step::Drain(id, false));
         }
+        if view.cluster.partitions.reassigning > 0 {
+            decision.steps.push(Step::CancelMoves(id));
+        }
         decision
             .steps
             .push(Step::NoteLeaving(Named::claim(claim), None));

@@ -32,7 +32,7 @@ fn why(observed: &Observed, pod: &Pod) -> Option<String> {
 }
 
 /// Why nobody will end this pod, as far as its node says.
-pub(super) fn can_not_end(now: Timestamp, pod: &Pod, node: &Node) -> Option<String> {
+pub(in crate::cluster) fn can_not_end(now: Timestamp, pod: &Pod, node: &Node) -> Option<String> {
     let deadline = pod.deadline?;
     let name = pod.node.as_deref().unwrap_or_default();
     match node {

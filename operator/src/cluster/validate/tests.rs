@@ -75,6 +75,43 @@ fn an_operator_upgrade_leaves_the_version_that_is_pinned() {
 }
 
 #[test]
+fn a_cluster_applied_again_stays_at_the_version_that_its_claims_have_seen() {
+    let wanted = good(|_, found, operator| {
+        operator.version = "0.2.0".parse().unwrap();
+        found.claim_version = "0.1.0".parse().ok();
+    });
+    assert_eq!(wanted.version, "0.1.0");
+}
+
+#[test]
+fn volumes_that_are_there_keep_their_class_and_their_pool() {
+    let class = |said: Option<&str>| {
+        checked(|cluster, found, _| {
+            let classes = BTreeSet::from(["standard".to_owned()]);
+            found.claim_classes = BTreeMap::from([("broker".to_owned(), classes)]);
+            cluster.spec.pools[0].volumes[0].class_name = said.map(str::to_owned);
+        })
+    };
+    let refused = class(Some("fast")).unwrap_err();
+    assert!(
+        refused.to_string().contains("of the class standard"),
+        "{refused}"
+    );
+    assert!(class(Some("standard")).is_ok() && class(None).is_ok());
+    let (reason, text) = bad(|_, found, _| {
+        found.elsewhere = vec![("old".to_owned(), 1, "data-main-old-1".to_owned())];
+    });
+    assert_eq!(reason, Reason::InvalidPool);
+    assert!(text.contains("call the pool old again"), "{text}");
+    assert!(
+        checked(|_, found, _| {
+            found.elsewhere = vec![("old".to_owned(), 7, "data-main-old-7".to_owned())];
+        })
+        .is_ok()
+    );
+}
+
+#[test]
 fn a_version_that_the_operator_does_not_know_is_refused() {
     let (reason, text) = bad(|cluster, _, _| cluster.spec.version = Some("0.2.0".to_owned()));
     assert_eq!(reason, Reason::UnsupportedVersion);

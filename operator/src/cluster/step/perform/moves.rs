@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::api::DeleteParams;
-use milena_client::admin::Resource;
+use milena_client::admin::{ReplicaWishes, Resource};
 use serde_json::{Value, json};
 
 use super::{Outcome, Performer, StepError};
 use crate::cluster::brokers::{LeaseAnswer, NotMoved, ShownPlan};
 use crate::cluster::settings::{ALL_REPLICAS, THROTTLED};
 use crate::cluster::step::{Named, Waiting};
+use crate::crd::cluster::Unreplicated;
 use crate::door::At;
 use crate::events::Kind;
 
@@ -33,6 +34,24 @@ impl Performer<'_> {
         let list: Vec<String> = ids.iter().map(ToString::to_string).collect();
         let query = format!("brokers={}", list.join(","));
         self.plan("drain", &query, outcome).await.map(drop)
+    }
+
+    /// One that has ended meanwhile is none to cancel.
+    pub(super) async fn cancel_moves(&self, id: i32) -> Result<(), StepError> {
+        let kafka = self.door()?.kafka_to_change()?;
+        let ongoing = kafka.list_partition_reassignments(None).await?;
+        let leaving = ongoing
+            .into_iter()
+            .filter(|(_, way)| way.removing.contains(&id));
+        let wishes: ReplicaWishes = leaving.map(|(partition, _)| (partition, None)).collect();
+        if wishes.is_empty() {
+            return Ok(());
+        }
+        kafka.alter_partition_reassignments(&wishes, false).await?;
+        let count = wishes.len();
+        let text = format!("{count} partitions stay on broker {id}: it does not leave after all");
+        self.tell(Kind::Normal, "MovesCancelled", &text).await;
+        Ok(())
     }
 
     pub(super) async fn repair(&self, outcome: &mut Outcome) -> Result<(), StepError> {
@@ -110,10 +129,16 @@ impl Performer<'_> {
         &self,
         id: i32,
         (claim, pod): (Option<&Named>, Option<&Named>),
-        leased: bool,
+        lease: Option<&str>,
         outcome: &mut Outcome,
     ) -> Result<(), StepError> {
-        if leased && let LeaseAnswer::Refused(refused) = self.lease(id).await? {
+        if let Some(never_safe) = lease
+            && let LeaseAnswer::Refused(refused) = self.lease(id, never_safe).await?
+        {
+            let moves = self.wanted.rollout.unreplicated == Unreplicated::Move;
+            if moves && refused.only_never_safe() {
+                return self.move_first(id, Waiting::Replace, outcome).await;
+            }
             let sentences = refused.sentences();
             let first = sentences.first().cloned().unwrap_or_default();
             let text = format!("broker {id} can't stop for a new volume yet: {first}");

@@ -21,11 +21,11 @@ const LEASE: &str = "10m";
 
 impl Performer<'_> {
     /// The lease is asked for where the quorum's leader answers; whoever is asked passes it on.
-    pub(super) async fn lease(&self, id: i32) -> Result<LeaseAnswer, StepError> {
-        let policy = never_safe(self.wanted);
+    /// `never_safe` says what of partitions that can't meet a lease: `allow`, `move` or `block`.
+    pub(super) async fn lease(&self, id: i32, never_safe: &str) -> Result<LeaseAnswer, StepError> {
         let max = self.wanted.rollout.max_unavailable;
         let path = format!(
-            "/v1/brokers/{id}/stop-lease?duration={LEASE}&max_unavailable={max}&never_safe={policy}"
+            "/v1/brokers/{id}/stop-lease?duration={LEASE}&max_unavailable={max}&never_safe={never_safe}"
         );
         match self.door()?.post(At::Any, &path, &Value::Null).await {
             Ok(answer) => Ok(answer),
@@ -45,7 +45,7 @@ impl Performer<'_> {
         outcome: &mut Outcome,
     ) -> Result<(), StepError> {
         for (id, pod) in pods {
-            match self.lease(*id).await? {
+            match self.lease(*id, never_safe(self.wanted)).await? {
                 LeaseAnswer::Granted(granted) => {
                     self.delete::<Pod>(pod, DeleteParams::default()).await?;
                     let text = format!("Broker {id} restarts for a new revision");
@@ -76,7 +76,7 @@ impl Performer<'_> {
     }
 
     /// Moves away what can't stay online without the broker; the next look asks for its lease again.
-    async fn move_first(
+    pub(super) async fn move_first(
         &self,
         id: i32,
         waiting: Waiting,
@@ -169,7 +169,7 @@ impl Performer<'_> {
     }
 
     pub(super) async fn hand_over(&self, id: i32, outcome: &mut Outcome) -> Result<(), StepError> {
-        match self.lease(id).await? {
+        match self.lease(id, never_safe(self.wanted)).await? {
             LeaseAnswer::Granted(_) => self.drain(id, true).await,
             LeaseAnswer::Refused(refused) => {
                 let sentences = refused.sentences();
