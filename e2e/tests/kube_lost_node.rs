@@ -29,10 +29,15 @@ fn until_it_waits(scene: &Scene) -> Result<String> {
         let brokers = list(&cluster["status"]["brokers"]);
         let broker = brokers.get(BROKER).context("there is such a broker")?;
         ensure!(broker["state"] == "WaitingForNode", "{broker}");
+        ensure!(broker["replaceWith"].is_string(), "{broker}");
         Ok(())
     })?;
-    println!("the status says {}", cluster["status"]["brokers"][BROKER]);
-    Ok(text(&claim(scene)?["metadata"]["uid"]).to_owned())
+    let broker = &cluster["status"]["brokers"][BROKER];
+    println!("the status says {broker}");
+    let uid = text(&claim(scene)?["metadata"]["uid"]).to_owned();
+    let line = format!("replace: [{{brokerId: {BROKER}, claimUid: {uid}}}]");
+    ensure!(broker["replaceWith"] == *line, "{broker} and not {line}");
+    Ok(uid)
 }
 
 /// Clients are told an address that outlives every node of a broker, as one that moves or a load balancer's would: that of

@@ -88,7 +88,8 @@ pub async fn reconcile(key: &Key, context: &Context) -> Result<Look, Error> {
             Deletion::Done => DONE,
         });
     };
-    let mut memory = context.memories.take(key);
+    let uid = cluster.metadata.uid.as_deref().unwrap_or_default();
+    let mut memory = context.memories.take(key, uid);
     let look = look(&cluster, context, &mut memory).await;
     context.memories.put(key, memory);
     look

@@ -86,6 +86,8 @@ pub struct Context {
 /// What is remembered of one cluster.
 #[derive(Debug, Default)]
 pub struct Memory {
+    /// The uid of the resource that this is about.
+    pub uid: String,
     /// Its topics.
     pub topics: Topics,
     /// When its status was written last.
@@ -111,9 +113,13 @@ impl Memories {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a memory, or a fresh one.
-    pub fn take(&self, key: &Key) -> Memory {
-        self.lock().remove(key).unwrap_or_default()
+    /// Takes a memory, or a fresh one: also for another resource of the same name.
+    pub fn take(&self, key: &Key, uid: &str) -> Memory {
+        let known = self.lock().remove(key).filter(|known| known.uid == uid);
+        known.unwrap_or_else(|| Memory {
+            uid: uid.to_owned(),
+            ..Memory::default()
+        })
     }
 
     /// Puts it back.

@@ -10,7 +10,7 @@ use kube::runtime::watcher::{Config, Event};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, ResourceExt};
 
-use crate::cluster::observed::{Node, Pod};
+use crate::cluster::observed::Node;
 
 /// Set by who knows that a node is down for good.
 const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
@@ -37,8 +37,11 @@ impl Nodes {
         }
     }
 
-    /// The nodes of these pods; one that is not there any more is gone.
-    pub fn of<'a>(&self, pods: impl Iterator<Item = &'a Pod>) -> Option<BTreeMap<String, Node>> {
+    /// The nodes of these names; one that is not there any more is gone.
+    pub fn of<'a>(
+        &self,
+        names: impl Iterator<Item = &'a String>,
+    ) -> Option<BTreeMap<String, Node>> {
         let known = self
             .known
             .as_ref()?
@@ -48,7 +51,6 @@ impl Nodes {
             // The first list has not come yet: a Kubernetes cluster without nodes has no pods either.
             return None;
         }
-        let names = pods.filter_map(|pod| pod.node.as_ref());
         let node = |name: &String| (name.clone(), known.get(name).cloned().unwrap_or_else(gone));
         Some(names.map(node).collect())
     }
@@ -199,17 +201,14 @@ mod tests {
     #[test]
     fn a_pods_node_that_is_not_there_is_gone_unless_nothing_was_read_yet() {
         let nodes = Nodes::readable();
-        let pod = Pod {
-            node: Some("n".to_owned()),
-            ..Pod::default()
-        };
-        assert_eq!(nodes.of([&pod].into_iter()), None);
+        let name = "n".to_owned();
+        assert_eq!(nodes.of([&name].into_iter()), None);
         let known = nodes.known.as_ref().unwrap();
         known
             .write()
             .unwrap()
             .insert("other".to_owned(), Node::default());
-        assert!(nodes.of([&pod].into_iter()).unwrap()["n"].gone);
-        assert_eq!(Nodes::default().of([&pod].into_iter()), None);
+        assert!(nodes.of([&name].into_iter()).unwrap()["n"].gone);
+        assert_eq!(Nodes::default().of([&name].into_iter()), None);
     }
 }

@@ -54,7 +54,10 @@ pub async fn observe(
 ) -> Result<Seen, kube::Error> {
     let key = Key::of(cluster);
     let mut observed = objects(cluster, context).await?;
-    observed.nodes = context.nodes.of(observed.pods.values());
+    let of_pods = observed.pods.values().filter_map(|pod| pod.node.as_ref());
+    let of_claims = observed.claims.values();
+    let of_claims = of_claims.filter_map(|claim| claim.node.as_ref());
+    observed.nodes = context.nodes.of(of_pods.chain(of_claims));
     observed.not_made = not_made::of(&key, &observed, context).await;
     let stops = observed.pods.values().any(|pod| pod.deadline.is_some());
     observed.namespace_is_going = (stops || observed.pods.is_empty())
@@ -79,7 +82,10 @@ pub async fn observe(
 
 fn leads_outside(cluster: &KafkaCluster) -> bool {
     let mut listeners = cluster.spec.listeners.iter();
-    listeners.any(|listener| listener.kind != ListenerType::Internal)
+    listeners.any(|listener| {
+        let by_node = listener.advertised_host_template.is_some();
+        listener.kind != ListenerType::Internal || by_node
+    })
 }
 
 /// The cluster, where it is there.

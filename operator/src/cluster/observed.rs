@@ -27,7 +27,7 @@ pub struct Observed {
     pub level: Option<i16>,
     /// Why pods that are wanted are not made, by pool, where that was said lately.
     pub not_made: BTreeMap<String, String>,
-    /// The nodes of these pods, by name. Absent where the operator may not read nodes.
+    /// The nodes of these pods and claims, by name. Absent where the operator may not read nodes.
     pub nodes: Option<BTreeMap<String, Node>>,
     /// Pods stop because their namespace is being deleted.
     pub namespace_is_going: bool,
@@ -146,6 +146,8 @@ pub struct Claim {
     pub requested: u64,
     /// Bytes that it has; 0 while it is not bound.
     pub capacity: u64,
+    /// The node that it was made for, where its volume was to be made near its first pod.
+    pub node: Option<String>,
     /// Its StorageClass.
     pub class: Option<String>,
     /// The brokers' version that was wanted last: annotation `milena.dev/version`.

@@ -28,7 +28,7 @@ pub use version::Version;
 pub struct Found {
     /// The labels `milena.dev/cluster-id` of the cluster's claims.
     pub claim_cluster_ids: BTreeSet<String>,
-    /// A broker has been part of this cluster: a claim or the status says so.
+    /// A broker has been part of this cluster: a claim says so.
     pub founded: bool,
     /// For a cluster that has no id yet: 22 letters of URL-safe base64, made anew for every try.
     pub fresh_cluster_id: String,

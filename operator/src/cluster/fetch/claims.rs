@@ -18,6 +18,9 @@ pub const FOUNDED: &str = "milena.dev/founded";
 /// Noted on a claim before its broker is drained.
 pub const LEAVING: &str = "milena.dev/leaving";
 
+/// Set by the scheduler where a volume waits for its first pod.
+const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
+
 /// Claims by broker id, and those that brokers of other pools left behind under ids that are not theirs any more.
 pub type Sorted = (BTreeMap<i32, Claim>, Vec<(i32, Claim)>);
 
@@ -67,6 +70,7 @@ fn claim(object: &PersistentVolumeClaim) -> Option<(i32, Claim)> {
             .unwrap_or_default(),
         requested: storage(requests),
         capacity: storage(capacity),
+        node: annotation(SELECTED_NODE).cloned(),
         class: spec.and_then(|spec| spec.storage_class_name.clone()),
         version: annotation(VERSION).cloned(),
         level: annotation(LEVEL).and_then(|level| level.parse().ok()),

@@ -112,15 +112,19 @@ fn loss(broker: &ShownBroker) -> Option<String> {
     }
 }
 
-/// A node that does not come back for so long may be gone for good. Only a person knows.
+/// A node that does not come back for so long may be gone for good, where nobody has taken it away or said so. Only a person
+/// knows.
 const GONE_AFTER: SignedDuration = SignedDuration::from_mins(10);
 
 /// The line to paste for a broker whose volume seems to be gone for good.
 pub fn offers(observed: &Observed) -> Vec<(i32, String)> {
     let gone = observed.claims.iter().filter(|(id, claim)| {
+        let nodes = observed.nodes.as_ref();
+        let node = nodes.and_then(|nodes| nodes.get(claim.node.as_ref()?));
+        let given_up = node.is_some_and(|node| node.gone || node.out_of_service);
         let node_gone = observed.pods.get(id).is_some_and(|pod| {
             let waited = observed.now.duration_since(pod.created);
-            pod.waits_for_its_volume() && waited > GONE_AFTER
+            pod.waits_for_its_volume() && (given_up || waited > GONE_AFTER)
         });
         claim.lost || claim.terminating || node_gone
     });
@@ -248,5 +252,23 @@ mod tests {
         let claim = observed.claims.get_mut(&2).unwrap();
         (claim.lost, claim.terminating) = (false, true);
         assert_eq!(offers(&observed), [(2, line)], "it goes with its pod");
+    }
+
+    #[test]
+    fn a_volume_whose_node_is_away_offers_the_line_once_the_node_is_given_up_or_ten_minutes_later()
+    {
+        let (_, mut observed) = samples::healthy();
+        let pod = observed.pods.get_mut(&1).unwrap();
+        (pod.node, pod.started, pod.created) = (None, false, observed.now);
+        pod.trouble_text = "0/6 nodes: 5 didn't match PersistentVolume's node affinity".to_owned();
+        observed.claims.get_mut(&1).unwrap().node = Some("node-1".to_owned());
+        assert!(offers(&observed).is_empty(), "it may come back");
+        let node = observed.nodes.as_mut().unwrap().get_mut("node-1").unwrap();
+        node.out_of_service = true;
+        assert_eq!(offers(&observed).len(), 1);
+        let node = observed.nodes.as_mut().unwrap().get_mut("node-1").unwrap();
+        node.out_of_service = false;
+        observed.now += SignedDuration::from_mins(11);
+        assert_eq!(offers(&observed).len(), 1);
     }
 }

@@ -175,6 +175,7 @@ fn claim(id: i32) -> Claim {
         moved: Vec::new(),
         requested: GIB,
         capacity: GIB,
+        node: None,
         class: None,
         version: Some("1".to_owned()),
         level: None,
