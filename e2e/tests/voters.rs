@@ -85,6 +85,30 @@ fn a_wiped_voter_is_replaced_and_the_next_loss_is_survived() -> Result<()> {
     })
 }
 
+/// Members that join one behind the other keep each other from having their former selves forgotten.
+#[test]
+fn brokers_that_lose_their_disks_together_leave_no_former_member_behind() -> Result<()> {
+    Cluster::with("former-members", &Plan::of(3), |cluster| {
+        for broker in [4, 5, 6] {
+            cluster.join(broker)?;
+        }
+        let milena = cluster.command_line();
+        until_members(&milena, &[1, 2, 3], &[4, 5, 6])?;
+        for _ in 0..3 {
+            for broker in [4, 5, 6] {
+                cluster.node(broker).kill9()?;
+                cluster.node(broker).wipe()?;
+            }
+            for broker in [4, 5, 6] {
+                cluster.node(broker).start()?;
+            }
+            cluster.until_ready()?;
+            until_members(&milena, &[1, 2, 3], &[4, 5, 6])?;
+        }
+        Ok(())
+    })
+}
+
 #[test]
 fn a_rescued_survivor_goes_on_and_the_others_join_it_anew() -> Result<()> {
     Cluster::with("rescue", &Plan::of(3), |cluster| {

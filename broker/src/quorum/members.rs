@@ -206,16 +206,9 @@ impl Member {
             return self.not_leader();
         }
         let Joining { id, node } = joining;
-        if self.node(id).as_ref() == Some(&node) {
-            return Answer::Done;
-        }
-        let voters: BTreeSet<NodeId> = self.voters().into_iter().map(|(id, _)| id).collect();
-        let before = self.nodes();
         // The same broker with another disk.
-        let former = before
-            .iter()
-            .filter(|(other, known)| *other != id && known.broker == node.broker);
-        let former: Vec<&(NodeId, Node)> = former.collect();
+        let mut former = self.nodes();
+        former.retain(|(other, known)| *other != id && known.broker == node.broker);
         if let Some((_, known)) = former
             .iter()
             .find(|(other, _)| *other == self.id || self.answers(*other))
@@ -230,12 +223,24 @@ impl Member {
                 message,
             ));
         }
-        let gone: BTreeSet<NodeId> = former
-            .iter()
-            .map(|(id, _)| *id)
-            .filter(|id| !voters.contains(id))
-            .collect();
-        let is_known = before.iter().any(|(other, _)| *other == id);
+        let known = self.node(id);
+        let joined = match known.as_ref() == Some(&node) {
+            true => Answer::Done,
+            false => self.take_member(id, node, known.is_some()).await,
+        };
+        let voters = self.voters();
+        former.retain(|(id, _)| voters.iter().all(|(voter, _)| voter != id));
+        match joined {
+            Answer::Done if !former.is_empty() => {
+                self.forget(former.iter().map(|(id, _)| *id).collect())
+                    .await
+            }
+            answer => answer,
+        }
+    }
+
+    /// A new member, or the new address of one.
+    async fn take_member(&self, id: NodeId, node: Node, is_known: bool) -> Answer {
         let nodes = BTreeMap::from([(id, node.clone())]);
         let change = match is_known {
             true => ChangeMembers::SetNodes(nodes),
@@ -245,11 +250,19 @@ impl Member {
         if is_news {
             tracing::info!(member = id, %node, directory = %node.directory, "a member joins, or has a new address");
         }
-        match self.change(change, true).await {
-            Answer::Done if !gone.is_empty() => {
-                self.change(ChangeMembers::RemoveNodes(gone), true).await
+        self.change(change, true).await
+    }
+
+    /// Learners that no broker has the disk of any more. Who has joined asks no more, so this waits while others join.
+    async fn forget(&self, gone: BTreeSet<NodeId>) -> Answer {
+        let begun = Instant::now();
+        loop {
+            let change = ChangeMembers::RemoveNodes(gone.clone());
+            let answer = self.change(change, true).await;
+            if !matches!(answer, Answer::Failed(_)) || begun.elapsed() > CHANGE_WITHIN {
+                return answer;
             }
-            answer => answer,
+            sleep(JOIN_AGAIN).await;
         }
     }
 

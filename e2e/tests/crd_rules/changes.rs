@@ -19,8 +19,7 @@ pub fn clusters() -> Vec<Change> {
     let ids = |first: Value| pools(json!({ "firstBrokerId": first }));
     let level = |level: Value| json!({ "metadataVersion": level });
     const IDS: Option<&str> = Some("firstBrokerId can't be changed");
-    let named =
-        |name: &str, first: i32| pools(json!({ "name": name, "firstBrokerId": first }));
+    let named = |name: &str, first: i32| pools(json!({ "name": name, "firstBrokerId": first }));
     const TAKEN: Option<&str> = Some("can't have the firstBrokerId of one that is there");
     const CLASS: Option<&str> = Some("className can't be changed, set or removed");
     const SHRINKS: Option<&str> = Some("a volume can't shrink");
