@@ -15,21 +15,19 @@ const CRASH_LIMIT: Duration = Duration::from_secs(90);
 /// The operator looks every few seconds.
 const NAMED_LIMIT: Duration = Duration::from_secs(30);
 
-/// A manifest with memory that no broker can start with: no schema can know of it.
-fn too_small() -> Value {
+/// Two settings that are good by themselves and end the broker at its start together.
+fn crashes() -> Value {
     let mut manifest = cluster(3);
-    manifest["spec"]["pools"][0]["resources"] =
-        json!({"requests": {"memory": "4Mi"}, "limits": {"memory": "4Mi"}});
+    manifest["spec"]["config"] = json!({"queued.max.request.bytes": 1_000_000});
     manifest
 }
+
+/// What the broker itself says of it, in the status.
+const LAST_WORDS: &str = "below socket.request.max.bytes";
 
 fn is_crashing(pod: &Value) -> bool {
     let container = &pod["status"]["containerStatuses"][0];
     container["restartCount"].as_u64() >= Some(1) && container["ready"] == false
-}
-
-fn is_small(pod: &Value) -> bool {
-    text(&pod["spec"]["containers"][0]["resources"]["limits"]["memory"]) == "4Mi"
 }
 
 /// Waits until exactly so many brokers crash.
@@ -45,10 +43,13 @@ fn until_crashing(scene: &Scene, brokers: usize) -> Result<()> {
 #[test]
 fn brokers_that_all_crash_at_the_first_install_heal_by_the_next_manifest() -> Result<()> {
     scene("crash-first", |scene| {
-        scene.apply(&too_small())?;
+        scene.apply(&crashes())?;
         scene.apply(&topic(LEDGER, PARTITIONS, 3))?;
         until_crashing(scene, 3)?;
-        scene.until_said(&["broker 0 is", "broker 1 is", "broker 2 is"], NAMED_LIMIT)?;
+        scene.until_said(
+            &["broker 0 is", "broker 1 is", "broker 2 is", LAST_WORDS],
+            NAMED_LIMIT,
+        )?;
         scene.apply(&cluster(3))?;
         scene.until_healed("three brokers that had never started")?;
         scene.until_topic(LEDGER)?;
@@ -73,14 +74,15 @@ fn crashing_after_the_install(name: &str, brokers: usize) -> Result<()> {
         let target = scene.three_brokers()?;
         Witnesses::begin(&target, scene.folder())?.end("before")?;
         let stored = Stored::read(Client::new(ClientOptions::new(&target.bootstrap)), &target)?;
-        scene.apply(&too_small())?;
+        scene.apply(&crashes())?;
         until_crashing(scene, 1)?;
         let healthy: Vec<Value> = scene
             .pods(MAIN)?
             .into_iter()
-            .filter(|pod| !is_small(pod))
+            .filter(|pod| !is_crashing(pod))
             .collect();
         ensure!(healthy.len() == 2, "the roll went on");
+        scene.until_said(&[LAST_WORDS], NAMED_LIMIT)?;
         for pod in &healthy[..brokers - 1] {
             let name = text(&pod["metadata"]["name"]);
             scene.kubectl(&["delete", "pod", name, "--grace-period=0", "--force"])?;

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod as PodObject, PodCondition, PodStatus};
+use k8s_openapi::api::core::v1::{
+    ContainerStateTerminated, ContainerStatus, Pod as PodObject, PodCondition, PodStatus,
+};
 use kube::ResourceExt;
 
 use super::{POOL_LABEL, ordinal};
@@ -13,6 +15,8 @@ use crate::cluster::step::notes::{CLAIM_UID, ZONE};
 
 /// Kubernetes sets a pod's conditions for the first time within this after its start; what changes later has changed.
 const SETTLED_AFTER: Duration = Duration::from_secs(2);
+/// Of a line of a broker's log that is put into messages, in letters.
+const LAST_WORDS_MAX: usize = 500;
 /// The broker's container.
 const CONTAINER: &str = "broker";
 
@@ -92,17 +96,17 @@ fn trouble(status: &PodStatus, container: Option<&ContainerStatus>) -> (Option<S
     if let Some(waiting) = state.and_then(|state| state.waiting.as_ref()) {
         let reason = waiting.reason.clone().unwrap_or_default();
         let message = waiting.message.clone().unwrap_or_default();
-        return match reason.as_str() {
-            "" | "ContainerCreating" | "PodInitializing" => (None, message),
+        let last =
+            container.and_then(|container| container.last_state.as_ref()?.terminated.as_ref());
+        return match (reason.as_str(), last) {
+            ("" | "ContainerCreating" | "PodInitializing", _) => (None, message),
+            ("CrashLoopBackOff", Some(ended)) => (Some(reason), end(ended)),
             _ => (Some(reason), message),
         };
     }
     if let Some(ended) = state.and_then(|state| state.terminated.as_ref()) {
         let reason = ended.reason.clone().unwrap_or_else(|| "Error".to_owned());
-        return (
-            Some(reason),
-            format!("it ended with the code {}", ended.exit_code),
-        );
+        return (Some(reason), end(ended));
     }
     match condition(status, "PodScheduled") {
         Some(PodCondition {
@@ -115,6 +119,19 @@ fn trouble(status: &PodStatus, container: Option<&ContainerStatus>) -> (Option<S
             (Some(reason), message.clone().unwrap_or_default())
         }
         _ => (None, String::new()),
+    }
+}
+
+/// How a broker ended, and its last words: the end of its log, where Kubernetes brings it.
+fn end(ended: &ContainerStateTerminated) -> String {
+    let code = ended.exit_code;
+    let mut lines = ended.message.as_deref().unwrap_or_default().lines().rev();
+    match lines.find(|line| !line.trim().is_empty()) {
+        Some(last) => {
+            let last: String = last.trim().chars().take(LAST_WORDS_MAX).collect();
+            format!("it ended with the code {code}: {last}")
+        }
+        None => format!("it ended with the code {code}"),
     }
 }
 
@@ -161,6 +178,15 @@ mod tests {
         assert_eq!(pulled.trouble.as_deref(), Some("ErrImagePull"));
         assert!(!pulled.started);
         assert_eq!(parsed(waiting("ContainerCreating")).trouble, None);
+        let crashing = parsed(json!({ "containerStatuses": [{
+            "name": "broker", "image": "i", "imageID": "", "ready": false, "restartCount": 3,
+            "state": { "waiting": { "reason": "CrashLoopBackOff", "message": "back-off 40s" } },
+            "lastState": { "terminated": { "exitCode": 2, "message": "first\nerror: a setting\n\n" } } }] }));
+        assert_eq!(crashing.trouble.as_deref(), Some("CrashLoopBackOff"));
+        assert_eq!(
+            crashing.trouble_text,
+            "it ended with the code 2: error: a setting"
+        );
         let unscheduled = json!({ "conditions": [{ "type": "PodScheduled", "status": "False",
             "reason": "Unschedulable", "message": "0/4 nodes" }] });
         let unscheduled = parsed(unscheduled);
