@@ -54,7 +54,8 @@ pub enum RackSpread {
     /// As evenly as the brokers allow.
     #[default]
     Preferred,
-    /// No rack that may be used has two replicas more than another: a wish that needs it is refused.
+    /// No rack that may be used has two replicas more than another: a wish that needs it is refused. So with as many
+    /// racks as replicas no two share one, and with fewer they are even.
     Required,
 }
 

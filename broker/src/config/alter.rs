@@ -182,6 +182,30 @@ mod tests {
     }
 
     #[test]
+    fn where_replicas_may_stand_is_said_for_all_topics_and_by_each() {
+        let rules = config(&[]);
+        for (key, value) in [
+            ("placement.node.spread", "preferred"),
+            ("placement.rack.spread", "required"),
+        ] {
+            assert_eq!(rules.check(ResourceKind::Broker, key, value), Ok(()));
+            let started = config(&[(key, value)]);
+            let default = started.default_value(ResourceKind::Topic, key);
+            assert_eq!(default.as_deref(), Some(value));
+            let own = Values::from([(key.to_owned(), value.to_owned())]);
+            let cluster = rules.with_dynamic(&own, &Values::new());
+            let described = cluster.describe_topic(&Values::new());
+            let told = described.iter().find(|it| it.setting.name == key).unwrap();
+            assert_eq!(told.value.as_deref(), Some(value));
+        }
+        assert!(
+            rules
+                .check(ResourceKind::Broker, "placement.pools", "a")
+                .is_err()
+        );
+    }
+
+    #[test]
     fn values_that_contradict_each_other_are_refused() {
         let rules = config(&[("log.cleaner.max.compaction.lag.ms", "10")]);
         let problem = rules.check_together(

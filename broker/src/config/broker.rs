@@ -4,6 +4,7 @@
 
 use super::setting::Bounds::{Any, AtLeast, Between, BetweenOr, Form, Fraction, NotEmpty, OneOf};
 use super::setting::settings;
+use super::topic::{NODE_SPREADS, RACK_SPREADS};
 use super::value::{CleanupPolicy, CompressionType, LogFormat, TimestampType, are_ids};
 
 const MAX_INT: Option<&str> = Some("2147483647");
@@ -175,6 +176,13 @@ settings! {
     /// How many replicas must have a record before acks=all is answered; with fewer in sync the write is
     /// refused. The same at the start of all brokers: whoever leads the metadata quorum decides by its own.
     "min.insync.replicas" min_insync_replicas: i32 = Some("1"), AtLeast(1), High, ClusterWide;
+    /// `required`: no two replicas of a partition are on one machine; `preferred`: where there are too few machines,
+    /// they may be. The same at the start of all brokers: whoever leads the metadata quorum decides by its own. (Not in
+    /// Kafka.)
+    "placement.node.spread" placement_node_spread: String = Some("required"), OneOf(NODE_SPREADS), Medium, ClusterWide;
+    /// `preferred`: a partition's replicas are spread over the racks as evenly as can be; `required`: no rack has two
+    /// more than another, and what can't be placed so is refused. The same at the start of all brokers. (Not in Kafka.)
+    "placement.rack.spread" placement_rack_spread: String = Some("preferred"), OneOf(RACK_SPREADS), Medium, ClusterWide;
     /// The largest batch in bytes, as it is on disk.
     "message.max.bytes" message_max_bytes: i32 = Some("1048588"), AtLeast(0), High, ClusterWide;
     /// How batches are kept: as the producer sent them, or compressed anew.

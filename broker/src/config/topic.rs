@@ -16,6 +16,11 @@ pub(super) const RETENTION: Bounds = Form("-1 or at least 1", |text| {
         .is_ok_and(|number| number == -1 || number > 0)
 });
 
+/// What `placement.node.spread` may be; the first is the default.
+pub(super) const NODE_SPREADS: &[&str] = &["required", "preferred"];
+/// What `placement.rack.spread` may be; the first is the default.
+pub(super) const RACK_SPREADS: &[&str] = &["preferred", "required"];
+
 const MAX_LONG: Option<&str> = Some("9223372036854775807");
 
 settings! {
@@ -94,11 +99,12 @@ settings! {
     /// `required`: no two replicas of a partition are on one machine; `preferred`: where there are too few machines,
     /// they may be. (Not in Kafka.)
     "placement.node.spread" placement_node_spread: String =
-        Some("required"), OneOf(&["required", "preferred"]), Medium, ClusterWide;
-    /// `preferred`: a partition's replicas are spread over the racks as evenly as can be; `required`: where that can't
-    /// be had, they are not placed at all. (Not in Kafka.)
+        Some("required"), OneOf(NODE_SPREADS), Medium, ClusterWide, from ["placement.node.spread" * 1];
+    /// `preferred`: a partition's replicas are spread over the racks as evenly as can be; `required`: no rack has two
+    /// more than another, so that with as many racks as replicas no two share one, and what can't be placed so is
+    /// refused. (Not in Kafka.)
     "placement.rack.spread" placement_rack_spread: String =
-        Some("preferred"), OneOf(&["preferred", "required"]), Medium, ClusterWide;
+        Some("preferred"), OneOf(RACK_SPREADS), Medium, ClusterWide, from ["placement.rack.spread" * 1];
     /// How many bytes a partition keeps; -1 is no bound.
     "retention.bytes" retention_bytes: i64 =
         Some("-1"), Any, Medium, ClusterWide, from ["log.retention.bytes" * 1];

@@ -12,7 +12,9 @@ use crate::command::{
 use crate::configs::{ConfigResource, ConfigRules, ResourceKind};
 use crate::image::Configs;
 use crate::names::BrokerId;
-use crate::policy::{MIN_INSYNC_REPLICAS, UNCLEAN_ELECTION};
+use crate::policy::{
+    MIN_INSYNC_REPLICAS, PLACEMENT_NODE_SPREAD, PLACEMENT_RACK_SPREAD, UNCLEAN_ELECTION,
+};
 use crate::record::ConfigRecord;
 
 /// Bytes of a value, as in Kafka.
@@ -208,22 +210,27 @@ fn split(list: &str) -> Vec<&str> {
         .collect()
 }
 
-/// The quorum decides by one `min.insync.replicas` for a topic. A leader that had one of its own would count on
+/// What the quorum decides by, for all brokers alike. A leader with a `min.insync.replicas` of its own would count on
 /// another ISR than the quorum, and hold back acknowledgements for ever: Kafka refuses it with the ELR, too (KIP-966).
+/// A placement of one broker's own would have no effect.
+const OF_ALL_BROKERS: [&str; 3] = [
+    MIN_INSYNC_REPLICAS,
+    PLACEMENT_NODE_SPREAD,
+    PLACEMENT_RACK_SPREAD,
+];
+
 fn check_place(
     resource: &ConfigResource,
     before: &Configs,
     after: &Configs,
 ) -> Result<(), Refusal> {
     let is_one_broker = resource.kind == ResourceKind::Broker && !resource.name.is_empty();
-    let new = after.get(MIN_INSYNC_REPLICAS);
-    match new {
-        Some(_) if is_one_broker && new != before.get(MIN_INSYNC_REPLICAS) => {
-            Err(invalid_config(format!(
-                "{MIN_INSYNC_REPLICAS} can't be set for one broker: set it for all of them (the cluster-wide default, \
-                 --entity-default) or for a topic."
-            )))
-        }
+    let is_new = |key: &&str| after.contains_key(*key) && after.get(*key) != before.get(*key);
+    match OF_ALL_BROKERS.into_iter().find(is_new) {
+        Some(key) if is_one_broker => Err(invalid_config(format!(
+            "{key} can't be set for one broker: set it for all of them (the cluster-wide default, --entity-default) or \
+             for a topic."
+        ))),
         _ => Ok(()),
     }
 }

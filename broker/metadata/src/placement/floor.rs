@@ -39,6 +39,7 @@ pub(crate) struct Ground {
     pub(crate) allowed: Vec<bool>,
     /// The number of [`Wish::leader_rack`].
     pub(crate) leader_rack: Option<usize>,
+    pub(crate) node_spread: NodeSpread,
 }
 
 impl Ground {
@@ -113,6 +114,7 @@ impl Floor {
                     .iter()
                     .position(|rack| rack.as_ref() == Some(wanted))
             }),
+            node_spread: wish.node_spread,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Floor, Ground, Wish, candidates};
+use super::{Floor, Ground, NodeSpread, Wish, candidates};
 use crate::configs::ConfigRules;
 use crate::image::Image;
 use crate::names::{BrokerId, PartitionId, TopicName};
@@ -10,7 +10,8 @@ use crate::names::{BrokerId, PartitionId, TopicName};
 /// A rule that a partition's replicas break.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Breach {
-    /// Two replicas or more on one node.
+    /// Two replicas or more on one node; where that is only preferred not to be, a running broker on another node could
+    /// take one.
     SharedNode {
         /// The node.
         node: Arc<str>,
@@ -70,7 +71,10 @@ pub fn misplaced(image: &Image, rules: &dyn ConfigRules) -> Vec<Misplaced> {
 
 /// The rules that these replicas break, the preferred leader first.
 pub(crate) fn breaches(floor: &Floor, ground: &Ground, replicas: &[usize]) -> Vec<Breach> {
-    let mut found = shared_nodes(floor, replicas);
+    let mut found = match may_share(floor, ground, replicas) {
+        true => Vec::new(),
+        false => shared_nodes(floor, replicas),
+    };
     let strangers: Vec<usize> = replicas
         .iter()
         .copied()
@@ -97,6 +101,18 @@ pub(crate) fn breaches(floor: &Floor, ground: &Ground, replicas: &[usize]) -> Ve
         found.push(Breach::LeaderRack { leader });
     }
     found
+}
+
+/// Whether replicas are on one node for want of another.
+fn may_share(floor: &Floor, ground: &Ground, replicas: &[usize]) -> bool {
+    let is_better =
+        |site: usize| !floor.sites[site].fenced && is_on_free_node(floor, replicas, site);
+    ground.node_spread == NodeSpread::Preferred && !floor.usable(ground).any(is_better)
+}
+
+fn is_on_free_node(floor: &Floor, replicas: &[usize], site: usize) -> bool {
+    let node = floor.sites[site].node;
+    !replicas.iter().any(|&used| floor.sites[used].node == node)
 }
 
 fn shared_nodes(floor: &Floor, replicas: &[usize]) -> Vec<Breach> {
@@ -140,10 +156,9 @@ pub(crate) fn uneven(floor: &Floor, ground: &Ground, replicas: &[usize]) -> Opti
     if most < 2 {
         return None;
     }
-    let free_node = |node: usize| !replicas.iter().any(|&site| floor.sites[site].node == node);
     let free = floor.usable(ground).find(|&index| {
         let site = &floor.sites[index];
-        !site.fenced && used(site.rack) + 1 < most && free_node(site.node)
+        !site.fenced && used(site.rack) + 1 < most && is_on_free_node(floor, replicas, index)
     })?;
     Some((crowded, floor.sites[free].rack))
 }

@@ -7,25 +7,31 @@ use super::asks::{broker, configure};
 use super::{apply, start};
 
 #[test]
-fn one_broker_has_no_min_insync_replicas_of_its_own() {
+fn what_the_quorum_decides_by_is_of_all_brokers_or_of_a_topic_and_not_of_one_broker() {
+    for (key, value) in [
+        ("min.insync.replicas", "2"),
+        ("placement.node.spread", "preferred"),
+        ("placement.rack.spread", "required"),
+    ] {
+        is_of_all_brokers(key, value);
+    }
+}
+
+fn is_of_all_brokers(key: &str, value: &str) {
     let mut image = start();
-    let key = "min.insync.replicas";
     let one = ConfigResource::broker(Some(broker(1)));
-    let refused = apply(&mut image, &configure(one.clone(), key, Some("1"))).unwrap();
+    let refused = apply(&mut image, &configure(one.clone(), key, Some(value))).unwrap();
     let Outcome::IncrementalAlterConfigs(answers) = refused else {
         panic!("{refused:?}")
     };
     let refusal = answers[0].as_ref().unwrap_err();
     assert_eq!(refusal.code, ErrorCode::InvalidConfig);
-    assert!(
-        refusal.message.contains("--entity-default"),
-        "{}",
-        refusal.message
-    );
+    let named = [key, "--entity-default"].map(|part| refusal.message.contains(part));
+    assert_eq!(named, [true, true], "{}", refusal.message);
     for (resource, value) in [
         (one, None),
-        (ConfigResource::broker(None), Some("2")),
-        (ConfigResource::topic("a"), Some("2")),
+        (ConfigResource::broker(None), Some(value)),
+        (ConfigResource::topic("a"), Some(value)),
     ] {
         let altered = apply(&mut image, &configure(resource, key, value)).unwrap();
         assert!(

@@ -9,6 +9,7 @@ mod ledger;
 mod plans;
 mod reads;
 mod replicas;
+mod spread;
 mod stopping;
 mod unopened;
 
