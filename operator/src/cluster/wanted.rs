@@ -49,7 +49,7 @@ pub struct Wanted {
     pub topic_defaults: WantedTopicDefaults,
     /// Broker settings by Kafka's names; none that the operator owns, or that another field says.
     pub broker_config: BTreeMap<String, String>,
-    /// Those of them, and of the topics' defaults, that a running broker takes over.
+    /// Those of them, and of what holds for topics that say nothing, that a running broker takes over.
     pub live_config: BTreeMap<String, String>,
     /// Who may have topics; never empty.
     pub topic_access: Vec<TopicAccess>,

@@ -198,16 +198,17 @@ pub struct QuorumSpec {
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ClusterPlacement {
-    /// `Required`: no two brokers of this cluster on one node, a broker rather stays Pending. `Preferred`: so where it
-    /// can be.
+    /// `Required`: no two brokers of this cluster on one node, a broker rather stays Pending; and no two replicas of a
+    /// partition, a topic is rather not made. `Preferred`: so where it can be.
     #[serde(default = "required")]
     pub node_spread: Spread,
     /// The node's label that names a broker's rack.
     #[serde(default = "zone_label")]
     #[schemars(extend("minLength" = 1, "maxLength" = 317))]
     pub rack_key: String,
-    /// `Required`: no two replicas of a partition in one rack, a topic is rather not made. `Preferred`: so where it can
-    /// be.
+    /// `Required`: no rack has two replicas of a partition more than another, so that with as many racks as replicas no
+    /// two share one, and a topic is rather not made; brokers likewise, one rather stays Pending. `Preferred`: so where
+    /// it can be.
     #[serde(default)]
     pub rack_spread: Spread,
 }

@@ -26,14 +26,11 @@ fn file(wanted: &Wanted, given: &Given) -> String {
     let mut settings: BTreeMap<&str, String> = by_the_operator(wanted);
     settings.insert("cluster.id", wanted.cluster_id.clone());
     settings.insert("controller.quorum.voters", voters(wanted, given));
-    settings.insert(
-        "min.insync.replicas",
-        wanted.topic_defaults.min_in_sync_replicas.to_string(),
-    );
     if wanted.founding {
         settings.insert("cluster.found", "true".to_owned());
     }
-    let own = wanted.broker_config.iter();
+    // What a running broker takes over holds from its start on, too.
+    let own = wanted.broker_config.iter().chain(&wanted.live_config);
     settings.extend(own.map(|(name, value)| (name.as_str(), value.clone())));
     let mut text = format!(
         "# Of the KafkaCluster {}/{}; a change made here is undone.\n",

@@ -204,6 +204,7 @@ fn settings_reach_the_brokers_as_they_were_written() {
         Some("PEERS://0.0.0.0:9091,INTERNAL://0.0.0.0:9092")
     );
     assert_eq!(line(text, "min.insync.replicas"), Some("2"));
+    assert_eq!(line(text, "placement.node.spread"), Some("required"));
     assert_eq!(
         line(text, "http.admin.token.file"),
         Some("/etc/milena/admin/token")

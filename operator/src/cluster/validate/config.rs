@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Problems, Reason, Version, WantedTopicDefaults};
-use crate::crd::cluster::KafkaClusterSpec;
+use crate::crd::cluster::{KafkaClusterSpec, Spread};
 use crate::reference::{Reference, Scope};
 
 const BY_THE_OPERATOR: &str = "is set by the operator: take it out";
@@ -47,6 +47,14 @@ const OWNED: &[(&str, &str)] = &[
         "is said by spec.topicDefaults.minInSyncReplicas",
     ),
     ("node.id", BY_POOLS),
+    (
+        "placement.node.spread",
+        "is said by spec.placement.nodeSpread",
+    ),
+    (
+        "placement.rack.spread",
+        "is said by spec.placement.rackSpread",
+    ),
     ("process.roles", BY_THE_OPERATOR),
     ("security.inter.broker.protocol", BY_LISTENERS),
 ];
@@ -89,12 +97,26 @@ pub(super) fn check(
         .into_iter()
         .filter(|(name, _)| is_live(name))
         .collect();
-    let in_sync = (
-        "min.insync.replicas",
-        topic_defaults.min_in_sync_replicas.to_string(),
-    );
-    live.insert(in_sync.0.to_owned(), in_sync.1);
+    live.extend(of_topics(spec, topic_defaults).map(|(name, value)| (name.to_owned(), value)));
     (all, live)
+}
+
+/// What holds for topics that say nothing themselves.
+fn of_topics(
+    spec: &KafkaClusterSpec,
+    defaults: &WantedTopicDefaults,
+) -> impl Iterator<Item = (&'static str, String)> {
+    let in_sync = defaults.min_in_sync_replicas.to_string();
+    let word = |spread: Spread| match spread {
+        Spread::Required => "required".to_owned(),
+        Spread::Preferred => "preferred".to_owned(),
+    };
+    [
+        ("min.insync.replicas", in_sync),
+        ("placement.node.spread", word(spec.placement.node_spread)),
+        ("placement.rack.spread", word(spec.placement.rack_spread)),
+    ]
+    .into_iter()
 }
 
 fn owned(name: &str) -> Option<&'static str> {

@@ -4,7 +4,7 @@ use super::super::build::samples::{cluster, nothing, operator, pool};
 use super::*;
 use crate::crd::ConfigValue;
 use crate::crd::cluster::{
-    KafkaClusterStatus, Listener, ListenerBroker, ListenerType, QuorumSpec, TopicDefaults,
+    KafkaClusterStatus, Listener, ListenerBroker, ListenerType, QuorumSpec, Spread, TopicDefaults,
 };
 
 fn checked(
@@ -172,6 +172,7 @@ fn settings_of_the_operator_are_refused_by_name_and_unknown_ones_with_the_neares
                 ("node.id", "7"),
                 ("num.partition", "3"),
                 ("min.insync.replicas", "2"),
+                ("placement.rack.spread", "required"),
             ],
         );
     });
@@ -180,6 +181,7 @@ fn settings_of_the_operator_are_refused_by_name_and_unknown_ones_with_the_neares
         "node.id is set by the operator",
         "num.partition is not known; num.partitions is",
         "spec.topicDefaults",
+        "spec.placement.rackSpread",
     ] {
         assert!(text.contains(part), "{text}");
     }
@@ -214,6 +216,22 @@ fn a_setting_that_a_running_broker_takes_over_restarts_nobody() {
     let restart = good(|cluster, _, _| config(cluster, &[("num.partitions", "3")]));
     assert_ne!(restart.pools[0].revision, before.pools[0].revision);
     assert_eq!(restart.live_revision, before.live_revision);
+}
+
+#[test]
+fn where_replicas_may_stand_is_a_setting_of_running_brokers() {
+    let spread = |wanted: &Wanted| {
+        let keys = ["placement.node.spread", "placement.rack.spread"];
+        keys.map(|key| wanted.live_config[key].clone())
+    };
+    let before = good(|_, _, _| {});
+    assert_eq!(spread(&before), ["required", "preferred"]);
+    let other = good(|cluster, _, _| {
+        cluster.spec.placement.node_spread = Spread::Preferred;
+        cluster.spec.placement.rack_spread = Spread::Required;
+    });
+    assert_eq!(spread(&other), ["preferred", "required"]);
+    assert_ne!(other.live_revision, before.live_revision);
 }
 
 #[test]
