@@ -31,8 +31,8 @@ use build::{Budget, Given};
 use deletion::Deletion;
 use fetch::Seen;
 use observed::Observed;
-use step::perform::{Outcome, Performer, REPAIR_EVERY};
-use step::{Decision, Waiting, budget, scale};
+use step::perform::{Outcome, Performer};
+use step::{Decision, Step, Waiting, budget, scale};
 use validate::{Invalid, Version};
 use wanted::Wanted;
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 use super::observed::{Leaving, Observed};
-use super::validate::{Found, Version};
+use super::validate::{Found, Standing, Version};
 use crate::crd::KafkaCluster;
 use crate::crd::cluster::KafkaClusterStatus;
 
@@ -19,13 +19,18 @@ pub fn of(cluster: &KafkaCluster, observed: &Observed) -> Found {
         .collect();
     let view = observed.view.as_ref();
     let voters = view.map(|view| view.voters().into_iter().collect());
+    let voters = voters
+        .or_else(|| status.map(|status| status.voters.clone()))
+        .unwrap_or_default();
     Found {
         claim_cluster_ids: ids,
         founded: observed.is_founded(),
         fresh_cluster_id: fresh_id(),
-        voters: voters
-            .or_else(|| status.map(|status| status.voters.clone()))
-            .unwrap_or_default(),
+        standing: Standing {
+            voters,
+            places: observed.places(),
+            at_rest: observed.is_at_rest(),
+        },
         pool_starts: observed
             .sets
             .iter()

@@ -225,8 +225,19 @@ pub struct View {
     pub topics: Arc<BTreeMap<String, TopicFacts>>,
 }
 
+/// Where a broker is, by its own word: it stays while the broker is away.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// Its node.
+    pub node: Option<String>,
+    /// Its rack.
+    pub rack: Option<String>,
+    /// It serves.
+    pub serves: bool,
+}
+
 /// A topic, as far as a roll minds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TopicFacts {
     /// How many partitions.
     pub partitions: i32,
@@ -292,6 +303,60 @@ impl Observed {
     pub fn ready_for(&self, pod: &Pod) -> Option<Duration> {
         let since = pod.ready_since.filter(|_| pod.deadline.is_none())?;
         Some(Duration::try_from(self.now.duration_since(since)).unwrap_or_default())
+    }
+
+    /// Where the registered brokers are; nothing without a view, nor before the cluster has been available: its first
+    /// voters are those that it was told.
+    pub fn places(&self) -> BTreeMap<i32, Place> {
+        let view = self.view.iter().filter(|_| self.is_founded());
+        let brokers = view.flat_map(|view| view.brokers.values());
+        let place = |broker: &ShownBroker| Place {
+            node: broker.node.clone(),
+            rack: broker.rack.clone(),
+            serves: broker.state == State::Serving,
+        };
+        brokers.map(|broker| (broker.id, place(broker))).collect()
+    }
+
+    /// Whether nothing is going on that a change of voters would come between: every broker serves and may not stop,
+    /// every voter answers, no replica moves or lacks records, no node is to go, and no pool is half rolled.
+    pub fn is_at_rest(&self) -> bool {
+        let Some(view) = self.view.as_ref().filter(|_| self.is_founded()) else {
+            return false;
+        };
+        let health = &view.cluster.partitions;
+        let whole = health.reassigning + health.offline + health.under_replicated == 0;
+        let answering = view.cluster.quorum.as_ref().is_some_and(|quorum| {
+            let (answering, all) = quorum.heard();
+            answering == all
+        });
+        let mut brokers = view.brokers.values();
+        let serving = brokers.all(|it| it.state == State::Serving && it.lease_expires_ms.is_none());
+        let mut claims = self.claims.values();
+        let kept = claims
+            .all(|it| it.leaving.is_none() && it.moved.is_empty() && !it.terminating && !it.lost);
+        let mut nodes = self.nodes.iter().flatten();
+        let staying = nodes.all(|(_, node)| !node.leaving && !node.gone);
+        let mut ids = view.brokers.keys();
+        let ready =
+            ids.all(|id| self.pods.contains_key(id)) && self.pods.values().all(Pod::is_ready);
+        !view.cluster.stopping
+            && whole
+            && answering
+            && serving
+            && kept
+            && staying
+            && ready
+            && !self.is_half_rolled()
+    }
+
+    /// Whether pods of a pool are of different revisions.
+    fn is_half_rolled(&self) -> bool {
+        let mut revisions: BTreeMap<&str, &str> = BTreeMap::new();
+        self.pods.values().any(|pod| {
+            let first = revisions.entry(&pod.pool).or_insert(&pod.revision);
+            *first != pod.revision
+        })
     }
 
     /// The ids that a StatefulSet of this pool wants pods for.

@@ -5,6 +5,7 @@ mod config;
 mod listeners;
 mod version;
 mod volumes;
+mod voters;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -18,10 +19,11 @@ use super::build;
 pub use super::wanted::*;
 use crate::crd::KafkaCluster;
 use crate::crd::cluster::{
-    Image, KafkaClusterSpec, Namespaces, PodMonitorMode, Pool, PullPolicy, Resources, TopicAccess,
-    Unreplicated,
+    Drain, Image, KafkaClusterSpec, Namespaces, PodMonitorMode, Pool, PullPolicy, Resources,
+    TopicAccess, Unreplicated,
 };
 pub use version::Version;
+pub use voters::Standing;
 
 /// What of the Kubernetes cluster and the brokers bears on what is wanted.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -32,8 +34,8 @@ pub struct Found {
     pub founded: bool,
     /// For a cluster that has no id yet: 22 letters of URL-safe base64, made anew for every try.
     pub fresh_cluster_id: String,
-    /// The voters as the brokers say, else as they were last told; empty where nothing is known.
-    pub voters: Vec<i32>,
+    /// Who votes, and where brokers are.
+    pub standing: Standing,
     /// `spec.ordinals.start` of the pools' StatefulSets.
     pub pool_starts: BTreeMap<String, i32>,
     /// The level of the feature `milena.version` that the brokers write, if they have said.
@@ -155,7 +157,7 @@ pub fn check(
         config::check(spec, &version, &topic_defaults, &mut problems);
     let listeners = listeners::check(spec, &pools, &mut problems);
     let cluster_id = cluster_id(cluster, found, &mut problems);
-    let voters = voters(spec, &pools, &found.voters, &mut problems);
+    let voters = voters::check(spec, &pools, &found.standing, &mut problems);
     if !problems.0.is_empty() {
         return Err(Invalid {
             problems: problems.0,
@@ -357,48 +359,6 @@ fn cluster_id(cluster: &KafkaCluster, found: &Found, problems: &mut Problems) ->
     known
         .first()
         .map_or_else(|| found.fresh_cluster_id.clone(), |id| (*id).to_owned())
-}
-
-/// Those that vote stay as far as they can; others are taken from the pools in turn, the lowest ids first.
-fn voters(
-    spec: &KafkaClusterSpec,
-    pools: &[WantedPool],
-    now: &[i32],
-    problems: &mut Problems,
-) -> Vec<i32> {
-    let brokers: usize = pools.iter().map(|pool| pool.ids.len()).sum();
-    let derived = match brokers {
-        0..3 => 1,
-        3..10 => 3,
-        _ => 5,
-    };
-    let asked = spec
-        .quorum
-        .as_ref()
-        .map(|quorum| usize::try_from(quorum.voters).unwrap_or(0));
-    let count = asked.unwrap_or(derived);
-    if ![1, 3, 5].contains(&count) || count > brokers {
-        let message =
-            format!("{count} voters of {brokers} brokers can't be: 1, 3 or 5 of them vote");
-        problems.add(Reason::InvalidSpec, "spec.quorum.voters", message);
-        return Vec::new();
-    }
-    let wanted = |id: &i32| pools.iter().any(|pool| pool.ids.contains(id));
-    let staying = now.iter().copied().filter(wanted).collect::<BTreeSet<_>>();
-    let mut voters: Vec<i32> = staying.into_iter().take(count).collect();
-    let longest = pools.iter().map(|pool| pool.ids.len()).max().unwrap_or(0);
-    let in_turn = (0..longest).flat_map(|at| {
-        pools
-            .iter()
-            .filter_map(move |pool| pool.ids.clone().nth(at))
-    });
-    for id in in_turn {
-        if voters.len() < count && !voters.contains(&id) {
-            voters.push(id);
-        }
-    }
-    voters.sort_unstable();
-    voters
 }
 
 fn image(given: Option<&Image>, version: &Version, operator: &Operator) -> String {

@@ -102,6 +102,46 @@ mod tests {
     }
 
     #[test]
+    fn a_cluster_is_at_rest_while_nothing_moves_stops_leaves_or_rolls() {
+        assert!(samples::observed(4).is_at_rest());
+        type Change = fn(&mut Observed);
+        let changes: [Change; 10] = [
+            |it| it.view = None,
+            |it| samples::fence(it, 1),
+            |it| samples::unready(it, 1),
+            |it| samples::broker_of(it, 1).lease_expires_ms = Some(1),
+            |it| samples::quorum_of(it).voters[1].silent_ms = Some(60_000),
+            |it| samples::node_of(it, 1).leaving = true,
+            |it| it.claims.get_mut(&1).unwrap().lost = true,
+            |it| {
+                it.claims
+                    .values_mut()
+                    .for_each(|claim| claim.founded = false)
+            },
+            |it| it.pods.get_mut(&1).unwrap().revision = "r2".to_owned(),
+            |it| it.view.as_mut().unwrap().cluster.partitions.reassigning = 1,
+        ];
+        for (at, change) in changes.into_iter().enumerate() {
+            let mut observed = samples::observed(4);
+            change(&mut observed);
+            assert!(!observed.is_at_rest(), "change {at}");
+        }
+    }
+
+    #[test]
+    fn places_are_known_of_brokers_that_are_away_but_not_of_a_cluster_that_is_still_founded() {
+        let mut observed = samples::observed(4);
+        samples::broker_of(&mut observed, 1).rack = Some("r".to_owned());
+        samples::fence(&mut observed, 1);
+        let place = observed.places()[&1].clone();
+        assert_eq!((place.rack.as_deref(), place.serves), (Some("r"), false));
+        for claim in observed.claims.values_mut() {
+            claim.founded = false;
+        }
+        assert!(observed.places().is_empty());
+    }
+
+    #[test]
     fn a_broker_that_is_down_or_far_behind_gets_no_vote() {
         let (mut wanted, mut observed) = (samples::wanted(4), samples::observed(4));
         wanted.voters = vec![0, 1, 3];

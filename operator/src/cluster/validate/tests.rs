@@ -298,7 +298,7 @@ fn voters_are_spread_over_the_pools_and_stay_as_far_as_they_can() {
     assert_eq!(good(|cluster, _, _| pools(cluster)).voters, [0, 1000, 2000]);
     let wanted = good(|cluster, found, _| {
         pools(cluster);
-        found.voters = vec![1, 1001, 7];
+        found.standing.voters = vec![1, 1001, 7];
     });
     assert_eq!(wanted.voters, [0, 1, 1001]);
     let (reason, _) = bad(|cluster, _, _| cluster.spec.quorum = Some(QuorumSpec { voters: 5 }));
