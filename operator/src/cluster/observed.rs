@@ -245,6 +245,10 @@ pub struct TopicFacts {
     pub replication_factor: i32,
     /// `min.insync.replicas`, where the topic has its own.
     pub min_in_sync: Option<i32>,
+    /// The pools whose brokers may host it, where the topic says so; empty for all.
+    pub pools: BTreeSet<String>,
+    /// The racks whose brokers may host it, where the topic says so; empty for all.
+    pub racks: BTreeSet<String>,
     /// The operator has its moves throttled: all replicas are named by `follower.replication.throttled.replicas`.
     pub is_throttled: bool,
 }

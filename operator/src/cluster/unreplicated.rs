@@ -2,11 +2,12 @@
 //! and back afterwards. Where they were is noted on the broker's claim before they move, so that whoever comes next
 //! brings them back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use milena_client::admin::ReplicaWishes;
 use serde::{Deserialize, Serialize};
 
+use super::observed::TopicFacts;
 use crate::door::Door;
 
 /// Noted on a claim: what was moved away from its broker.
@@ -28,10 +29,24 @@ pub struct Host {
     pub id: i32,
     /// Its node.
     pub node: Option<String>,
+    /// Its rack.
+    pub rack: Option<String>,
+    /// Its pool.
+    pub pool: Option<String>,
     /// It has been restarted already, so that it need not be emptied in turn.
     pub is_updated: bool,
     /// Its replicas.
     pub replicas: usize,
+}
+
+impl Host {
+    /// Whether it is of the topic's own pools and racks.
+    fn suits(&self, topic: &TopicFacts) -> bool {
+        let named = |names: &BTreeSet<String>, name: &Option<String>| {
+            names.is_empty() || name.as_ref().is_some_and(|name| names.contains(name))
+        };
+        named(&topic.pools, &self.pool) && named(&topic.racks, &self.rack)
+    }
 }
 
 /// What moves where, and what can't.
@@ -59,8 +74,13 @@ pub fn in_words(partitions: &[String]) -> String {
 }
 
 /// Replaces `id` in each of these partitions by the broker that has least to do, one that was restarted already first.
-/// No two replicas come to one node.
-pub fn plan(id: i32, partitions: Vec<Moved>, hosts: &[Host]) -> Plan {
+/// No two replicas come to one node, and none to a broker outside its topic's pools and racks.
+pub fn plan(
+    id: i32,
+    partitions: Vec<Moved>,
+    hosts: &[Host],
+    topics: &BTreeMap<String, TopicFacts>,
+) -> Plan {
     let mut plan = Plan::default();
     let mut load: BTreeMap<i32, usize> =
         hosts.iter().map(|host| (host.id, host.replicas)).collect();
@@ -70,7 +90,8 @@ pub fn plan(id: i32, partitions: Vec<Moved>, hosts: &[Host]) -> Plan {
         let others = || replicas.iter().filter(|other| **other != id);
         let fits = |host: &&Host| {
             let shares = |other: &i32| host.node.is_some() && node_of(*other) == host.node.as_ref();
-            host.id != id && !replicas.contains(&host.id) && !others().any(shares)
+            let allowed = topics.get(topic).is_none_or(|facts| host.suits(facts));
+            allowed && host.id != id && !replicas.contains(&host.id) && !others().any(shares)
         };
         let order = |host: &&Host| (!host.is_updated, load[&host.id], host.id);
         let Some(host) = hosts.iter().filter(fits).min_by_key(order) else {
@@ -156,6 +177,8 @@ mod tests {
         Host {
             id,
             node: Some(format!("node-{id}")),
+            rack: Some(format!("rack-{id}")),
+            pool: Some("broker".to_owned()),
             is_updated,
             replicas,
         }
@@ -173,7 +196,12 @@ mod tests {
             host(2, true, 4),
             host(3, false, 0),
         ];
-        let plan = plan(0, vec![single(0), single(1), single(2)], &hosts);
+        let plan = plan(
+            0,
+            vec![single(0), single(1), single(2)],
+            &hosts,
+            &BTreeMap::new(),
+        );
         let to: Vec<i32> = plan
             .wishes
             .values()
@@ -184,15 +212,47 @@ mod tests {
     }
 
     #[test]
+    fn a_topic_of_certain_pools_and_racks_stays_in_them() {
+        let mut other_pool = host(1, true, 0);
+        other_pool.pool = Some("other".to_owned());
+        let mut unknown_rack = host(2, true, 0);
+        unknown_rack.rack = None;
+        let hosts = [other_pool, unknown_rack, host(3, false, 9)];
+        let of = |pools: &[&str], racks: &[&str]| {
+            let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+            let facts = TopicFacts {
+                pools: names(pools),
+                racks: names(racks),
+                ..TopicFacts::default()
+            };
+            BTreeMap::from([("t".to_owned(), facts)])
+        };
+        let to = |topics| {
+            plan(0, vec![single(0)], &hosts, &topics)
+                .wishes
+                .into_values()
+                .next()
+        };
+        assert_eq!(to(of(&[], &[])), Some(Some(vec![1])));
+        assert_eq!(to(of(&["broker"], &[])), Some(Some(vec![2])));
+        assert_eq!(
+            to(of(&["broker"], &["rack-1", "rack-3"])),
+            Some(Some(vec![3]))
+        );
+        let stuck = plan(0, vec![single(0)], &hosts, &of(&["third"], &[])).stuck;
+        assert_eq!(stuck, ["t-0"]);
+    }
+
+    #[test]
     fn other_replicas_stay_where_they_are_and_keep_their_nodes_to_themselves() {
         let mut shared = host(3, true, 0);
         shared.node = Some("node-1".to_owned());
         let hosts = [host(0, false, 1), host(1, false, 1), shared];
         let pair = Moved("t".to_owned(), 0, vec![1, 0]);
-        let stuck = plan(0, vec![pair.clone()], &hosts);
+        let stuck = plan(0, vec![pair.clone()], &hosts, &BTreeMap::new());
         assert_eq!((stuck.stuck.len(), stuck.moved.len()), (1, 0));
         let hosts = [host(0, false, 1), host(1, false, 1), host(4, false, 7)];
-        let plan = plan(0, vec![pair], &hosts);
+        let plan = plan(0, vec![pair], &hosts, &BTreeMap::new());
         assert_eq!(plan.wishes[&("t".to_owned(), 0)], Some(vec![1, 4]));
     }
 

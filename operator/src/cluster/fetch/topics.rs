@@ -1,6 +1,6 @@
 //! All topics with what a roll minds of them, kept up by the brokers' feed of changes: one snapshot, then what changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -78,20 +78,28 @@ impl Topics {
             facts.remove(&topic.name);
         }
         for topic in changes.topics {
-            let own = topic.configs.get("min.insync.replicas").cloned().flatten();
+            let own = |name: &str| topic.configs.get(name)?.as_deref();
+            let names = |name: &str| own(name).map(names).unwrap_or_default();
             let known = TopicFacts {
                 partitions: topic.partitions,
                 replication_factor: topic.replication_factor,
-                min_in_sync: own.and_then(|value| value.parse().ok()),
-                is_throttled: topic
-                    .configs
-                    .get(THROTTLED)
-                    .and_then(|value| value.as_deref())
-                    == Some(ALL),
+                min_in_sync: own("min.insync.replicas").and_then(|value| value.parse().ok()),
+                pools: names("placement.pools"),
+                racks: names("placement.racks"),
+                is_throttled: own(THROTTLED) == Some(ALL),
             };
             facts.insert(topic.name, known);
         }
     }
+}
+
+/// A list's items.
+fn names(list: &str) -> BTreeSet<String> {
+    let items = list.split(',').map(str::trim);
+    items
+        .filter(|item| !item.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
 #[cfg(test)]
@@ -99,6 +107,19 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_topics_own_pools_and_racks_are_known() {
+        let mut topics = Topics::default();
+        let configs = json!({ "placement.pools": "fast, big", "placement.racks": "" });
+        let one =
+            json!({ "name": "a", "partitions": 1, "replication_factor": 1, "configs": configs });
+        let snapshot = json!({ "offset": 7, "snapshot": true, "topics": [one] });
+        topics.take(serde_json::from_value(snapshot).unwrap());
+        let facts = &topics.facts["a"];
+        assert_eq!(facts.pools, ["big".to_owned(), "fast".to_owned()].into());
+        assert_eq!(facts.racks, BTreeSet::new());
+    }
 
     #[test]
     fn a_snapshot_replaces_what_was_known_and_changes_add_to_it() {

@@ -241,8 +241,7 @@ pub fn topic(observed: &mut Observed, name: &str, replication_factor: i32) {
     let facts = TopicFacts {
         partitions: 3,
         replication_factor,
-        min_in_sync: None,
-        is_throttled: false,
+        ..TopicFacts::default()
     };
     Arc::make_mut(&mut view.topics).insert(name.to_owned(), facts);
 }

@@ -92,7 +92,7 @@ impl Performer<'_> {
         }
         let is_unsafe = |topic: &str, count| is_unsafe(self.wanted, self.observed, topic, count);
         let hosted = unreplicated::hosted(self.door()?, id, is_unsafe).await?;
-        let plan = unreplicated::plan(id, hosted, &self.hosts(view));
+        let plan = unreplicated::plan(id, hosted, &self.hosts(view), &view.topics);
         if !plan.stuck.is_empty() {
             let text = format!(
                 "broker {id} can't stop: {} can't be moved, there is no other broker for it; add brokers, or set \
@@ -143,6 +143,8 @@ impl Performer<'_> {
             Host {
                 id: broker.id,
                 node: broker.node.clone(),
+                rack: broker.rack.clone(),
+                pool: self.wanted.pool_of(broker.id).map(|pool| pool.name.clone()),
                 is_updated: pod.is_some_and(|pod| !is_outdated(self.wanted, pod)),
                 replicas: broker.replicas,
             }
