@@ -114,7 +114,7 @@ fn a_scale_down_that_is_cancelled_stops_no_broker() -> Result<()> {
         // What moves goes on. Clients write as fast as it may, so that the bound has to go for it to end.
         scene.patch(
             &format!("kafkacluster/{MAIN}"),
-            &json!({"spec": {"drain": null}}),
+            &json!({"spec": {"drain": {"maxBytesPerSecond": "0"}}}),
         )?;
         scene.until_settled(MAIN)?;
         let uids = |pods: &[Value]| -> Vec<Value> {

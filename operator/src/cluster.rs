@@ -159,13 +159,9 @@ async fn act(
     }
     let key = Key::of(cluster);
     let events = Events::new(&context.recorder, cluster);
-    let may_repair = memory
-        .repaired
-        .is_none_or(|at| at.elapsed() >= REPAIR_EVERY);
     let decision = step::next(wanted, &seen.observed);
-    if may_repair && decision.steps.contains(&step::Step::Repair) {
-        memory.repaired = Some(Instant::now());
-    }
+    let may_repair = memory.may_repair(decision.steps.contains(&Step::Repair));
+    let may_unthrottle = memory.may_unthrottle(decision.unthrottled());
     let performer = Performer {
         context,
         key: &key,
@@ -174,6 +170,7 @@ async fn act(
         observed: &seen.observed,
         door: seen.door.clone(),
         may_repair,
+        may_unthrottle,
     };
     let mut outcome = performer.perform(&decision.steps).await;
     outcome.failures.extend(

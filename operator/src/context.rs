@@ -11,6 +11,7 @@ use kube::{Client, Resource, ResourceExt};
 use tokio::time::Instant;
 
 use crate::cluster::fetch::Topics;
+use crate::cluster::step::perform::{REPAIR_EVERY, UNTHROTTLE_AFTER};
 use crate::cluster::validate::Operator;
 use crate::door::Door;
 use crate::leader::Leadership;
@@ -94,6 +95,8 @@ pub struct Memory {
     pub status_written: Option<Instant>,
     /// When misplaced partitions were looked at last.
     pub repaired: Option<Instant>,
+    /// Topics that are still throttled though nothing moves, and since when.
+    pub idle: Option<(Instant, Vec<String>)>,
     /// Since when brokers have not been ready.
     pub away_since: BTreeMap<i32, Instant>,
     /// The level of `milena.version`, and when it was read.
@@ -102,6 +105,30 @@ pub struct Memory {
     pub settings: Option<String>,
     /// The last text of what is awaited, so that an event is told once.
     pub told: Option<String>,
+}
+
+impl Memory {
+    /// Whether misplaced partitions, where there are any, may be moved again; they are at once.
+    pub fn may_repair(&mut self, wished: bool) -> bool {
+        let may = self.repaired.is_none_or(|at| at.elapsed() >= REPAIR_EVERY);
+        if may && wished {
+            self.repaired = Some(Instant::now());
+        }
+        may
+    }
+
+    /// Whether these topics, of which none moves, have been idle for long enough to be throttled no more. One that has
+    /// just been throttled is about to move.
+    pub fn may_unthrottle(&mut self, topics: &[String]) -> bool {
+        let known = self.idle.take();
+        let known = known.filter(|(_, known)| topics.iter().all(|topic| known.contains(topic)));
+        let since = known.map_or_else(Instant::now, |(since, _)| since);
+        if topics.is_empty() {
+            return false;
+        }
+        self.idle = Some((since, topics.to_vec()));
+        since.elapsed() >= UNTHROTTLE_AFTER
+    }
 }
 
 /// Memories by cluster: each is taken out while its cluster is in hand.
@@ -198,5 +225,28 @@ impl Doors {
     /// The last door of a cluster that is gone.
     pub fn take(&self, key: &Key) -> Option<Arc<Door>> {
         self.lock().remove(key).map(|kept| kept.door)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_topic_that_was_just_throttled_is_left_so_for_the_move_that_is_to_come() {
+        let mut memory = Memory::default();
+        let topics = |names: &[&str]| -> Vec<String> {
+            names.iter().map(|name| (*name).to_owned()).collect()
+        };
+        assert!(!memory.may_unthrottle(&topics(&["a"])));
+        advance(UNTHROTTLE_AFTER).await;
+        assert!(!memory.may_unthrottle(&topics(&["a", "b"])), "b is new");
+        advance(UNTHROTTLE_AFTER).await;
+        assert!(memory.may_unthrottle(&topics(&["a", "b"])));
+        assert!(memory.may_unthrottle(&topics(&["b"])));
+        assert!(!memory.may_unthrottle(&[]), "it moves, or is done");
+        assert!(!memory.may_unthrottle(&topics(&["b"])));
     }
 }

@@ -245,14 +245,24 @@ impl Decision {
         }
     }
 
+    /// The topics whose copies are to be throttled no more.
+    pub fn unthrottled(&self) -> &[String] {
+        let mut steps = self.steps.iter();
+        let found = steps.find_map(|step| match step {
+            Step::Unthrottle(topics) => Some(topics.as_slice()),
+            _ => None,
+        });
+        found.unwrap_or_default()
+    }
+
     fn and(&mut self, other: Self) {
         self.steps.extend(other.steps);
         self.waits.extend(other.waits);
     }
 }
 
-/// Topics in a turn: each is a request.
-const UNTHROTTLED_MAX: usize = 50;
+/// Topics in a turn: a few requests.
+const UNTHROTTLED_MAX: usize = 1_000;
 
 /// Everything that is to be done in this turn.
 pub fn next(wanted: &Wanted, observed: &Observed) -> Decision {

@@ -129,44 +129,31 @@ pub async fn hosted(
     Ok(found)
 }
 
-/// Brings back what was moved away from `id`, and says what is not back yet. What can't come back is given up: its topic
-/// is gone, or a broker that it had.
-pub async fn bring_back(
-    door: &Door,
-    id: i32,
-    moved: &[Moved],
-) -> Result<Vec<Moved>, milena_client::Error> {
-    let cluster = door.kafka().refresh_all().await?;
-    let mut left = Vec::new();
-    let mut wishes = ReplicaWishes::new();
+/// What is to come back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WayBack {
+    /// What is not back yet.
+    pub left: Vec<Moved>,
+    /// What of it has to be told where to go.
+    pub wishes: ReplicaWishes,
+}
+
+/// The way back to `id` of what was moved away from it. `now` tells a partition's brokers; nothing where it is gone.
+pub fn way_back(id: i32, moved: &[Moved], now: impl Fn(&str, i32) -> Option<Vec<i32>>) -> WayBack {
+    let mut way = WayBack::default();
     for one in moved {
         let Moved(topic, number, replicas) = one;
-        let partition = cluster
-            .topics
-            .get(topic)
-            .and_then(|topic| topic.partition(*number).ok());
         // While it is on its way, the brokers list where it comes from and where it goes to.
-        let Some(partition) = partition.filter(|now| now.replicas != *replicas) else {
+        let Some(now) = now(topic, *number).filter(|now| now != replicas) else {
             continue;
         };
-        if !partition.replicas.contains(&id) {
-            wishes.insert((topic.clone(), *number), Some(replicas.clone()));
+        if !now.contains(&id) {
+            let wish = (topic.clone(), *number);
+            way.wishes.insert(wish, Some(replicas.clone()));
         }
-        left.push(one.clone());
+        way.left.push(one.clone());
     }
-    if !wishes.is_empty() {
-        let answers = door
-            .kafka_to_change()?
-            .alter_partition_reassignments(&wishes, false)
-            .await?;
-        for ((topic, number), answer) in answers {
-            if let Err(error) = answer {
-                tracing::warn!(topic, number, %error, "a partition does not come back");
-                left.retain(|one| (&one.0, one.1) != (&topic, number));
-            }
-        }
-    }
-    Ok(left)
+    way
 }
 
 #[cfg(test)]
@@ -212,6 +199,19 @@ mod tests {
     }
 
     #[test]
+    fn other_replicas_stay_where_they_are_and_keep_their_nodes_to_themselves() {
+        let mut shared = host(3, true, 0);
+        shared.node = Some("node-1".to_owned());
+        let hosts = [host(0, false, 1), host(1, false, 1), shared];
+        let pair = Moved("t".to_owned(), 0, vec![1, 0]);
+        let stuck = plan(0, vec![pair.clone()], &hosts, &BTreeMap::new());
+        assert_eq!((stuck.stuck.len(), stuck.moved.len()), (1, 0));
+        let hosts = [host(0, false, 1), host(1, false, 1), host(4, false, 7)];
+        let plan = plan(0, vec![pair], &hosts, &BTreeMap::new());
+        assert_eq!(plan.wishes[&("t".to_owned(), 0)], Some(vec![1, 4]));
+    }
+
+    #[test]
     fn a_topic_of_certain_pools_and_racks_stays_in_them() {
         let mut other_pool = host(1, true, 0);
         other_pool.pool = Some("other".to_owned());
@@ -244,16 +244,18 @@ mod tests {
     }
 
     #[test]
-    fn other_replicas_stay_where_they_are_and_keep_their_nodes_to_themselves() {
-        let mut shared = host(3, true, 0);
-        shared.node = Some("node-1".to_owned());
-        let hosts = [host(0, false, 1), host(1, false, 1), shared];
-        let pair = Moved("t".to_owned(), 0, vec![1, 0]);
-        let stuck = plan(0, vec![pair.clone()], &hosts, &BTreeMap::new());
-        assert_eq!((stuck.stuck.len(), stuck.moved.len()), (1, 0));
-        let hosts = [host(0, false, 1), host(1, false, 1), host(4, false, 7)];
-        let plan = plan(0, vec![pair], &hosts, &BTreeMap::new());
-        assert_eq!(plan.wishes[&("t".to_owned(), 0)], Some(vec![1, 4]));
+    fn what_is_not_back_is_told_once_where_to_go_and_what_is_gone_is_given_up() {
+        let moved = [single(0), single(1), single(2), single(3)];
+        let now = |_: &str, partition| match partition {
+            0 => Some(vec![1]),
+            1 => Some(vec![1, 0]),
+            2 => Some(vec![0]),
+            _ => None,
+        };
+        let way = way_back(0, &moved, now);
+        assert_eq!(way.left, [single(0), single(1)]);
+        let told = ReplicaWishes::from([(("t".to_owned(), 0), Some(vec![0]))]);
+        assert_eq!(way.wishes, told);
     }
 
     #[test]

@@ -418,12 +418,18 @@ fn rollout(spec: &KafkaClusterSpec, brokers: usize) -> WantedRollout {
 fn drain(spec: &KafkaClusterSpec) -> WantedDrain {
     WantedDrain {
         on_cordon: spec.drain.on_cordon,
-        bytes_per_second_max: spec
-            .drain
-            .max_bytes_per_second
-            .as_ref()
-            .and_then(|it| bytes(&it.0)),
+        bytes_per_second_max: bytes_per_second_max(&spec.drain),
     }
+}
+
+/// Of each broker while replicas move: far below what a disk or a network bears, so that clients go first.
+const BYTES_PER_SECOND_MAX: u64 = 50 << 20;
+
+/// How fast replicas move by the operator's doing, in bytes a second of each broker; none is no bound.
+pub fn bytes_per_second_max(drain: &Drain) -> Option<u64> {
+    let given = drain.max_bytes_per_second.as_ref();
+    let given = given.and_then(|given| bytes(&given.0));
+    Some(given.unwrap_or(BYTES_PER_SECOND_MAX)).filter(|bytes| *bytes > 0)
 }
 
 /// The bytes of a quantity such as `1.5Gi`, rounded up; none where it is no quantity, or of more than fit.

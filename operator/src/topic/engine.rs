@@ -27,6 +27,7 @@ use super::metrics::Metrics;
 use super::registry::Registry;
 use super::status;
 use super::wanted;
+use crate::cluster::validate::bytes_per_second_max;
 use crate::crd::{KafkaCluster, Topic};
 use crate::namespace::Fate;
 use link::Link;
@@ -254,6 +255,10 @@ impl<R: Registry, O: Open> Engine<R, O> {
     async fn turn(&mut self) {
         let now = Instant::now();
         let mut turn = Turn::default();
+        turn.asks.throttled = self
+            .cluster
+            .as_ref()
+            .is_some_and(|cluster| bytes_per_second_max(&cluster.spec.drain).is_some());
         for key in self.dirty.take(TURN_MAX) {
             self.consider(key, &mut turn, now);
         }

@@ -31,6 +31,10 @@ use crate::nodes;
 /// How often misplaced partitions are looked at again, where they could not be moved.
 pub const REPAIR_EVERY: Duration = Duration::from_secs(60);
 
+/// For how long nothing moves before topics are throttled no more: whoever begins a move throttles its topic first, and
+/// not only this controller does.
+pub const UNTHROTTLE_AFTER: Duration = Duration::from_secs(10);
+
 /// What became of the steps.
 #[derive(Debug, Default)]
 pub struct Outcome {
@@ -77,6 +81,8 @@ pub struct Performer<'a> {
     pub door: Option<Arc<Door>>,
     /// Misplaced partitions may be moved in this turn.
     pub may_repair: bool,
+    /// Nothing has moved for long enough to throttle no more.
+    pub may_unthrottle: bool,
 }
 
 impl Performer<'_> {
@@ -135,7 +141,8 @@ impl Performer<'_> {
             Step::MoveAway(ids) => self.move_away(ids, outcome).await,
             Step::CancelMoves(id) => self.cancel_moves(*id).await,
             Step::Repair => self.repair(outcome).await,
-            Step::Unthrottle(topics) => self.throttle(topics, None).await,
+            Step::Unthrottle(_) if !self.may_unthrottle => Ok(()),
+            Step::Unthrottle(topics) => self.throttle(topics.iter().cloned(), None).await,
             Step::AddVoter(id) => self.vote("add", *id).await,
             Step::RemoveVoter(id) => self.vote("remove", *id).await,
             Step::Unregister(id) => self.unregister(*id).await,

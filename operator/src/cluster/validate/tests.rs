@@ -381,6 +381,18 @@ fn listeners_are_checked_and_the_internal_one_comes_first() {
 }
 
 #[test]
+fn replicas_move_at_a_bounded_pace_unless_the_spec_says_that_there_is_none() {
+    let pace = |given: Option<&str>| {
+        let amount = given.map(|text| crate::crd::Amount(text.to_owned()));
+        let wanted = good(|cluster, _, _| cluster.spec.drain.max_bytes_per_second = amount);
+        wanted.drain.bytes_per_second_max
+    };
+    assert_eq!(pace(None), Some(50 << 20));
+    assert_eq!(pace(Some("1Gi")), Some(1 << 30));
+    assert_eq!(pace(Some("0")), None);
+}
+
+#[test]
 fn sizes_are_bytes_rounded_up() {
     for (text, wanted) in [
         ("1Gi", Some(1 << 30)),

@@ -126,7 +126,8 @@ pub struct Drain {
     /// at once, `Replicas` moves the replicas away too, `Nothing` does nothing.
     #[serde(default)]
     pub on_cordon: OnCordon,
-    /// Of each broker, while replicas move by the operator's doing, such as `50Mi`; no bound where absent.
+    /// Bytes a second that each broker copies while replicas move by the operator's doing, such as `200Mi`; `0` is no
+    /// bound. `50Mi` where absent. A partition into which more is written does not arrive before the bound is raised.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_bytes_per_second: Option<Amount>,
 }

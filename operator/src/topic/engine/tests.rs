@@ -9,6 +9,7 @@ use serde_json::json;
 use super::super::brokers::{Misplaced, Refusal};
 use super::super::status::Kind;
 use super::link::DOWN_AFTER;
+use crate::cluster::settings::THROTTLED;
 use crate::namespace::Fate;
 use world::{World, cluster};
 
@@ -342,6 +343,33 @@ async fn another_number_of_replicas_is_awaited_with_its_progress() {
     let looks = world.kafka.calls("moves");
     world.pass(Duration::from_secs(60)).await;
     assert_eq!(world.kafka.calls("moves"), looks, "nobody asks any more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn replicas_are_added_at_the_pace_that_the_cluster_bounds() {
+    for (drain, expected) in [
+        (json!({}), Some("*")),
+        (json!({ "drain": { "maxBytesPerSecond": "0" } }), None),
+    ] {
+        let world = World::new();
+        world.set_cluster(Some(cluster(drain)));
+        world.api.apply("t", json!({ "replicationFactor": 1 }));
+        world.until_says("t", Kind::Synced, "True", "InSync").await;
+        world.api.apply("t", json!({ "replicationFactor": 3 }));
+        world
+            .until_says("t", Kind::Reassigning, "True", "Copying")
+            .await;
+        let topic = world.kafka.topic("t").unwrap();
+        let throttled = topic.configs.get(THROTTLED).map(String::as_str);
+        assert_eq!(throttled, expected);
+        let calls = world.kafka.lock().calls.clone();
+        let at = |name: &str| calls.iter().position(|call| call == name);
+        assert!(
+            expected.is_none() || at("alter") < at("replicate"),
+            "{calls:?}"
+        );
+        world.until_says("t", Kind::Synced, "True", "InSync").await;
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,6 +9,7 @@ use super::super::board::{Declared, TopicKey};
 use super::super::brokers::{Brokers, ConfigChanges, Each, NewTopic, Refusal, Trouble};
 use super::super::metrics::Metrics;
 use super::super::registry::{Registry, WriteError};
+use crate::cluster::settings::{ALL_REPLICAS, THROTTLED};
 use crate::crd::Topic;
 use crate::crd::topic::TopicStatus;
 
@@ -45,6 +46,8 @@ pub struct Asks {
     pub grows: Vec<(Subject, (String, i32))>,
     pub deletes: Vec<(Subject, String)>,
     pub replicates: Vec<(Subject, (String, i32))>,
+    /// The cluster bounds how fast replicas move.
+    pub throttled: bool,
     /// Partitions of the topics to be made or to grow.
     pub partitions: usize,
 }
@@ -122,7 +125,7 @@ pub async fn ask<B: Brokers>(brokers: &B, metrics: &Metrics, asks: Asks) -> Vec<
         each(metrics, "alter", changes.len(), brokers.alter(&changes)),
         each(metrics, "grow", counts.len(), brokers.grow(&counts)),
         each(metrics, "delete", ids.len(), brokers.delete(&ids)),
-        replicate(brokers, metrics, asks.replicates),
+        replicate(brokers, metrics, asks.replicates, asks.throttled),
     );
     let mut answers = replicated;
     for (subject, result) in makers.into_iter().zip(made) {
@@ -179,16 +182,41 @@ async fn replicate<B: Brokers>(
     brokers: &B,
     metrics: &Metrics,
     items: Vec<(Subject, (String, i32))>,
+    throttled: bool,
 ) -> Vec<Answer> {
     let mut answers = Vec::new();
     for (subject, (name, factor)) in items {
-        metrics.call("replicate");
-        let result = match brokers.replicate(&name, factor).await {
-            Ok(result) => result.map_err(Failed::Refused),
-            Err(Trouble(words)) => Err(Failed::Trouble(words)),
+        let ready = match throttled {
+            true => throttle(brokers, metrics, &name).await,
+            false => Ok(()),
         };
-        let result = result.map(|()| Done::Replicates(factor));
+        let result = match ready {
+            Ok(()) => begin(brokers, metrics, &name, factor).await,
+            Err(failed) => Err(failed),
+        };
         answers.push(answer(subject, "replicate", result));
     }
     answers
+}
+
+/// Before the move begins. The cluster's controller takes it off once nothing moves any more.
+async fn throttle<B: Brokers>(brokers: &B, metrics: &Metrics, name: &str) -> Result<(), Failed> {
+    let change = ConfigChanges::from([(THROTTLED.to_owned(), Some(ALL_REPLICAS.to_owned()))]);
+    let changes = [(name.to_owned(), change)];
+    let answers = each(metrics, "alter", 1, brokers.alter(&changes)).await;
+    answers.into_iter().collect()
+}
+
+async fn begin<B: Brokers>(
+    brokers: &B,
+    metrics: &Metrics,
+    name: &str,
+    factor: i32,
+) -> Result<Done, Failed> {
+    metrics.call("replicate");
+    match brokers.replicate(name, factor).await {
+        Ok(Ok(())) => Ok(Done::Replicates(factor)),
+        Ok(Err(refusal)) => Err(Failed::Refused(refusal)),
+        Err(Trouble(words)) => Err(Failed::Trouble(words)),
+    }
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::api::DeleteParams;
-use milena_client::admin::{ReplicaWishes, Resource};
+use milena_client::admin::{PartitionResults, ReplicaWishes};
+use milena_protocol::ErrorCode;
 use serde_json::{Value, json};
 
 use super::{Outcome, Performer, StepError};
@@ -17,6 +18,8 @@ use crate::events::Kind;
 
 /// Of a plan's refusals, so many are told.
 const REFUSALS_MAX: usize = 3;
+/// Topics in one request: it stays far below the brokers' bounds.
+const THROTTLED_AT_ONCE: usize = 500;
 
 impl Performer<'_> {
     pub(super) async fn drain(&self, id: i32, on: bool) -> Result<(), StepError> {
@@ -78,8 +81,7 @@ impl Performer<'_> {
             let path = format!("/v1/plans/{kind}?{query}");
             let plan: ShownPlan = door.post(At::Any, &path, &Value::Null).await?;
             let topics: BTreeSet<String> = plan.moves.into_iter().map(|one| one.topic).collect();
-            let topics: Vec<String> = topics.into_iter().collect();
-            self.throttle(&topics, Some(ALL_REPLICAS)).await?;
+            self.throttle(topics, Some(ALL_REPLICAS)).await?;
         }
         let and = if query.is_empty() { "" } else { "&" };
         let path = format!("/v1/plans/{kind}?{query}{and}apply=true");
@@ -88,17 +90,39 @@ impl Performer<'_> {
         Ok(plan)
     }
 
+    /// Moves these partitions, no faster than the spec says; one answer a partition.
+    pub(super) async fn reassign(
+        &self,
+        wishes: &ReplicaWishes,
+    ) -> Result<PartitionResults, StepError> {
+        if self.wanted.drain.bytes_per_second_max.is_some() {
+            self.throttle(topics_of(wishes), Some(ALL_REPLICAS)).await?;
+        }
+        let kafka = self.door()?.kafka_to_change()?;
+        Ok(kafka.alter_partition_reassignments(wishes, false).await?)
+    }
+
+    /// What is said of topics that are gone meanwhile is said of nothing.
     pub(super) async fn throttle(
         &self,
-        topics: &[String],
+        topics: impl IntoIterator<Item = String>,
         replicas: Option<&str>,
     ) -> Result<(), StepError> {
-        let change = [(THROTTLED.to_owned(), replicas.map(str::to_owned))];
-        for topic in topics {
+        let change = vec![(THROTTLED.to_owned(), replicas.map(str::to_owned))];
+        let changes: Vec<_> = topics
+            .into_iter()
+            .map(|topic| (topic, change.clone()))
+            .collect();
+        for some in changes.chunks(THROTTLED_AT_ONCE) {
             let kafka = self.door()?.kafka_to_change()?;
-            kafka
-                .alter_configs(Resource::Topic, topic, &change, false)
-                .await?;
+            for answer in kafka.alter_topics(some).await? {
+                match answer {
+                    Err(error) if error.code() != Some(ErrorCode::UnknownTopicOrPartition) => {
+                        return Err(error.into());
+                    }
+                    _ => {}
+                }
+            }
         }
         Ok(())
     }
@@ -160,6 +184,10 @@ impl Performer<'_> {
         }
         Ok(())
     }
+}
+
+fn topics_of(wishes: &ReplicaWishes) -> BTreeSet<String> {
+    wishes.keys().map(|(topic, _)| topic.clone()).collect()
 }
 
 fn tell_refusals(plan: &ShownPlan, outcome: &mut Outcome) {

@@ -1,7 +1,5 @@
 //! Stops a broker with the brokers' lease, and moves away first what can't stay online without it.
 
-use std::collections::BTreeSet;
-
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
@@ -9,7 +7,6 @@ use serde_json::{Value, json};
 use super::{Outcome, Performer, StepError};
 use crate::cluster::brokers::{LeaseAnswer, ShownBroker, State};
 use crate::cluster::observed::View;
-use crate::cluster::settings::ALL_REPLICAS;
 use crate::cluster::step::{Named, Waiting, is_outdated, is_unsafe, never_safe};
 use crate::cluster::unreplicated::{self, Host, MOVED, Moved};
 use crate::crd::cluster::Unreplicated;
@@ -114,15 +111,7 @@ impl Performer<'_> {
         noted.extend(plan.moved.iter().cloned());
         let text = serde_json::to_string(&noted).unwrap_or_default();
         self.note(&Named::claim(claim), MOVED, json!(text)).await?;
-        if self.wanted.drain.bytes_per_second_max.is_some() {
-            let topics: BTreeSet<String> = plan.moved.iter().map(|one| one.0.clone()).collect();
-            let topics: Vec<String> = topics.into_iter().collect();
-            self.throttle(&topics, Some(ALL_REPLICAS)).await?;
-        }
-        let kafka = self.door()?.kafka_to_change()?;
-        kafka
-            .alter_partition_reassignments(&plan.wishes, false)
-            .await?;
+        self.reassign(&plan.wishes).await?;
         let text = format!(
             "{} partitions to leave broker {id} before it stops",
             plan.moved.len()
@@ -153,13 +142,27 @@ impl Performer<'_> {
         wanted.map(host).collect()
     }
 
+    /// What can't come back is given up: its topic is gone, or a broker that it had.
     pub(super) async fn bring_back(
         &self,
         id: i32,
         claim: &Named,
         moved: &[Moved],
     ) -> Result<(), StepError> {
-        let left = unreplicated::bring_back(self.door()?, id, moved).await?;
+        let cluster = self.door()?.kafka().refresh_all().await?;
+        let way = unreplicated::way_back(id, moved, |topic, number| {
+            let partition = cluster.topics.get(topic)?.partition(number).ok()?;
+            Some(partition.replicas.clone())
+        });
+        let mut left = way.left;
+        if !way.wishes.is_empty() {
+            for ((topic, number), answer) in self.reassign(&way.wishes).await? {
+                if let Err(error) = answer {
+                    tracing::warn!(topic, number, %error, "a partition does not come back");
+                    left.retain(|one| (&one.0, one.1) != (&topic, number));
+                }
+            }
+        }
         if left == moved {
             return Ok(());
         }
