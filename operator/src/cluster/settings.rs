@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use milena_client::Client;
 use milena_client::admin::{Config, ConfigChange, Resource};
 use tokio::time::Instant;
 
@@ -83,6 +84,15 @@ pub async fn follow(
     }
     memory.settings = Some(revision);
     Ok(())
+}
+
+/// Says how fast throttled replicas are copied. Said before each move: whoever moves some by hand with a throttle of
+/// their own takes the rate away at the end.
+pub async fn bound(kafka: &Client, bytes_per_second: u64) -> Result<(), milena_client::Error> {
+    let rate = [(RATE.to_owned(), Some(bytes_per_second.to_string()))];
+    kafka
+        .alter_configs(Resource::Broker, ALL, &rate, false)
+        .await
 }
 
 /// Raises the level that brokers write, once every broker has the version that is wanted: to the level that the spec

@@ -73,6 +73,8 @@ pub trait Brokers: Send + Sync + 'static {
     fn grow(&self, topics: &[(String, i32)]) -> impl Future<Output = Each<()>> + Send;
     /// Deletes topics by id.
     fn delete(&self, ids: &[String]) -> impl Future<Output = Each<()>> + Send;
+    /// Says how many bytes a second each broker copies of topics that are throttled.
+    fn bound(&self, bytes_per_second: u64) -> impl Future<Output = Result<(), Trouble>> + Send;
     /// Begins to give a topic another number of replicas.
     fn replicate(
         &self,

@@ -255,10 +255,9 @@ impl<R: Registry, O: Open> Engine<R, O> {
     async fn turn(&mut self) {
         let now = Instant::now();
         let mut turn = Turn::default();
-        turn.asks.throttled = self
-            .cluster
-            .as_ref()
-            .is_some_and(|cluster| bytes_per_second_max(&cluster.spec.drain).is_some());
+        let cluster = self.cluster.as_deref();
+        turn.asks.bytes_per_second_max =
+            cluster.and_then(|cluster| bytes_per_second_max(&cluster.spec.drain));
         for key in self.dirty.take(TURN_MAX) {
             self.consider(key, &mut turn, now);
         }

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Brokers, ConfigChanges, Each, Misplaced, Move, NewTopic, Open, Refusal, Trouble};
+use crate::cluster::settings;
 use crate::crd::KafkaCluster;
 use crate::door::{At, Door, DoorError};
 use crate::topic::known::Changes;
@@ -130,6 +131,11 @@ impl Brokers for Real {
             .map(|id| Uuid::parse(id).unwrap_or(Uuid::ZERO))
             .collect();
         each(self.kafka()?.delete_topics_by_id(&ids).await, |()| ())
+    }
+
+    async fn bound(&self, bytes_per_second: u64) -> Result<(), Trouble> {
+        let bounded = settings::bound(self.kafka()?, bytes_per_second).await;
+        bounded.map_err(|error| Trouble(error.to_string()))
     }
 
     async fn replicate(&self, topic: &str, factor: i32) -> Result<Result<(), Refusal>, Trouble> {

@@ -46,8 +46,8 @@ pub struct Asks {
     pub grows: Vec<(Subject, (String, i32))>,
     pub deletes: Vec<(Subject, String)>,
     pub replicates: Vec<(Subject, (String, i32))>,
-    /// The cluster bounds how fast replicas move.
-    pub throttled: bool,
+    /// How fast replicas move, in bytes a second of each broker; none is no bound.
+    pub bytes_per_second_max: Option<u64>,
     /// Partitions of the topics to be made or to grow.
     pub partitions: usize,
 }
@@ -125,7 +125,7 @@ pub async fn ask<B: Brokers>(brokers: &B, metrics: &Metrics, asks: Asks) -> Vec<
         each(metrics, "alter", changes.len(), brokers.alter(&changes)),
         each(metrics, "grow", counts.len(), brokers.grow(&counts)),
         each(metrics, "delete", ids.len(), brokers.delete(&ids)),
-        replicate(brokers, metrics, asks.replicates, asks.throttled),
+        replicate(brokers, metrics, asks.replicates, asks.bytes_per_second_max),
     );
     let mut answers = replicated;
     for (subject, result) in makers.into_iter().zip(made) {
@@ -182,13 +182,13 @@ async fn replicate<B: Brokers>(
     brokers: &B,
     metrics: &Metrics,
     items: Vec<(Subject, (String, i32))>,
-    throttled: bool,
+    bytes_per_second_max: Option<u64>,
 ) -> Vec<Answer> {
     let mut answers = Vec::new();
     for (subject, (name, factor)) in items {
-        let ready = match throttled {
-            true => throttle(brokers, metrics, &name).await,
-            false => Ok(()),
+        let ready = match bytes_per_second_max {
+            Some(rate) => throttle(brokers, metrics, &name, rate).await,
+            None => Ok(()),
         };
         let result = match ready {
             Ok(()) => begin(brokers, metrics, &name, factor).await,
@@ -200,7 +200,15 @@ async fn replicate<B: Brokers>(
 }
 
 /// Before the move begins. The cluster's controller takes it off once nothing moves any more.
-async fn throttle<B: Brokers>(brokers: &B, metrics: &Metrics, name: &str) -> Result<(), Failed> {
+async fn throttle<B: Brokers>(
+    brokers: &B,
+    metrics: &Metrics,
+    name: &str,
+    rate: u64,
+) -> Result<(), Failed> {
+    metrics.call("bound");
+    let bounded = brokers.bound(rate).await;
+    bounded.map_err(|Trouble(words)| Failed::Trouble(words))?;
     let change = ConfigChanges::from([(THROTTLED.to_owned(), Some(ALL_REPLICAS.to_owned()))]);
     let changes = [(name.to_owned(), change)];
     let answers = each(metrics, "alter", 1, brokers.alter(&changes)).await;

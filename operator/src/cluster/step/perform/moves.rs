@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{Outcome, Performer, StepError};
 use crate::cluster::brokers::{LeaseAnswer, NotMoved, ShownPlan};
-use crate::cluster::settings::{ALL_REPLICAS, THROTTLED};
+use crate::cluster::settings::{self, ALL_REPLICAS, THROTTLED};
 use crate::cluster::step::{Named, Waiting};
 use crate::crd::cluster::Unreplicated;
 use crate::door::At;
@@ -77,11 +77,11 @@ impl Performer<'_> {
         outcome: &mut Outcome,
     ) -> Result<ShownPlan, StepError> {
         let door = self.door()?;
-        if self.wanted.drain.bytes_per_second_max.is_some() {
+        if let Some(rate) = self.wanted.drain.bytes_per_second_max {
             let path = format!("/v1/plans/{kind}?{query}");
             let plan: ShownPlan = door.post(At::Any, &path, &Value::Null).await?;
             let topics: BTreeSet<String> = plan.moves.into_iter().map(|one| one.topic).collect();
-            self.throttle(topics, Some(ALL_REPLICAS)).await?;
+            self.bound(topics, rate).await?;
         }
         let and = if query.is_empty() { "" } else { "&" };
         let path = format!("/v1/plans/{kind}?{query}{and}apply=true");
@@ -95,11 +95,20 @@ impl Performer<'_> {
         &self,
         wishes: &ReplicaWishes,
     ) -> Result<PartitionResults, StepError> {
-        if self.wanted.drain.bytes_per_second_max.is_some() {
-            self.throttle(topics_of(wishes), Some(ALL_REPLICAS)).await?;
+        if let Some(rate) = self.wanted.drain.bytes_per_second_max {
+            self.bound(topics_of(wishes), rate).await?;
         }
         let kafka = self.door()?.kafka_to_change()?;
         Ok(kafka.alter_partition_reassignments(wishes, false).await?)
+    }
+
+    /// Throttles topics that are about to move.
+    async fn bound(&self, topics: BTreeSet<String>, rate: u64) -> Result<(), StepError> {
+        if topics.is_empty() {
+            return Ok(());
+        }
+        settings::bound(self.door()?.kafka_to_change()?, rate).await?;
+        self.throttle(topics, Some(ALL_REPLICAS)).await
     }
 
     /// What is said of topics that are gone meanwhile is said of nothing.

@@ -536,6 +536,10 @@ impl Brokers for Way {
         Ok(ids.iter().map(delete).collect())
     }
 
+    async fn bound(&self, bytes_per_second: u64) -> Result<(), Trouble> {
+        self.0.call(&format!("bound {bytes_per_second}"))
+    }
+
     async fn replicate(&self, topic: &str, factor: i32) -> Result<Result<(), Refusal>, Trouble> {
         self.0.call("replicate")?;
         if let Err(refusal) = self.0.refused(topic) {
