@@ -24,9 +24,9 @@ use serde_json::Value;
 use tempfile::tempfile;
 
 use crate::process;
-pub use begin::{LEDGER, PARTITIONS, names, uids};
-pub use clients::inside;
-pub use node::{Cordoned, Down};
+pub use begin::{LEDGER, PARTITIONS, broker_told, names, uids};
+pub use clients::{ask, inside};
+pub use node::{Annotated, Cordoned, Down};
 pub use scene::{Scene, scene};
 pub use watch::{condition, holds, is_true, until};
 

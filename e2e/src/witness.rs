@@ -58,7 +58,21 @@ impl Witnesses {
 
     /// Ends them, and compares all that they were told with what is stored. Prints the longest time for which a
     /// partition acknowledged nothing.
-    pub fn end(mut self, what: &str) -> Result<()> {
+    pub fn end(self, what: &str) -> Result<()> {
+        self.gap(what).map(drop)
+    }
+
+    /// The same, and an error where that time is longer than this.
+    pub fn end_within(self, what: &str, gap_max: Duration) -> Result<()> {
+        let gap = self.gap(what)?;
+        ensure!(
+            gap <= gap_max,
+            "{what}: a partition acknowledged nothing for {gap:.1?}, {gap_max:?} at most are promised"
+        );
+        Ok(())
+    }
+
+    fn gap(mut self, what: &str) -> Result<Duration> {
         self.until_flowing()?;
         let until_us = now_us();
         let sent = self.producer.finish()?;
@@ -85,6 +99,6 @@ impl Witnesses {
             findings.is_clean(),
             "the ledger does not balance:\n{findings}"
         );
-        Ok(())
+        Ok(gap)
     }
 }

@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use e2e::kube::manifests::{MAIN, cluster, topic};
-use e2e::kube::{Scene, condition, holds, is_true, scene, text, until};
-use e2e::load::block_on;
+use e2e::kube::{Scene, ask, condition, holds, is_true, scene, text, until};
 use milena_client::admin::{NewTopic, Resource};
-use milena_client::{Client, ClientOptions};
 use serde_json::{Value, json};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -19,15 +17,6 @@ fn one_cluster(scene: &Scene) -> Result<String> {
     scene.apply(&cluster(3))?;
     scene.until_available(MAIN)?;
     scene.outside(MAIN, "external")
-}
-
-/// Asks the brokers something; a client's connections live no longer than its runtime.
-fn ask<T, E>(bootstrap: &str, question: impl AsyncFnOnce(Client) -> Result<T, E>) -> Result<T>
-where
-    E: Into<anyhow::Error>,
-{
-    let client = Client::new(ClientOptions::new(bootstrap));
-    block_on(question(client))?.map_err(Into::into)
 }
 
 /// Partitions of a topic as the brokers tell it; `None` where there is none.

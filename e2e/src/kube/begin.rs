@@ -77,6 +77,13 @@ fn said(resource: &Value, words: &[&str]) -> Result<String> {
         .with_context(|| format!("no condition says {words:?}"))
 }
 
+/// What the status of a cluster says of one broker.
+pub fn broker_told(cluster: &Value, id: i32) -> Result<&Value> {
+    let mut brokers = list(&cluster["status"]["brokers"]).iter();
+    let told = brokers.find(|broker| broker["id"] == id);
+    told.with_context(|| format!("nothing of broker {id}: {}", cluster["status"]["brokers"]))
+}
+
 /// What tells one life of an object from the next.
 pub fn uids(objects: &[Value]) -> Vec<String> {
     let uids = objects

@@ -1,14 +1,25 @@
-//! A client inside: a pod of the brokers' image that writes lines to a topic and reads them again.
+//! Clients outside, and one inside: a pod of the brokers' image that writes lines to a topic and reads them again.
 
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use milena_client::{Client, ClientOptions};
 use serde_json::json;
 
 use super::{Scene, manifests, operator, text, until};
+use crate::load::block_on;
 
 /// Of the pod, from its creation to its end.
 const CLIENT_LIMIT: Duration = Duration::from_secs(90);
+
+/// Asks the brokers something from outside; a client's connections live no longer than its runtime.
+pub fn ask<T, E>(bootstrap: &str, question: impl AsyncFnOnce(Client) -> Result<T, E>) -> Result<T>
+where
+    E: Into<anyhow::Error>,
+{
+    let client = Client::new(ClientOptions::new(bootstrap));
+    block_on(question(client))?.map_err(Into::into)
+}
 
 /// Writes these lines to a topic from inside, and reads the topic from its beginning; what was read.
 pub fn inside(scene: &Scene, bootstrap: &str, topic: &str, lines: &str) -> Result<String> {

@@ -24,6 +24,13 @@ pub struct Cordoned<'a> {
 }
 
 impl<'a> Cordoned<'a> {
+    /// Cordons the node of a pod, and leaves the pod there.
+    pub fn cordon(scene: &'a Scene, pod: &Value) -> Result<Self> {
+        let node = broker::node(pod)?.to_owned();
+        scene.kube.kubectl(&["cordon", &node])?;
+        Ok(Self { scene, node })
+    }
+
     /// Cordons the node of a pod of [`MAIN`] and evicts it from there.
     pub fn drain(scene: &'a Scene, pod: &Value) -> Result<Self> {
         let node = broker::node(pod)?.to_owned();
@@ -53,6 +60,37 @@ impl Drop for Cordoned<'_> {
     fn drop(&mut self) {
         if let Err(error) = self.scene.kube.kubectl(&["uncordon", &self.node]) {
             eprintln!("{} stays cordoned: {error:#}", self.node);
+        }
+    }
+}
+
+/// A node with an annotation, until this is dropped.
+pub struct Annotated<'a> {
+    kube: &'a Kube,
+    node: String,
+    key: &'static str,
+}
+
+impl<'a> Annotated<'a> {
+    /// Annotates the node of a pod.
+    pub fn with(kube: &'a Kube, pod: &Value, key: &'static str, value: &str) -> Result<Self> {
+        let node = broker::node(pod)?.to_owned();
+        let annotated = Self { kube, node, key };
+        kube.kubectl(&[
+            "annotate",
+            "node",
+            &annotated.node,
+            &format!("{key}={value}"),
+        ])?;
+        Ok(annotated)
+    }
+}
+
+impl Drop for Annotated<'_> {
+    fn drop(&mut self) {
+        let none = format!("{}-", self.key);
+        if let Err(error) = self.kube.kubectl(&["annotate", "node", &self.node, &none]) {
+            eprintln!("{} stays annotated: {error:#}", self.node);
         }
     }
 }
