@@ -95,8 +95,8 @@ pub struct Resources {
     pub stateful_sets: Vec<StatefulSet>,
     /// What Prometheus scrapes, where that is wanted and its CRD exists.
     pub pod_monitor: Option<DynamicObject>,
-    /// Brokers whose address on a listener is not known yet, as `broker 2, listener external`. They are not told that
-    /// listener, so that a cluster that has no pods yet had better wait a moment for its Services.
+    /// Brokers whose address on a listener their Service has still to get, as `broker 2, listener external`. They are not
+    /// told that listener, so that a cluster that has no pods yet had better wait a moment for its Services.
     pub unaddressed: Vec<String>,
 }
 

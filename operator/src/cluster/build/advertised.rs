@@ -44,7 +44,7 @@ pub struct Exposed {
     pub ingress: Option<String>,
 }
 
-/// The ConfigMap, and the brokers that have no address on a listener yet.
+/// The ConfigMap, and the brokers whose Services have still to get their address on a listener.
 pub(super) fn config_map(wanted: &Wanted, given: &Given) -> (ConfigMap, Vec<String>) {
     let mut unaddressed = Vec::new();
     let mut data = BTreeMap::new();
@@ -53,6 +53,8 @@ pub(super) fn config_map(wanted: &Wanted, given: &Given) -> (ConfigMap, Vec<Stri
         for listener in &wanted.listeners {
             match address(wanted, listener, pool, id, &given.surroundings) {
                 Some((host, port)) => urls.push(url(&listener_name(&listener.name), &host, port)),
+                // No Service will ever have it.
+                None if is_its_nodes(listener, id) => {}
                 None => unaddressed.push(format!("broker {id}, listener {}", listener.name)),
             }
         }
@@ -72,6 +74,18 @@ pub(super) fn config_map(wanted: &Wanted, given: &Given) -> (ConfigMap, Vec<Stri
 /// A broker's key, and the file that it reads.
 fn file(id: i32) -> String {
     format!("{id}.properties")
+}
+
+/// Whether a broker's host is made of its own node's name or address: nobody knows it before there is a pod.
+fn is_its_nodes(listener: &Listener, id: i32) -> bool {
+    let own = listener.brokers.iter().find(|broker| broker.id == id);
+    let is_local = listener.kind == ListenerType::NodePort
+        && listener.external_traffic_policy == Some(TrafficPolicy::Local);
+    match (own, &listener.advertised_host_template) {
+        (Some(own), _) if own.advertised_host.is_some() => false,
+        (_, Some(template)) => template.contains("{node"),
+        (_, None) => is_local,
+    }
 }
 
 /// Host and port that clients are told of a broker; none where that is not known yet.
