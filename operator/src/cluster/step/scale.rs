@@ -277,9 +277,20 @@ fn forget(wanted: &Wanted, observed: &Observed) -> Decision {
             .any(|pool| observed.set_ids(pool).contains(&id));
         in_set || observed.pods.contains_key(&id) || wanted.ids().any(|wanted| wanted == id)
     };
+    let noted = |id: i32| {
+        let claim = observed.claims.get(&id);
+        claim.is_some_and(|claim| claim.leaving == Some(Leaving::ScaleDown))
+    };
     let gone = view.brokers.values().filter(|broker| !there(broker.id));
-    for broker in gone.filter(|broker| view.is_fenced(broker.id) && broker.replicas == 0) {
-        decision.steps.push(Step::Unregister(broker.id));
+    for broker in gone.filter(|broker| broker.replicas == 0) {
+        let (id, fenced) = (broker.id, view.is_fenced(broker.id));
+        if fenced {
+            decision.steps.push(Step::Unregister(id));
+        }
+        if fenced || noted(id) {
+            let text = format!("broker {id} to be forgotten, once it has been silent for a moment");
+            decision.waits.push((Waiting::ScaleDown, text));
+        }
     }
     let left = observed
         .claims

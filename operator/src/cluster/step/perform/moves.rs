@@ -13,7 +13,7 @@ use crate::cluster::brokers::{LeaseAnswer, NotMoved, ShownPlan};
 use crate::cluster::settings::{self, ALL_REPLICAS, THROTTLED};
 use crate::cluster::step::{Named, Waiting};
 use crate::crd::cluster::Unreplicated;
-use crate::door::At;
+use crate::door::{At, DoorError};
 use crate::events::Kind;
 
 /// Of a plan's refusals, so many are told.
@@ -150,9 +150,15 @@ impl Performer<'_> {
         Ok(())
     }
 
+    /// Refused for some seconds after its end, since it might come back at once.
     pub(super) async fn unregister(&self, id: i32) -> Result<(), StepError> {
         let path = format!("/v1/brokers/{id}/unregister");
-        let _: Value = self.door()?.post(At::Any, &path, &json!({})).await?;
+        let told: Result<Value, DoorError> = self.door()?.post(At::Any, &path, &json!({})).await;
+        match told {
+            Ok(_) => {}
+            Err(DoorError::Refused { status: 409, .. }) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
         let text = format!("Broker {id} is gone, and forgotten");
         self.tell(Kind::Normal, "BrokerRemoved", &text).await;
         Ok(())

@@ -121,11 +121,20 @@ fn a_lower_id_that_can_not_go_keeps_itself_and_no_higher_one() {
 fn what_is_gone_is_forgotten_and_its_volume_stays_unless_deletion_was_chosen() {
     let (mut wanted, mut observed) = shrinking();
     drained(&mut observed, 3);
-    broker_of(&mut observed, 3).state = State::Fenced;
     observed.sets.get_mut("broker").unwrap().replicas = 3;
     assert_eq!(next(&wanted, &observed).steps, [], "its pod is still there");
     observed.pods.remove(&3);
-    assert_eq!(next(&wanted, &observed).steps, [Step::Unregister(3)]);
+    let decision = next(&wanted, &observed);
+    assert_eq!(decision.steps, [], "the quorum still takes it for alive");
+    let waits = [(
+        Waiting::ScaleDown,
+        "broker 3 to be forgotten, once it has been silent for a moment".to_owned(),
+    )];
+    assert_eq!(decision.waits, waits);
+    broker_of(&mut observed, 3).state = State::Fenced;
+    let decision = next(&wanted, &observed);
+    assert_eq!(decision.steps, [Step::Unregister(3)]);
+    assert_eq!(decision.waits, waits);
     observed.view.as_mut().unwrap().brokers.remove(&3);
     assert_eq!(next(&wanted, &observed).steps, []);
     wanted.pools[0].on_scale_down = OnScaleDown::Delete;
@@ -234,5 +243,6 @@ fn a_broker_that_was_let_go_is_awaited_until_its_pod_has_ended() {
         [(Waiting::ScaleDown, "broker 3 to stop".to_owned())]
     );
     observed.pods.remove(&3);
+    observed.view.as_mut().unwrap().brokers.remove(&3);
     assert_eq!(next(&wanted, &observed).waits, []);
 }
