@@ -115,8 +115,8 @@ load_images() {
 }
 
 # Files that stop nodes or the operator, need the whole cluster, or measure: nothing runs beside them.
-alone=(kube_alerts kube_charts kube_drain kube_faults kube_lost_node kube_many_topics kube_monitoring kube_one_broker
-  kube_operator kube_rights kube_uninstall kube_versions)
+alone=(kube_alerts kube_charts kube_drain kube_drain_replicas kube_faults kube_lost_node kube_many_topics kube_monitoring
+  kube_one_broker kube_operator kube_rights kube_uninstall kube_versions)
 
 is_alone() {
   local one

@@ -12,6 +12,7 @@ mod node;
 pub mod operator;
 pub mod prometheus;
 mod scene;
+mod undone;
 mod watch;
 
 use std::io::{Seek, Write};
@@ -25,9 +26,10 @@ use tempfile::tempfile;
 
 use crate::process;
 pub use begin::{LEDGER, PARTITIONS, broker_told, names, uids};
-pub use clients::{ask, inside};
+pub use clients::{ask, fill, inside};
 pub use node::{Annotated, Cordoned, Down};
 pub use scene::{Scene, scene};
+pub use undone::Undone;
 pub use watch::{condition, holds, is_true, until};
 
 /// One command; `helm --wait` and `kubectl wait` are given bounds of their own below it.

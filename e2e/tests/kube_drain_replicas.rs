@@ -6,7 +6,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use e2e::kube::manifests::{MAIN, cluster};
 use e2e::kube::{
-    Annotated, Cordoned, LEDGER, Scene, broker_told, condition, list, scene, text, uids, until,
+    Annotated, Cordoned, LEDGER, Scene, broker_told, condition, fill, list, scene, text, uids,
+    until,
 };
 use e2e::ledger::Target;
 use e2e::witness::Witnesses;
@@ -16,6 +17,8 @@ use serde_json::{Value, json};
 const BROKERS: i32 = 4;
 /// The annotation of a node, and what it says.
 const DRAIN: (&str, &str) = ("milena.dev/drain", "replicas");
+/// Some 8 MiB: more than a minute at 100 KiB/s.
+const RECORDS: usize = 8 * 1024;
 /// Few records move.
 const EMPTIED_LIMIT: Duration = Duration::from_secs(60);
 /// A look takes seconds.
@@ -108,6 +111,33 @@ fn all_replicas_leave_the_broker_of_a_cordoned_node_where_the_spec_says_so() -> 
         holds_nothing(scene, &target, id)?;
         ensure!(uids(&scene.pods(MAIN)?) == pods, "a pod is another");
         witnesses.end("replicas that leave a cordoned node")
+    })
+}
+
+#[test]
+fn an_uncordon_ends_what_a_cordon_began_while_replicas_still_move() -> Result<()> {
+    scene("drain-cancel", |scene| {
+        let target = four_brokers(scene, "Replicas")?;
+        let pods = uids(&scene.pods(MAIN)?);
+        let (id, pod) = one_broker(scene, true)?;
+        fill(&target, RECORDS)?;
+        let cluster = format!("kafkacluster/{MAIN}");
+        let slow = json!({"spec": {"drain": {"maxBytesPerSecond": "100Ki"}}});
+        scene.patch(&cluster, &slow)?;
+        let witnesses = Witnesses::begin(&target, scene.folder())?;
+        let cordoned = Cordoned::cordon(scene, &pod)?;
+        let leave = format!("to leave broker {id}, whose node is to go");
+        let waits = scene.until_said(&[&leave], SEEN_LIMIT)?;
+        let waiting = text(&waits["status"]["rollout"]["waitingFor"]);
+        ensure!(waiting.contains(&leave), "the rollout waits for {waiting}");
+        cordoned.uncordon()?;
+        // What moves goes on. Clients write as fast as it may, so that the bound has to go for it to end.
+        let fast = json!({"spec": {"drain": {"maxBytesPerSecond": null}}});
+        scene.patch(&cluster, &fast)?;
+        until_stays(scene, id)?;
+        scene.until_in_sync(&target)?;
+        ensure!(uids(&scene.pods(MAIN)?) == pods, "a pod is another");
+        witnesses.end("an uncordon while replicas move")
     })
 }
 

@@ -4,11 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use e2e::kube::manifests::{MAIN, cluster, topic};
-use e2e::kube::{Scene, is_true, list, names, scene};
+use e2e::kube::{Scene, fill, is_true, list, names, scene};
 use e2e::ledger::Target;
-use e2e::load::block_on;
 use e2e::witness::Witnesses;
-use milena_client::{Client, ClientOptions, Producer, ProducerOptions, Record};
 use serde_json::{Value, json};
 
 const PARTITIONS: i32 = 8;
@@ -16,23 +14,6 @@ const PARTITIONS: i32 = 8;
 const RECORDS: usize = 8 * 1024;
 /// A change of the spec is seen at once, and a look takes seconds.
 const BEGUN_LIMIT: Duration = Duration::from_secs(30);
-
-/// Writes so many records of 1 KiB.
-fn write(target: &Target, records: usize) -> Result<()> {
-    block_on(async {
-        let client = Client::new(ClientOptions::new(&target.bootstrap));
-        let producer = Producer::start(client, ProducerOptions::default()).await?;
-        let mut sent = Vec::new();
-        for number in 0..records {
-            let record = Record::new(target.topic.as_str()).key(format!("key-{number}"));
-            sent.push(producer.send(record.value(vec![b'x'; 1024])).await?);
-        }
-        for one in sent {
-            one.placed().await?;
-        }
-        anyhow::Ok(())
-    })?
-}
 
 /// So many brokers, and a topic that has replicas on each of them.
 fn brokers_with_a_topic(scene: &Scene, brokers: i32) -> Result<Target> {
@@ -101,7 +82,7 @@ fn a_scale_down_that_is_cancelled_stops_no_broker() -> Result<()> {
         let target = brokers_with_a_topic(scene, 4)?;
         let before = scene.pods(MAIN)?;
         // So that what there is takes its time to move.
-        write(&target, RECORDS)?;
+        fill(&target, RECORDS)?;
         scene.patch(
             &format!("kafkacluster/{MAIN}"),
             &json!({"spec": {"drain": {"maxBytesPerSecond": "100Ki"}}}),

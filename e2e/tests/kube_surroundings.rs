@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use e2e::kube::manifests::{MAIN, cluster, topic};
-use e2e::kube::{Kube, LEDGER, Scene, condition, list, scene, text, until};
+use e2e::kube::{Kube, LEDGER, Scene, Undone, condition, list, scene, text, until};
 use e2e::witness::Witnesses;
 use serde_json::{Value, json};
 
@@ -15,28 +15,6 @@ const NAMED_LIMIT: Duration = Duration::from_secs(30);
 const MADE_LIMIT: Duration = Duration::from_secs(180);
 /// The node label that a cluster's brokers ask for.
 const LABEL: &str = "milena.dev/e2e-spread";
-
-/// Something outside of the namespace, which goes when this is dropped.
-struct Undone<'a> {
-    kube: &'a Kube,
-    command: Vec<String>,
-}
-
-impl<'a> Undone<'a> {
-    fn by(kube: &'a Kube, command: &[&str]) -> Self {
-        let command = command.iter().map(|word| (*word).to_owned()).collect();
-        Self { kube, command }
-    }
-}
-
-impl Drop for Undone<'_> {
-    fn drop(&mut self) {
-        let command: Vec<&str> = self.command.iter().map(String::as_str).collect();
-        if let Err(error) = self.kube.kubectl(&command) {
-            eprintln!("it stays: {error:#}");
-        }
-    }
-}
 
 #[test]
 fn a_storage_class_that_does_not_exist_is_named_and_brokers_start_once_it_does() -> Result<()> {

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use milena_client::{Client, ClientOptions};
+use milena_client::{Client, ClientOptions, Producer, ProducerOptions, Record};
 use serde_json::json;
 
 use super::{Scene, manifests, operator, text, until};
+use crate::ledger::Target;
 use crate::load::block_on;
 
 /// Of the pod, from its creation to its end.
@@ -19,6 +20,23 @@ where
 {
     let client = Client::new(ClientOptions::new(bootstrap));
     block_on(question(client))?.map_err(Into::into)
+}
+
+/// Writes so many records of 1 KiB, each acknowledged by all in-sync replicas.
+pub fn fill(target: &Target, records: usize) -> Result<()> {
+    block_on(async {
+        let client = Client::new(ClientOptions::new(&target.bootstrap));
+        let producer = Producer::start(client, ProducerOptions::default()).await?;
+        let mut sent = Vec::new();
+        for number in 0..records {
+            let record = Record::new(target.topic.as_str()).key(format!("key-{number}"));
+            sent.push(producer.send(record.value(vec![b'x'; 1024])).await?);
+        }
+        for one in sent {
+            one.placed().await?;
+        }
+        anyhow::Ok(())
+    })?
 }
 
 /// Writes these lines to a topic from inside, and reads the topic from its beginning; what was read.
