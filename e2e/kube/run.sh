@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Usage: e2e/kube/run.sh [TEST...]        names below e2e/tests without .rs; without one: every kube_* and crd_rules
 #
-# Makes a cluster of kind, builds both images and brings them there, runs the tests, and deletes what it made. Needs
-# kind, kubectl, helm and docker on the PATH.
+# Makes a cluster of kind, builds both images and one of kcat, the client inside, and brings them there, runs the tests, and
+# deletes what it made. Needs kind, kubectl, helm and docker on the PATH.
 #
 #   E2E_CONTEXT=kind-NAME  use this cluster, and leave it; any other context has to have the images already
 #   KIND_IMAGE=IMAGE       another node image than kind's own
@@ -25,7 +25,7 @@ config=$PWD/e2e/kind.yaml
 export IMAGE_OF=${IMAGE_OF:-debug}
 suffix=; [ "$IMAGE_OF" = release ] || suffix=-$IMAGE_OF
 version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
-images=("milena$suffix:$version" "milena-operator$suffix:$version")
+images=("milena$suffix:$version" "milena-operator$suffix:$version" "milena-e2e-kcat:$version")
 # The next minor version, of the second pair.
 next=$(awk -F. '{ print $1 "." $2 + 1 ".0" }' <<< "$version")
 next_level=2
@@ -96,6 +96,7 @@ build_images() {
   fi
   say 'building the images'
   ./image.sh "$version"
+  e2e/kube/kcat.sh "$version"
 }
 
 load_images() {

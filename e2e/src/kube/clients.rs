@@ -1,4 +1,4 @@
-//! Clients outside, and one inside: a pod of the brokers' image that writes lines to a topic and reads them again.
+//! Clients outside, and one inside: a pod with kcat, so with librdkafka, that writes lines to a topic and reads them again.
 
 use std::time::Duration;
 
@@ -39,14 +39,19 @@ pub fn fill(target: &Target, records: usize) -> Result<()> {
     })?
 }
 
+/// What `e2e/kube/kcat.sh` makes.
+fn kcat_image() -> String {
+    format!("milena-e2e-kcat:{}", operator::VERSION)
+}
+
 /// Writes these lines to a topic from inside, and reads the topic from its beginning; what was read.
 pub fn inside(scene: &Scene, bootstrap: &str, topic: &str, lines: &str) -> Result<String> {
     let (pod_security, security) = manifests::restricted();
     let container = |name: &str, arguments: &[&str]| {
-        let arguments = [arguments, &["--bootstrap", bootstrap]].concat();
+        let arguments = [&["-b", bootstrap, "-t", topic], arguments].concat();
         json!({
             "name": name,
-            "image": operator::broker_image(),
+            "image": kcat_image(),
             "imagePullPolicy": "IfNotPresent",
             "args": arguments,
             "securityContext": security,
@@ -62,8 +67,8 @@ pub fn inside(scene: &Scene, bootstrap: &str, topic: &str, lines: &str) -> Resul
             "restartPolicy": "Never",
             "securityContext": pod_security,
             "automountServiceAccountToken": false,
-            "initContainers": [container("produce", &["produce", topic, "/lines/lines"])],
-            "containers": [container("consume", &["consume", topic, "--from", "beginning", "--exit"])],
+            "initContainers": [container("produce", &["-P", "-X", "acks=all", "-l", "/lines/lines"])],
+            "containers": [container("consume", &["-C", "-q", "-o", "beginning", "-e"])],
             "volumes": [{"name": "lines", "configMap": {"name": "client"}}],
         },
     }))?;
