@@ -11,13 +11,16 @@ use e2e::witness::Witnesses;
 use serde_json::{Value, json};
 
 const PORT: i64 = 9094;
+/// Where private networks are, those of kind among them.
+const SOURCES: [&str; 3] = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"];
 /// Services are the first that is made.
 const SERVICES_LIMIT: Duration = Duration::from_secs(30);
 
 fn manifest() -> Value {
     let mut manifest = cluster(3);
-    manifest["spec"]["listeners"][1] =
-        json!({"name": "external", "port": PORT, "type": "LoadBalancer"});
+    manifest["spec"]["listeners"][1] = json!({
+        "name": "external", "port": PORT, "type": "LoadBalancer", "allowedSources": SOURCES,
+    });
     manifest
 }
 
@@ -45,6 +48,11 @@ fn brokers_behind_load_balancers_are_told_and_reached_by_their_addresses() -> Re
             scene.pods(MAIN)?.is_empty(),
             "brokers are started before they have addresses"
         );
+        for name in services() {
+            let service = scene.get(&["service", &name])?;
+            let sources = &service["spec"]["loadBalancerSourceRanges"];
+            ensure!(*sources == json!(SOURCES), "{service}");
+        }
         let addresses = scene.kube.worker_addresses()?;
         ensure!(addresses.len() >= 4, "one port on each: {addresses:?}");
         for (service, address) in services().iter().zip(&addresses) {
