@@ -2,20 +2,26 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use e2e::kube::manifests::{MAIN, cluster, topic};
-use e2e::kube::{Scene, operator, scene, text, until};
+use e2e::kube::{Scene, condition, holds, operator, scene, text, until};
 use e2e::witness::Witnesses;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const PARTITIONS: i32 = 6;
 /// A first broker of three is restarted.
 const FIRST_LIMIT: Duration = Duration::from_secs(120);
 /// Of a namespace with a cluster in it. Half the pods' grace period, for which Kubernetes may wait, is longer.
 const NAMESPACE_LIMIT: Duration = Duration::from_secs(120);
+/// Kubernetes looks at a namespace that waits for finalizers every 8 s.
+const WATCHED: Duration = Duration::from_secs(20);
 
 fn three_brokers(scene: &Scene) -> Result<()> {
-    scene.apply(&cluster(3))?;
+    three_brokers_as(scene, &cluster(3))
+}
+
+fn three_brokers_as(scene: &Scene, manifest: &Value) -> Result<()> {
+    scene.apply(manifest)?;
     scene.apply(&topic("ledger", PARTITIONS, 3))?;
     scene.until_available(MAIN)?;
     scene.until_topic("ledger").map(drop)
@@ -81,6 +87,69 @@ fn create_namespace(scene: &Scene) -> Result<()> {
 }
 
 #[test]
+fn where_the_operator_is_dead_a_namespace_waits_for_topics_alone_until_they_are_released()
+-> Result<()> {
+    scene("operator-dead", |scene| {
+        // Kubernetes may look at the namespace again after no less than half of this.
+        let mut manifest = cluster(3);
+        manifest["spec"]["pools"][0]["podTemplate"] = json!({"terminationGracePeriodSeconds": 90});
+        three_brokers_as(scene, &manifest)?;
+        let away = operator::Away::take(&scene.kube)?;
+        let delete = ["delete", "namespace", &*scene.namespace, "--wait=false"];
+        scene.kube.kubectl(&delete)?;
+        let begun = Instant::now();
+        until("only the topic is left", NAMESPACE_LIMIT, || {
+            only_the_topic_is_left(scene)
+        })?;
+        println!("only the topic was left after {:.1?}", begun.elapsed());
+        holds("it waits", WATCHED, || only_the_topic_is_left(scene))?;
+
+        let begun = Instant::now();
+        release_finalizers(scene)?;
+        let limit = format!("--timeout={}s", NAMESPACE_LIMIT.as_secs());
+        let namespace = format!("namespace/{}", scene.namespace);
+        let wait = ["wait", "--for=delete", &namespace, &limit];
+        scene.kube.kubectl(&wait)?;
+        println!("released, it ended within {:.1?}", begun.elapsed());
+        drop(away);
+        create_namespace(scene)
+    })
+}
+
+/// What Kubernetes says that the namespace waits for, and that nothing else of a cluster is there.
+fn only_the_topic_is_left(scene: &Scene) -> Result<()> {
+    let others = "kafkaclusters,pods,statefulsets,services,persistentvolumeclaims,configmaps";
+    let others = scene.get(&[others])?;
+    ensure!(others["items"] == json!([]), "{others}");
+    let topic = scene.get(&["topics.milena.dev", "ledger"])?;
+    let finalizers = &topic["metadata"]["finalizers"];
+    ensure!(*finalizers == json!(["milena.dev/topic"]), "{finalizers}");
+    let namespace = scene.kube.json(&["get", "namespace", &scene.namespace])?;
+    let remaining = condition(&namespace, "NamespaceFinalizersRemaining");
+    let message = text(&remaining.context("nothing remains")?["message"]);
+    let expected = "milena.dev/topic in 1 resource instances";
+    ensure!(message.ends_with(expected), "{message}");
+    Ok(())
+}
+
+/// What the chart runs before it goes, as docs/kubernetes.md says it.
+fn release_finalizers(scene: &Scene) -> Result<()> {
+    let in_its_namespace = ["-n", operator::NAMESPACE];
+    let kubectl = |input: &str, arguments: &[&str]| {
+        let arguments = [&in_its_namespace[..], arguments].concat();
+        scene.kube.kubectl_with(input, &arguments)
+    };
+    let get = [&in_its_namespace[..], &["get", "hooks", operator::RELEASE]].concat();
+    let hooks = scene.kube.helm(&get)?;
+    kubectl(&hooks, &["apply", "-f", "-"])?;
+    let job = format!("job/{}-release-finalizers", operator::RELEASE);
+    let limit = format!("--timeout={}s", NAMESPACE_LIMIT.as_secs());
+    kubectl("", &["wait", "--for=condition=complete", &job, &limit])?;
+    println!("{}", kubectl("", &["logs", &job])?.trim());
+    kubectl("", &["delete", &job]).map(drop)
+}
+
+#[test]
 fn the_operator_killed_amid_a_roll_ends_it_and_restarts_no_broker_twice() -> Result<()> {
     scene("operator-killed", |scene| {
         three_brokers(scene)?;
@@ -90,7 +159,7 @@ fn the_operator_killed_amid_a_roll_ends_it_and_restarts_no_broker_twice() -> Res
             .collect();
         let target = scene.target(MAIN, "ledger", PARTITIONS)?;
         let witnesses = Witnesses::begin(&target, scene.folder())?;
-        let restart = serde_json::json!({"spec": {"restartedAt": "2026-01-02T03:04:05Z"}});
+        let restart = json!({"spec": {"restartedAt": "2026-01-02T03:04:05Z"}});
         scene.patch(&format!("kafkacluster/{MAIN}"), &restart)?;
         let mut first = Vec::new();
         until("the first broker is restarted", FIRST_LIMIT, || {
