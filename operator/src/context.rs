@@ -11,6 +11,7 @@ use kube::{Client, Resource, ResourceExt};
 use tokio::time::Instant;
 
 use crate::cluster::fetch::Topics;
+use crate::cluster::settings::Followed;
 use crate::cluster::step::perform::{REPAIR_EVERY, UNTHROTTLE_AFTER};
 use crate::cluster::validate::Operator;
 use crate::door::Door;
@@ -101,8 +102,8 @@ pub struct Memory {
     pub away_since: BTreeMap<i32, Instant>,
     /// The level of `milena.version`, and when it was read.
     pub level: Option<(i16, Instant)>,
-    /// The revision of the settings that running brokers have taken over.
-    pub settings: Option<String>,
+    /// The settings that running brokers have taken over.
+    pub settings: Option<Followed>,
     /// The last text of what is awaited, so that an event is told once.
     pub told: Option<String>,
 }

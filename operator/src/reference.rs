@@ -121,6 +121,21 @@ impl Setting {
         self.update != "read-only"
     }
 
+    /// Whether brokers never show its value.
+    pub fn is_secret(&self) -> bool {
+        self.kind == "password"
+    }
+
+    /// A value as brokers store and show it.
+    pub fn normal(&self, value: &str) -> String {
+        match self.kind.as_str() {
+            "boolean" => value.trim().to_ascii_lowercase(),
+            "list" => items(value).collect::<Vec<_>>().join(","),
+            "password" => value.to_owned(),
+            _ => value.trim().to_owned(),
+        }
+    }
+
     /// Why the value is not allowed, if so.
     pub fn check(&self, value: &str) -> Result<(), String> {
         let value = value.trim();

@@ -19,6 +19,8 @@ use crate::reference::{Reference, Scope};
 const FEATURE: &str = "milena.version";
 /// The level changes by hand only: it is asked for no more often.
 const LEVEL_EVERY: Duration = Duration::from_secs(60);
+/// What others have set is found within this; in between brokers are not asked.
+const SETTINGS_EVERY: Duration = Duration::from_secs(60);
 /// With `Auto`, how long every broker must have run the new version before there is no way back.
 const PROVEN_AFTER: Duration = Duration::from_secs(3_600);
 /// A topic's setting that names replicas whose copying is throttled (KIP-73), and the word for all of them, which only
@@ -30,6 +32,21 @@ pub const ALL_REPLICAS: &str = "*";
 const RATE: &str = "follower.replication.throttled.rate";
 /// The name of all brokers.
 const ALL: &str = "";
+
+/// Settings that running brokers were seen to have.
+#[derive(Clone, Debug)]
+pub struct Followed {
+    /// The hash of what was wanted.
+    revision: String,
+    /// When that was seen.
+    at: Instant,
+}
+
+impl Followed {
+    fn is_fresh(&self) -> bool {
+        self.at.elapsed() < SETTINGS_EVERY
+    }
+}
 
 /// The level that the brokers write, where they say it or have said it.
 pub async fn level(seen: &Seen, memory: &mut Memory) -> Option<i16> {
@@ -49,8 +66,8 @@ pub async fn level(seen: &Seen, memory: &mut Memory) -> Option<i16> {
     memory.level.map(|(level, _)| level)
 }
 
-/// Sets for all brokers what differs from what is wanted. What was set by an earlier spec and is not wanted any more
-/// goes back to its default.
+/// Sets for all brokers what differs from what is wanted: once it is wanted, and where others have set something else.
+/// What was set by an earlier spec and is not wanted any more goes back to its default.
 pub async fn follow(
     wanted: &Wanted,
     seen: &Seen,
@@ -64,13 +81,19 @@ pub async fn follow(
         live.insert(RATE.to_owned(), rate.to_string());
     }
     let revision = crate::revision::of(&live);
-    if memory.settings.as_ref() == Some(&revision) {
+    let known = memory.settings.as_ref();
+    let known = known.filter(|known| known.revision == revision);
+    if known.is_some_and(Followed::is_fresh) {
         return Ok(());
     }
+    let secrets = match known {
+        None => Secrets::Set,
+        Some(_) => Secrets::Leave,
+    };
     let kafka = door.kafka_to_change()?;
     let described = kafka.configs(Resource::Broker, &[ALL]).await?;
     let set = described.get(ALL).map(Vec::as_slice).unwrap_or_default();
-    let changes = changes(&live, set, &wanted.version);
+    let changes = changes(&live, set, &wanted.version, secrets);
     if !changes.is_empty() {
         kafka
             .alter_configs(Resource::Broker, ALL, &changes, false)
@@ -82,7 +105,8 @@ pub async fn follow(
             "settings of running brokers changed"
         );
     }
-    memory.settings = Some(revision);
+    let at = Instant::now();
+    memory.settings = Some(Followed { revision, at });
     Ok(())
 }
 
@@ -136,18 +160,44 @@ fn aim(wanted: &Wanted, observed: &Observed, newest: Option<i16>) -> Option<i16>
     there.then_some(aim)
 }
 
+/// What to do with settings whose values brokers do not show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Secrets {
+    Set,
+    Leave,
+}
+
 /// A default is set as such: the brokers' own file may still say what an earlier spec did.
-fn changes(wanted: &BTreeMap<String, String>, set: &[Config], version: &str) -> Vec<ConfigChange> {
-    let value_of = |name: &str| set.iter().find(|config| config.name == name);
-    let differs = wanted.iter().filter(|(name, value)| {
-        value_of(name).and_then(|config| config.value.as_ref()) != Some(value)
-    });
-    let mut changes: Vec<ConfigChange> = differs
-        .map(|(name, value)| (name.clone(), Some(value.clone())))
-        .collect();
+fn changes(
+    wanted: &BTreeMap<String, String>,
+    set: &[Config],
+    version: &str,
+    secrets: Secrets,
+) -> Vec<ConfigChange> {
     let mut numbers = version.split('.').map(|number| number.parse().unwrap_or(0));
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     let reference = Reference::of(version);
+    let differs = |name: &str, value: &str| {
+        let known = reference.find(Scope::Broker, name);
+        match known {
+            Some(known) if known.is_secret() => secrets == Secrets::Set,
+            _ => {
+                let shown = set.iter().find(|config| config.name == name);
+                let shown = shown.and_then(|config| config.value.as_deref());
+                shown
+                    != Some(
+                        known
+                            .map_or(value.to_owned(), |it| it.normal(value))
+                            .as_str(),
+                    )
+            }
+        }
+    };
+    let mut changes: Vec<ConfigChange> = wanted
+        .iter()
+        .filter(|(name, value)| differs(name, value))
+        .map(|(name, value)| (name.clone(), Some(value.clone())))
+        .collect();
     for config in set
         .iter()
         .filter(|config| !config.is_default && !wanted.contains_key(&config.name))
@@ -208,9 +258,36 @@ mod tests {
             config("log.retention.ms", "1000"),
             config("compression.type", "zstd"),
         ];
-        let changes = changes(&wanted, &set, "0.1.0");
+        let changes = changes(&wanted, &set, "0.1.0", Secrets::Leave);
         let names: Vec<&str> = changes.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["num.io.threads", "compression.type"]);
         assert_eq!(changes[1].1.as_deref(), Some("producer"));
+    }
+
+    #[test]
+    fn a_value_is_compared_as_brokers_show_it_and_one_that_they_hide_is_set_once() {
+        let wanted = BTreeMap::from([
+            (
+                "log.cleanup.policy".to_owned(),
+                "compact, delete".to_owned(),
+            ),
+            ("ssl.key.password".to_owned(), "secret".to_owned()),
+        ]);
+        let set = [config("log.cleanup.policy", "compact,delete")];
+        assert_eq!(changes(&wanted, &set, "0.1.0", Secrets::Leave), []);
+        let once = changes(&wanted, &set, "0.1.0", Secrets::Set);
+        assert_eq!(once[0].0, "ssl.key.password");
+        assert_eq!(once.len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn brokers_are_asked_for_their_settings_once_a_minute() {
+        let followed = Followed {
+            revision: String::new(),
+            at: Instant::now(),
+        };
+        assert!(followed.is_fresh());
+        tokio::time::advance(SETTINGS_EVERY).await;
+        assert!(!followed.is_fresh());
     }
 }
