@@ -179,6 +179,18 @@ impl Door {
         self.call(Method::POST, at, path, Some(body), WITHIN).await
     }
 
+    /// Changes something that takes brokers longer than usual. Where nobody says which broker, the first one that accepts
+    /// has all of that time.
+    pub async fn post_within<T: DeserializeOwned>(
+        &self,
+        at: At,
+        path: &str,
+        body: &Value,
+        limit: Duration,
+    ) -> Result<T, DoorError> {
+        self.call(Method::POST, at, path, Some(body), limit).await
+    }
+
     /// Takes something back.
     pub async fn delete<T: DeserializeOwned>(&self, at: At, path: &str) -> Result<T, DoorError> {
         self.call(Method::DELETE, at, path, None, WITHIN).await
@@ -209,7 +221,7 @@ impl Door {
         let mut last = "the cluster has no brokers".to_owned();
         for &turn in &turns {
             let (broker, address) = &self.brokers[turn];
-            // A long poll may use its whole time; of several short attempts each has its share.
+            // What is known to take long may use its whole time; of several short attempts each has its share.
             let share = match turns.len() {
                 1 => limit,
                 _ if limit > WITHIN => limit,
@@ -424,5 +436,21 @@ mod tests {
         let here = serve(Router::new().route("/v1/x", get(async || Json(json!(7))))).await;
         let door = Door::new(vec![(0, address), (1, here)], Vec::new(), None);
         assert_eq!(door.get::<i32>(At::Any, "/v1/x").await.unwrap(), 7);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_change_that_takes_long_is_waited_for_by_who_says_so() {
+        let slow = async || {
+            tokio::time::sleep(2 * ATTEMPT).await;
+            Json(json!(7))
+        };
+        let slow = serve(Router::new().route("/v1/x", post(slow))).await;
+        let door = Door::new(vec![(0, slow), (1, nowhere().await)], Vec::new(), None);
+        let body = Value::Null;
+        let short = door.post::<i32>(At::Any, "/v1/x", &body).await;
+        assert!(short.is_err());
+        door.first.store(0, Ordering::Relaxed);
+        let long = door.post_within::<i32>(At::Any, "/v1/x", &body, 2 * WITHIN);
+        assert_eq!(long.await.unwrap(), 7);
     }
 }

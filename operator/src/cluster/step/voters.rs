@@ -1,5 +1,5 @@
-//! Who votes in the metadata quorum: first those that are missing are added, then those that are too many removed, one
-//! in a turn, and only while all the others answer.
+//! Who votes in the metadata quorum: first those that are missing are added, each once it has caught up, then those that
+//! are too many removed, one in a turn, and only while a majority of the others answers.
 
 use super::{Decision, Step, Waiting, replace};
 use crate::cluster::brokers::{ShownQuorum, State};
@@ -23,13 +23,16 @@ pub fn next(wanted: &Wanted, observed: &Observed) -> Decision {
     let voters = view.voters();
     // One that is about to lose its volume gets its vote with the new one.
     let stays = |id: &&i32| !replace::is_pending(wanted, observed, **id);
-    let missing = wanted
-        .voters
-        .iter()
-        .filter(stays)
-        .find(|id| !voters.contains(id));
-    if let Some(&missing) = missing {
-        return add(view, quorum, missing);
+    let missing = wanted.voters.iter().filter(stays);
+    let missing = missing.filter(|id| !voters.contains(id));
+    // One that can't be added yet, or fails to be, does not keep the others.
+    let added = missing.map(|id| add(view, quorum, *id));
+    let added = added.reduce(|mut all, one| {
+        all.and(one);
+        all
+    });
+    if let Some(added) = added {
+        return added;
     }
     let extra = voters
         .iter()
@@ -139,6 +142,18 @@ mod tests {
             claim.founded = false;
         }
         assert!(observed.places().is_empty());
+    }
+
+    #[test]
+    fn a_voter_that_can_not_be_added_yet_does_not_keep_the_next_one() {
+        let (mut wanted, mut observed) = (samples::wanted(5), samples::observed(5));
+        wanted.voters = vec![0, 1, 2, 3, 4];
+        let steps = [Step::AddVoter(3), Step::AddVoter(4)];
+        assert_eq!(next(&wanted, &observed).steps, steps);
+        samples::fence(&mut observed, 3);
+        let decision = next(&wanted, &observed);
+        assert_eq!(decision.steps, [Step::AddVoter(4)]);
+        assert!(decision.waits[0].1.starts_with("broker 3 "));
     }
 
     #[test]
