@@ -61,7 +61,7 @@ fn a_setting_restarts_brokers_only_where_they_can_not_take_it_over() -> Result<(
         scene.are_the_same_pods(&pods)?;
 
         say(scene, &json!({"config": {AT_START: 5}}))?;
-        scene.until_said(&["still to be restarted"], TAKEN_LIMIT)?;
+        scene.until_said(&[AT_START, "restart"], TAKEN_LIMIT)?;
         scene.until_healed("a setting that takes a restart")?;
         let after = scene.pods(MAIN)?;
         ensure!(

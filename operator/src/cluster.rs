@@ -6,6 +6,7 @@ pub mod build;
 pub mod deletion;
 pub mod fetch;
 mod found;
+pub mod growth;
 pub mod observed;
 pub mod settings;
 pub mod status;
@@ -15,6 +16,7 @@ pub mod validate;
 pub mod wanted;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -101,6 +103,7 @@ async fn look(
     memory: &mut Memory,
 ) -> Result<Look, Error> {
     let mut seen = fetch::observe(cluster, context, memory).await?;
+    seen.observed.no_growth = memory.growth.of(&seen.observed.claims);
     if cluster.metadata.deletion_timestamp.is_some() {
         return deleted(cluster, &seen, context, memory).await;
     }
@@ -173,6 +176,7 @@ async fn act(
         may_unthrottle,
     };
     let mut outcome = performer.perform(&decision.steps).await;
+    memory.growth.note(mem::take(&mut outcome.no_growth));
     outcome.failures.extend(
         applied
             .problems
@@ -283,7 +287,7 @@ async fn report(
     };
     let status = status::of(&facts);
     let later = status::write(cluster, status, context, memory).await?;
-    let busy = outcome.done > 0 || kinds.iter().any(|kind| *kind != Waiting::Refused);
+    let busy = outcome.done > 0 || kinds.iter().any(|kind| kind.comes_about());
     let ready = wanted
         .ids()
         .all(|id| observed.pods.get(&id).is_some_and(|pod| pod.is_ready()));

@@ -11,6 +11,7 @@ use kube::{Client, Resource, ResourceExt};
 use tokio::time::Instant;
 
 use crate::cluster::fetch::Topics;
+use crate::cluster::growth::Refusals;
 use crate::cluster::settings::Followed;
 use crate::cluster::step::perform::{REPAIR_EVERY, UNTHROTTLE_AFTER};
 use crate::cluster::validate::Operator;
@@ -104,6 +105,8 @@ pub struct Memory {
     pub level: Option<(i16, Instant)>,
     /// The settings that running brokers have taken over.
     pub settings: Option<Followed>,
+    /// Claims that were not let grow.
+    pub growth: Refusals,
     /// The last text of what is awaited, so that an event is told once.
     pub told: Option<String>,
 }

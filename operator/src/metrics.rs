@@ -4,7 +4,7 @@
 //! | --- | --- | --- | --- |
 //! | `milena_operator_reconciles_total` | counter | kind, result | reconciles: `ok`, `invalid`, `conflict`, `error` |
 //! | `milena_operator_reconcile_seconds` | histogram | kind | how long one took |
-//! | `milena_operator_steps_total` | counter | step | what was done |
+//! | `milena_operator_steps_total` | counter | step | what was done, refusals left out |
 //! | `milena_operator_waiting` | gauge | namespace, name, for | 1 while a cluster waits for something |
 //! | `milena_operator_condition` | gauge | namespace, name, type | 1 while a cluster's condition is True |
 //! | `milena_operator_leader` | gauge | | 1 while this process leads |
@@ -28,7 +28,7 @@ const KIND: &str = "KafkaCluster";
 /// What becomes of a reconcile.
 const RESULTS: [&str; 4] = ["ok", "invalid", "conflict", "error"];
 
-/// All kinds of waiting, so that each has its zero.
+/// A kind of waiting for each word, so that each has its zero.
 const WAITINGS: [Waiting; 7] = [
     Waiting::Roll,
     Waiting::ScaleDown,
@@ -143,7 +143,8 @@ impl Metrics {
             let gauge =
                 self.waiting
                     .with_label_values(&[&*key.namespace, &*key.name, waiting.word()]);
-            gauge.set(i64::from(waits.contains(&waiting)));
+            let is_awaited = waits.iter().any(|one| one.word() == waiting.word());
+            gauge.set(i64::from(is_awaited));
         }
     }
 
@@ -199,7 +200,8 @@ mod tests {
         };
         metrics.reconciled("KafkaCluster", "ok", Duration::from_millis(20));
         metrics.step("restart");
-        metrics.waits(&key, &BTreeSet::from([Waiting::Roll]));
+        let waits = [Waiting::Roll, Waiting::VolumesRefused];
+        metrics.waits(&key, &BTreeSet::from(waits));
         metrics.condition(&key, "Available", true);
         metrics.leads(true);
         let page = String::from_utf8(metrics.page()).unwrap();
@@ -207,6 +209,7 @@ mod tests {
             "milena_operator_reconciles_total{kind=\"KafkaCluster\",result=\"ok\"} 1",
             "milena_operator_reconciles_total{kind=\"KafkaCluster\",result=\"error\"} 0",
             "milena_operator_waiting{for=\"roll\",name=\"main\",namespace=\"kafka\"} 1",
+            "milena_operator_waiting{for=\"volumes\",name=\"main\",namespace=\"kafka\"} 1",
             "milena_operator_waiting{for=\"voters\",name=\"main\",namespace=\"kafka\"} 0",
             "milena_operator_condition{name=\"main\",namespace=\"kafka\",type=\"Available\"} 1",
             "milena_operator_leader 1",

@@ -3,6 +3,7 @@
 //! | file | builds |
 //! | --- | --- |
 //! | `build/owned.rs` | what all of it has: names, labels, owner |
+//! | `build/asked.rs` | nothing: it says what of a spec takes a restart |
 //! | `build/access.rs` | ServiceAccount, admin token, NetworkPolicy |
 //! | `build/properties.rs` | the brokers' settings: `<cluster>-config` |
 //! | `build/advertised.rs` | where clients find each broker: `<cluster>-brokers` |
@@ -13,6 +14,7 @@
 
 mod access;
 pub mod advertised;
+pub mod asked;
 mod budget;
 mod owned;
 mod pod;
@@ -31,7 +33,6 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::core::DynamicObject;
-use serde::Serialize;
 
 use super::wanted::{Wanted, WantedPool};
 pub use advertised::Surroundings;
@@ -40,10 +41,7 @@ pub use pod::DATA;
 pub use pod::{REVISION, TEMPLATE_REVISION};
 pub use pod_monitor::api_resource as pod_monitor_resource;
 
-use crate::crd::cluster::{
-    Image, KafkaClusterSpec, ListenerBroker, ListenerType, PodTemplate, Resources as Amounts,
-    Spread,
-};
+use crate::crd::cluster::KafkaClusterSpec;
 
 /// What the builders have to know that the manifest does not say.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -147,88 +145,20 @@ fn seats<'a>(wanted: &'a Wanted, given: &'a Given) -> Vec<(&'a str, i32)> {
     staying.chain(leaving).collect()
 }
 
-/// What of a spec takes a restart. It is hashed: a field that is added must say nothing where it is absent, or every
-/// broker would be restarted for it.
-#[derive(Serialize)]
-struct Asked<'a> {
-    version: &'a str,
-    image: Option<&'a Image>,
-    config: BTreeMap<&'a str, &'a str>,
-    listeners: Vec<AskedListener<'a>>,
-    replication_factor: i32,
-    node_spread: Spread,
-    rack_key: &'a str,
-    resources: Option<&'a Amounts>,
-    template: PodTemplate,
-    restarted_at: Option<&'a str>,
-}
-
-#[derive(Serialize)]
-struct AskedListener<'a> {
-    name: &'a str,
-    port: i32,
-    kind: ListenerType,
-    advertised: Option<&'a str>,
-    brokers: &'a [ListenerBroker],
-}
-
 /// Fills in the pools' revisions.
 pub fn revise(wanted: &mut Wanted, spec: &KafkaClusterSpec) {
-    let revisions: Vec<_> = wanted
-        .pools
-        .iter()
+    let pools = wanted.pools.iter();
+    let revisions: Vec<_> = pools
         .map(|pool| {
-            (
-                revision(wanted, pool, spec),
-                template_revision(wanted, pool),
-            )
+            let parts = asked::parts(wanted, pool, spec);
+            (parts, template_revision(wanted, pool))
         })
         .collect();
-    for (pool, (revision, template_revision)) in wanted.pools.iter_mut().zip(revisions) {
-        pool.revision = revision;
+    for (pool, (parts, template_revision)) in wanted.pools.iter_mut().zip(revisions) {
+        pool.revision = crate::revision::of(&parts);
+        pool.asked = asked::hashes(&parts);
         pool.template_revision = template_revision;
     }
-}
-
-fn revision(wanted: &Wanted, pool: &WantedPool, spec: &KafkaClusterSpec) -> String {
-    let restarts = |name: &&String| !wanted.live_config.contains_key(*name);
-    let config = wanted
-        .broker_config
-        .iter()
-        .filter(|(name, _)| restarts(name));
-    let said = spec.pools.iter().find(|said| said.name == pool.name);
-    let image = spec.image.as_ref().map(|image| Image {
-        pull_policy: None,
-        pull_secrets: Vec::new(),
-        ..image.clone()
-    });
-    crate::revision::of(&Asked {
-        version: &wanted.version,
-        image: image.as_ref(),
-        config: config
-            .map(|(name, value)| (name.as_str(), value.as_str()))
-            .collect(),
-        listeners: wanted
-            .listeners
-            .iter()
-            .map(|listener| AskedListener {
-                name: &listener.name,
-                port: listener.port,
-                kind: listener.kind,
-                advertised: listener.advertised_host_template.as_deref(),
-                brokers: &listener.brokers,
-            })
-            .collect(),
-        replication_factor: wanted.topic_defaults.replication_factor,
-        node_spread: wanted.placement.node_spread,
-        rack_key: &wanted.placement.rack_key,
-        resources: said.and_then(|said| said.resources.as_ref()),
-        template: PodTemplate {
-            service_account_annotations: BTreeMap::new(),
-            ..pool.template.clone()
-        },
-        restarted_at: spec.restarted_at.as_deref(),
-    })
 }
 
 fn template_revision(wanted: &Wanted, pool: &WantedPool) -> String {

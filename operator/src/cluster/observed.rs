@@ -25,6 +25,8 @@ pub struct Observed {
     pub left_claims: Vec<(i32, Claim)>,
     /// The level of the feature `milena.version` that the brokers write, where they have said it.
     pub level: Option<i16>,
+    /// Claims that were not let grow, by uid.
+    pub no_growth: BTreeMap<String, NoGrowth>,
     /// Why pods that are wanted are not made, by pool, where that was said lately.
     pub not_made: BTreeMap<String, String>,
     /// The nodes of these pods and claims, by name. Absent where the operator may not read nodes.
@@ -79,6 +81,8 @@ pub struct Pod {
     pub host_ip: Option<String>,
     /// The annotation `milena.dev/revision`.
     pub revision: String,
+    /// The annotation `milena.dev/asked`: what that stands for, part by part. Empty where it is not there.
+    pub asked: BTreeMap<String, String>,
     /// The annotation `milena.dev/template`.
     pub template_revision: String,
     /// The annotation `milena.dev/zone`.
@@ -97,6 +101,8 @@ pub struct Pod {
     pub was_ready: bool,
     /// Its container has run at least once.
     pub started: bool,
+    /// Its container runs, and the kubelet had an answer of `/healthz/live` since it was started.
+    pub answers: bool,
     /// Why it does not run, in Kubernetes' word: `ErrImagePull`, `CrashLoopBackOff`, `Unschedulable`…
     pub trouble: Option<String>,
     /// What Kubernetes says of that.
@@ -212,6 +218,17 @@ pub struct Budget {
     pub resource_version: String,
     /// How many brokers may be evicted at once.
     pub max_unavailable: Option<i32>,
+}
+
+/// The API server's no to a claim's growth.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NoGrowth {
+    /// What was asked for, as the spec writes it.
+    pub size: String,
+    /// The no, with the claim's name.
+    pub text: String,
+    /// It is time to ask again.
+    pub is_due: bool,
 }
 
 /// What the brokers say, with a quorum behind it.

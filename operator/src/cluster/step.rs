@@ -200,18 +200,25 @@ pub enum Waiting {
     Replace,
     /// A node that is to go.
     Cordon,
+    /// A volume that the API server does not let grow.
+    VolumesRefused,
     /// Something that is refused, and why: it does not come about by waiting.
     Refused,
 }
 
 impl Waiting {
+    /// Whether it comes about by waiting.
+    pub fn comes_about(self) -> bool {
+        !matches!(self, Self::Refused | Self::VolumesRefused)
+    }
+
     /// For metrics.
     pub fn word(self) -> &'static str {
         match self {
             Self::Roll => "roll",
             Self::ScaleDown => "scale_down",
             Self::Voters => "voters",
-            Self::Volumes => "volumes",
+            Self::Volumes | Self::VolumesRefused => "volumes",
             Self::Replace => "replace",
             Self::Cordon => "cordon",
             Self::Refused => "refused",

@@ -19,8 +19,7 @@ use super::build;
 pub use super::wanted::*;
 use crate::crd::KafkaCluster;
 use crate::crd::cluster::{
-    Drain, Image, KafkaClusterSpec, Namespaces, PodMonitorMode, Pool, PullPolicy, Resources,
-    TopicAccess, Unreplicated,
+    Drain, Image, KafkaClusterSpec, PodMonitorMode, Pool, PullPolicy, Resources, Unreplicated,
 };
 pub use version::Version;
 pub use voters::Standing;
@@ -163,12 +162,10 @@ pub fn check(
             problems: problems.0,
         });
     }
-    let live_revision = crate::revision::of(&live_config);
     let mut wanted = Wanted {
         name: cluster.name_any(),
         namespace: cluster.namespace().unwrap_or_default(),
         uid: cluster.uid().unwrap_or_default(),
-        generation: cluster.metadata.generation.unwrap_or_default(),
         cluster_id,
         founding: !found.founded,
         image: image(spec.image.as_ref(), &version, operator),
@@ -183,14 +180,11 @@ pub fn check(
         topic_defaults,
         broker_config,
         live_config,
-        topic_access: topic_access(cluster),
         rollout: rollout(spec, brokers),
         drain: drain(spec),
         replace: spec.replace.clone(),
         pod_monitor: spec.monitoring.pod_monitor == PodMonitorMode::Auto,
-        deletion_policy: spec.deletion_policy,
         paused: spec.paused,
-        live_revision,
     };
     build::revise(&mut wanted, spec);
     Ok(wanted)
@@ -273,6 +267,7 @@ fn pool(at: usize, pool: &Pool, found: &Found, problems: &mut Problems) -> Wante
             .termination_grace_period_seconds
             .unwrap_or(GRACE_SECONDS),
         revision: String::new(),
+        asked: BTreeMap::new(),
         template_revision: String::new(),
     }
 }
@@ -386,18 +381,6 @@ fn pull_secrets(given: Option<&Image>) -> Vec<String> {
         .map(|image| image.pull_secrets.as_slice())
         .unwrap_or_default();
     secrets.iter().map(|secret| secret.name.clone()).collect()
-}
-
-fn topic_access(cluster: &KafkaCluster) -> Vec<TopicAccess> {
-    cluster.spec.topic_access.clone().unwrap_or_else(|| {
-        vec![TopicAccess {
-            namespaces: Namespaces {
-                names: cluster.namespace().into_iter().collect(),
-                selector: None,
-            },
-            ..TopicAccess::default()
-        }]
-    })
 }
 
 fn rollout(spec: &KafkaClusterSpec, brokers: usize) -> WantedRollout {

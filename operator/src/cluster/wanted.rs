@@ -8,8 +8,8 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::ResourceRequirements;
 
 use crate::crd::cluster::{
-    ClusterDeletionPolicy, ClusterPlacement, Listener, OnCordon, OnOperatorUpgrade, OnScaleDown,
-    PodTemplate, PullPolicy, Replace, TopicAccess, Unreplicated,
+    ClusterPlacement, Listener, OnCordon, OnOperatorUpgrade, OnScaleDown, PodTemplate, PullPolicy,
+    Replace, Unreplicated,
 };
 
 /// A cluster as it should be.
@@ -21,8 +21,6 @@ pub struct Wanted {
     pub namespace: String,
     /// The resource's uid, for owner references.
     pub uid: String,
-    /// The generation that this was read from.
-    pub generation: i64,
     /// 22 letters of URL-safe base64: that of the claims where they have one, else a new one.
     pub cluster_id: String,
     /// No broker has ever been part of this cluster, so one may found it.
@@ -51,8 +49,6 @@ pub struct Wanted {
     pub broker_config: BTreeMap<String, String>,
     /// Those of them, and of what holds for topics that say nothing, that a running broker takes over.
     pub live_config: BTreeMap<String, String>,
-    /// Who may have topics; never empty.
-    pub topic_access: Vec<TopicAccess>,
     /// How brokers are restarted.
     pub rollout: WantedRollout,
     /// What a cordon means, and how fast replicas move.
@@ -61,12 +57,8 @@ pub struct Wanted {
     pub replace: Vec<Replace>,
     /// Whether a PodMonitor is wanted where its CRD exists.
     pub pod_monitor: bool,
-    /// What happens to the volumes when the resource is deleted.
-    pub deletion_policy: ClusterDeletionPolicy,
     /// Nothing may be changed.
     pub paused: bool,
-    /// Hash of what brokers take over while they run.
-    pub live_revision: String,
 }
 
 /// One pool as it should be.
@@ -92,6 +84,8 @@ pub struct WantedPool {
     pub grace_seconds: i64,
     /// Hash of what the spec says and takes a restart: the pods' annotation `milena.dev/revision`.
     pub revision: String,
+    /// A short hash of each part of that, by name: the pods' annotation `milena.dev/asked`.
+    pub asked: BTreeMap<String, String>,
     /// Hash of the whole pod template as this operator builds it: the pods' annotation `milena.dev/template`. Where
     /// only this differs, the change is the operator's own, and `rollout.onOperatorUpgrade` decides.
     pub template_revision: String,
@@ -171,26 +165,10 @@ impl Wanted {
         format!("{}-{pool}-{id}", self.name)
     }
 
-    /// The claim of a broker's data volume.
-    pub fn claim(&self, pool: &str, id: i32) -> String {
-        format!("data-{}-{pool}-{id}", self.name)
-    }
-
     /// The name by which others in the Kubernetes cluster find a broker, ready or not.
     pub fn host(&self, pool: &str, id: i32) -> String {
         let (pod, name, namespace) = (self.pod(pool, id), &self.name, &self.namespace);
         format!("{pod}.{name}-peers.{namespace}.svc")
-    }
-
-    /// Where the operator's Kafka client begins: `host:port` of the internal listener's bootstrap Service.
-    pub fn bootstrap(&self) -> String {
-        let port = self.internal().port;
-        format!("{}-bootstrap.{}.svc:{port}", self.name, self.namespace)
-    }
-
-    /// A broker's HTTP: `host:port`.
-    pub fn http(&self, pool: &str, id: i32) -> String {
-        format!("{}:{HTTP_PORT}", self.host(pool, id))
     }
 }
 

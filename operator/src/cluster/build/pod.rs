@@ -11,7 +11,9 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use serde_json::json;
 
+use super::asked::ASKED;
 use super::owned::{BROKER, POOL_LABEL, labels};
 use crate::cluster::wanted::{HTTP_PORT, PEERS_PORT, Wanted, WantedPool};
 use crate::crd::cluster::PullPolicy;
@@ -35,6 +37,7 @@ pub(super) fn template(wanted: &Wanted, pool: &WantedPool) -> PodTemplateSpec {
     let mut annotations = pool.template.annotations.clone();
     annotations.insert(REVISION.to_owned(), pool.revision.clone());
     annotations.insert(TEMPLATE_REVISION.to_owned(), pool.template_revision.clone());
+    annotations.insert(ASKED.to_owned(), json!(pool.asked).to_string());
     PodTemplateSpec {
         metadata: Some(ObjectMeta {
             labels: Some(labels),

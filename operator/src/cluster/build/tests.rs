@@ -9,7 +9,7 @@ use kube::ResourceExt;
 use super::samples::{pool, wanted};
 use super::*;
 use crate::crd::ConfigValue;
-use crate::crd::cluster::Listener;
+use crate::crd::cluster::{Listener, ListenerType};
 
 fn given() -> Given {
     Given {

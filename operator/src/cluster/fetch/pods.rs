@@ -1,5 +1,6 @@
 //! A pod, as far as its broker's roll minds.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -9,6 +10,7 @@ use k8s_openapi::api::core::v1::{
 use kube::ResourceExt;
 
 use super::{POOL_LABEL, ordinal};
+use crate::cluster::build::asked::ASKED;
 use crate::cluster::build::{REVISION, TEMPLATE_REVISION};
 use crate::cluster::observed::Pod;
 use crate::cluster::step::notes::{CLAIM_UID, ZONE};
@@ -44,6 +46,7 @@ pub fn pod(object: &PodObject) -> Option<(i32, Pod)> {
         ip: status.pod_ip.clone(),
         host_ip: status.host_ip.clone(),
         revision: annotation(REVISION).unwrap_or_default(),
+        asked: asked(annotation(ASKED)),
         template_revision: annotation(TEMPLATE_REVISION).unwrap_or_default(),
         zone: annotation(ZONE),
         claim_uid: annotation(CLAIM_UID),
@@ -57,6 +60,7 @@ pub fn pod(object: &PodObject) -> Option<(i32, Pod)> {
         unready_since: since.or(created).filter(|_| !is_ready),
         was_ready: is_ready || changed_later(start, since),
         started: container.is_some_and(has_run),
+        answers: container.is_some_and(has_answered),
         trouble,
         trouble_text,
         deadline: object.metadata.deletion_timestamp.as_ref().map(time),
@@ -88,6 +92,18 @@ fn has_run(container: &ContainerStatus) -> bool {
     let state = container.state.as_ref();
     container.restart_count > 0
         || state.is_some_and(|state| state.running.is_some() || state.terminated.is_some())
+}
+
+/// What is no JSON tells nothing.
+fn asked(text: Option<String>) -> BTreeMap<String, String> {
+    text.and_then(|text| serde_json::from_str(&text).ok())
+        .unwrap_or_default()
+}
+
+/// The kubelet says so once the startup probe was answered, and no more from the container's next start on.
+fn has_answered(container: &ContainerStatus) -> bool {
+    let state = container.state.as_ref();
+    container.started == Some(true) && state.is_some_and(|state| state.running.is_some())
 }
 
 /// Kubernetes' word for what keeps the broker from running, and its explanation.
@@ -166,6 +182,22 @@ mod tests {
         assert!(with(ready("False", "2026-01-01T00:01:00Z")).was_ready);
         assert!(!with(ready("False", start)).was_ready);
         assert!(!parsed(json!({})).was_ready);
+    }
+
+    #[test]
+    fn a_broker_answers_once_its_container_has_passed_its_startup_probe() {
+        let answers = |started: bool, state: Value| {
+            parsed(json!({ "containerStatuses": [{ "name": "broker", "image": "i", "imageID": "", "ready": false,
+                "restartCount": 3, "started": started, "state": state }] }))
+            .answers
+        };
+        let running = json!({ "running": {} });
+        assert!(answers(true, running.clone()));
+        assert!(!answers(false, running), "it was just started again");
+        assert!(!answers(
+            true,
+            json!({ "waiting": { "reason": "CrashLoopBackOff" } })
+        ));
     }
 
     #[test]

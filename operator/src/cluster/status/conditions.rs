@@ -1,14 +1,17 @@
 //! The conditions. Each is always there, with a reason and, where there is something to say, a message.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
+use super::Facts;
 use super::brokers::state;
-use super::{Facts, waiting_for};
 use crate::cluster::brokers::brokers as in_words;
+use crate::cluster::build::asked::differing;
+use crate::cluster::observed::Pod;
 use crate::cluster::step::{Waiting, roll, unsafe_topics};
+use crate::cluster::wanted::Wanted;
 use crate::crd::Conditions;
 
 /// All types, in the status' order.
@@ -26,6 +29,8 @@ pub const TYPES: [&str; 7] = [
 const AWAY_MAX: Duration = Duration::from_secs(90);
 /// Of names in a message, so many are listed.
 const NAMES_MAX: usize = 5;
+/// Of a message, in letters: what the definition takes.
+const MESSAGE_MAX: usize = 32_768;
 
 /// Whether the condition is of that type and holds.
 pub fn is_true(condition: &Condition, kind: &str) -> bool {
@@ -34,14 +39,15 @@ pub fn is_true(condition: &Condition, kind: &str) -> bool {
 
 /// A condition's answer.
 struct Finding {
-    holds: bool,
+    /// `True`, `False` or `Unknown`.
+    status: &'static str,
     reason: &'static str,
     message: String,
 }
 
 fn yes(reason: &'static str, message: impl Into<String>) -> Finding {
     Finding {
-        holds: true,
+        status: "True",
         reason,
         message: message.into(),
     }
@@ -49,10 +55,32 @@ fn yes(reason: &'static str, message: impl Into<String>) -> Finding {
 
 fn no(reason: &'static str, message: impl Into<String>) -> Finding {
     Finding {
-        holds: false,
+        status: "False",
         reason,
         message: message.into(),
     }
+}
+
+/// It can't be said now: that is no all-clear.
+fn unknown(reason: &'static str, message: impl Into<String>) -> Finding {
+    Finding {
+        status: "Unknown",
+        reason,
+        message: message.into(),
+    }
+}
+
+/// What only the brokers know, while they do not say it.
+fn no_answer(facts: &Facts) -> Finding {
+    unknown(
+        "NoAnswer",
+        facts.observed.no_view.clone().unwrap_or_default(),
+    )
+}
+
+/// What can't be compared with a spec that can't be followed.
+fn invalid() -> Finding {
+    unknown("InvalidSpec", "see Degraded")
 }
 
 /// All conditions; each keeps the time of its last change.
@@ -73,17 +101,27 @@ pub fn of(facts: &Facts, before: &Conditions) -> Conditions {
 }
 
 fn condition(facts: &Facts, before: &Conditions, kind: &str, finding: Finding) -> Condition {
-    let status = if finding.holds { "True" } else { "False" };
     let known = before.iter().find(|one| one.type_ == kind);
-    let same = known.filter(|known| known.status == status);
+    let same = known.filter(|known| known.status == finding.status);
     let now = || Time(facts.observed.now);
     Condition {
         type_: kind.to_owned(),
-        status: status.to_owned(),
+        status: finding.status.to_owned(),
         reason: finding.reason.to_owned(),
-        message: finding.message,
+        message: bounded(finding.message),
         last_transition_time: same.map_or_else(now, |known| known.last_transition_time.clone()),
         observed_generation: facts.cluster.metadata.generation,
+    }
+}
+
+/// The API server refuses a longer message, and with it the whole status.
+fn bounded(message: String) -> String {
+    match message.char_indices().nth(MESSAGE_MAX) {
+        None => message,
+        Some(_) => {
+            let kept = message.chars().take(MESSAGE_MAX - 1);
+            kept.chain(['…']).collect()
+        }
     }
 }
 
@@ -123,14 +161,14 @@ fn progressing(facts: &Facts) -> Finding {
         return no("Paused", "spec.paused is true: nothing is changed");
     }
     let first = facts.waits.iter().min_by_key(|(kind, _)| *kind);
-    if let Some((kind, text)) = first.filter(|(kind, _)| *kind != Waiting::Refused) {
+    if let Some((kind, text)) = first.filter(|(kind, _)| kind.comes_about()) {
         let reason = match kind {
             Waiting::Roll => "Rolling",
             Waiting::ScaleDown => "ScalingDown",
             Waiting::Voters => "MovingVotes",
             Waiting::Volumes => "GrowingVolumes",
             Waiting::Replace => "ReplacingBroker",
-            Waiting::Cordon | Waiting::Refused => "LeavingNode",
+            Waiting::Cordon | Waiting::VolumesRefused | Waiting::Refused => "LeavingNode",
         };
         return yes(reason, format!("waits for {text}"));
     }
@@ -264,8 +302,10 @@ fn unbound(facts: &Facts, id: i32) -> String {
 }
 
 fn rebalancing(facts: &Facts) -> Finding {
-    let view = facts.observed.view.as_ref();
-    match view.map_or(0, |view| view.cluster.partitions.reassigning) {
+    let Some(view) = &facts.observed.view else {
+        return no_answer(facts);
+    };
+    match view.cluster.partitions.reassigning {
         0 => no("Settled", ""),
         1 => yes("Reassigning", "1 partition is on its way to other brokers"),
         count => yes(
@@ -277,41 +317,43 @@ fn rebalancing(facts: &Facts) -> Finding {
 
 fn unsafe_found(facts: &Facts) -> Finding {
     let Ok(wanted) = facts.wanted else {
-        return no("Unknown", "");
+        return invalid();
     };
+    if facts.observed.view.is_none() {
+        return no_answer(facts);
+    }
     let names: Vec<&str> = unsafe_topics(wanted, facts.observed)
         .map(|(name, _)| name)
         .collect();
     if names.is_empty() {
         return no("AllReplicated", "");
     }
-    let more = match names.len().saturating_sub(NAMES_MAX) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    let listed = names[..names.len().min(NAMES_MAX)].join(", ");
+    let named = named(&names);
     yes(
         "TooFewReplicas",
         format!(
-            "{listed}{more}: no broker of theirs can stop without a pause, as they have no more replicas than \
+            "{named}: no broker of theirs can stop without a pause, as they have no more replicas than \
              min.insync.replicas"
         ),
     )
 }
 
+/// The first of these names, and how many others there are.
+fn named(names: &[&str]) -> String {
+    let first = names[..names.len().min(NAMES_MAX)].join(", ");
+    match names.len().saturating_sub(NAMES_MAX) {
+        0 => first,
+        more => format!("{first} and {more} more"),
+    }
+}
+
 fn restart_required(facts: &Facts) -> Finding {
     let Ok(wanted) = facts.wanted else {
-        return no("Unknown", "");
+        return invalid();
     };
-    let outdated: Vec<i32> = roll::outdated(wanted, facts.observed)
-        .map(|(id, _)| id)
-        .collect();
+    let outdated: Vec<(i32, &Pod)> = roll::outdated(wanted, facts.observed).collect();
     if !outdated.is_empty() {
-        let who = in_words(&outdated);
-        return yes(
-            "SpecChanged",
-            format!("{who} still to be restarted for the spec as it is"),
-        );
+        return yes("SpecChanged", waits_for_restart(wanted, &outdated));
     }
     let templates: BTreeMap<&str, &str> = wanted
         .pools
@@ -335,17 +377,35 @@ fn restart_required(facts: &Facts) -> Finding {
     }
 }
 
-fn volume_resize(facts: &Facts) -> Finding {
-    let resizes: Vec<(Waiting, String)> = facts
-        .waits
+/// What of the spec these brokers do not have yet: settings by their names, others by their fields'.
+fn waits_for_restart(wanted: &Wanted, outdated: &[(i32, &Pod)]) -> String {
+    let ids: Vec<i32> = outdated.iter().map(|(id, _)| *id).collect();
+    let who = in_words(&ids);
+    let parts: BTreeSet<&str> = outdated
         .iter()
-        .filter(|(kind, _)| *kind == Waiting::Volumes)
-        .cloned()
+        .filter_map(|(_, pod)| {
+            let pool = wanted.pools.iter().find(|pool| pool.name == pod.pool)?;
+            Some(differing(&pod.asked, &pool.asked))
+        })
+        .flatten()
         .collect();
-    let refused = resizes.iter().find(|(_, text)| text.contains("can't grow"));
-    match (refused, waiting_for(&resizes)) {
-        (Some((_, text)), _) => yes("Refused", text.clone()),
-        (None, Some(text)) => yes("Growing", format!("waits for {text}")),
-        (None, None) => no("Settled", ""),
+    let parts: Vec<&str> = parts.into_iter().collect();
+    match (parts.is_empty(), ids.len()) {
+        (true, _) => format!("{who} still to be restarted for the spec as it is"),
+        (false, 1) => format!("{}: {who} waits for its restart", named(&parts)),
+        (false, _) => format!("{}: {who} wait for their restart", named(&parts)),
+    }
+}
+
+fn volume_resize(facts: &Facts) -> Finding {
+    let of = |wanted: Waiting| {
+        let texts = facts.waits.iter().filter(move |(kind, _)| *kind == wanted);
+        texts.map(|(_, text)| text.clone()).collect::<Vec<_>>()
+    };
+    let (refused, growing) = (of(Waiting::VolumesRefused), of(Waiting::Volumes));
+    match (refused.is_empty(), growing.first()) {
+        (false, _) => yes("Refused", listed(&refused)),
+        (true, Some(text)) => yes("Growing", format!("waits for {text}")),
+        (true, None) => no("Settled", ""),
     }
 }

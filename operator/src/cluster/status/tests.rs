@@ -160,3 +160,85 @@ fn a_deleted_claim_is_named_while_its_broker_runs() {
     assert!(degraded.unwrap().message.contains(&name));
     assert!(status.brokers[1].replace_with.is_some());
 }
+
+fn condition<'a>(status: &'a KafkaClusterStatus, kind: &str) -> (&'a str, &'a str, &'a str) {
+    let mut all = status.conditions.iter();
+    let found = all.find(|one| one.type_ == kind).unwrap();
+    (&found.status, &found.reason, &found.message)
+}
+
+fn hashes(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    let pairs = pairs.iter();
+    pairs
+        .map(|(name, hash)| ((*name).to_owned(), (*hash).to_owned()))
+        .collect()
+}
+
+#[test]
+fn what_waits_for_a_restart_is_named_with_its_brokers() {
+    let (mut wanted, mut observed) = samples::healthy();
+    wanted.pools[0].revision = "r2".to_owned();
+    wanted.pools[0].asked = hashes(&[("image", "2"), ("log.segment.bytes", "2"), ("version", "1")]);
+    let (cluster, none) = (KafkaCluster::default(), Default::default());
+    let message = |observed: &Observed| {
+        let status = of(&facts(&cluster, &wanted, observed, &[], &none));
+        condition(&status, "RestartRequired").2.to_owned()
+    };
+    let untold = "brokers 0, 1, 2 still to be restarted for the spec as it is";
+    assert_eq!(message(&observed), untold, "pods of an older operator");
+    for pod in observed.pods.values_mut() {
+        pod.asked = hashes(&[("image", "1"), ("log.segment.bytes", "1"), ("version", "1")]);
+    }
+    observed.pods.get_mut(&0).unwrap().revision = "r2".to_owned();
+    let named = "image, log.segment.bytes: brokers 1, 2 wait for their restart";
+    assert_eq!(message(&observed), named);
+    for number in 0..20 {
+        let pod = observed.pods.get_mut(&1).unwrap();
+        pod.asked.insert(format!("key.{number}"), String::new());
+    }
+    let many =
+        "image, key.0, key.1, key.10, key.11 and 17 more: brokers 1, 2 wait for their restart";
+    assert_eq!(message(&observed), many);
+}
+
+#[test]
+fn what_only_brokers_know_is_unknown_while_they_do_not_answer() {
+    let (wanted, mut observed) = samples::healthy();
+    observed.view = None;
+    observed.no_view = Some("the metadata quorum has no leader".to_owned());
+    let (cluster, none) = (KafkaCluster::default(), Default::default());
+    let status = of(&facts(&cluster, &wanted, &observed, &[], &none));
+    let unknown = ("Unknown", "NoAnswer", "the metadata quorum has no leader");
+    for kind in ["Rebalancing", "UnsafeTopics"] {
+        assert_eq!(condition(&status, kind), unknown);
+    }
+    assert_eq!(condition(&status, "Available").0, "False");
+}
+
+#[test]
+fn no_message_is_longer_than_the_definition_takes() {
+    let (wanted, observed) = samples::healthy();
+    let (cluster, none) = (KafkaCluster::default(), Default::default());
+    let failures = vec!["\u{20ac}".repeat(10_000); 9];
+    let status = of(&Facts {
+        failures: &failures,
+        ..facts(&cluster, &wanted, &observed, &[], &none)
+    });
+    let (_, reason, message) = condition(&status, "Degraded");
+    assert_eq!((reason, message.chars().count()), ("StepFailed", 32_768));
+    assert!(message.ends_with('…'));
+}
+
+#[test]
+fn a_volume_that_may_not_grow_is_named_and_nothing_is_under_way_for_it() {
+    let (wanted, observed) = samples::healthy();
+    let (cluster, none) = (KafkaCluster::default(), Default::default());
+    let text = "data-main-broker-0 can't grow: forbidden";
+    let waits = [(Waiting::VolumesRefused, text.to_owned())];
+    let status = of(&facts(&cluster, &wanted, &observed, &waits, &none));
+    assert_eq!(
+        condition(&status, "VolumeResize"),
+        ("True", "Refused", text)
+    );
+    assert_eq!(condition(&status, "Progressing").0, "False");
+}

@@ -59,7 +59,8 @@ fn takes_nothing(observed: &Observed, id: i32, pod: &Pod) -> bool {
     let never_worked = !pod.was_ready;
     let down = match &observed.view {
         Some(view) => view.is_fenced(id),
-        None => !observed.live.contains(&id),
+        // The way to it may be cut here and not there: the kubelet's word counts too.
+        None => !observed.live.contains(&id) && !pod.answers,
     };
     !pod.is_ready() && (crashes || never_worked) && down
 }
@@ -110,7 +111,7 @@ mod tests {
     fn never_started(observed: &mut Observed, id: i32) {
         samples::unready(observed, id);
         let pod = observed.pods.get_mut(&id).unwrap();
-        (pod.started, pod.was_ready) = (false, false);
+        (pod.started, pod.was_ready, pod.answers) = (false, false, false);
         pod.trouble = Some("ErrImagePull".to_owned());
         pod.revision = "r0".to_owned();
     }
@@ -119,6 +120,7 @@ mod tests {
         samples::fence(observed, id);
         let pod = observed.pods.get_mut(&id).unwrap();
         pod.trouble = Some("CrashLoopBackOff".to_owned());
+        pod.answers = false;
         pod.revision = "r0".to_owned();
     }
 
@@ -149,6 +151,20 @@ mod tests {
             deleted(&wanted, &observed),
             [0; 0],
             "it was ready, and does not crash"
+        );
+    }
+
+    #[test]
+    fn without_a_quorum_none_that_answers_its_kubelet() {
+        let (wanted, mut observed) = samples::healthy();
+        crashes(&mut observed, 1);
+        observed.view = None;
+        assert_eq!(deleted(&wanted, &observed), [1]);
+        observed.pods.get_mut(&1).unwrap().answers = true;
+        assert_eq!(
+            deleted(&wanted, &observed),
+            [0; 0],
+            "only from here it does not"
         );
     }
 

@@ -21,7 +21,7 @@ use super::{Named, Step, Waiting, stuck};
 use crate::cluster::build;
 use crate::cluster::fetch::{FOUNDED, LEAVING};
 use crate::cluster::kube_words;
-use crate::cluster::observed::{Leaving, Observed};
+use crate::cluster::observed::{Leaving, NoGrowth, Observed};
 use crate::cluster::wanted::Wanted;
 use crate::context::{Context, Key};
 use crate::door::{Door, DoorError};
@@ -46,6 +46,8 @@ pub struct Outcome {
     pub blocked: BTreeMap<i32, Vec<String>>,
     /// What failed; the next look tries again.
     pub failures: Vec<String>,
+    /// Claims that were not let grow, by uid.
+    pub no_growth: BTreeMap<String, NoGrowth>,
 }
 
 /// Why a step was not done.
@@ -63,6 +65,15 @@ pub enum StepError {
     /// There is no way to the brokers.
     #[error("there is no broker to ask")]
     NoDoor,
+}
+
+/// What became of one step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Did {
+    /// It was done.
+    It,
+    /// It was refused, or there was nothing to do; what is awaited is noted.
+    Nothing,
 }
 
 /// Does steps for one cluster.
@@ -92,10 +103,11 @@ impl Performer<'_> {
         for step in steps {
             tracing::debug!(cluster = %self.key, ?step, "does");
             match self.one(step, &mut outcome).await {
-                Ok(()) => {
+                Ok(Did::It) => {
                     outcome.done += 1;
                     self.context.metrics.step(step_word(step));
                 }
+                Ok(Did::Nothing) => {}
                 Err(StepError::Kube(kube::Error::Api(status)))
                     if status.is_conflict() || status.is_not_found() =>
                 {
@@ -112,8 +124,32 @@ impl Performer<'_> {
         outcome
     }
 
-    async fn one(&self, step: &Step, outcome: &mut Outcome) -> Result<(), StepError> {
-        match step {
+    /// Some steps are done or fail; others may be refused, or find nothing to do.
+    async fn one(&self, step: &Step, outcome: &mut Outcome) -> Result<Did, StepError> {
+        let done = match step {
+            Step::ForceDeletePod { id, pod, why } => {
+                return self.force_delete_pod(*id, pod, why).await;
+            }
+            Step::Restart(pods) => return self.restart(pods, outcome).await,
+            Step::BringBack { id, claim, moved } => {
+                return self.bring_back(*id, claim, moved).await;
+            }
+            Step::HandOver(id) => return self.hand_over(*id, outcome).await,
+            Step::MoveAway(ids) => return self.move_away(ids, outcome).await,
+            Step::CancelMoves(id) => return self.cancel_moves(*id).await,
+            Step::Repair => return self.repair(outcome).await,
+            Step::Unregister(id) => return self.unregister(*id).await,
+            Step::Unthrottle(_) if !self.may_unthrottle => return Ok(Did::Nothing),
+            Step::ReplaceVolume {
+                id,
+                claim,
+                pod,
+                lease,
+            } => {
+                let which = (claim.as_ref(), pod.as_ref());
+                return self.replace(*id, which, *lease, outcome).await;
+            }
+            Step::GrowClaim { claim, size } => return self.grow(claim, size, outcome).await,
             Step::AnnotatePod { pod, values } => self.annotate::<Pod>(pod, &json!(values)).await,
             Step::AnnotateClaim { claim, values } => {
                 self.annotate::<PersistentVolumeClaim>(claim, &json!(values))
@@ -126,37 +162,12 @@ impl Performer<'_> {
                 self.note(claim, LEAVING, word).await
             }
             Step::DeletePod { id, pod, why } => self.delete_pod(*id, pod, why, false).await,
-            Step::ForceDeletePod { id, pod, why } => {
-                match self.is_ended_by_nobody(*id).await? {
-                    true => self.delete_pod(*id, pod, why, true).await,
-                    // The watch of nodes was behind.
-                    false => Ok(()),
-                }
-            }
-            Step::Restart(pods) => self.restart(pods, outcome).await,
-            Step::BringBack { id, claim, moved } => self.bring_back(*id, claim, moved).await,
-            Step::HandOver(id) => self.hand_over(*id, outcome).await,
             Step::GiveBackLease(id) => self.give_back_lease(*id).await,
             Step::Drain(id, on) => self.drain(*id, *on).await,
-            Step::MoveAway(ids) => self.move_away(ids, outcome).await,
-            Step::CancelMoves(id) => self.cancel_moves(*id).await,
-            Step::Repair => self.repair(outcome).await,
-            Step::Unthrottle(_) if !self.may_unthrottle => Ok(()),
             Step::Unthrottle(topics) => self.throttle(topics.iter().cloned(), None).await,
             Step::AddVoter(id) => self.vote("add", *id).await,
             Step::RemoveVoter(id) => self.vote("remove", *id).await,
-            Step::Unregister(id) => self.unregister(*id).await,
             Step::DeleteClaim { claim, why, .. } => self.delete_claim(claim, why).await,
-            Step::ReplaceVolume {
-                id,
-                claim,
-                pod,
-                lease,
-            } => {
-                let which = (claim.as_ref(), pod.as_ref());
-                self.replace(*id, which, *lease, outcome).await
-            }
-            Step::GrowClaim { claim, size } => self.grow(claim, size, outcome).await,
             Step::OrphanSet(set) => self.orphan(set).await,
             Step::DeleteSet(set) => {
                 self.delete::<StatefulSet>(set, DeleteParams::background())
@@ -167,7 +178,17 @@ impl Performer<'_> {
                 self.patch::<StatefulSet>(set, spec).await
             }
             Step::ClearStopping => self.clear_stopping().await,
+        };
+        done.map(|()| Did::It)
+    }
+
+    /// The watch of nodes may be behind.
+    async fn force_delete_pod(&self, id: i32, pod: &Named, why: &str) -> Result<Did, StepError> {
+        if !self.is_ended_by_nobody(id).await? {
+            return Ok(Did::Nothing);
         }
+        self.delete_pod(id, pod, why, true).await?;
+        Ok(Did::It)
     }
 
     /// Without a lease: it takes nothing away.
@@ -305,15 +326,24 @@ impl Performer<'_> {
         claim: &Named,
         size: &str,
         outcome: &mut Outcome,
-    ) -> Result<(), StepError> {
+    ) -> Result<Did, StepError> {
         let patch = json!({ "spec": { "resources": { "requests": { "storage": size } } } });
         match self.patch::<PersistentVolumeClaim>(claim, patch).await {
             Err(StepError::Kube(kube::Error::Api(status))) if matches!(status.code, 403 | 422) => {
                 let text = format!("{} can't grow: {}", claim.name, status.message);
-                outcome.waits.push((Waiting::Volumes, text));
-                Ok(())
+                let known = self.observed.no_growth.get(&claim.uid);
+                if known.is_none_or(|known| known.size != size) {
+                    outcome.waits.push((Waiting::VolumesRefused, text.clone()));
+                }
+                let refused = NoGrowth {
+                    size: size.to_owned(),
+                    text,
+                    is_due: false,
+                };
+                outcome.no_growth.insert(claim.uid.clone(), refused);
+                Ok(Did::Nothing)
             }
-            other => other,
+            other => other.map(|()| Did::It),
         }
     }
 }
@@ -349,3 +379,6 @@ fn step_word(step: &Step) -> &'static str {
         Step::ClearStopping => "clear_stopping",
     }
 }
+
+#[cfg(test)]
+mod tests;

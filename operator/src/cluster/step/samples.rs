@@ -12,8 +12,8 @@ use crate::cluster::wanted::{
     MetadataVersion, Wanted, WantedDrain, WantedPool, WantedRollout, WantedTopicDefaults,
 };
 use crate::crd::cluster::{
-    ClusterDeletionPolicy, ClusterPlacement, OnCordon, OnOperatorUpgrade, OnScaleDown, PodTemplate,
-    PullPolicy, Unreplicated,
+    ClusterPlacement, OnCordon, OnOperatorUpgrade, OnScaleDown, PodTemplate, PullPolicy,
+    Unreplicated,
 };
 
 const GIB: u64 = 1 << 30;
@@ -32,7 +32,6 @@ pub fn wanted(brokers: i32) -> Wanted {
         name: "main".to_owned(),
         namespace: "kafka".to_owned(),
         uid: "cluster".to_owned(),
-        generation: 1,
         cluster_id: "id".to_owned(),
         founding: false,
         image: "milena:1".to_owned(),
@@ -50,7 +49,6 @@ pub fn wanted(brokers: i32) -> Wanted {
         },
         broker_config: BTreeMap::new(),
         live_config: BTreeMap::new(),
-        topic_access: Vec::new(),
         rollout: WantedRollout {
             max_unavailable: 1,
             soak: Duration::from_secs(10),
@@ -63,9 +61,7 @@ pub fn wanted(brokers: i32) -> Wanted {
         },
         replace: Vec::new(),
         pod_monitor: false,
-        deletion_policy: ClusterDeletionPolicy::Retain,
         paused: false,
-        live_revision: "l1".to_owned(),
     }
 }
 
@@ -82,6 +78,7 @@ pub fn pool(name: &str, ids: std::ops::Range<i32>) -> WantedPool {
         template: PodTemplate::default(),
         grace_seconds: 600,
         revision: REVISION.to_owned(),
+        asked: BTreeMap::new(),
         template_revision: "t1".to_owned(),
     }
 }
@@ -148,6 +145,7 @@ fn pod(now: Timestamp, id: i32) -> Pod {
         ip: Some(format!("10.0.0.{id}")),
         host_ip: Some(format!("10.1.0.{id}")),
         revision: REVISION.to_owned(),
+        asked: BTreeMap::new(),
         template_revision: "t1".to_owned(),
         zone: Some(format!("zone-{id}")),
         claim_uid: Some(format!("claim-{id}")),
@@ -157,6 +155,7 @@ fn pod(now: Timestamp, id: i32) -> Pod {
         unready_since: None,
         was_ready: true,
         started: true,
+        answers: true,
         trouble: None,
         trouble_text: String::new(),
         deadline: None,

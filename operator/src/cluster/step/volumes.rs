@@ -18,18 +18,31 @@ pub fn next(wanted: &Wanted, observed: &Observed) -> Decision {
 fn pool_next(pool: &WantedPool, observed: &Observed) -> Decision {
     let mut decision = Decision::default();
     let claims = claims(pool, observed);
+    let refusal = |claim: &Claim| {
+        let refusal = observed.no_growth.get(&claim.uid);
+        refusal.filter(|refusal| {
+            refusal.size == pool.volume_size && claim.requested < pool.volume_bytes
+        })
+    };
     for claim in claims
         .iter()
         .filter(|claim| claim.requested < pool.volume_bytes)
     {
-        decision.steps.push(Step::GrowClaim {
-            claim: Named::claim(claim),
-            size: pool.volume_size.clone(),
-        });
+        let refusal = refusal(claim);
+        if refusal.is_none_or(|refusal| refusal.is_due) {
+            decision.steps.push(Step::GrowClaim {
+                claim: Named::claim(claim),
+                size: pool.volume_size.clone(),
+            });
+        }
+        if let Some(refusal) = refusal {
+            let text = refusal.text.clone();
+            decision.and(Decision::wait(Waiting::VolumesRefused, text));
+        }
     }
-    let small = claims
-        .iter()
-        .filter(|claim| claim.capacity > 0 && claim.capacity < pool.volume_bytes);
+    let is_small = |claim: &&&Claim| claim.capacity > 0 && claim.capacity < pool.volume_bytes;
+    let small = claims.iter().filter(is_small);
+    let small = small.filter(|claim| refusal(claim).is_none());
     let small: Vec<&str> = small.map(|claim| claim.name.as_str()).collect();
     if let Some(first) = small.first() {
         let more = match small.len() {
@@ -40,6 +53,8 @@ fn pool_next(pool: &WantedPool, observed: &Observed) -> Decision {
             Waiting::Volumes,
             format!("{first}{more} to grow"),
         ));
+    }
+    if claims.iter().any(|claim| is_small(&claim)) {
         return decision;
     }
     let Some(set) = observed.sets.get(&pool.name).filter(|set| !set.terminating) else {
@@ -66,6 +81,7 @@ fn claims<'a>(pool: &WantedPool, observed: &'a Observed) -> Vec<&'a Claim> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::observed::NoGrowth;
     use crate::cluster::step::samples;
 
     #[test]
@@ -102,5 +118,28 @@ mod tests {
             Decision::default(),
             "it is made anew by what is built"
         );
+    }
+
+    #[test]
+    fn a_claim_that_was_not_let_grow_is_named_and_asked_for_again_once_that_is_due() {
+        let (mut wanted, mut observed) = samples::healthy();
+        (wanted.pools[0].volume_size, wanted.pools[0].volume_bytes) = ("2Gi".to_owned(), 2 << 30);
+        for claim in observed.claims.values() {
+            let refusal = NoGrowth {
+                size: "2Gi".to_owned(),
+                text: format!("{} can't grow: forbidden", claim.name),
+                is_due: claim.uid == "claim-2",
+            };
+            observed.no_growth.insert(claim.uid.clone(), refusal);
+        }
+        let decision = next(&wanted, &observed);
+        let claim = Named::claim(&observed.claims[&2]);
+        let size = "2Gi".to_owned();
+        assert_eq!(decision.steps, [Step::GrowClaim { claim, size }]);
+        let kinds: Vec<Waiting> = decision.waits.iter().map(|(kind, _)| *kind).collect();
+        assert_eq!(kinds, [Waiting::VolumesRefused; 3]);
+        assert!(!Waiting::VolumesRefused.comes_about());
+        (wanted.pools[0].volume_size, wanted.pools[0].volume_bytes) = ("3Gi".to_owned(), 3 << 30);
+        assert_eq!(next(&wanted, &observed).steps.len(), 3, "of another size");
     }
 }

@@ -4,7 +4,7 @@ use super::super::samples::wanted;
 use super::super::*;
 use super::{given, service, told};
 use crate::cluster::build::advertised::{Exposed, bootstrap};
-use crate::crd::cluster::{Listener, TrafficPolicy};
+use crate::crd::cluster::{Listener, ListenerBroker, ListenerType, TrafficPolicy};
 
 fn listener(kind: ListenerType) -> Listener {
     Listener {

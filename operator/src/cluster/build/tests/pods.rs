@@ -5,7 +5,9 @@ use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec, Probe};
 use super::super::samples::wanted;
 use super::super::*;
 use super::given;
-use crate::crd::cluster::{EnvVar, ExtraMount, ExtraVolume, KafkaClusterSpec, SecurityContext};
+use crate::crd::cluster::{
+    EnvVar, ExtraMount, ExtraVolume, KafkaClusterSpec, SecurityContext, Spread,
+};
 
 fn template(change: impl FnOnce(&mut KafkaClusterSpec)) -> PodTemplateSpec {
     let resources = all(&wanted(change), &given());

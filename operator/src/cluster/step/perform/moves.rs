@@ -1,6 +1,7 @@
 //! Moves replicas and votes, and takes volumes away.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::api::DeleteParams;
@@ -8,7 +9,7 @@ use milena_client::admin::{PartitionResults, ReplicaWishes};
 use milena_protocol::ErrorCode;
 use serde_json::{Value, json};
 
-use super::{Outcome, Performer, StepError};
+use super::{Did, Outcome, Performer, StepError};
 use crate::cluster::brokers::{LeaseAnswer, NotMoved, ShownPlan};
 use crate::cluster::settings::{self, ALL_REPLICAS, THROTTLED};
 use crate::cluster::step::{Named, Waiting};
@@ -16,6 +17,9 @@ use crate::crd::cluster::Unreplicated;
 use crate::door::{At, DoorError};
 use crate::events::Kind;
 
+/// A change of the quorum's members waits until they are up to date and have agreed: the brokers try for 11 s by
+/// themselves, and then say why it is not done.
+const VOTES_WITHIN: Duration = Duration::from_secs(13);
 /// Of a plan's refusals, so many are told.
 const REFUSALS_MAX: usize = 3;
 /// Topics in one request: it stays far below the brokers' bounds.
@@ -33,14 +37,15 @@ impl Performer<'_> {
         &self,
         ids: &[i32],
         outcome: &mut Outcome,
-    ) -> Result<(), StepError> {
+    ) -> Result<Did, StepError> {
         let list: Vec<String> = ids.iter().map(ToString::to_string).collect();
         let query = format!("brokers={}", list.join(","));
-        self.plan("drain", &query, outcome).await.map(drop)
+        let plan = self.plan("drain", &query, outcome).await?;
+        Ok(began(&plan))
     }
 
     /// One that has ended meanwhile is none to cancel.
-    pub(super) async fn cancel_moves(&self, id: i32) -> Result<(), StepError> {
+    pub(super) async fn cancel_moves(&self, id: i32) -> Result<Did, StepError> {
         let kafka = self.door()?.kafka_to_change()?;
         let ongoing = kafka.list_partition_reassignments(None).await?;
         let leaving = ongoing
@@ -48,25 +53,25 @@ impl Performer<'_> {
             .filter(|(_, way)| way.removing.contains(&id));
         let wishes: ReplicaWishes = leaving.map(|(partition, _)| (partition, None)).collect();
         if wishes.is_empty() {
-            return Ok(());
+            return Ok(Did::Nothing);
         }
         kafka.alter_partition_reassignments(&wishes, false).await?;
         let count = wishes.len();
         let text = format!("{count} partitions stay on broker {id}: it does not leave after all");
         self.tell(Kind::Normal, "MovesCancelled", &text).await;
-        Ok(())
+        Ok(Did::It)
     }
 
-    pub(super) async fn repair(&self, outcome: &mut Outcome) -> Result<(), StepError> {
+    pub(super) async fn repair(&self, outcome: &mut Outcome) -> Result<Did, StepError> {
         if !self.may_repair {
-            return Ok(());
+            return Ok(Did::Nothing);
         }
         let plan = self.plan("repair", "", outcome).await?;
         if !plan.moves.is_empty() {
             let text = format!("{} misplaced partitions move", plan.moves.len());
             self.tell(Kind::Normal, "PlacementRepair", &text).await;
         }
-        Ok(())
+        Ok(began(&plan))
     }
 
     /// Has a plan made and begun. Where moves are to be throttled, their topics are known before they begin.
@@ -140,7 +145,7 @@ impl Performer<'_> {
         let body = json!({ what: id });
         let _: Value = self
             .door()?
-            .post(At::Any, "/v1/quorum/voters", &body)
+            .post_within(At::Any, "/v1/quorum/voters", &body, VOTES_WITHIN)
             .await?;
         let text = match what {
             "add" => format!("Broker {id} votes in the metadata quorum"),
@@ -151,17 +156,20 @@ impl Performer<'_> {
     }
 
     /// Refused for some seconds after its end, since it might come back at once.
-    pub(super) async fn unregister(&self, id: i32) -> Result<(), StepError> {
+    pub(super) async fn unregister(&self, id: i32) -> Result<Did, StepError> {
         let path = format!("/v1/brokers/{id}/unregister");
-        let told: Result<Value, DoorError> = self.door()?.post(At::Any, &path, &json!({})).await;
+        let told: Result<Value, DoorError> = self
+            .door()?
+            .post_within(At::Any, &path, &json!({}), VOTES_WITHIN)
+            .await;
         match told {
             Ok(_) => {}
-            Err(DoorError::Refused { status: 409, .. }) => return Ok(()),
+            Err(DoorError::Refused { status: 409, .. }) => return Ok(Did::Nothing),
             Err(error) => return Err(error.into()),
         }
         let text = format!("Broker {id} is gone, and forgotten");
         self.tell(Kind::Normal, "BrokerRemoved", &text).await;
-        Ok(())
+        Ok(Did::It)
     }
 
     pub(super) async fn replace(
@@ -170,20 +178,21 @@ impl Performer<'_> {
         (claim, pod): (Option<&Named>, Option<&Named>),
         lease: Option<&str>,
         outcome: &mut Outcome,
-    ) -> Result<(), StepError> {
+    ) -> Result<Did, StepError> {
         if let Some(never_safe) = lease
             && let LeaseAnswer::Refused(refused) = self.lease(id, never_safe).await?
         {
             let moves = self.wanted.rollout.unreplicated == Unreplicated::Move;
             if moves && refused.only_never_safe() {
-                return self.move_first(id, Waiting::Replace, outcome).await;
+                self.move_first(id, Waiting::Replace, outcome).await?;
+                return Ok(Did::Nothing);
             }
             let sentences = refused.sentences();
             let first = sentences.first().cloned().unwrap_or_default();
             let text = format!("broker {id} can't stop for a new volume yet: {first}");
             outcome.waits.push((Waiting::Replace, text));
             outcome.blocked.insert(id, sentences);
-            return Ok(());
+            return Ok(Did::Nothing);
         }
         if let Some(claim) = claim {
             self.delete::<PersistentVolumeClaim>(claim, DeleteParams::default())
@@ -197,7 +206,14 @@ impl Performer<'_> {
         if let Some(pod) = pod {
             self.delete::<Pod>(pod, DeleteParams::default()).await?;
         }
-        Ok(())
+        Ok(Did::It)
+    }
+}
+
+fn began(plan: &ShownPlan) -> Did {
+    match plan.moves.is_empty() {
+        true => Did::Nothing,
+        false => Did::It,
     }
 }
 

@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
 
-use super::{Outcome, Performer, StepError};
+use super::{Did, Outcome, Performer, StepError};
 use crate::cluster::brokers::{LeaseAnswer, ShownBroker, State};
 use crate::cluster::observed::View;
 use crate::cluster::step::{Named, Waiting, is_outdated, is_unsafe, never_safe};
@@ -40,7 +40,7 @@ impl Performer<'_> {
         &self,
         pods: &[(i32, Named)],
         outcome: &mut Outcome,
-    ) -> Result<(), StepError> {
+    ) -> Result<Did, StepError> {
         for (id, pod) in pods {
             match self.lease(*id, never_safe(self.wanted)).await? {
                 LeaseAnswer::Granted(granted) => {
@@ -55,7 +55,7 @@ impl Performer<'_> {
                     outcome
                         .waits
                         .push((Waiting::Roll, format!("broker {id} to restart")));
-                    return Ok(());
+                    return Ok(Did::It);
                 }
                 LeaseAnswer::Refused(refused) => {
                     let sentences = refused.sentences();
@@ -63,13 +63,14 @@ impl Performer<'_> {
                     outcome.blocked.insert(*id, sentences);
                     let moves = self.wanted.rollout.unreplicated == Unreplicated::Move;
                     if moves && refused.only_never_safe() {
-                        return self.move_first(*id, Waiting::Roll, outcome).await;
+                        self.move_first(*id, Waiting::Roll, outcome).await?;
+                        return Ok(Did::Nothing);
                     }
                     outcome.waits.push((Waiting::Roll, first));
                 }
             }
         }
-        Ok(())
+        Ok(Did::Nothing)
     }
 
     /// Moves away what can't stay online without the broker; the next look asks for its lease again.
@@ -148,7 +149,7 @@ impl Performer<'_> {
         id: i32,
         claim: &Named,
         moved: &[Moved],
-    ) -> Result<(), StepError> {
+    ) -> Result<Did, StepError> {
         let cluster = self.door()?.kafka().refresh_all().await?;
         let way = unreplicated::way_back(id, moved, |topic, number| {
             let partition = cluster.topics.get(topic)?.partition(number).ok()?;
@@ -164,29 +165,31 @@ impl Performer<'_> {
             }
         }
         if left == moved {
-            return Ok(());
+            return Ok(Did::Nothing);
         }
         let value = match left.is_empty() {
             true => Value::Null,
             false => json!(serde_json::to_string(&left).unwrap_or_default()),
         };
-        self.note(claim, MOVED, value).await
+        self.note(claim, MOVED, value).await?;
+        Ok(Did::It)
     }
 
-    pub(super) async fn hand_over(&self, id: i32, outcome: &mut Outcome) -> Result<(), StepError> {
+    pub(super) async fn hand_over(&self, id: i32, outcome: &mut Outcome) -> Result<Did, StepError> {
         match self.lease(id, never_safe(self.wanted)).await? {
-            LeaseAnswer::Granted(_) => self.drain(id, true).await,
+            LeaseAnswer::Granted(_) => self.drain(id, true).await.map(|()| Did::It),
             LeaseAnswer::Refused(refused) => {
                 let sentences = refused.sentences();
                 let first = sentences.first().cloned().unwrap_or_default();
                 outcome.blocked.insert(id, sentences);
                 let moves = self.wanted.rollout.unreplicated == Unreplicated::Move;
                 if moves && refused.only_never_safe() {
-                    return self.move_first(id, Waiting::Cordon, outcome).await;
+                    self.move_first(id, Waiting::Cordon, outcome).await?;
+                    return Ok(Did::Nothing);
                 }
                 let text = format!("broker {id} can't leave its node yet: {first}");
                 outcome.waits.push((Waiting::Cordon, text));
-                Ok(())
+                Ok(Did::Nothing)
             }
         }
     }

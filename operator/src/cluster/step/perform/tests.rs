@@ -1,0 +1,91 @@
+//! What counts as done, against brokers that are played.
+
+use std::sync::atomic::AtomicBool;
+
+use axum::routing::post;
+use axum::{Json, Router};
+use hyper::{Request, Response, StatusCode};
+use kube::client::Body;
+use kube::runtime::events::{Recorder, Reporter};
+use tokio::net::TcpListener;
+
+use super::*;
+use crate::cluster::build::samples::operator;
+use crate::cluster::step::samples;
+use crate::context::{BrokerAddressBy, Doors, Memories, Options};
+use crate::crd::KafkaCluster;
+use crate::leader::Leadership;
+use crate::metrics::Metrics;
+use crate::nodes::Nodes;
+
+/// With an API server that answers everything with an empty object.
+fn context() -> Context {
+    let service = tower::service_fn(|_: Request<Body>| async {
+        Ok::<_, tower::BoxError>(Response::new(Body::from(b"{}".to_vec())))
+    });
+    let client = kube::Client::new(service, "kafka");
+    let reporter = Reporter {
+        controller: "test".to_owned(),
+        instance: None,
+    };
+    Context {
+        recorder: Recorder::new(client.clone(), reporter),
+        client,
+        leadership: Leadership::default(),
+        options: Options {
+            broker_address_by: BrokerAddressBy::Dns,
+            operator: operator(),
+        },
+        metrics: Metrics::new(),
+        nodes: Nodes::default(),
+        pod_monitors: AtomicBool::new(false),
+        doors: Doors::default(),
+        memories: Memories::default(),
+    }
+}
+
+async fn brokers(router: Router) -> Arc<Door> {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    Arc::new(Door::new(vec![(0, address)], Vec::new(), None))
+}
+
+#[tokio::test]
+async fn a_refused_restart_counts_as_none_and_a_failed_step_keeps_no_other() {
+    let lease = post(async || {
+        let refused = json!({ "refused": { "leases_out": [2], "quorum": null } });
+        (StatusCode::CONFLICT, Json(refused))
+    });
+    let voters = post(async |Json(body): Json<Value>| match body["add"].as_i64() {
+        Some(1) => (StatusCode::CONFLICT, Json(json!({ "error": "behind" }))),
+        _ => (StatusCode::OK, Json(json!({}))),
+    });
+    let router = Router::new()
+        .route("/v1/brokers/{id}/stop-lease", lease)
+        .route("/v1/quorum/voters", voters);
+    let (context, cluster) = (context(), KafkaCluster::default());
+    let (wanted, observed) = samples::healthy();
+    let performer = Performer {
+        context: &context,
+        key: &Key::of(&cluster),
+        events: &Events::new(&context.recorder, &cluster),
+        wanted: &wanted,
+        observed: &observed,
+        door: Some(brokers(router).await),
+        may_repair: true,
+        may_unthrottle: true,
+    };
+    let restart = Step::Restart(vec![(1, Named::pod(&observed.pods[&1]))]);
+    let steps = [restart, Step::AddVoter(1), Step::AddVoter(2)];
+    let outcome = performer.perform(&steps).await;
+    assert_eq!(
+        (outcome.done, outcome.failures.len()),
+        (1, 1),
+        "{outcome:?}"
+    );
+    assert_eq!(outcome.waits[0].0, Waiting::Roll);
+    let page = String::from_utf8(context.metrics.page()).unwrap();
+    assert!(!page.contains("step=\"restart\""), "{page}");
+    assert!(page.contains("milena_operator_steps_total{step=\"add_voter\"} 1"));
+}
