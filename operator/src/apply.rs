@@ -13,11 +13,14 @@ mod compare;
 mod foreign;
 pub mod precise;
 
+use std::fmt::Debug;
+
 use k8s_openapi::api::core::v1::Service;
 use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::core::ApiResource;
 use kube::{Client, Resource, ResourceExt};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use thiserror::Error;
 
@@ -40,9 +43,6 @@ const MESSAGE_MAX: usize = 500;
 pub struct Applied {
     /// What was written, as `Service main-peers`.
     pub changed: Vec<String>,
-    /// StatefulSets whose claims would be made otherwise now. That can't be changed in place: they are to be deleted
-    /// without their pods and made anew.
-    pub outdated_claims: Vec<String>,
     /// What could not be written.
     pub problems: Vec<ApplyError>,
 }
@@ -82,7 +82,8 @@ fn shown(error: &kube::Error) -> String {
     text.chars().take(MESSAGE_MAX).collect()
 }
 
-/// Applies everything, in the order of the fields of [`Resources`], and removes Services that are not wanted any more.
+/// Applies everything, in the order of the fields of [`Resources`], and removes Services and a PodMonitor that are not
+/// wanted any more.
 pub async fn apply(resources: &Resources, wanted: &Wanted, client: &Client) -> Applied {
     let mut applying = Applying {
         client,
@@ -111,6 +112,9 @@ pub async fn apply(resources: &Resources, wanted: &Wanted, client: &Client) -> A
             value: json_of(monitor),
         };
         applying.built(what, &["spec"]).await;
+    }
+    if resources.no_pod_monitor {
+        applying.unwanted_pod_monitor().await;
     }
     applying.unwanted_services(&resources.services).await;
     applying.done
@@ -181,9 +185,7 @@ impl Applying<'_> {
         let hash = note_hash(&mut built.value);
         if let Some(live) = &live {
             self.check_owner(&what, live)?;
-            if compare::keep_claims(&mut built.value, &json_of(live)) {
-                self.done.outdated_claims.push(name.clone());
-            }
+            compare::keep_claims(&mut built.value, &json_of(live));
             let is_same = live.annotations().get(APPLIED) == Some(&hash)
                 && compare::fits(&built.value, &json_of(live));
             if is_same && !foreign::has_additions(live, strict) {
@@ -300,25 +302,46 @@ impl Applying<'_> {
                 return;
             }
         };
-        let is_ours = |service: &Service| {
-            let owners = service.owner_references();
-            owners
-                .iter()
-                .any(|owner| owner.uid == self.wanted.uid && owner.controller == Some(true))
-        };
         let is_wanted = |service: &Service| {
             wanted
                 .iter()
                 .any(|it| it.metadata.name == service.metadata.name)
         };
-        for service in listed.iter().filter(|it| is_ours(it) && !is_wanted(it)) {
-            let what = format!("Service {}", service.name_any());
-            let uid = service.uid().unwrap_or_default();
-            match precise::delete(&api, &service.name_any(), &uid, None).await {
-                Ok(true) => self.done.changed.push(what),
-                Ok(false) => {}
-                Err(source) => self.done.problems.push(ApplyError::Kube { what, source }),
+        for service in listed.iter().filter(|it| !is_wanted(it)) {
+            self.remove_ours(&api, "Service", service).await;
+        }
+    }
+
+    /// One that was made while it was wanted.
+    async fn unwanted_pod_monitor(&mut self) {
+        let resource = build::pod_monitor_resource();
+        let api = self.api(&resource);
+        let name = self.wanted.name.clone();
+        match api.get_opt(&name).await {
+            Ok(Some(live)) => self.remove_ours(&api, &resource.kind, &live).await,
+            Ok(None) => {}
+            Err(source) => {
+                let what = format!("{} {name}", resource.kind);
+                self.done.problems.push(ApplyError::Kube { what, source });
             }
+        }
+    }
+
+    /// Deletes what the cluster owns; what belongs to others stays.
+    async fn remove_ours<K>(&mut self, api: &Api<K>, kind: &str, live: &K)
+    where
+        K: ResourceExt + Clone + DeserializeOwned + Debug,
+    {
+        let mut owners = live.owner_references().iter();
+        if !owners.any(|owner| owner.uid == self.wanted.uid && owner.controller == Some(true)) {
+            return;
+        }
+        let what = format!("{kind} {}", live.name_any());
+        let uid = live.uid().unwrap_or_default();
+        match precise::delete(api, &live.name_any(), &uid, None).await {
+            Ok(true) => self.done.changed.push(what),
+            Ok(false) => {}
+            Err(source) => self.done.problems.push(ApplyError::Kube { what, source }),
         }
     }
 }
@@ -351,3 +374,6 @@ fn note_hash(value: &mut Value) -> String {
     }
     hash
 }
+
+#[cfg(test)]
+mod tests;

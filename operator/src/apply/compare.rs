@@ -35,18 +35,17 @@ fn thousandths(text: &str) -> Option<u128> {
     }
 }
 
-/// A StatefulSet's claim templates can't be changed: those that are there are kept. Whether they are outdated.
-pub(super) fn keep_claims(built: &mut Value, live: &Value) -> bool {
+/// A StatefulSet's claim templates can't be changed: those that are there are kept. It is made anew once its claims have
+/// grown (see the step `volumes`).
+pub(super) fn keep_claims(built: &mut Value, live: &Value) {
     const CLAIMS: &str = "volumeClaimTemplates";
     let there = &live["spec"][CLAIMS];
     if built["spec"].get(CLAIMS).is_none() || there.is_null() {
-        return false;
+        return;
     }
-    let is_outdated = !fits(&built["spec"][CLAIMS], there);
-    if is_outdated {
+    if !fits(&built["spec"][CLAIMS], there) {
         built["spec"][CLAIMS] = there.clone();
     }
-    is_outdated
 }
 
 #[cfg(test)]
@@ -85,11 +84,13 @@ mod tests {
     }
 
     #[test]
-    fn claims_that_can_not_be_changed_stay_and_are_named() {
+    fn claims_that_can_not_be_changed_stay() {
         let claims = |size: &str| json!({"spec": {"volumeClaimTemplates": [{"size": size}]}});
         let mut built = claims("2Gi");
-        assert!(keep_claims(&mut built, &claims("1Gi")));
+        keep_claims(&mut built, &claims("1Gi"));
         assert_eq!(built, claims("1Gi"));
-        assert!(!keep_claims(&mut claims("1024Mi"), &claims("1Gi")));
+        let mut same = claims("1024Mi");
+        keep_claims(&mut same, &claims("1Gi"));
+        assert_eq!(same, claims("1024Mi"));
     }
 }

@@ -93,6 +93,8 @@ pub struct Resources {
     pub stateful_sets: Vec<StatefulSet>,
     /// What Prometheus scrapes, where that is wanted and its CRD exists.
     pub pod_monitor: Option<DynamicObject>,
+    /// One that is there all the same is to go, as it is not wanted: its CRD exists.
+    pub no_pod_monitor: bool,
     /// Brokers whose address on a listener their Service has still to get, as `broker 2, listener external`. They are not
     /// told that listener, so that a cluster that has no pods yet had better wait a moment for its Services.
     pub unaddressed: Vec<String>,
@@ -116,6 +118,7 @@ pub fn all(wanted: &Wanted, given: &Given) -> Resources {
             .collect(),
         pod_monitor: (wanted.pod_monitor && given.has_pod_monitors)
             .then(|| pod_monitor::build(wanted)),
+        no_pod_monitor: !wanted.pod_monitor && given.has_pod_monitors,
         unaddressed,
     }
 }

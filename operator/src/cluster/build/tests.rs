@@ -290,7 +290,16 @@ fn there_is_a_pod_monitor_only_where_its_kind_exists_and_it_is_wanted() {
         monitor.data["spec"]["podMetricsEndpoints"][0]["port"],
         "http"
     );
-    assert_eq!(all(&wanted(|_| {}), &given()).pod_monitor, None);
+    let unknown = all(&wanted(|_| {}), &given());
+    assert_eq!((unknown.pod_monitor, unknown.no_pod_monitor), (None, false));
     let never = wanted(|spec| spec.monitoring.pod_monitor = PodMonitorMode::Never);
-    assert_eq!(all(&never, &has).pod_monitor, None);
+    let unwanted = all(&never, &has);
+    assert_eq!(
+        (unwanted.pod_monitor, unwanted.no_pod_monitor),
+        (None, true)
+    );
+    assert!(
+        !all(&never, &given()).no_pod_monitor,
+        "there is none to look for"
+    );
 }
