@@ -13,7 +13,7 @@ use super::observed::Observed;
 use super::step::is_outdated;
 use super::wanted::{MetadataVersion, Wanted};
 use crate::context::Memory;
-use crate::reference::{Reference, Scope};
+use crate::reference::{Reference, Scope, Setting};
 
 /// The feature whose level says what brokers write for each other.
 const FEATURE: &str = "milena.version";
@@ -30,6 +30,8 @@ pub const THROTTLED: &str = "follower.replication.throttled.replicas";
 pub const ALL_REPLICAS: &str = "*";
 /// Bytes a second of a broker, for replicas that are throttled.
 const RATE: &str = "follower.replication.throttled.rate";
+/// All that bound copies.
+const RATES: [&str; 2] = [RATE, "leader.replication.throttled.rate"];
 /// The name of all brokers.
 const ALL: &str = "";
 
@@ -86,14 +88,14 @@ pub async fn follow(
     if known.is_some_and(Followed::is_fresh) {
         return Ok(());
     }
-    let secrets = match known {
-        None => Secrets::Set,
-        Some(_) => Secrets::Leave,
+    let turn = match known {
+        None => Turn::First,
+        Some(_) => Turn::Again,
     };
     let kafka = door.kafka_to_change()?;
     let described = kafka.configs(Resource::Broker, &[ALL]).await?;
     let set = described.get(ALL).map(Vec::as_slice).unwrap_or_default();
-    let changes = changes(&live, set, &wanted.version, secrets);
+    let changes = changes(&live, set, &wanted.version, turn);
     if !changes.is_empty() {
         kafka
             .alter_configs(Resource::Broker, ALL, &changes, false)
@@ -160,11 +162,19 @@ fn aim(wanted: &Wanted, observed: &Observed, newest: Option<i16>) -> Option<i16>
     there.then_some(aim)
 }
 
-/// What to do with settings whose values brokers do not show.
+/// Whether settings are to be followed from now on, or are looked at again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Secrets {
-    Set,
-    Leave,
+enum Turn {
+    First,
+    Again,
+}
+
+impl Turn {
+    /// What can't be compared, as brokers do not show it, and how fast throttled replicas are copied: whoever moves some
+    /// says that before, and takes it back.
+    fn passes_over(self, name: &str, known: Option<&Setting>) -> bool {
+        self == Self::Again && (RATES.contains(&name) || known.is_some_and(Setting::is_secret))
+    }
 }
 
 /// A default is set as such: the brokers' own file may still say what an earlier spec did.
@@ -172,41 +182,28 @@ fn changes(
     wanted: &BTreeMap<String, String>,
     set: &[Config],
     version: &str,
-    secrets: Secrets,
+    turn: Turn,
 ) -> Vec<ConfigChange> {
     let mut numbers = version.split('.').map(|number| number.parse().unwrap_or(0));
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     let reference = Reference::of(version);
-    let differs = |name: &str, value: &str| {
+    let mut changes: Vec<ConfigChange> = Vec::new();
+    for (name, value) in wanted {
         let known = reference.find(Scope::Broker, name);
-        match known {
-            Some(known) if known.is_secret() => secrets == Secrets::Set,
-            _ => {
-                let shown = set.iter().find(|config| config.name == name);
-                let shown = shown.and_then(|config| config.value.as_deref());
-                shown
-                    != Some(
-                        known
-                            .map_or(value.to_owned(), |it| it.normal(value))
-                            .as_str(),
-                    )
-            }
+        let shown = set.iter().find(|config| config.name == *name);
+        let shown = shown.and_then(|config| config.value.as_ref());
+        let normal = known.map_or_else(|| value.clone(), |known| known.normal(value));
+        if shown != Some(&normal) && !turn.passes_over(name, known) {
+            changes.push((name.clone(), Some(value.clone())));
         }
-    };
-    let mut changes: Vec<ConfigChange> = wanted
-        .iter()
-        .filter(|(name, value)| differs(name, value))
-        .map(|(name, value)| (name.clone(), Some(value.clone())))
-        .collect();
-    for config in set
-        .iter()
-        .filter(|config| !config.is_default && !wanted.contains_key(&config.name))
-    {
+    }
+    let others = set.iter().filter(|it| !wanted.contains_key(&it.name));
+    for config in others.filter(|config| !config.is_default) {
         let known = reference.find(Scope::Broker, &config.name);
         let Some(known) = known.filter(|known| known.is_live()) else {
             continue;
         };
-        if config.value != known.default {
+        if config.value != known.default && !turn.passes_over(&config.name, Some(known)) {
             changes.push((config.name.clone(), known.default.clone()));
         }
     }
@@ -258,7 +255,7 @@ mod tests {
             config("log.retention.ms", "1000"),
             config("compression.type", "zstd"),
         ];
-        let changes = changes(&wanted, &set, "0.1.0", Secrets::Leave);
+        let changes = changes(&wanted, &set, "0.1.0", Turn::Again);
         let names: Vec<&str> = changes.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["num.io.threads", "compression.type"]);
         assert_eq!(changes[1].1.as_deref(), Some("producer"));
@@ -274,8 +271,11 @@ mod tests {
             ("ssl.key.password".to_owned(), "secret".to_owned()),
         ]);
         let set = [config("log.cleanup.policy", "compact,delete")];
-        assert_eq!(changes(&wanted, &set, "0.1.0", Secrets::Leave), []);
-        let once = changes(&wanted, &set, "0.1.0", Secrets::Set);
+        assert_eq!(changes(&wanted, &set, "0.1.0", Turn::Again), []);
+        let throttle = config("leader.replication.throttled.rate", "1000");
+        let throttled = [set[0].clone(), throttle];
+        assert_eq!(changes(&wanted, &throttled, "0.1.0", Turn::Again), []);
+        let once = changes(&wanted, &set, "0.1.0", Turn::First);
         assert_eq!(once[0].0, "ssl.key.password");
         assert_eq!(once.len(), 1);
     }
