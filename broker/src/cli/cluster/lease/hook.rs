@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use milena_metadata::{GrantedLease, LeaseAnswer};
 use serde_json::json;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout_at};
 
 use super::{CONFLICT, granted_in_words, refused_in_words};
 use crate::cli::failure::{Exit, Failure};
@@ -86,10 +86,10 @@ async fn until_end(http: &Http, path: &str, wait: Duration) -> End {
     let begun = Instant::now();
     let mut asked_last = begun;
     let mut named = Named::since(begun);
-    let mut not_all_last = begun;
+    let mut all = AllStop::since(begun);
     let mut teller = Teller::default();
     loop {
-        let blocked = match ask(http, path).await {
+        let blocked = match all.while_waited_for(ask(http, path)).await {
             Ok(Answer::Ends(end)) => return end,
             Ok(Answer::Blocked {
                 why,
@@ -97,13 +97,7 @@ async fn until_end(http: &Http, path: &str, wait: Duration) -> End {
                 all_stop,
             }) => {
                 asked_last = Instant::now();
-                match all_stop {
-                    Some(brokers) if not_all_last.elapsed() >= ALL_STOP_MAX => {
-                        return End::AllStop { brokers };
-                    }
-                    Some(_) => {}
-                    None => not_all_last = asked_last,
-                }
+                all.learn(all_stop, asked_last);
                 if let Some(end) = named.look(nameless, Instant::now()) {
                     return end;
                 }
@@ -112,6 +106,9 @@ async fn until_end(http: &Http, path: &str, wait: Duration) -> End {
             Err(failure) if asked_last.elapsed() >= UNASKED_MAX => return End::Unasked(failure),
             Err(failure) => failure.text().to_owned(),
         };
+        if let Some(end) = all.over(Instant::now()) {
+            return end;
+        }
         teller.tell(&blocked);
         let after = begun.elapsed();
         if after + ASK_EVERY > wait {
@@ -167,6 +164,48 @@ impl Named {
             address: nameless.address,
             after: now - self.last,
         })
+    }
+}
+
+/// Since when all brokers have been stopping. What was answered last counts on where nobody answers any more: those that go
+/// first take the quorum along.
+struct AllStop {
+    brokers: Option<usize>,
+    not_all_last: Instant,
+}
+
+impl AllStop {
+    fn since(begun: Instant) -> Self {
+        Self {
+            brokers: None,
+            not_all_last: begun,
+        }
+    }
+
+    /// How many brokers there are, where all of them stop.
+    fn learn(&mut self, brokers: Option<usize>, now: Instant) {
+        self.brokers = brokers;
+        if brokers.is_none() {
+            self.not_all_last = now;
+        }
+    }
+
+    fn over(&self, now: Instant) -> Option<End> {
+        let brokers = self.brokers?;
+        (now - self.not_all_last >= ALL_STOP_MAX).then_some(End::AllStop { brokers })
+    }
+
+    /// An answer, awaited for no longer than the others are.
+    async fn while_waited_for(
+        &self,
+        asked: impl Future<Output = Result<Answer, Failure>>,
+    ) -> Result<Answer, Failure> {
+        if self.brokers.is_none() {
+            return asked.await;
+        }
+        let until = self.not_all_last + ALL_STOP_MAX;
+        let none = |_| Failure::new(Exit::Unreachable, "no answer while the others stop");
+        timeout_at(until.into(), asked).await.map_err(none)?
     }
 }
 
@@ -403,6 +442,20 @@ mod tests {
         let peers = [(PEERS.to_owned(), "127.0.0.1:9091".to_owned())];
         brokers[2].endpoints = peers.into();
         assert_eq!(all_stop(&nobody, 0, &brokers).await, None);
+    }
+
+    #[test]
+    fn the_last_of_all_that_stop_does_not_wait_for_a_quorum_that_went_with_the_others() {
+        let begun = Instant::now();
+        let at = |seconds| begun + Duration::from_secs(seconds);
+        let mut all = AllStop::since(begun);
+        assert!(all.over(at(20)).is_none(), "nobody has said so yet");
+        all.learn(None, at(20));
+        all.learn(Some(3), at(21));
+        assert!(all.over(at(22)).is_none());
+        assert!(all.over(at(23)).is_some(), "nobody has answered since");
+        all.learn(None, at(24));
+        assert!(all.over(at(60)).is_none(), "one stays after all");
     }
 
     #[test]
