@@ -20,6 +20,13 @@ fn three_brokers(scene: &Scene) -> Result<()> {
     three_brokers_as(scene, &cluster(3))
 }
 
+/// Without an operator Kubernetes may look at a namespace again after no less than half of the pods' grace period.
+fn three_brokers_with_little_grace(scene: &Scene) -> Result<()> {
+    let mut manifest = cluster(3);
+    manifest["spec"]["pools"][0]["podTemplate"] = json!({"terminationGracePeriodSeconds": 90});
+    three_brokers_as(scene, &manifest)
+}
+
 fn three_brokers_as(scene: &Scene, manifest: &Value) -> Result<()> {
     scene.apply(manifest)?;
     scene.apply(&topic("ledger", PARTITIONS, 3))?;
@@ -62,7 +69,7 @@ fn a_namespace_ends_with_the_operator_and_without() -> Result<()> {
         println!("the namespace ended within {:.1?}", begun.elapsed());
 
         create_namespace(scene)?;
-        three_brokers(scene)?;
+        three_brokers_with_little_grace(scene)?;
         let removed = operator::uninstall(&scene.kube);
         let begun = Instant::now();
         let ended = delete_namespace(scene);
@@ -90,10 +97,7 @@ fn create_namespace(scene: &Scene) -> Result<()> {
 fn where_the_operator_is_dead_a_namespace_waits_for_topics_alone_until_they_are_released()
 -> Result<()> {
     scene("operator-dead", |scene| {
-        // Kubernetes may look at the namespace again after no less than half of this.
-        let mut manifest = cluster(3);
-        manifest["spec"]["pools"][0]["podTemplate"] = json!({"terminationGracePeriodSeconds": 90});
-        three_brokers_as(scene, &manifest)?;
+        three_brokers_with_little_grace(scene)?;
         let away = operator::Away::take(&scene.kube)?;
         let delete = ["delete", "namespace", &*scene.namespace, "--wait=false"];
         scene.kube.kubectl(&delete)?;
