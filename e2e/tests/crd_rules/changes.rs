@@ -16,15 +16,18 @@ pub struct Change {
 
 /// Changes of clusters.
 pub fn clusters() -> Vec<Change> {
+    let mut changes = brokers_ids();
+    changes.extend(volumes());
+    changes.push(levels());
+    changes
+}
+
+/// A pool's first broker id is said once, and its name doesn't move it.
+fn brokers_ids() -> Vec<Change> {
     let ids = |first: Value| pools(json!({ "firstBrokerId": first }));
-    let level = |level: Value| json!({ "metadataVersion": level });
     const IDS: Option<&str> = Some("firstBrokerId can't be changed");
     let named = |name: &str, first: i32| pools(json!({ "name": name, "firstBrokerId": first }));
     const TAKEN: Option<&str> = Some("can't have the firstBrokerId of one that is there");
-    const CLASS: Option<&str> = Some("className can't be changed, set or removed");
-    const SHRINKS: Option<&str> = Some("a volume can't shrink");
-    const DOWN: Option<&str> = Some("metadataVersion can't go down");
-    const GONE: Option<&str> = Some("metadataVersion can't be removed");
     vec![
         Change {
             name: "ids",
@@ -50,6 +53,14 @@ pub fn clusters() -> Vec<Change> {
                 (named("old", 0), None),
             ],
         },
+    ]
+}
+
+/// A volume grows, and its class stays.
+fn volumes() -> Vec<Change> {
+    const CLASS: Option<&str> = Some("className can't be changed, set or removed");
+    const SHRINKS: Option<&str> = Some("a volume can't shrink");
+    vec![
         Change {
             name: "class",
             before: volume(json!({ "className": "fast" })),
@@ -77,20 +88,27 @@ pub fn clusters() -> Vec<Change> {
                 (volume(json!({ "size": "2Gi" })), SHRINKS),
             ],
         },
-        Change {
-            name: "level",
-            before: level(json!("2")),
-            then: vec![
-                (level(json!("1")), DOWN),
-                (json!({}), GONE),
-                (level(json!("1")), DOWN),
-                (level(json!("10")), None),
-                (level(json!("9")), DOWN),
-                (level(json!("Auto")), None),
-                (json!({}), GONE),
-            ],
-        },
     ]
+}
+
+/// metadataVersion only goes up.
+fn levels() -> Change {
+    let level = |level: Value| json!({ "metadataVersion": level });
+    const DOWN: Option<&str> = Some("metadataVersion can't go down");
+    const GONE: Option<&str> = Some("metadataVersion can't be removed");
+    Change {
+        name: "level",
+        before: level(json!("2")),
+        then: vec![
+            (level(json!("1")), DOWN),
+            (json!({}), GONE),
+            (level(json!("1")), DOWN),
+            (level(json!("10")), None),
+            (level(json!("9")), DOWN),
+            (level(json!("Auto")), None),
+            (json!({}), GONE),
+        ],
+    }
 }
 
 /// Changes of topics.
