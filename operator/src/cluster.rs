@@ -109,10 +109,11 @@ async fn look(
     }
     if seen.observed.namespace_is_going {
         // Nothing can be made in it, and no broker comes back.
-        match seen.observed.pods.is_empty() {
-            true => namespace::look_again(&Key::of(cluster).namespace, context).await?,
-            false => deletion::see_stopping(&seen).await,
+        if seen.observed.pods.is_empty() {
+            namespace::look_again(&Key::of(cluster).namespace, context).await?;
+            return Ok(again("ok", AGAIN_SOON));
         }
+        deletion::see_stopping(&seen).await;
         return Ok(again("ok", AGAIN_BUSY));
     }
     let paused = cluster.spec.paused;

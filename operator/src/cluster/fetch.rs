@@ -30,6 +30,7 @@ pub use topics::Topics;
 pub use super::build::{CLUSTER_ID_LABEL, CLUSTER_LABEL, POOL_LABEL};
 
 use super::brokers::{ShownBroker, ShownCluster};
+use super::build::REVISION;
 use super::observed::{Budget, Observed, Set, View};
 use super::wanted::POOL_IDS;
 use crate::context::{Context, Key, Memory};
@@ -153,6 +154,8 @@ fn set(object: &StatefulSet) -> Option<(String, Set)> {
         .and_then(|spec| spec.resources.as_ref())
         .and_then(|resources| resources.requests.as_ref());
     let size = requests.and_then(|requests| requests.get("storage"));
+    let made = spec.template.metadata.as_ref();
+    let made = made.and_then(|made| made.annotations.as_ref());
     let set = Set {
         name: object.name_any(),
         uid: object.uid().unwrap_or_default(),
@@ -164,6 +167,9 @@ fn set(object: &StatefulSet) -> Option<(String, Set)> {
         replicas: spec.replicas.unwrap_or(1),
         volume_size: size.map(|size| size.0.clone()).unwrap_or_default(),
         cluster_id: claim.and_then(|claim| claim.labels().get(CLUSTER_ID_LABEL).cloned()),
+        revision: made
+            .and_then(|made| made.get(REVISION).cloned())
+            .unwrap_or_default(),
         terminating: object.metadata.deletion_timestamp.is_some(),
     };
     Some((pool, set))

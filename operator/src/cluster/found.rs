@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
-use super::observed::{Leaving, Observed};
+use super::observed::{Claim, Leaving, Observed, View};
 use super::validate::{Found, Standing, Version};
 use crate::crd::KafkaCluster;
 use crate::crd::cluster::KafkaClusterStatus;
@@ -28,6 +28,7 @@ pub fn of(cluster: &KafkaCluster, observed: &Observed) -> Found {
         fresh_cluster_id: fresh_id(),
         standing: Standing {
             voters,
+            leader: view.and_then(View::leader),
             places: observed.places(),
             at_rest: observed.is_at_rest(),
         },
@@ -37,15 +38,19 @@ pub fn of(cluster: &KafkaCluster, observed: &Observed) -> Found {
             .map(|(pool, set)| (pool.clone(), set.start))
             .collect(),
         level: observed.level.or_else(|| told_level(status, observed)),
-        claim_version: noted_version(observed),
+        claim_version: noted_version(cluster, observed),
         claim_classes: claim_classes(observed),
         elsewhere: elsewhere(observed),
     }
 }
 
-fn noted_version(observed: &Observed) -> Option<Version> {
+/// A pool that the spec names no more was of the version of its time.
+fn noted_version(cluster: &KafkaCluster, observed: &Observed) -> Option<Version> {
+    let pools = &cluster.spec.pools;
+    let named = |claim: &&Claim| pools.iter().any(|pool| pool.name == claim.pool);
     let noted = observed
         .all_claims()
+        .filter(named)
         .filter_map(|claim| claim.version.as_ref());
     noted.filter_map(|version| version.parse().ok()).max()
 }
@@ -62,7 +67,7 @@ fn claim_classes(observed: &Observed) -> BTreeMap<String, BTreeSet<String>> {
 /// A broker that was drained has left nothing on its claim; one that has a claim in its own pool by now lives there.
 fn elsewhere(observed: &Observed) -> Vec<(String, i32, String)> {
     let left = observed.left_claims.iter().filter(|(id, claim)| {
-        let holds = claim.founded && claim.leaving != Some(Leaving::ScaleDown);
+        let holds = claim.founded && claim.leaving != Some(Leaving::Emptied);
         holds && !observed.claims.contains_key(id)
     });
     left.map(|(id, claim)| (claim.pool.clone(), *id, claim.name.clone()))
@@ -137,10 +142,17 @@ mod tests {
                 .unwrap();
             (claim.version, claim.level) = (Some((*version).to_owned()), Some(*level));
         }
-        let found = of(&samples::cluster(), &observed);
+        let cluster = samples::cluster();
+        let pool = cluster.spec.pools[0].name.clone();
+        let claims = observed.claims.values_mut();
+        claims.for_each(|claim| claim.pool = pool.clone());
+        let found = of(&cluster, &observed);
         assert_eq!(found.claim_version, "0.2.0".parse().ok());
         assert_eq!(found.level, Some(2));
         assert!(found.founded);
+        observed.claims.get_mut(&1).unwrap().pool = "long-gone".to_owned();
+        let found = of(&cluster, &observed);
+        assert_eq!(found.claim_version, "0.1.0".parse().ok());
     }
 
     #[test]
@@ -152,6 +164,8 @@ mod tests {
         observed.left_claims = vec![(1, left.clone())];
         assert_eq!(elsewhere(&observed), 1);
         observed.left_claims[0].1.leaving = Some(Leaving::ScaleDown);
+        assert_eq!(elsewhere(&observed), 1, "that has only begun");
+        observed.left_claims[0].1.leaving = Some(Leaving::Emptied);
         assert_eq!(elsewhere(&observed), 0);
         observed.left_claims[0].1.leaving = None;
         observed.claims.insert(1, left);

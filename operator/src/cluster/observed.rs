@@ -60,6 +60,8 @@ pub struct Set {
     pub volume_size: String,
     /// The cluster's id that its claims get.
     pub cluster_id: Option<String>,
+    /// The annotation `milena.dev/revision` that its pods get.
+    pub revision: String,
     /// It is being deleted.
     pub terminating: bool,
 }
@@ -171,8 +173,12 @@ pub struct Claim {
 pub enum Leaving {
     /// It is to be taken away.
     ScaleDown,
-    /// Its node is cordoned.
+    /// It was taken away: its pod is gone, and no replica or vote was left.
+    Emptied,
+    /// Its node is cordoned: others are to lead.
     Cordon,
+    /// Its node is cordoned, and its replicas are to leave, too.
+    CordonReplicas,
 }
 
 impl Leaving {
@@ -180,15 +186,36 @@ impl Leaving {
     pub fn word(self) -> &'static str {
         match self {
             Self::ScaleDown => "scale-down",
+            Self::Emptied => "emptied",
             Self::Cordon => "cordon",
+            Self::CordonReplicas => "cordon-replicas",
         }
+    }
+
+    /// The spec wants the broker no more.
+    pub fn is_scale_down(self) -> bool {
+        matches!(self, Self::ScaleDown | Self::Emptied)
+    }
+
+    /// Its node is to go.
+    pub fn is_cordon(self) -> bool {
+        matches!(self, Self::Cordon | Self::CordonReplicas)
+    }
+
+    /// Replicas are moved away from it by the operator.
+    pub fn moves_replicas(self) -> bool {
+        matches!(self, Self::ScaleDown | Self::CordonReplicas)
     }
 
     /// What the annotation says.
     pub fn of(word: &str) -> Option<Self> {
-        [Self::ScaleDown, Self::Cordon]
-            .into_iter()
-            .find(|known| known.word() == word)
+        let all = [
+            Self::ScaleDown,
+            Self::Emptied,
+            Self::Cordon,
+            Self::CordonReplicas,
+        ];
+        all.into_iter().find(|known| known.word() == word)
     }
 }
 
@@ -356,8 +383,9 @@ impl Observed {
         let mut claims = self.claims.values();
         let kept = claims
             .all(|it| it.leaving.is_none() && it.moved.is_empty() && !it.terminating && !it.lost);
-        let mut nodes = self.nodes.iter().flatten();
-        let staying = nodes.all(|(_, node)| !node.leaving && !node.gone);
+        // The node of a claim may be gone for good while its pod lives on another.
+        let mut nodes = self.pods.values().filter_map(|pod| self.node_of(pod));
+        let staying = nodes.all(|node| !node.leaving && !node.gone);
         let mut ids = view.brokers.keys();
         let ready =
             ids.all(|id| self.pods.contains_key(id)) && self.pods.values().all(Pod::is_ready);
@@ -371,12 +399,11 @@ impl Observed {
             && !self.is_half_rolled()
     }
 
-    /// Whether pods of a pool are of different revisions.
+    /// Whether pods are of another revision than their StatefulSet would make now.
     fn is_half_rolled(&self) -> bool {
-        let mut revisions: BTreeMap<&str, &str> = BTreeMap::new();
         self.pods.values().any(|pod| {
-            let first = revisions.entry(&pod.pool).or_insert(&pod.revision);
-            *first != pod.revision
+            let set = self.sets.get(&pod.pool);
+            set.is_none_or(|set| set.revision != pod.revision)
         })
     }
 

@@ -101,8 +101,15 @@ pub enum Step {
     Drain(i32, bool),
     /// Moves all replicas away from these brokers.
     MoveAway(Vec<i32>),
-    /// Ends moves of replicas away from a broker that stays after all: they stay where they are.
-    CancelMoves(i32),
+    /// Takes back what was begun for a broker that stays after all, and then what is noted of it; all of it, or it fails.
+    Stay {
+        /// The broker.
+        id: i32,
+        /// Where it is noted.
+        claim: Named,
+        /// What is to be taken back.
+        undo: Undo,
+    },
     /// Moves what breaks a rule of placement.
     Repair,
     /// Throttles these topics' copies no more.
@@ -148,6 +155,17 @@ pub enum Step {
     ScaleSet(Named, i32),
     /// Says that the cluster is not being stopped after all.
     ClearStopping,
+}
+
+/// What was begun for a broker that was to leave.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Undo {
+    /// Replicas are on their way from it: they stay where they are.
+    pub moves: bool,
+    /// It has its stop lease.
+    pub lease: bool,
+    /// It takes no replicas and no leadership.
+    pub draining: bool,
 }
 
 /// An object as it was seen: what is done to it is done to this one, or not at all.

@@ -115,7 +115,7 @@ fn condition(facts: &Facts, before: &Conditions, kind: &str, finding: Finding) -
 }
 
 /// The API server refuses a longer message, and with it the whole status.
-fn bounded(message: String) -> String {
+pub(super) fn bounded(message: String) -> String {
     match message.char_indices().nth(MESSAGE_MAX) {
         None => message,
         Some(_) => {

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
+use super::conditions::bounded;
 use crate::crd::KafkaCluster;
 use crate::crd::cluster::KafkaClusterStatus;
 
@@ -22,7 +23,7 @@ pub fn of(cluster: &KafkaCluster, now: Timestamp, awaited: &str) -> KafkaCluster
             type_: kind.to_owned(),
             status: holds.to_owned(),
             reason: "Deleting".to_owned(),
-            message,
+            message: bounded(message),
             last_transition_time: since.map_or(Time(now), |one| one.last_transition_time),
             observed_generation: generation,
         };

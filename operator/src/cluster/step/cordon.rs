@@ -4,7 +4,7 @@
 //!
 //! A broker that is evicted instead of the one with the lease waits for its own lease: then the first gives its back.
 
-use super::{Decision, Named, Step, Waiting};
+use super::{Decision, Named, Step, Undo, Waiting};
 use crate::cluster::brokers::State;
 use crate::cluster::observed::{Claim, Leaving, Node, Observed, Pod, View};
 use crate::cluster::wanted::Wanted;
@@ -35,9 +35,9 @@ pub fn next(wanted: &Wanted, observed: &Observed) -> Decision {
             format!("all others to be ready, so that broker {id} can leave its node"),
         );
     }
-    let node = observed.node_of(pod);
-    let replicas = wanted.drain.on_cordon == OnCordon::Replicas
-        || node.is_some_and(|node| node.drain_replicas);
+    let replicas = observed
+        .node_of(pod)
+        .is_some_and(|node| replicas_leave(wanted, node));
     decision.and(one(observed, view, id, replicas));
     decision
 }
@@ -58,54 +58,55 @@ fn minds(wanted: &Wanted, node: &Node) -> bool {
     node.leaving && (wanted.drain.on_cordon != OnCordon::Nothing || node.drain_replicas)
 }
 
+/// Of brokers on a node that goes, replicas are to leave, too.
+fn replicas_leave(wanted: &Wanted, node: &Node) -> bool {
+    wanted.drain.on_cordon == OnCordon::Replicas || node.drain_replicas
+}
+
 fn is_noted(observed: &Observed, id: i32) -> bool {
     let claim = observed.claims.get(&id);
-    claim.is_some_and(|claim| claim.leaving == Some(Leaving::Cordon))
+    claim.is_some_and(|claim| claim.leaving.is_some_and(Leaving::is_cordon))
 }
 
-/// Where the reason is over: the node stays, or the broker has moved, or another is evicted first. A broker that drains
-/// gets into no ISR, so that this must not wait for it to be ready.
+/// Where the reason is over: the node stays, or its replicas do, or the broker has moved, or another is evicted first. A
+/// broker that drains gets into no ISR, so that this must not wait for it to be ready.
 fn over(wanted: &Wanted, observed: &Observed, view: &View, going: &[(i32, &Pod)]) -> Decision {
     let mut decision = Decision::default();
-    let noted = observed
-        .claims
-        .iter()
-        .filter(|(_, claim)| claim.leaving == Some(Leaving::Cordon));
-    for (id, claim) in noted {
+    for (id, claim) in &observed.claims {
+        let Some(leaving) = claim.leaving.filter(|leaving| leaving.is_cordon()) else {
+            continue;
+        };
+        let Some(broker) = view.brokers.get(id) else {
+            continue;
+        };
         let pod = observed.pods.get(id).filter(|pod| pod.deadline.is_none());
-        let node = pod.and_then(|pod| observed.node_of(pod));
-        let stays = node.is_some_and(|node| !minds(wanted, node));
-        let goes = going.iter().any(|(other, _)| other == id);
-        let another_ends = observed
-            .pods
-            .iter()
-            .any(|(other, pod)| other != id && pod.deadline.is_some());
-        if !wanted.paused && (stays || (goes && another_ends)) {
-            let ready = pod.is_some_and(Pod::is_ready);
-            decision.and(take_back(view, *id, claim, ready));
+        // The lease of a life that is over ends by itself, once the next one has caught up.
+        let lease = broker.lease_expires_ms.is_some() && pod.is_some_and(Pod::is_ready);
+        let moves = leaving.moves_replicas();
+        let stays = pod
+            .and_then(|pod| observed.node_of(pod))
+            .is_some_and(|node| !minds(wanted, node) || (moves && !replicas_leave(wanted, node)));
+        let makes_way = going.iter().any(|(other, _)| other == id)
+            && observed
+                .pods
+                .iter()
+                .any(|(other, pod)| other != id && pod.deadline.is_some());
+        if stays || (makes_way && !moves) {
+            let undo = Undo {
+                moves: moves && view.cluster.partitions.reassigning > 0,
+                lease,
+                draining: broker.draining,
+            };
+            let claim = Named::claim(claim);
+            decision.steps.push(Step::Stay {
+                id: *id,
+                claim,
+                undo,
+            });
+        } else if makes_way && lease {
+            decision.steps.push(Step::GiveBackLease(*id));
         }
     }
-    decision
-}
-
-/// The lease of a life that is over ends by itself, once the next one has caught up.
-fn take_back(view: &View, id: i32, claim: &Claim, ready: bool) -> Decision {
-    let mut decision = Decision::default();
-    let Some(broker) = view.brokers.get(&id) else {
-        return decision;
-    };
-    if ready && broker.lease_expires_ms.is_some() {
-        decision.steps.push(Step::GiveBackLease(id));
-    }
-    if broker.draining {
-        decision.steps.push(Step::Drain(id, false));
-    }
-    if view.cluster.partitions.reassigning > 0 {
-        decision.steps.push(Step::CancelMoves(id));
-    }
-    decision
-        .steps
-        .push(Step::NoteLeaving(Named::claim(claim), None));
     decision
 }
 
@@ -119,10 +120,20 @@ fn one(observed: &Observed, view: &View, id: i32, replicas: bool) -> Decision {
     else {
         return decision;
     };
-    let claim = observed.claims.get(&id);
+    let why = match replicas {
+        true => Leaving::CordonReplicas,
+        false => Leaving::Cordon,
+    };
     // What is drained for another reason is not taken over, so that it is not undone either.
-    if let Some(claim) = claim.filter(|claim| claim.leaving.is_none() && !broker.draining) {
-        let note = Step::NoteLeaving(Named::claim(claim), Some(Leaving::Cordon));
+    let noted = observed
+        .claims
+        .get(&id)
+        .filter(|claim| match claim.leaving {
+            None => !broker.draining,
+            Some(before) => before.is_cordon() && before != why,
+        });
+    if let Some(claim) = noted {
+        let note = Step::NoteLeaving(Named::claim(claim), Some(why));
         decision.steps.push(note);
     }
     if replicas && broker.replicas > 0 {
@@ -180,41 +191,53 @@ mod tests {
         assert_eq!(next(&wanted, &observed).steps, [Step::HandOver(1)]);
     }
 
+    fn noted_replicas(observed: &mut Observed, id: i32) {
+        handed_over(observed, id);
+        observed.claims.get_mut(&id).unwrap().leaving = Some(Leaving::CordonReplicas);
+        let view = observed.view.as_mut().unwrap();
+        view.cluster.partitions.reassigning = 3;
+    }
+
+    fn stays(observed: &Observed, id: i32, undo: Undo) -> [Step; 1] {
+        let claim = Named::claim(&observed.claims[&id]);
+        [Step::Stay { id, claim, undo }]
+    }
+
+    const LEADS_AGAIN: Undo = Undo {
+        moves: false,
+        lease: true,
+        draining: true,
+    };
+    const KEEPS_ALL: Undo = Undo {
+        moves: true,
+        ..LEADS_AGAIN
+    };
+
     #[test]
-    fn an_uncordon_gives_everything_back() {
+    fn an_uncordon_gives_everything_back_and_leaves_the_moves_of_others_alone() {
         let (wanted, mut observed) = samples::healthy();
         handed_over(&mut observed, 1);
-        let undone = [
-            Step::GiveBackLease(1),
-            Step::Drain(1, false),
-            Step::NoteLeaving(Named::claim(&observed.claims[&1]), None),
-        ];
+        let view = observed.view.as_mut().unwrap();
+        view.cluster.partitions.reassigning = 3;
+        let undone = stays(&observed, 1, LEADS_AGAIN);
         assert_eq!(next(&wanted, &observed).steps, undone);
     }
 
     #[test]
-    fn an_uncordon_cancels_what_is_on_its_way_and_so_does_a_spec_that_minds_cordons_no_more() {
+    fn replicas_that_leave_stay_once_the_node_does_or_the_word_is_taken_back() {
         let (mut wanted, mut observed) = cordoned(&[1]);
-        handed_over(&mut observed, 1);
-        observed
-            .view
-            .as_mut()
-            .unwrap()
-            .cluster
-            .partitions
-            .reassigning = 3;
-        assert!(
-            !next(&wanted, &observed)
-                .steps
-                .contains(&Step::CancelMoves(1))
-        );
-        wanted.drain.on_cordon = OnCordon::Nothing;
-        let steps = next(&wanted, &observed).steps;
-        assert_eq!(steps[1..3], [Step::Drain(1, false), Step::CancelMoves(1)]);
+        noted_replicas(&mut observed, 1);
+        wanted.drain.on_cordon = OnCordon::Replicas;
+        assert_eq!(next(&wanted, &observed).steps, [], "they are on their way");
+        for on_cordon in [OnCordon::Leaders, OnCordon::Nothing] {
+            wanted.drain.on_cordon = on_cordon;
+            let undone = stays(&observed, 1, KEEPS_ALL);
+            assert_eq!(next(&wanted, &observed).steps, undone);
+        }
         wanted.drain.on_cordon = OnCordon::Replicas;
         node_of(&mut observed, 1).leaving = false;
-        let steps = next(&wanted, &observed).steps;
-        assert_eq!(steps[1..3], [Step::Drain(1, false), Step::CancelMoves(1)]);
+        let undone = stays(&observed, 1, KEEPS_ALL);
+        assert_eq!(next(&wanted, &observed).steps, undone);
     }
 
     #[test]
@@ -223,10 +246,11 @@ mod tests {
         let (wanted, mut observed) = samples::healthy();
         handed_over(&mut observed, 1);
         samples::unready(&mut observed, 1);
-        let undone = [
-            Step::Drain(1, false),
-            Step::NoteLeaving(Named::claim(&observed.claims[&1]), None),
-        ];
+        let draining = Undo {
+            draining: true,
+            ..Undo::default()
+        };
+        let undone = stays(&observed, 1, draining);
         assert_eq!(
             next(&wanted, &observed).steps,
             undone,
@@ -241,13 +265,18 @@ mod tests {
 
     #[test]
     fn where_another_is_evicted_first_the_lease_goes_back_to_make_way() {
-        let (wanted, mut observed) = cordoned(&[1, 2]);
+        let (mut wanted, mut observed) = cordoned(&[1, 2]);
         handed_over(&mut observed, 1);
         observed.pods.get_mut(&2).unwrap().deadline = Some(observed.now);
-        assert!(
-            next(&wanted, &observed)
-                .steps
-                .contains(&Step::GiveBackLease(1))
+        let undone = stays(&observed, 1, LEADS_AGAIN);
+        assert_eq!(next(&wanted, &observed).steps, undone);
+        wanted.drain.on_cordon = OnCordon::Replicas;
+        noted_replicas(&mut observed, 1);
+        let steps = next(&wanted, &observed).steps;
+        assert_eq!(
+            steps,
+            [Step::GiveBackLease(1)],
+            "its replicas go on leaving"
         );
     }
 

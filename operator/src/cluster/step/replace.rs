@@ -112,8 +112,8 @@ fn loss(broker: &ShownBroker) -> Option<String> {
     }
 }
 
-/// A node that does not come back for so long may be gone for good, where nobody has taken it away or said so. Only a person
-/// knows.
+/// A pod that has waited so long for its volume's node may wait for good. Only a person knows: a volume of a zone attaches
+/// to another node of it, though its first one has been taken away.
 const GONE_AFTER: SignedDuration = SignedDuration::from_mins(10);
 
 /// The line to paste for a broker whose volume seems to be gone for good.
@@ -121,7 +121,7 @@ pub fn offers(observed: &Observed) -> Vec<(i32, String)> {
     let gone = observed.claims.iter().filter(|(id, claim)| {
         let nodes = observed.nodes.as_ref();
         let node = nodes.and_then(|nodes| nodes.get(claim.node.as_ref()?));
-        let given_up = node.is_some_and(|node| node.gone || node.out_of_service);
+        let given_up = node.is_some_and(|node| node.out_of_service);
         let node_gone = observed.pods.get(id).is_some_and(|pod| {
             let waited = observed.now.duration_since(pod.created);
             pod.waits_for_its_volume() && (given_up || waited > GONE_AFTER)
@@ -264,7 +264,10 @@ mod tests {
         observed.claims.get_mut(&1).unwrap().node = Some("node-1".to_owned());
         assert!(offers(&observed).is_empty(), "it may come back");
         let node = observed.nodes.as_mut().unwrap().get_mut("node-1").unwrap();
-        node.out_of_service = true;
+        node.gone = true;
+        assert!(offers(&observed).is_empty(), "another may take the volume");
+        let node = observed.nodes.as_mut().unwrap().get_mut("node-1").unwrap();
+        (node.gone, node.out_of_service) = (false, true);
         assert_eq!(offers(&observed).len(), 1);
         let node = observed.nodes.as_mut().unwrap().get_mut("node-1").unwrap();
         node.out_of_service = false;

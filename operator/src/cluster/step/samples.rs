@@ -102,6 +102,7 @@ pub fn observed(brokers: i32) -> Observed {
         replicas: brokers,
         volume_size: "1Gi".to_owned(),
         cluster_id: Some("id".to_owned()),
+        revision: REVISION.to_owned(),
         terminating: false,
     };
     observed.sets.insert("broker".to_owned(), set);

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::{Decision, Named, Step, Waiting};
+use super::{Decision, Named, Step, Undo, Waiting};
 use crate::cluster::brokers::{ShownBroker, brokers};
 use crate::cluster::observed::{Claim, Leaving, Observed, View};
 use crate::cluster::wanted::Wanted;
@@ -247,19 +247,18 @@ fn cancelled(wanted: &Wanted, observed: &Observed) -> Decision {
         let noted = observed
             .claims
             .get(&id)
-            .filter(|claim| claim.leaving == Some(Leaving::ScaleDown));
+            .filter(|claim| claim.leaving.is_some_and(Leaving::is_scale_down));
         let (Some(claim), Some(broker)) = (noted, view.brokers.get(&id)) else {
             continue;
         };
-        if broker.draining {
-            decision.steps.push(Step::Drain(id, false));
-        }
-        if view.cluster.partitions.reassigning > 0 {
-            decision.steps.push(Step::CancelMoves(id));
-        }
-        decision
-            .steps
-            .push(Step::NoteLeaving(Named::claim(claim), None));
+        let moves = claim.leaving.is_some_and(Leaving::moves_replicas);
+        let undo = Undo {
+            moves: moves && view.cluster.partitions.reassigning > 0,
+            lease: false,
+            draining: broker.draining,
+        };
+        let claim = Named::claim(claim);
+        decision.steps.push(Step::Stay { id, claim, undo });
     }
     decision
 }
@@ -279,7 +278,7 @@ fn forget(wanted: &Wanted, observed: &Observed) -> Decision {
     };
     let noted = |id: i32| {
         let claim = observed.claims.get(&id);
-        claim.is_some_and(|claim| claim.leaving == Some(Leaving::ScaleDown))
+        claim.is_some_and(|claim| claim.leaving.is_some_and(Leaving::is_scale_down))
     };
     let gone = view.brokers.values().filter(|broker| !there(broker.id));
     for broker in gone.filter(|broker| broker.replicas == 0) {
@@ -296,6 +295,13 @@ fn forget(wanted: &Wanted, observed: &Observed) -> Decision {
         .claims
         .iter()
         .filter(|(id, claim)| !there(**id) && !claim.terminating);
+    let emptied = left.clone().filter(|(id, claim)| {
+        claim.leaving == Some(Leaving::ScaleDown) && may_be_forgotten(observed, **id)
+    });
+    for (_, claim) in emptied {
+        let note = Step::NoteLeaving(Named::claim(claim), Some(Leaving::Emptied));
+        decision.steps.push(note);
+    }
     for (id, claim) in left.filter(|(id, claim)| deletes(wanted, view, **id, claim)) {
         decision.steps.push(Step::DeleteClaim {
             id: *id,
@@ -310,7 +316,7 @@ fn forget(wanted: &Wanted, observed: &Observed) -> Decision {
 /// spec any more stay: nobody says what becomes of them.
 fn deletes(wanted: &Wanted, view: &View, id: i32, claim: &Claim) -> bool {
     let pool = wanted.pools.iter().find(|pool| pool.name == claim.pool);
-    claim.leaving == Some(Leaving::ScaleDown)
+    claim.leaving == Some(Leaving::Emptied)
         && !view.brokers.contains_key(&id)
         && pool.is_some_and(|pool| pool.on_scale_down == OnScaleDown::Delete)
 }

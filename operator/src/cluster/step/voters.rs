@@ -21,8 +21,16 @@ pub fn next(wanted: &Wanted, observed: &Observed) -> Decision {
         return remove(quorum, &[lost]);
     }
     let voters = view.voters();
-    // One that is about to lose its volume gets its vote with the new one.
+    // One that is about to lose its volume gets its vote with the new one, and until then no vote moves for a better place.
     let stays = |id: &&i32| !replace::is_pending(wanted, observed, **id);
+    let mut named = wanted.replace.iter().map(|replace| replace.broker_id);
+    let replaces = named.any(|id| !stays(&&id));
+    let stay = voters
+        .iter()
+        .all(|id| wanted.ids().any(|wanted| wanted == *id));
+    if replaces && stay && voters.len() >= wanted.voters.len() {
+        return Decision::default();
+    }
     let missing = wanted.voters.iter().filter(stays);
     let missing = missing.filter(|id| !voters.contains(id));
     // One that can't be added yet, or fails to be, does not keep the others.
@@ -91,7 +99,9 @@ pub(super) fn remove(quorum: &ShownQuorum, extra: &[i32]) -> Decision {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::observed::Node;
     use crate::cluster::step::samples;
+    use crate::crd::cluster::Replace;
 
     #[test]
     fn a_vote_moves_by_adding_before_removing() {
@@ -108,7 +118,7 @@ mod tests {
     fn a_cluster_is_at_rest_while_nothing_moves_stops_leaves_or_rolls() {
         assert!(samples::observed(4).is_at_rest());
         type Change = fn(&mut Observed);
-        let changes: [Change; 10] = [
+        let changes: [Change; 11] = [
             |it| it.view = None,
             |it| samples::fence(it, 1),
             |it| samples::unready(it, 1),
@@ -122,6 +132,7 @@ mod tests {
                     .for_each(|claim| claim.founded = false)
             },
             |it| it.pods.get_mut(&1).unwrap().revision = "r2".to_owned(),
+            |it| it.sets.get_mut("broker").unwrap().revision = "r2".to_owned(),
             |it| it.view.as_mut().unwrap().cluster.partitions.reassigning = 1,
         ];
         for (at, change) in changes.into_iter().enumerate() {
@@ -129,6 +140,34 @@ mod tests {
             change(&mut observed);
             assert!(!observed.is_at_rest(), "change {at}");
         }
+        let mut observed = samples::observed(4);
+        observed.claims.get_mut(&1).unwrap().node = Some("gone-for-good".to_owned());
+        let gone = Node {
+            gone: true,
+            ..Node::default()
+        };
+        let nodes = observed.nodes.as_mut().unwrap();
+        nodes.insert("gone-for-good".to_owned(), gone);
+        assert!(observed.is_at_rest(), "its broker lives on another node");
+    }
+
+    #[test]
+    fn no_vote_moves_for_a_better_place_while_a_volume_is_to_be_replaced() {
+        let (mut wanted, mut observed) = (samples::wanted(5), samples::observed(5));
+        wanted.voters = vec![0, 1, 3];
+        wanted.replace = vec![Replace {
+            broker_id: 1,
+            claim_uid: "claim-1".to_owned(),
+            accept_loss: false,
+        }];
+        assert_eq!(next(&wanted, &observed), Decision::default());
+        let quorum = samples::quorum_of(&mut observed);
+        let learner = quorum.learners.remove(0);
+        quorum.voters.push(learner);
+        assert_eq!(next(&wanted, &observed), Decision::default());
+        (wanted.pools[0].ids, wanted.voters) = (0..3, vec![0, 1, 2]);
+        let steps = next(&wanted, &observed).steps;
+        assert_eq!(steps, [Step::RemoveVoter(3)], "who leaves votes no more");
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub(super) fn check(
     let classes = found.claim_classes.get(name);
     let other = classes.and_then(|classes| {
         let said = volume.class_name.as_ref()?;
-        classes.iter().find(|class| *class != said)
+        classes.first().filter(|_| !classes.contains(said))
     });
     if let Some(class) = other {
         let message = format!(

@@ -3,7 +3,7 @@
 //! | voters now | then |
 //! | --- | --- |
 //! | too few | a broker of a rack without a voter joins, else one of a node without, else the pools in turn; one that is away last |
-//! | too many | one goes by whose going most racks and nodes keep a voter: one that is away first, else the highest id |
+//! | too many | one goes by whose going most racks and nodes keep a voter: one that is away first, the leader last, else the highest id |
 //! | enough | one is exchanged, where that takes a vote to another rack or node and nothing else is going on |
 //!
 //! An exchange is first one too many, then one that goes. It takes the votes to more racks, or to more nodes and no
@@ -21,6 +21,8 @@ use crate::crd::cluster::KafkaClusterSpec;
 pub struct Standing {
     /// The voters as the brokers say, else as they were last told; empty where nothing is known.
     pub voters: Vec<i32>,
+    /// The one that leads the quorum: its going takes an election.
+    pub leader: Option<i32>,
     /// Where registered brokers are; empty where nothing is known.
     pub places: BTreeMap<i32, Place>,
     /// Nothing is going on, so that votes may move for a better place.
@@ -119,6 +121,7 @@ fn least_needed(voters: &BTreeSet<i32>, standing: &Standing) -> Option<i32> {
         (
             !standing.is_away(*out),
             Reverse(standing.spread(rest)),
+            standing.leader == Some(*out),
             Reverse(*out),
         )
     })
@@ -171,6 +174,7 @@ mod tests {
         };
         Standing {
             voters: voters.to_vec(),
+            leader: None,
             places: (0..).zip(places.iter().map(place)).collect(),
             at_rest: true,
         }
@@ -215,6 +219,15 @@ mod tests {
             ..standing(&[0], &places)
         };
         assert_eq!(choose(3, &[0, 1, 2, 3], &busy), [0, 2, 3]);
+    }
+
+    #[test]
+    fn of_voters_that_are_as_good_the_leader_stays() {
+        let places = [("a", "r"), ("b", "s"), ("c", "t"), ("d", "t")];
+        let mut standing = standing(&[0, 1, 2, 3], &places);
+        assert_eq!(choose(3, &[0, 1, 2, 3], &standing), [0, 1, 2]);
+        standing.leader = Some(3);
+        assert_eq!(choose(3, &[0, 1, 2, 3], &standing), [0, 1, 3]);
     }
 
     #[test]

@@ -11,8 +11,9 @@ use serde_json::{Value, json};
 
 use super::{Did, Outcome, Performer, StepError};
 use crate::cluster::brokers::{LeaseAnswer, NotMoved, ShownPlan};
+use crate::cluster::fetch::LEAVING;
 use crate::cluster::settings::{self, ALL_REPLICAS, THROTTLED};
-use crate::cluster::step::{Named, Waiting};
+use crate::cluster::step::{Named, Undo, Waiting};
 use crate::crd::cluster::Unreplicated;
 use crate::door::{At, DoorError};
 use crate::events::Kind;
@@ -44,8 +45,22 @@ impl Performer<'_> {
         Ok(began(&plan))
     }
 
+    /// The note goes last: what failed is tried again as long as it is there.
+    pub(super) async fn stay(&self, id: i32, claim: &Named, undo: Undo) -> Result<(), StepError> {
+        if undo.moves {
+            self.cancel_moves(id).await?;
+        }
+        if undo.lease {
+            self.give_back_lease(id).await?;
+        }
+        if undo.draining {
+            self.drain(id, false).await?;
+        }
+        self.note(claim, LEAVING, Value::Null).await
+    }
+
     /// One that has ended meanwhile is none to cancel.
-    pub(super) async fn cancel_moves(&self, id: i32) -> Result<Did, StepError> {
+    async fn cancel_moves(&self, id: i32) -> Result<(), StepError> {
         let kafka = self.door()?.kafka_to_change()?;
         let ongoing = kafka.list_partition_reassignments(None).await?;
         let leaving = ongoing
@@ -53,13 +68,13 @@ impl Performer<'_> {
             .filter(|(_, way)| way.removing.contains(&id));
         let wishes: ReplicaWishes = leaving.map(|(partition, _)| (partition, None)).collect();
         if wishes.is_empty() {
-            return Ok(Did::Nothing);
+            return Ok(());
         }
         kafka.alter_partition_reassignments(&wishes, false).await?;
         let count = wishes.len();
         let text = format!("{count} partitions stay on broker {id}: it does not leave after all");
         self.tell(Kind::Normal, "MovesCancelled", &text).await;
-        Ok(Did::It)
+        Ok(())
     }
 
     pub(super) async fn repair(&self, outcome: &mut Outcome) -> Result<Did, StepError> {

@@ -94,11 +94,15 @@ fn scaling_up_again_takes_back_what_began() {
     let (wanted, mut observed) = (samples::wanted(4), samples::observed(4));
     drained(&mut observed, 3);
     let claim = Named::claim(&observed.claims[&3]);
-    let steps = next(&wanted, &observed).steps;
-    assert_eq!(
-        steps,
-        [Step::Drain(3, false), Step::NoteLeaving(claim, None)]
-    );
+    let view = observed.view.as_mut().unwrap();
+    view.cluster.partitions.reassigning = 1;
+    let undo = Undo {
+        moves: true,
+        lease: false,
+        draining: true,
+    };
+    let stays = Step::Stay { id: 3, claim, undo };
+    assert_eq!(next(&wanted, &observed).steps, [stays]);
     observed.claims.get_mut(&3).unwrap().leaving = None;
     assert_eq!(
         next(&wanted, &observed).steps,
@@ -125,7 +129,15 @@ fn what_is_gone_is_forgotten_and_its_volume_stays_unless_deletion_was_chosen() {
     assert_eq!(next(&wanted, &observed).steps, [], "its pod is still there");
     observed.pods.remove(&3);
     let decision = next(&wanted, &observed);
-    assert_eq!(decision.steps, [], "the quorum still takes it for alive");
+    let claim = Named::claim(&observed.claims[&3]);
+    let emptied = Step::NoteLeaving(claim, Some(Leaving::Emptied));
+    assert_eq!(
+        decision.steps,
+        [emptied],
+        "the quorum still takes it for alive"
+    );
+    observed.claims.get_mut(&3).unwrap().leaving = Some(Leaving::Emptied);
+    assert_eq!(next(&wanted, &observed).steps, []);
     let waits = [(
         Waiting::ScaleDown,
         "broker 3 to be forgotten, once it has been silent for a moment".to_owned(),
