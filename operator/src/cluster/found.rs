@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 use super::observed::{Claim, Leaving, Observed, View};
-use super::validate::{Found, Standing, Version};
+use super::validate::{Elsewhere, Found, Standing, Version};
 use crate::crd::KafkaCluster;
 use crate::crd::cluster::KafkaClusterStatus;
 
@@ -65,13 +65,17 @@ fn claim_classes(observed: &Observed) -> BTreeMap<String, BTreeSet<String>> {
 }
 
 /// A broker that was drained has left nothing on its claim; one that has a claim in its own pool by now lives there.
-fn elsewhere(observed: &Observed) -> Vec<(String, i32, String)> {
+fn elsewhere(observed: &Observed) -> Vec<Elsewhere> {
     let left = observed.left_claims.iter().filter(|(id, claim)| {
         let holds = claim.founded && claim.leaving != Some(Leaving::Emptied);
         holds && !observed.claims.contains_key(id)
     });
-    left.map(|(id, claim)| (claim.pool.clone(), *id, claim.name.clone()))
-        .collect()
+    let told = left.map(|(id, claim)| Elsewhere {
+        id: *id,
+        pool: claim.pool.clone(),
+        claim: claim.name.clone(),
+    });
+    told.collect()
 }
 
 /// The level that the brokers wrote when they last said so: it never goes down, and a version that can't read it must not

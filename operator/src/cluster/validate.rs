@@ -43,8 +43,19 @@ pub struct Found {
     pub claim_version: Option<Version>,
     /// The StorageClasses of the pools' claims.
     pub claim_classes: BTreeMap<String, BTreeSet<String>>,
-    /// Brokers whose records are on claims of another pool than now has their ids: pool, id, claim.
-    pub elsewhere: Vec<(String, i32, String)>,
+    /// Brokers whose records are on claims of another pool than now has their ids.
+    pub elsewhere: Vec<Elsewhere>,
+}
+
+/// A broker whose records are on the claim of a pool that had its id before.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Elsewhere {
+    /// The broker.
+    pub id: i32,
+    /// The pool that it was of.
+    pub pool: String,
+    /// The claim's name.
+    pub claim: String,
 }
 
 /// What this operator brings.

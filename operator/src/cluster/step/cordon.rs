@@ -6,7 +6,7 @@
 
 use super::{Decision, Named, Step, Undo, Waiting};
 use crate::cluster::brokers::State;
-use crate::cluster::observed::{Claim, Leaving, Node, Observed, Pod, View};
+use crate::cluster::observed::{Leaving, Node, Observed, Pod, View};
 use crate::cluster::wanted::Wanted;
 use crate::crd::cluster::OnCordon;
 

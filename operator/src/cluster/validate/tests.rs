@@ -83,30 +83,33 @@ fn a_cluster_applied_again_stays_at_the_version_that_its_claims_have_seen() {
 
 #[test]
 fn volumes_that_are_there_keep_their_class_and_their_pool() {
-    let class = |said: Option<&str>| {
+    let classes = |there: &[&str], said: Option<&str>| {
         checked(|cluster, found, _| {
-            let classes = BTreeSet::from(["standard".to_owned()]);
+            let classes = there.iter().map(|class| (*class).to_owned()).collect();
             found.claim_classes = BTreeMap::from([("broker".to_owned(), classes)]);
             cluster.spec.pools[0].volumes[0].class_name = said.map(str::to_owned);
         })
     };
+    let class = |said| classes(&["standard"], said);
     let refused = class(Some("fast")).unwrap_err();
     assert!(
         refused.to_string().contains("of the class standard"),
         "{refused}"
     );
     assert!(class(Some("standard")).is_ok() && class(None).is_ok());
-    let (reason, text) = bad(|_, found, _| {
-        found.elsewhere = vec![("old".to_owned(), 1, "data-main-old-1".to_owned())];
-    });
+    let by_hand = classes(&["fast", "standard"], Some("fast"));
+    assert!(
+        by_hand.is_ok(),
+        "one volume of another class was made by hand"
+    );
+    let elsewhere = |id: i32| {
+        let (pool, claim) = ("old".to_owned(), format!("data-main-old-{id}"));
+        vec![Elsewhere { id, pool, claim }]
+    };
+    let (reason, text) = bad(|_, found, _| found.elsewhere = elsewhere(1));
     assert_eq!(reason, Reason::InvalidPool);
     assert!(text.contains("call the pool old again"), "{text}");
-    assert!(
-        checked(|_, found, _| {
-            found.elsewhere = vec![("old".to_owned(), 7, "data-main-old-7".to_owned())];
-        })
-        .is_ok()
-    );
+    assert!(checked(|_, found, _| found.elsewhere = elsewhere(7)).is_ok());
 }
 
 #[test]

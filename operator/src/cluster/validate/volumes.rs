@@ -1,6 +1,6 @@
 //! Volumes that are there already and belong to what the spec names.
 
-use super::{Found, POOL_IDS, Problems, Reason};
+use super::{Elsewhere, Found, POOL_IDS, Problems, Reason};
 use crate::crd::cluster::{Pool, PoolVolume};
 
 pub(super) fn check(
@@ -27,7 +27,12 @@ pub(super) fn check(
     let start = pool.first_broker_id;
     let ids = start..start.saturating_add(pool.replicas.clamp(0, POOL_IDS));
     let mut elsewhere = found.elsewhere.iter();
-    if let Some((was, id, claim)) = elsewhere.find(|(_, id, _)| ids.contains(id)) {
+    if let Some(left) = elsewhere.find(|left| ids.contains(&left.id)) {
+        let Elsewhere {
+            id,
+            pool: was,
+            claim,
+        } = left;
         let message = format!(
             "broker {id} was of pool {was}, and its records are on {claim}: call the pool {was} again; where these records \
              are not needed any more, delete that claim"
