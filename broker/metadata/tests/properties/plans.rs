@@ -58,6 +58,35 @@ fn clusters(racks: u8, shared: bool) -> impl Strategy<Value = Image> {
     })
 }
 
+/// Of each rule, whether it is only preferred.
+#[derive(Clone, Copy, Debug)]
+struct Preferring {
+    nodes: bool,
+    racks: bool,
+}
+
+impl ConfigRules for Preferring {
+    fn check(&self, _: ResourceKind, _: &str, _: &str) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn list_default(&self, _: ResourceKind, _: &str) -> Option<String> {
+        None
+    }
+
+    fn default_value(&self, _: ResourceKind, key: &str) -> Option<String> {
+        let word = |preferred| match preferred {
+            true => "preferred".to_owned(),
+            false => "required".to_owned(),
+        };
+        match key {
+            "placement.node.spread" => Some(word(self.nodes)),
+            "placement.rack.spread" => Some(word(self.racks)),
+            _ => None,
+        }
+    }
+}
+
 fn follow(image: &Image, plan: &Plan) -> Image {
     let mut image = image.clone();
     let ask = AlterPartitionReassignments {
@@ -135,6 +164,16 @@ proptest! {
         }
         let moved = plan.moves.len();
         prop_assert!(moved <= misplaced(&image, &NoConfigRules).len(), "it moves what is misplaced");
+    }
+
+    #[test]
+    fn a_repair_ends_whatever_is_only_preferred(
+        image in clusters(3, true), nodes in any::<bool>(), racks in any::<bool>()
+    ) {
+        let rules = Preferring { nodes, racks };
+        let after = follow(&image, &plan::repair(&image, &rules));
+        let again = plan::repair(&after, &rules);
+        prop_assert!(again.moves.is_empty(), "{rules:?}: {:?}", again.moves);
     }
 
     #[test]
