@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use e2e::cluster::View;
-use e2e::kube::manifests::{MAIN, cluster};
+use e2e::kube::manifests::{MAIN, cluster, topic};
 use e2e::kube::{
-    Annotated, Cordoned, LEDGER, Scene, broker_told, condition, fill, list, scene, text, uids,
-    until,
+    Annotated, Cordoned, LEDGER, Scene, broker_told, condition, fill, holds, list, scene, text,
+    uids, until,
 };
 use e2e::ledger::Target;
 use e2e::witness::Witnesses;
@@ -24,6 +24,8 @@ const RECORDS: usize = 8 * 1024;
 const EMPTIED_LIMIT: Duration = Duration::from_secs(60);
 /// A look takes seconds.
 const SEEN_LIMIT: Duration = Duration::from_secs(30);
+/// Several looks, in which nothing is begun.
+const HELD: Duration = Duration::from_secs(15);
 /// What is misplaced is repaired at most once a minute.
 const REPAIRED_LIMIT: Duration = Duration::from_secs(90);
 
@@ -168,5 +170,36 @@ fn a_nodes_annotation_has_replicas_leave_it_whatever_the_spec_says() -> Result<(
         })?;
         scene.until_settled(MAIN)?;
         witnesses.end("replicas that leave an annotated node")
+    })
+}
+
+#[test]
+fn one_node_is_emptied_at_a_time_and_what_can_not_leave_is_named() -> Result<()> {
+    scene("drain-two", |scene| {
+        let target = four_brokers(scene, "Replicas")?;
+        let (first, pod) = one_broker(scene, true)?;
+        let (second, other) = one_broker(scene, false)?;
+        let witnesses = Witnesses::begin(&target, scene.folder())?;
+        let cordoned = Cordoned::cordon(scene, &pod)?;
+        until_emptied(scene, first)?;
+        let next = Cordoned::cordon(scene, &other)?;
+        holds("the second keeps what it has", HELD, || {
+            let view = scene.view(&target)?;
+            ensure!(view.replicas_on(second) > 0, "{view}");
+            Ok(())
+        })?;
+        cordoned.uncordon()?;
+        until_emptied(scene, second)?;
+        holds_nothing(scene, &target, second)?;
+        next.uncordon()?;
+        until_stays(scene, second)?;
+        // All four brokers have it: there is no other for the one that is to leave.
+        scene.apply(&topic("wide", 1, BROKERS))?;
+        scene.until_topic("wide")?;
+        let cordoned = Cordoned::cordon(scene, &pod)?;
+        scene.until_said(&["can't move wide-0"], SEEN_LIMIT)?;
+        cordoned.uncordon()?;
+        until_stays(scene, first)?;
+        witnesses.end("two nodes that replicas leave")
     })
 }
