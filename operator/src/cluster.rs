@@ -103,7 +103,6 @@ async fn look(
     memory: &mut Memory,
 ) -> Result<Look, Error> {
     let mut seen = fetch::observe(cluster, context, memory).await?;
-    seen.observed.no_growth = memory.growth.of(&seen.observed.claims);
     if cluster.metadata.deletion_timestamp.is_some() {
         return deleted(cluster, &seen, context, memory).await;
     }

@@ -59,6 +59,7 @@ pub async fn observe(
     let of_claims = observed.claims.values();
     let of_claims = of_claims.filter_map(|claim| claim.node.as_ref());
     observed.nodes = context.nodes.of(of_pods.chain(of_claims));
+    observed.no_growth = memory.growth.of(&observed.claims);
     observed.not_made = not_made::of(&key, &observed, context).await;
     let stops = observed.pods.values().any(|pod| pod.deadline.is_some());
     observed.namespace_is_going = (stops || observed.pods.is_empty())
