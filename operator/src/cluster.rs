@@ -128,6 +128,9 @@ async fn look(
     };
     let has_pod_monitors = context.pod_monitors.load(Ordering::Relaxed);
     let given = given(&wanted, &seen.observed, has_pod_monitors);
+    if paused {
+        memory.idle = None;
+    }
     let (decision, outcome) = match paused {
         true => (Decision::default(), Outcome::default()),
         false => act(cluster, &wanted, &given, &seen, context, memory).await,
@@ -355,6 +358,7 @@ async fn refused(
     context: &Context,
     memory: &mut Memory,
 ) -> Result<Look, Error> {
+    memory.idle = None;
     let before = cluster
         .status
         .as_ref()

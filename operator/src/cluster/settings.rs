@@ -24,7 +24,8 @@ const SETTINGS_EVERY: Duration = Duration::from_secs(60);
 /// With `Auto`, how long every broker must have run the new version before there is no way back.
 const PROVEN_AFTER: Duration = Duration::from_secs(3_600);
 /// A topic's setting that names replicas whose copying is throttled (KIP-73), and the word for all of them, which only
-/// the operator uses.
+/// the operator uses. Not the moving ones alone: moves of several controllers would take each other's names away, and
+/// what an operator has begun could not be told from what others throttle.
 pub const THROTTLED: &str = "follower.replication.throttled.replicas";
 /// See [`THROTTLED`].
 pub const ALL_REPLICAS: &str = "*";
@@ -83,13 +84,10 @@ pub async fn follow(
         live.insert(RATE.to_owned(), rate.to_string());
     }
     let revision = crate::revision::of(&live);
-    let known = memory.settings.as_ref();
-    let known = known.filter(|known| known.revision == revision);
-    if known.is_some_and(Followed::is_fresh) {
-        return Ok(());
-    }
-    let turn = match known {
+    let turn = match &memory.settings {
         None => Turn::First,
+        Some(known) if known.revision != revision => Turn::Changed,
+        Some(known) if known.is_fresh() => return Ok(()),
         Some(_) => Turn::Again,
     };
     let kafka = door.kafka_to_change()?;
@@ -162,18 +160,24 @@ fn aim(wanted: &Wanted, observed: &Observed, newest: Option<i16>) -> Option<i16>
     there.then_some(aim)
 }
 
-/// Whether settings are to be followed from now on, or are looked at again.
+/// Why settings are looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Turn {
+    /// This process has just begun to.
     First,
+    /// The spec says something else than at the last look.
+    Changed,
+    /// Others may have changed them.
     Again,
 }
 
 impl Turn {
-    /// What can't be compared, as brokers do not show it, and how fast throttled replicas are copied: whoever moves some
-    /// says that before, and takes it back.
-    fn passes_over(self, name: &str, known: Option<&Setting>) -> bool {
-        self == Self::Again && (RATES.contains(&name) || known.is_some_and(Setting::is_secret))
+    /// Whether it can't be told what has changed, if anything. Brokers do not show a secret: one that is set stays until
+    /// the spec is seen to change. How fast throttled replicas are copied is said before each move, by whoever moves some,
+    /// and taken back.
+    fn passes_over(self, name: &str, known: Option<&Setting>, is_set: bool) -> bool {
+        let hidden = known.is_some_and(Setting::is_secret) && is_set;
+        self != Self::Changed && (RATES.contains(&name) || hidden)
     }
 }
 
@@ -190,10 +194,10 @@ fn changes(
     let mut changes: Vec<ConfigChange> = Vec::new();
     for (name, value) in wanted {
         let known = reference.find(Scope::Broker, name);
-        let shown = set.iter().find(|config| config.name == *name);
-        let shown = shown.and_then(|config| config.value.as_ref());
+        let found = set.iter().find(|config| config.name == *name);
+        let shown = found.and_then(|config| config.value.as_ref());
         let normal = known.map_or_else(|| value.clone(), |known| known.normal(value));
-        if shown != Some(&normal) && !turn.passes_over(name, known) {
+        if shown != Some(&normal) && !turn.passes_over(name, known, found.is_some()) {
             changes.push((name.clone(), Some(value.clone())));
         }
     }
@@ -203,7 +207,8 @@ fn changes(
         let Some(known) = known.filter(|known| known.is_live()) else {
             continue;
         };
-        if config.value != known.default && !turn.passes_over(&config.name, Some(known)) {
+        let name = &config.name;
+        if config.value != known.default && !turn.passes_over(name, Some(known), true) {
             changes.push((config.name.clone(), known.default.clone()));
         }
     }
@@ -262,22 +267,38 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_compared_as_brokers_show_it_and_one_that_they_hide_is_set_once() {
+    fn a_value_is_compared_as_brokers_show_it() {
+        let wanted = BTreeMap::from([(
+            "log.cleanup.policy".to_owned(),
+            "compact, delete".to_owned(),
+        )]);
+        let set = [config("log.cleanup.policy", "compact,delete")];
+        for turn in [Turn::First, Turn::Changed, Turn::Again] {
+            assert_eq!(changes(&wanted, &set, "0.1.0", turn), []);
+        }
+    }
+
+    #[test]
+    fn whoever_begins_to_look_writes_nothing_that_is_there_and_what_changes_is_written() {
         let wanted = BTreeMap::from([
-            (
-                "log.cleanup.policy".to_owned(),
-                "compact, delete".to_owned(),
-            ),
+            (RATE.to_owned(), "5000".to_owned()),
             ("ssl.key.password".to_owned(), "secret".to_owned()),
         ]);
-        let set = [config("log.cleanup.policy", "compact,delete")];
-        assert_eq!(changes(&wanted, &set, "0.1.0", Turn::Again), []);
-        let throttle = config("leader.replication.throttled.rate", "1000");
-        let throttled = [set[0].clone(), throttle];
-        assert_eq!(changes(&wanted, &throttled, "0.1.0", Turn::Again), []);
-        let once = changes(&wanted, &set, "0.1.0", Turn::First);
-        assert_eq!(once[0].0, "ssl.key.password");
-        assert_eq!(once.len(), 1);
+        let names = |set: &[Config], turn| -> Vec<String> {
+            let changes = changes(&wanted, set, "0.1.0", turn).into_iter();
+            changes.map(|(name, _)| name).collect()
+        };
+        assert_eq!(names(&[], Turn::First), ["ssl.key.password"]);
+        let hidden = Config {
+            value: None,
+            ..config("ssl.key.password", "")
+        };
+        let by_hand = config(RATES[1], "1000");
+        let set = [hidden, config(RATE, "1000"), by_hand];
+        assert!(names(&set, Turn::First).is_empty());
+        assert!(names(&set, Turn::Again).is_empty());
+        let all = [RATE, "ssl.key.password", RATES[1]];
+        assert_eq!(names(&set, Turn::Changed), all);
     }
 
     #[tokio::test(start_paused = true)]

@@ -40,6 +40,8 @@ pub const UNTHROTTLE_AFTER: Duration = Duration::from_secs(10);
 pub struct Outcome {
     /// Steps that were done.
     pub done: usize,
+    /// Replicas have begun to move.
+    pub moves: bool,
     /// What is awaited besides what was decided.
     pub waits: Vec<(Waiting, String)>,
     /// Why brokers may not stop now.
@@ -97,10 +99,13 @@ pub struct Performer<'a> {
 }
 
 impl Performer<'_> {
-    /// Does all steps in order. One that fails does not keep the others.
+    /// Does all steps in order, but unthrottles last, and only where nothing has begun to move. One that fails does not
+    /// keep the others.
     pub async fn perform(&self, steps: &[Step]) -> Outcome {
         let mut outcome = Outcome::default();
-        for step in steps {
+        let is_last = |step: &&Step| matches!(step, Step::Unthrottle(_));
+        let first = steps.iter().filter(|step| !is_last(step));
+        for step in first.chain(steps.iter().filter(is_last)) {
             tracing::debug!(cluster = %self.key, ?step, "does");
             match self.one(step, &mut outcome).await {
                 Ok(Did::It) => {
@@ -132,13 +137,15 @@ impl Performer<'_> {
             }
             Step::Restart(pods) => return self.restart(pods, outcome).await,
             Step::BringBack { id, claim, moved } => {
-                return self.bring_back(*id, claim, moved).await;
+                return self.bring_back(*id, claim, moved, outcome).await;
             }
             Step::HandOver(id) => return self.hand_over(*id, outcome).await,
             Step::MoveAway(ids) => return self.move_away(ids, outcome).await,
             Step::Repair => return self.repair(outcome).await,
             Step::Unregister(id) => return self.unregister(*id).await,
-            Step::Unthrottle(_) if !self.may_unthrottle => return Ok(Did::Nothing),
+            Step::Unthrottle(_) if !self.may_unthrottle || outcome.moves => {
+                return Ok(Did::Nothing);
+            }
             Step::ReplaceVolume {
                 id,
                 claim,

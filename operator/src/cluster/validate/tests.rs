@@ -194,6 +194,8 @@ fn values_that_are_not_allowed_are_refused() {
         ("num.partitions", "0"),
         ("num.partitions", "a\nb"),
         ("log.retention.ms", "soon"),
+        ("follower.replication.throttled.rate", "1000"),
+        ("leader.replication.throttled.rate", "1000"),
     ] {
         let (reason, text) = bad(|cluster, _, _| config(cluster, &[(name, value)]));
         assert_eq!(reason, Reason::InvalidConfig);

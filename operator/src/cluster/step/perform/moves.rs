@@ -106,6 +106,7 @@ impl Performer<'_> {
         let and = if query.is_empty() { "" } else { "&" };
         let path = format!("/v1/plans/{kind}?{query}{and}apply=true");
         let plan: ShownPlan = door.post(At::Any, &path, &Value::Null).await?;
+        outcome.moves |= !plan.moves.is_empty();
         tell_refusals(&plan, outcome);
         Ok(plan)
     }
@@ -114,7 +115,9 @@ impl Performer<'_> {
     pub(super) async fn reassign(
         &self,
         wishes: &ReplicaWishes,
+        outcome: &mut Outcome,
     ) -> Result<PartitionResults, StepError> {
+        outcome.moves |= !wishes.is_empty();
         if let Some(rate) = self.wanted.drain.bytes_per_second_max {
             self.bound(topics_of(wishes), rate).await?;
         }

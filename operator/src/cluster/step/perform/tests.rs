@@ -1,27 +1,35 @@
 //! What counts as done, against brokers that are played.
 
+use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 
-use axum::routing::post;
+use axum::routing::{delete, post};
 use axum::{Json, Router};
-use hyper::{Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use kube::client::Body;
 use kube::runtime::events::{Recorder, Reporter};
 use tokio::net::TcpListener;
 
 use super::*;
 use crate::cluster::build::samples::operator;
-use crate::cluster::step::samples;
+use crate::cluster::step::{Undo, samples};
 use crate::context::{BrokerAddressBy, Doors, Memories, Options};
 use crate::crd::KafkaCluster;
 use crate::leader::Leadership;
 use crate::metrics::Metrics;
 use crate::nodes::Nodes;
 
+/// What the API server was asked to change in place, by path.
+type Patched = Arc<Mutex<Vec<String>>>;
+
 /// With an API server that answers everything with an empty object.
-fn context() -> Context {
-    let service = tower::service_fn(|_: Request<Body>| async {
-        Ok::<_, tower::BoxError>(Response::new(Body::from(b"{}".to_vec())))
+fn context(patched: Patched) -> Context {
+    let service = tower::service_fn(move |request: Request<Body>| {
+        if request.method() == Method::PATCH {
+            let path = request.uri().path().to_owned();
+            patched.lock().unwrap().push(path);
+        }
+        async { Ok::<_, tower::BoxError>(Response::new(Body::from(b"{}".to_vec()))) }
     });
     let client = kube::Client::new(service, "kafka");
     let reporter = Reporter {
@@ -64,7 +72,7 @@ async fn a_refused_restart_counts_as_none_and_a_failed_step_keeps_no_other() {
     let router = Router::new()
         .route("/v1/brokers/{id}/stop-lease", lease)
         .route("/v1/quorum/voters", voters);
-    let (context, cluster) = (context(), KafkaCluster::default());
+    let (context, cluster) = (context(Patched::default()), KafkaCluster::default());
     let (wanted, observed) = samples::healthy();
     let performer = Performer {
         context: &context,
@@ -88,4 +96,40 @@ async fn a_refused_restart_counts_as_none_and_a_failed_step_keeps_no_other() {
     let page = String::from_utf8(context.metrics.page()).unwrap();
     assert!(!page.contains("step=\"restart\""), "{page}");
     assert!(page.contains("milena_operator_steps_total{step=\"add_voter\"} 1"));
+}
+
+#[tokio::test]
+async fn what_is_noted_of_a_broker_goes_last_and_only_once_all_else_is_taken_back() {
+    let router = |drained: StatusCode| {
+        let answer = move || async move { (drained, Json(json!({ "error": "not now" }))) };
+        let given_back = delete(async || Json(json!({})));
+        Router::new()
+            .route("/v1/brokers/{id}/drain", post(answer))
+            .route("/v1/brokers/{id}/stop-lease", given_back)
+    };
+    let (wanted, observed) = samples::healthy();
+    let claim = Named::claim(&observed.claims[&1]);
+    let undo = Undo {
+        moves: false,
+        lease: true,
+        draining: true,
+    };
+    let stay = Step::Stay { id: 1, claim, undo };
+    for (drained, notes) in [(StatusCode::CONFLICT, 0), (StatusCode::OK, 1)] {
+        let patched = Patched::default();
+        let (context, cluster) = (context(patched.clone()), KafkaCluster::default());
+        let performer = Performer {
+            context: &context,
+            key: &Key::of(&cluster),
+            events: &Events::new(&context.recorder, &cluster),
+            wanted: &wanted,
+            observed: &observed,
+            door: Some(brokers(router(drained)).await),
+            may_repair: true,
+            may_unthrottle: true,
+        };
+        let outcome = performer.perform(std::slice::from_ref(&stay)).await;
+        assert_eq!(outcome.done, notes, "{outcome:?}");
+        assert_eq!(patched.lock().unwrap().len(), notes, "{drained}");
+    }
 }
