@@ -2,7 +2,7 @@
 # Usage: e2e/kube/run.sh [TEST...]        names below e2e/tests without .rs; without one: every kube_* and crd_rules
 #
 # Makes a cluster of kind, builds both images and one of kcat, the client inside, and brings them there, runs the tests, and
-# deletes what it made. Needs kind, kubectl, helm and docker on the PATH.
+# deletes what it made. Needs kind, kubectl, helm and docker on the PATH; kcat is installed where it is not there.
 #
 #   E2E_CONTEXT=kind-NAME  use this cluster, and leave it; any other context has to have the images already
 #   KIND_IMAGE=IMAGE       another node image than kind's own

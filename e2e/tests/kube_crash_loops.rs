@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use e2e::kube::manifests::{MAIN, cluster, topic};
-use e2e::kube::{LEDGER, PARTITIONS, Scene, condition, list, scene, text, until};
+use e2e::kube::{LEDGER, PARTITIONS, Scene, condition, holds, list, scene, text, uids, until};
 use e2e::ledger::Stored;
 use e2e::witness::Witnesses;
 use milena_client::{Client, ClientOptions};
@@ -14,6 +14,9 @@ use serde_json::{Value, json};
 const CRASH_LIMIT: Duration = Duration::from_secs(90);
 /// The operator looks every few seconds.
 const NAMED_LIMIT: Duration = Duration::from_secs(30);
+
+/// Several looks, in which a roll that goes on would stop the next broker.
+const STOPS_FOR: Duration = Duration::from_secs(10);
 
 /// Two settings that are good by themselves and end the broker at its start together.
 fn crashes() -> Value {
@@ -74,6 +77,7 @@ fn crashing_after_the_install(name: &str, brokers: usize) -> Result<()> {
         let target = scene.three_brokers()?;
         Witnesses::begin(&target, scene.folder())?.end("before")?;
         let stored = Stored::read(Client::new(ClientOptions::new(&target.bootstrap)), &target)?;
+        let before = uids(&scene.pods(MAIN)?);
         scene.apply(&crashes())?;
         until_crashing(scene, 1)?;
         let healthy: Vec<Value> = scene
@@ -81,7 +85,12 @@ fn crashing_after_the_install(name: &str, brokers: usize) -> Result<()> {
             .into_iter()
             .filter(|pod| !is_crashing(pod))
             .collect();
-        ensure!(healthy.len() == 2, "the roll went on");
+        holds("the roll stops at the first", STOPS_FOR, || {
+            let now = uids(&scene.pods(MAIN)?);
+            let restarted = now.iter().filter(|uid| !before.contains(uid)).count();
+            ensure!(restarted == 1, "{restarted} of the pods are others");
+            Ok(())
+        })?;
         scene.until_said(&[LAST_WORDS], NAMED_LIMIT)?;
         for pod in &healthy[..brokers - 1] {
             let name = text(&pod["metadata"]["name"]);
