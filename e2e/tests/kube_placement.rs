@@ -1,6 +1,7 @@
 //! A Topic's `placement`: its replicas stand in the racks and pools that it names, its leaders in the rack that it names; the
 //! condition PlacementSatisfied says so, and what somebody moves elsewhere is moved back.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -20,6 +21,8 @@ const RACKS: [&str; 2] = ["zone-a", "zone-b"];
 const FOREIGN_RACK: &str = "zone-c";
 /// The operator asks for what is misplaced once a minute, and repairs as often at the most.
 const SAID_LIMIT: Duration = Duration::from_secs(90);
+/// A vote moves in some looks, while nothing else goes on.
+const VOTERS_LIMIT: Duration = Duration::from_secs(90);
 const REPAIRED_LIMIT: Duration = Duration::from_secs(120);
 
 /// Two pools of two brokers, over all zones.
@@ -99,17 +102,39 @@ fn stands_in_its_pool(view: &View) -> Result<()> {
     Ok(())
 }
 
-/// How many partitions break a rule, as the brokers count.
-fn misplaced(scene: &Scene) -> Result<i64> {
+/// What the brokers say of the cluster.
+fn told(scene: &Scene) -> Result<Value> {
     let pod = scene.pods(MAIN)?.swap_remove(0);
     let path = format!(
         "/api/v1/namespaces/{}/pods/{}:9404/proxy/v1/cluster",
         scene.namespace,
         text(&pod["metadata"]["name"])
     );
-    let told: Value = serde_json::from_str(&scene.kube.kubectl(&["get", "--raw", &path])?)?;
+    Ok(serde_json::from_str(
+        &scene.kube.kubectl(&["get", "--raw", &path])?,
+    )?)
+}
+
+/// How many partitions break a rule, as the brokers count.
+fn misplaced(scene: &Scene) -> Result<i64> {
+    let told = told(scene)?;
     let count = &told["partitions"]["misplaced"];
     count.as_i64().with_context(|| format!("no count: {told}"))
+}
+
+/// Each of the three voters is of another rack, though the first ones were named before anybody had a rack.
+fn voters_stand_apart(scene: &Scene, cluster: &Value) -> Result<()> {
+    let told = told(scene)?;
+    let voters = list(&told["quorum"]["voters"]).iter();
+    let ids = voters.filter_map(|voter| i32::try_from(voter["broker"].as_i64()?).ok());
+    let racks: Vec<&str> = ids.map(|id| rack(cluster, id)).collect::<Result<_>>()?;
+    let distinct: BTreeSet<&&str> = racks.iter().collect();
+    ensure!(
+        (racks.len(), distinct.len()) == (3, 3),
+        "{racks:?}: {}",
+        told["quorum"]
+    );
+    Ok(())
 }
 
 /// By Kafka's protocol, as any tool does it: a partition of each topic to where it may not be.
@@ -138,6 +163,9 @@ fn replicas_stand_where_the_topic_says_and_are_moved_back_there() -> Result<()> 
         stands_in_its_racks(&view, &cluster)?;
         stands_in_its_pool(&view)?;
         ensure!(misplaced(scene)? == 0, "{} misplaced", misplaced(scene)?);
+        until("voters of three racks", VOTERS_LIMIT, || {
+            voters_stand_apart(scene, &cluster)
+        })?;
 
         let brokers = list(&cluster["status"]["brokers"]).iter();
         let mut foreign = brokers.filter(|one| one["rack"] == FOREIGN_RACK);

@@ -24,7 +24,7 @@ pub fn next(wanted: &Wanted, observed: &Observed) -> Decision {
             .unwrap_or("the brokers do not answer");
         return Decision::wait(Waiting::Roll, format!("the brokers' own word: {why}"));
     };
-    let away = away(wanted, observed);
+    let away = away(wanted, observed, view);
     let max = usize::try_from(wanted.rollout.max_unavailable)
         .unwrap_or(1)
         .max(1);
@@ -65,14 +65,14 @@ fn order(view: &View, id: i32, pod: &Pod) -> (bool, bool, bool, i32) {
 }
 
 /// Brokers that are not there, or not long enough, and why.
-fn away(wanted: &Wanted, observed: &Observed) -> Vec<(i32, String)> {
+fn away(wanted: &Wanted, observed: &Observed, view: &View) -> Vec<(i32, String)> {
     let mut away = Vec::new();
     for id in wanted.ids() {
         let why = match observed.pods.get(&id) {
             None => Some(format!("broker {id} to have a pod")),
             Some(pod) if pod.deadline.is_some() => Some(format!("broker {id} to stop")),
             Some(pod) => match observed.ready_for(pod) {
-                None => Some(not_ready(id, pod)),
+                None => Some(not_ready(id, pod, view)),
                 Some(since) if since < wanted.rollout.soak && !is_outdated(wanted, pod) => {
                     Some(format!("broker {id} to have been ready for a while"))
                 }
@@ -84,11 +84,15 @@ fn away(wanted: &Wanted, observed: &Observed) -> Vec<(i32, String)> {
     away
 }
 
-fn not_ready(id: i32, pod: &Pod) -> String {
-    match &pod.trouble {
-        Some(word) => format!("broker {id} to be ready ({word})"),
-        None => format!("broker {id} to be ready"),
-    }
+fn not_ready(id: i32, pod: &Pod, view: &View) -> String {
+    let behind = view.brokers.get(&id).map_or(0, |broker| broker.out_of_sync);
+    let why = match &pod.trouble {
+        Some(word) => word.clone(),
+        None if view.is_fenced(id) => "the others have not heard it yet".to_owned(),
+        None if behind > 0 => format!("{behind} of its replicas are not in sync yet"),
+        None => return format!("broker {id} to be ready"),
+    };
+    format!("broker {id} to be ready ({why})")
 }
 
 #[cfg(test)]
@@ -176,6 +180,24 @@ mod tests {
         );
         observed.pods.remove(&1);
         assert_eq!(waits(&wanted, &observed), "broker 1 to have a pod");
+    }
+
+    #[test]
+    fn a_broker_that_runs_and_is_not_ready_is_told_with_what_it_lacks() {
+        let (wanted, mut observed) = rolling();
+        updated(&mut observed, 1, 0);
+        observed.pods.get_mut(&1).unwrap().ready_since = None;
+        let broker = samples::broker_of(&mut observed, 1);
+        broker.out_of_sync = 4;
+        assert_eq!(
+            waits(&wanted, &observed),
+            "broker 1 to be ready (4 of its replicas are not in sync yet)"
+        );
+        samples::fence(&mut observed, 1);
+        assert_eq!(
+            waits(&wanted, &observed),
+            "broker 1 to be ready (the others have not heard it yet)"
+        );
     }
 
     #[test]
