@@ -161,13 +161,14 @@ impl Copies {
         self.waiting.iter().filter_map(waits).min()
     }
 
-    /// Names those again whose wait is over.
-    pub(super) fn retry(&mut self, now: Instant) {
+    /// Those whose wait is over, which may be asked for again.
+    pub(super) fn retry(&mut self, now: Instant) -> Vec<Key> {
         let is_over = |copy: &Copy| copy.not_before.is_none_or(|at| at <= now);
         let over = |key: &Key| self.all.get(key).is_none_or(is_over);
         let (ready, waiting): (Vec<Key>, Vec<Key>) = self.waiting.iter().partition(|key| over(key));
         self.waiting = waiting;
-        ready.into_iter().for_each(|key| self.call(key));
+        ready.iter().for_each(|key| self.call(*key));
+        ready
     }
 
     pub(super) fn get(&self, key: Key) -> Option<&Copy> {

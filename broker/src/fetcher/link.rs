@@ -23,6 +23,8 @@ use crate::broker::Broker;
 /// One request waits for records at the leader; another may follow it, with partitions that have joined meanwhile,
 /// and ends its wait.
 const IN_FLIGHT_MAX: usize = 2;
+/// A rate that is raised or taken away while bytes are paid for counts within this.
+const THROTTLE_LOOK: Duration = Duration::from_secs(1);
 /// Connecting to a broker of the same network, name lookup included.
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 /// Beyond the wait that was asked for, an answer takes no longer than this, or the leader hangs.
@@ -123,7 +125,7 @@ impl Link {
         self.copies.start_over();
         let mut asked = VecDeque::with_capacity(IN_FLIGHT_MAX);
         loop {
-            self.copies.retry(Instant::now());
+            self.retry(Instant::now());
             for (key, partition) in self.copies.hold_unflushed() {
                 let claimed = async move { (key, partition.claimed_all().await) };
                 self.flushes.spawn(claimed);
@@ -308,7 +310,14 @@ impl Link {
             !copy.following.in_sync && config.throttles_follower(key.1, me)
         });
         if throttled && let Some(until) = self.throttle.spend(bytes, rate, now) {
-            self.copies.pause(key, until);
+            self.copies.pause(key, until.min(now + THROTTLE_LOOK));
+        }
+    }
+
+    /// Takes up what has waited, but for what still has bytes to pay for at the rate of now.
+    fn retry(&mut self, now: Instant) {
+        for key in self.copies.retry(now) {
+            self.hold_back(key, 0, now);
         }
     }
 }

@@ -83,14 +83,34 @@ async fn replicas_that_catch_up_from_several_leaders_share_one_rate() {
     let broker = broker_of_two_disks(dir.path()).await;
     let now = Instant::now();
     let throttle = Throttle::new(now);
-    for (leader, index, seconds) in [(7, 0, 3), (8, 1, 6)] {
+    for (leader, index, millis) in [(7, 0, 300), (8, 1, 600)] {
         let replica = replica(&broker, index, leader, None).await;
         throttle_by_config(&broker, &replica);
         let (mut link, key) = link(&broker, &replica, &throttle);
-        link.hold_back(key, 3_000, now);
+        link.hold_back(key, 300, now);
         let until = link.copies.next_retry().unwrap();
-        assert_eq!(until - now, Duration::from_secs(seconds));
+        assert_eq!(until - now, Duration::from_millis(millis));
     }
+}
+
+#[tokio::test]
+async fn a_throttle_that_is_taken_off_is_over_within_a_second_whatever_was_owed() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = broker_of_two_disks(dir.path()).await;
+    let now = Instant::now();
+    let replica = replica(&broker, 0, 7, None).await;
+    let unthrottled = replica.config();
+    throttle_by_config(&broker, &replica);
+    let (mut link, key) = link(&broker, &replica, &Throttle::new(now));
+    link.hold_back(key, 1_000_000, now);
+    for second in 1..3 {
+        let look = now + Duration::from_secs(second);
+        assert_eq!(link.copies.next_retry(), Some(look), "it owes for minutes");
+        link.retry(look);
+    }
+    replica.set_config(unthrottled, &broker.config());
+    link.retry(now + Duration::from_secs(3));
+    assert_eq!(link.copies.next_retry(), None);
 }
 
 #[tokio::test]
