@@ -1,5 +1,6 @@
 //! Brokers that all crash, or most of them, so that nobody is left to give a lease: the next manifest heals them.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -20,8 +21,17 @@ const STOPS_FOR: Duration = Duration::from_secs(10);
 
 /// Two settings that are good by themselves and end the broker at its start together.
 fn crashes() -> Value {
+    with_queue(1_000_000)
+}
+
+/// The same setting with a value that brokers can start with, so that all have to be restarted for it.
+fn mended() -> Value {
+    with_queue(200_000_000)
+}
+
+fn with_queue(bytes: u32) -> Value {
     let mut manifest = cluster(3);
-    manifest["spec"]["config"] = json!({"queued.max.request.bytes": 1_000_000});
+    manifest["spec"]["config"] = json!({"queued.max.request.bytes": bytes});
     manifest
 }
 
@@ -62,22 +72,50 @@ fn brokers_that_all_crash_at_the_first_install_heal_by_the_next_manifest() -> Re
 }
 
 #[test]
-fn two_of_three_brokers_that_crash_heal_by_the_next_manifest() -> Result<()> {
-    crashing_after_the_install("crash-two", 2)
+fn two_of_three_brokers_that_crash_heal_by_the_next_manifest_whose_roll_goes_on() -> Result<()> {
+    crashing_after_the_install("crash-two", 2, |scene, before| {
+        scene.apply(&mended())?;
+        scene.until_healed("two of three brokers")?;
+        let after = revisions(scene)?;
+        let all_anew = after.len() == 1 && after.is_disjoint(before);
+        ensure!(all_anew, "{before:?} became {after:?}");
+        Ok(())
+    })
 }
 
 #[test]
 fn brokers_that_all_crash_after_a_roll_gone_wrong_heal_by_the_next_manifest() -> Result<()> {
-    crashing_after_the_install("crash-all", 3)
+    crashing_after_the_install("crash-all", 3, |scene, before| {
+        scene.apply(&cluster(3))?;
+        scene.until_healed("three of three brokers")?;
+        let after = revisions(scene)?;
+        ensure!(after == *before, "{before:?} became {after:?}");
+        Ok(())
+    })
 }
 
-/// The roll to a broken manifest stops at the first broker; something else restarts others while it is broken.
-fn crashing_after_the_install(name: &str, brokers: usize) -> Result<()> {
+/// What the pods were made after: one where a roll has come to its end.
+fn revisions(scene: &Scene) -> Result<BTreeSet<String>> {
+    let pods = scene.pods(MAIN)?;
+    let revisions = pods.iter().map(|pod| {
+        let annotations = &pod["metadata"]["annotations"];
+        text(&annotations["milena.dev/revision"]).to_owned()
+    });
+    Ok(revisions.collect())
+}
+
+/// The roll to a broken manifest stops at the first broker; something else restarts others while it is broken. Whoever heals
+/// them is told the revision before.
+fn crashing_after_the_install(
+    name: &str,
+    brokers: usize,
+    heal: impl FnOnce(&Scene, &BTreeSet<String>) -> Result<()>,
+) -> Result<()> {
     scene(name, |scene| {
         let target = scene.three_brokers()?;
         Witnesses::begin(&target, scene.folder())?.end("before")?;
         let stored = Stored::read(Client::new(ClientOptions::new(&target.bootstrap)), &target)?;
-        let before = uids(&scene.pods(MAIN)?);
+        let (before, revision) = (uids(&scene.pods(MAIN)?), revisions(scene)?);
         scene.apply(&crashes())?;
         until_crashing(scene, 1)?;
         let healthy: Vec<Value> = scene
@@ -107,8 +145,7 @@ fn crashing_after_the_install(name: &str, brokers: usize) -> Result<()> {
             "{brokers} crash: {}",
             conditions(&cluster_now["status"]["conditions"])
         );
-        scene.apply(&cluster(3))?;
-        scene.until_healed(&format!("{brokers} of three brokers"))?;
+        heal(scene, &revision)?;
         scene.until_in_sync(&target)?;
         let after = Stored::read(Client::new(ClientOptions::new(&target.bootstrap)), &target)?;
         ensure!(after == stored, "other records");
