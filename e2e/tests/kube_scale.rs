@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use e2e::cluster::View;
 use e2e::kube::manifests::{MAIN, cluster, topic};
-use e2e::kube::{Scene, broker_told, fill, is_true, list, names, scene, uids};
+use e2e::kube::{Scene, ask, broker_told, fill, is_true, list, names, scene, uids};
 use e2e::ledger::Target;
 use e2e::witness::Witnesses;
 use serde_json::{Value, json};
@@ -94,6 +94,7 @@ fn a_scale_down_that_is_cancelled_stops_no_broker() -> Result<()> {
         let rebalances = |cluster: &Value| is_true(cluster, "Rebalancing");
         scene.until_cluster("broker 3 is emptied", MAIN, BEGUN_LIMIT, rebalances)?;
         ensure!(notes(scene)? == ["scale-down"], "{:?}", notes(scene)?);
+        ensure!(!moves(&target)?.is_empty(), "all has moved already");
         scale(scene, 4)?;
         // What moves is cancelled: with the bound as it is it would take minutes, and clients write faster.
         scene.until_settled(MAIN)?;
@@ -101,6 +102,8 @@ fn a_scale_down_that_is_cancelled_stops_no_broker() -> Result<()> {
             uids(&scene.pods(MAIN)?) == uids(&before),
             "a pod was made anew"
         );
+        let left = moves(&target)?;
+        ensure!(left.is_empty(), "{left:?} still move");
         ensure!(notes(scene)?.is_empty(), "{:?}", notes(scene)?);
         let cluster = scene.get(&["kafkacluster", MAIN])?;
         let told = broker_told(&cluster, 3)?;
@@ -110,6 +113,14 @@ fn a_scale_down_that_is_cancelled_stops_no_broker() -> Result<()> {
         ensure!(replicas(&view) == stood, "they were {stood:?}: {view}");
         witnesses.end("a scale-down cancelled")
     })
+}
+
+/// The partitions whose replicas move, as the brokers say.
+fn moves(target: &Target) -> Result<Vec<(String, i32)>> {
+    let moves = ask(&target.bootstrap, async |client| {
+        client.list_partition_reassignments(None).await
+    });
+    Ok(moves?.into_keys().collect())
 }
 
 /// Of each partition, in turn.
