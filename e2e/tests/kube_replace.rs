@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use e2e::kube::manifests::{MAIN, cluster, topic};
-use e2e::kube::{LEDGER, PARTITIONS, Scene, scene, text, until};
+use e2e::kube::{LEDGER, PARTITIONS, Scene, holds, scene, text, uids, until};
 use e2e::ledger::Target;
 use e2e::load::block_on;
 use e2e::witness::Witnesses;
@@ -16,6 +16,10 @@ const BROKER: usize = 1;
 /// The vote goes first, then the claim with its pod.
 const ANEW_LIMIT: Duration = Duration::from_secs(150);
 const NAMED_LIMIT: Duration = Duration::from_secs(30);
+/// Several looks, in which a broker that needs no lease would be stopped.
+const HELD: Duration = Duration::from_secs(15);
+/// All replicas of its partition have to be in sync, so that none of them may stop.
+const STRICT: &str = "strict";
 
 fn claim(scene: &Scene) -> Result<Value> {
     scene.get(&[
@@ -60,6 +64,42 @@ fn a_replaced_broker_has_a_new_volume_and_all_its_records_from_the_others() -> R
         scene.until_settled(MAIN)?;
         ensure!(claim(scene)?["metadata"]["uid"] == new, "replaced again");
         witnesses.end("a broker replaced")
+    })
+}
+
+fn strict(in_sync_min: i32) -> Value {
+    let mut manifest = topic(STRICT, 1, 3);
+    manifest["spec"]["config"] = json!({"minInSyncReplicas": in_sync_min});
+    manifest
+}
+
+#[test]
+fn a_broker_that_lives_is_replaced_with_its_stop_lease_alone() -> Result<()> {
+    scene("replace-lease", |scene| {
+        let mut manifest = cluster(3);
+        manifest["spec"]["rollout"]["unreplicated"] = json!("Wait");
+        let target = scene.cluster_with_ledger(&manifest)?;
+        scene.apply(&strict(3))?;
+        scene.until_topic(STRICT)?;
+        let witnesses = Witnesses::begin(&target, scene.folder())?;
+        let pods = scene.pods(MAIN)?;
+        let old = text(&claim(scene)?["metadata"]["uid"]).to_owned();
+        replace(scene, &old, false)?;
+        let waits = scene.until_said(&[STRICT, "too few replicas for any"], NAMED_LIMIT)?;
+        println!("it waits: {}", waits["status"]["rollout"]);
+        holds("nothing of it goes", HELD, || {
+            let gone = &claim(scene)?["metadata"]["deletionTimestamp"];
+            ensure!(gone.is_null(), "its claim does");
+            scene.are_the_same_pods(&pods)
+        })?;
+        scene.apply(&strict(2))?;
+        until_anew(scene, &old)?;
+        let (before, after) = (uids(&pods), uids(&scene.pods(MAIN)?));
+        for (id, (before, after)) in before.iter().zip(&after).enumerate() {
+            ensure!((before != after) == (id == BROKER), "broker {id}: {after}");
+        }
+        scene.until_in_sync(&target)?;
+        witnesses.end("a broker that lives, replaced")
     })
 }
 
