@@ -213,4 +213,5 @@ main() {
   fi
 }
 
-main
+# On one line: bash reads on where this file has changed meanwhile, and would run all of it again.
+main; exit
