@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use e2e::cluster::View;
 use e2e::kube::manifests::{MAIN, cluster, topic};
-use e2e::kube::{Scene, ask, broker_told, is_true, list, scene, text, until};
+use e2e::kube::{Scene, ask, broker, broker_told, is_true, list, scene, text, until};
 use e2e::ledger::Target;
 use milena_client::admin::ReplicaWishes;
 use serde_json::{Value, json};
@@ -19,6 +19,8 @@ const OTHER_POOL: i32 = 1000;
 /// Where the topic with racks may be, its leaders in the first; and where it may not.
 const RACKS: [&str; 2] = ["zone-a", "zone-b"];
 const FOREIGN_RACK: &str = "zone-c";
+/// The node label that says it.
+const ZONE: &str = "topology.kubernetes.io/zone";
 /// The operator asks for what is misplaced once a minute, and repairs as often at the most.
 const SAID_LIMIT: Duration = Duration::from_secs(90);
 /// A vote moves in some looks, while nothing else goes on.
@@ -122,6 +124,21 @@ fn misplaced(scene: &Scene) -> Result<i64> {
     count.as_i64().with_context(|| format!("no count: {told}"))
 }
 
+/// What brokers call their racks are the zones of the nodes that they stand on.
+fn racks_are_zones(scene: &Scene, cluster: &Value) -> Result<()> {
+    let brokers = list(&cluster["status"]["brokers"]);
+    for pod in scene.pods(MAIN)? {
+        let node = scene.kube.json(&["get", "node", broker::node(&pod)?])?;
+        let zone = &node["metadata"]["labels"][ZONE];
+        let own = brokers
+            .iter()
+            .find(|one| one["pod"] == pod["metadata"]["name"]);
+        let own = own.with_context(|| format!("nothing of {}", pod["metadata"]["name"]))?;
+        ensure!(own["rack"] == *zone, "{own} stands in {zone}");
+    }
+    Ok(())
+}
+
 /// Each of the three voters is of another rack, though the first ones were named before anybody had a rack.
 fn voters_stand_apart(scene: &Scene, cluster: &Value) -> Result<()> {
     let told = told(scene)?;
@@ -163,6 +180,7 @@ fn replicas_stand_where_the_topic_says_and_are_moved_back_there() -> Result<()> 
         stands_in_its_racks(&view, &cluster)?;
         stands_in_its_pool(&view)?;
         ensure!(misplaced(scene)? == 0, "{} misplaced", misplaced(scene)?);
+        racks_are_zones(scene, &cluster)?;
         until("voters of three racks", VOTERS_LIMIT, || {
             voters_stand_apart(scene, &cluster)
         })?;
