@@ -11,6 +11,7 @@ pub mod observed;
 pub mod settings;
 pub mod status;
 pub mod step;
+pub mod throttle;
 pub mod unreplicated;
 pub mod validate;
 pub mod wanted;

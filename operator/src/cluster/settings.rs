@@ -4,13 +4,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use milena_client::Client;
 use milena_client::admin::{Config, ConfigChange, Resource};
 use tokio::time::Instant;
 
 use super::fetch::Seen;
 use super::observed::Observed;
 use super::step::is_outdated;
+use super::throttle::RATE;
 use super::wanted::{MetadataVersion, Wanted};
 use crate::context::Memory;
 use crate::reference::{Reference, Scope, Setting};
@@ -23,13 +23,6 @@ const LEVEL_EVERY: Duration = Duration::from_secs(60);
 const SETTINGS_EVERY: Duration = Duration::from_secs(60);
 /// With `Auto`, how long every broker must have run the new version before there is no way back.
 const PROVEN_AFTER: Duration = Duration::from_secs(3_600);
-/// A topic's setting that names replicas whose copying is throttled (KIP-73), and the word for all of them, which only
-/// the operator uses.
-pub const THROTTLED: &str = "follower.replication.throttled.replicas";
-/// See [`THROTTLED`].
-pub const ALL_REPLICAS: &str = "*";
-/// Bytes a second of a broker, for replicas that are throttled.
-const RATE: &str = "follower.replication.throttled.rate";
 /// All that bound copies.
 const RATES: [&str; 2] = [RATE, "leader.replication.throttled.rate"];
 /// The name of all brokers.
@@ -110,15 +103,6 @@ pub async fn follow(
     let at = Instant::now();
     memory.settings = Some(Followed { revision, at });
     Ok(())
-}
-
-/// Says how fast throttled replicas are copied. Said before each move: whoever moves some by hand with a throttle of
-/// their own takes the rate away at the end.
-pub async fn bound(kafka: &Client, bytes_per_second: u64) -> Result<(), milena_client::Error> {
-    let rate = [(RATE.to_owned(), Some(bytes_per_second.to_string()))];
-    kafka
-        .alter_configs(Resource::Broker, ALL, &rate, false)
-        .await
 }
 
 /// Raises the level that brokers write, once every broker has the version that is wanted: to the level that the spec

@@ -140,6 +140,7 @@ impl Performer<'_> {
             Step::Repair => return self.repair(outcome).await,
             Step::Unregister(id) => return self.unregister(*id).await,
             Step::Unthrottle(_) if !self.may_unthrottle => return Ok(Did::Nothing),
+            Step::Unthrottle(topics) => return self.unthrottle(topics).await,
             Step::ReplaceVolume {
                 id,
                 claim,
@@ -164,7 +165,6 @@ impl Performer<'_> {
             Step::DeletePod { id, pod, why } => self.delete_pod(*id, pod, why, false).await,
             Step::GiveBackLease(id) => self.give_back_lease(*id).await,
             Step::Drain(id, on) => self.drain(*id, *on).await,
-            Step::Unthrottle(topics) => self.throttle(topics.iter().cloned(), None).await,
             Step::AddVoter(id) => self.vote("add", *id).await,
             Step::RemoveVoter(id) => self.vote("remove", *id).await,
             Step::DeleteClaim { claim, why, .. } => self.delete_claim(claim, why).await,
