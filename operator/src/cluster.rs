@@ -103,6 +103,7 @@ async fn look(
     context: &Context,
     memory: &mut Memory,
 ) -> Result<Look, Error> {
+    memory.look();
     let mut seen = fetch::observe(cluster, context, memory).await?;
     seen.observed.no_growth = memory.growth.of(&seen.observed.claims);
     if cluster.metadata.deletion_timestamp.is_some() {

@@ -97,10 +97,10 @@ pub struct Performer<'a> {
 }
 
 impl Performer<'_> {
-    /// Does all steps in order. One that fails does not keep the others.
+    /// Does all steps. One that fails does not keep the others.
     pub async fn perform(&self, steps: &[Step]) -> Outcome {
         let mut outcome = Outcome::default();
-        for step in steps {
+        for step in in_order(steps) {
             tracing::debug!(cluster = %self.key, ?step, "does");
             match self.one(step, &mut outcome).await {
                 Ok(Did::It) => {
@@ -346,6 +346,13 @@ impl Performer<'_> {
             other => other.map(|()| Did::It),
         }
     }
+}
+
+/// As decided, but what another step's moves forbid comes after them.
+fn in_order(steps: &[Step]) -> Vec<&Step> {
+    let mut ordered: Vec<&Step> = steps.iter().collect();
+    ordered.sort_by_key(|step| matches!(step, Step::Unthrottle(_)));
+    ordered
 }
 
 /// A step's name in metrics and failures.

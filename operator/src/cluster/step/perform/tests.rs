@@ -89,3 +89,14 @@ async fn a_refused_restart_counts_as_none_and_a_failed_step_keeps_no_other() {
     assert!(!page.contains("step=\"restart\""), "{page}");
     assert!(page.contains("milena_operator_steps_total{step=\"add_voter\"} 1"));
 }
+
+#[test]
+fn no_throttle_is_taken_off_before_the_moves_of_the_same_turn_have_begun() {
+    let steps = [
+        Step::Unthrottle(vec!["t".to_owned()]),
+        Step::Repair,
+        Step::HandOver(1),
+    ];
+    let [unthrottle, repair, hand_over] = &steps;
+    assert_eq!(in_order(&steps), [repair, hand_over, unthrottle]);
+}
