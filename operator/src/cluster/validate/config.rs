@@ -8,6 +8,7 @@ use crate::reference::{Reference, Scope};
 
 const BY_THE_OPERATOR: &str = "is set by the operator: take it out";
 const BY_LISTENERS: &str = "is set by the operator: say it by spec.listeners";
+const BY_DRAIN: &str = "is set by the operator: say it by spec.drain.maxBytesPerSecond";
 const BY_POOLS: &str = "is set by the operator: say it by spec.pools";
 
 /// Settings that are the operator's, and what to do instead. Those of Kafka's controllers are refused as well, since
@@ -34,9 +35,11 @@ const OWNED: &[(&str, &str)] = &[
         "default.replication.factor",
         "is said by spec.topicDefaults.replicationFactor",
     ),
+    ("follower.replication.throttled.rate", BY_DRAIN),
     ("http.admin.token.file", BY_THE_OPERATOR),
     ("http.listener", BY_THE_OPERATOR),
     ("inter.broker.listener.name", BY_LISTENERS),
+    ("leader.replication.throttled.rate", BY_DRAIN),
     ("listener.security.protocol.map", BY_LISTENERS),
     ("listeners", BY_LISTENERS),
     ("log.dir", BY_POOLS),
