@@ -186,7 +186,7 @@ async fn act(
             .filter(|one| !is_conflict(one))
             .map(ToString::to_string),
     );
-    if let Err(error) = settings::follow(wanted, seen, memory).await {
+    if let Err(error) = settings::follow(wanted, cluster, seen, context, memory).await {
         outcome.failures.push(format!("settings: {error}"));
     }
     let newest = newest_level(wanted, context);

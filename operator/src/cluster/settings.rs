@@ -4,15 +4,21 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use kube::api::{Patch, PatchParams};
+use kube::{Api, ResourceExt};
 use milena_client::admin::{Config, ConfigChange, Resource};
+use serde_json::json;
+use thiserror::Error;
 use tokio::time::Instant;
 
 use super::fetch::Seen;
+use super::kube_words;
 use super::observed::Observed;
 use super::step::is_outdated;
 use super::throttle::RATE;
 use super::wanted::{MetadataVersion, Wanted};
-use crate::context::Memory;
+use crate::context::{Context, Key, Memory};
+use crate::crd::KafkaCluster;
 use crate::reference::{Reference, Scope, Setting};
 
 /// The feature whose level says what brokers write for each other.
@@ -23,10 +29,24 @@ const LEVEL_EVERY: Duration = Duration::from_secs(60);
 const SETTINGS_EVERY: Duration = Duration::from_secs(60);
 /// With `Auto`, how long every broker must have run the new version before there is no way back.
 const PROVEN_AFTER: Duration = Duration::from_secs(3_600);
+/// On a `KafkaCluster`: the hash of what was set last for running brokers and is not compared with what they have. Who
+/// begins to look sees by it whether the spec has changed meanwhile; without it all of that is set once more.
+const FOLLOWED: &str = "milena.dev/followed";
 /// All that bound copies.
 const RATES: [&str; 2] = [RATE, "leader.replication.throttled.rate"];
 /// The name of all brokers.
 const ALL: &str = "";
+
+/// Why settings are not followed.
+#[derive(Debug, Error)]
+pub enum FollowError {
+    /// The brokers' no.
+    #[error("{0}")]
+    Kafka(#[from] milena_client::Error),
+    /// The API server's no.
+    #[error("{}", kube_words(.0))]
+    Kube(#[from] kube::Error),
+}
 
 /// Settings that running brokers were seen to have.
 #[derive(Clone, Debug)]
@@ -65,9 +85,11 @@ pub async fn level(seen: &Seen, memory: &mut Memory) -> Option<i16> {
 /// What was set by an earlier spec and is not wanted any more goes back to its default.
 pub async fn follow(
     wanted: &Wanted,
+    cluster: &KafkaCluster,
     seen: &Seen,
+    context: &Context,
     memory: &mut Memory,
-) -> Result<(), milena_client::Error> {
+) -> Result<(), FollowError> {
     let (Some(door), Some(_)) = (&seen.door, &seen.observed.view) else {
         return Ok(());
     };
@@ -77,18 +99,16 @@ pub async fn follow(
     }
     let revision = crate::revision::of(&live);
     let known = memory.settings.as_ref();
-    let known = known.filter(|known| known.revision == revision);
-    if known.is_some_and(Followed::is_fresh) {
+    if known.is_some_and(|known| known.revision == revision && known.is_fresh()) {
         return Ok(());
     }
-    let turn = match known {
-        None => Turn::First,
-        Some(_) => Turn::Again,
-    };
+    let reference = reference(&wanted.version);
+    let uncompared = uncompared(&live, reference);
+    let turn = turn(cluster, &uncompared);
     let kafka = door.kafka_to_change()?;
     let described = kafka.configs(Resource::Broker, &[ALL]).await?;
     let set = described.get(ALL).map(Vec::as_slice).unwrap_or_default();
-    let changes = changes(&live, set, &wanted.version, turn);
+    let changes = changes(&live, set, reference, turn);
     if !changes.is_empty() {
         kafka
             .alter_configs(Resource::Broker, ALL, &changes, false)
@@ -100,9 +120,31 @@ pub async fn follow(
             "settings of running brokers changed"
         );
     }
+    if turn == Turn::First {
+        note(cluster, &uncompared, context).await?;
+    }
     let at = Instant::now();
     memory.settings = Some(Followed { revision, at });
     Ok(())
+}
+
+/// Once it is set: who comes next sets it again where this fails.
+async fn note(
+    cluster: &KafkaCluster,
+    uncompared: &str,
+    context: &Context,
+) -> Result<(), kube::Error> {
+    let Key { namespace, name } = Key::of(cluster);
+    let clusters: Api<KafkaCluster> = Api::namespaced(context.client.clone(), &namespace);
+    let patch = json!({ "metadata": {
+        "uid": cluster.metadata.uid,
+        "annotations": { FOLLOWED: uncompared },
+    }});
+    let params = PatchParams::default();
+    clusters
+        .patch_metadata(&name, &params, &Patch::Merge(patch))
+        .await
+        .map(drop)
 }
 
 /// Raises the level that brokers write, once every broker has the version that is wanted: to the level that the spec
@@ -146,7 +188,7 @@ fn aim(wanted: &Wanted, observed: &Observed, newest: Option<i16>) -> Option<i16>
     there.then_some(aim)
 }
 
-/// Whether settings are to be followed from now on, or are looked at again.
+/// Whether what is not compared with what brokers have was changed since it was set, or never was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Turn {
     First,
@@ -154,23 +196,45 @@ enum Turn {
 }
 
 impl Turn {
-    /// What can't be compared, as brokers do not show it, and how fast throttled replicas are copied: whoever moves some
-    /// says that before, and takes it back.
     fn passes_over(self, name: &str, known: Option<&Setting>) -> bool {
-        self == Self::Again && (RATES.contains(&name) || known.is_some_and(Setting::is_secret))
+        self == Self::Again && !is_compared(name, known)
     }
+}
+
+/// Not what brokers do not show, nor how fast throttled replicas are copied: whoever moves some says that before, and
+/// takes it back.
+fn is_compared(name: &str, known: Option<&Setting>) -> bool {
+    !RATES.contains(&name) && !known.is_some_and(Setting::is_secret)
+}
+
+/// A hash of what is wanted and not compared.
+fn uncompared(wanted: &BTreeMap<String, String>, reference: &Reference) -> String {
+    let found = wanted
+        .iter()
+        .filter(|(name, _)| !is_compared(name, reference.find(Scope::Broker, name)));
+    crate::revision::of(&found.collect::<BTreeMap<_, _>>())
+}
+
+fn turn(cluster: &KafkaCluster, uncompared: &str) -> Turn {
+    match cluster.annotations().get(FOLLOWED) {
+        Some(noted) if noted == uncompared => Turn::Again,
+        _ => Turn::First,
+    }
+}
+
+fn reference(version: &str) -> &'static Reference {
+    let mut numbers = version.split('.').map(|number| number.parse().unwrap_or(0));
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    Reference::of(version)
 }
 
 /// A default is set as such: the brokers' own file may still say what an earlier spec did.
 fn changes(
     wanted: &BTreeMap<String, String>,
     set: &[Config],
-    version: &str,
+    reference: &Reference,
     turn: Turn,
 ) -> Vec<ConfigChange> {
-    let mut numbers = version.split('.').map(|number| number.parse().unwrap_or(0));
-    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    let reference = Reference::of(version);
     let mut changes: Vec<ConfigChange> = Vec::new();
     for (name, value) in wanted {
         let known = reference.find(Scope::Broker, name);
@@ -187,7 +251,8 @@ fn changes(
         let Some(known) = known.filter(|known| known.is_live()) else {
             continue;
         };
-        if config.value != known.default && !turn.passes_over(&config.name, Some(known)) {
+        let differs = config.value != known.default || known.is_secret();
+        if differs && !turn.passes_over(&config.name, Some(known)) {
             changes.push((config.name.clone(), known.default.clone()));
         }
     }
@@ -239,7 +304,7 @@ mod tests {
             config("log.retention.ms", "1000"),
             config("compression.type", "zstd"),
         ];
-        let changes = changes(&wanted, &set, "0.1.0", Turn::Again);
+        let changes = changes(&wanted, &set, reference("0.1.0"), Turn::Again);
         let names: Vec<&str> = changes.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["num.io.threads", "compression.type"]);
         assert_eq!(changes[1].1.as_deref(), Some("producer"));
@@ -255,13 +320,75 @@ mod tests {
             ("ssl.key.password".to_owned(), "secret".to_owned()),
         ]);
         let set = [config("log.cleanup.policy", "compact,delete")];
-        assert_eq!(changes(&wanted, &set, "0.1.0", Turn::Again), []);
-        let throttle = config("leader.replication.throttled.rate", "1000");
-        let throttled = [set[0].clone(), throttle];
-        assert_eq!(changes(&wanted, &throttled, "0.1.0", Turn::Again), []);
-        let once = changes(&wanted, &set, "0.1.0", Turn::First);
+        assert_eq!(changes(&wanted, &set, reference("0.1.0"), Turn::Again), []);
+        let once = changes(&wanted, &set, reference("0.1.0"), Turn::First);
         assert_eq!(once[0].0, "ssl.key.password");
         assert_eq!(once.len(), 1);
+        let mut hidden = config("ssl.key.password", "");
+        hidden.value = None;
+        let none = BTreeMap::new();
+        let gone = changes(&none, &[hidden], reference("0.1.0"), Turn::First);
+        assert_eq!(gone, [("ssl.key.password".to_owned(), None)]);
+    }
+
+    /// What an operator sets whose resource says that `noted` was set last.
+    fn set_by_another(
+        noted: &BTreeMap<String, String>,
+        wanted: &BTreeMap<String, String>,
+        set: &[Config],
+    ) -> Vec<ConfigChange> {
+        let reference = reference("0.1.0");
+        let mut cluster = KafkaCluster::default();
+        let noted = (FOLLOWED.to_owned(), uncompared(noted, reference));
+        cluster.metadata.annotations = Some([noted].into());
+        let turn = turn(&cluster, &uncompared(wanted, reference));
+        changes(wanted, set, reference, turn)
+    }
+
+    fn live(settings: &[(&str, &str)]) -> BTreeMap<String, String> {
+        let settings = settings.iter();
+        settings
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn an_operator_that_begins_sets_nothing_where_the_spec_is_the_same() {
+        let wanted = live(&[
+            (RATE, "1000"),
+            ("log.retention.ms", "5"),
+            ("ssl.key.password", "secret"),
+        ]);
+        let retention = config("log.retention.ms", "5");
+        let by_tools = RATES.map(|name| config(name, "7"));
+        let set = [retention.clone(), by_tools[0].clone(), by_tools[1].clone()];
+        assert_eq!(set_by_another(&wanted, &wanted, &set), []);
+        assert_eq!(set_by_another(&wanted, &wanted, &[retention]), []);
+    }
+
+    #[test]
+    fn an_operator_that_begins_sets_a_rate_and_a_secret_that_have_changed_meanwhile() {
+        let before = live(&[(RATE, "1000"), ("ssl.key.password", "secret")]);
+        let set = [config(RATE, "1000")];
+        let faster = live(&[(RATE, "2000"), ("ssl.key.password", "secret")]);
+        let changes = set_by_another(&before, &faster, &set);
+        assert!(changes.contains(&(RATE.to_owned(), Some("2000".to_owned()))));
+        let other = live(&[(RATE, "1000"), ("ssl.key.password", "other")]);
+        let secret = ("ssl.key.password".to_owned(), Some("other".to_owned()));
+        assert_eq!(set_by_another(&before, &other, &set), [secret]);
+        let unbounded = live(&[("ssl.key.password", "secret")]);
+        let changes = set_by_another(&before, &unbounded, &set);
+        let none = changes.iter().find(|(name, _)| name == RATE).unwrap();
+        assert_eq!(none.1.as_deref(), Some("9223372036854775807"));
+    }
+
+    #[test]
+    fn another_setting_leaves_the_rate_of_tools_alone() {
+        let before = live(&[(RATE, "1000")]);
+        let wanted = live(&[(RATE, "1000"), ("log.retention.ms", "5")]);
+        let changes = set_by_another(&before, &wanted, &[config(RATE, "7")]);
+        let retention = ("log.retention.ms".to_owned(), Some("5".to_owned()));
+        assert_eq!(changes, [retention]);
     }
 
     #[tokio::test(start_paused = true)]
