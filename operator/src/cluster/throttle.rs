@@ -8,7 +8,8 @@
 //!
 //! The brokers go by the first two. In the third one tools name whom they copy from and never who joins: what stands in
 //! both lists is the operator's, which takes that away again, also after a restart, and nobody else's. Operators before
-//! this one bounded all replicas of a topic with `*`, which counts as the operator's too.
+//! this one bounded all replicas of a topic with `*`, which counts as the operator's too. It is still said of a topic that
+//! has so much to copy that its list would be longer than a setting may be (32,767 bytes; some 4,000 replicas).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,12 +25,12 @@ pub const RATE: &str = "follower.replication.throttled.rate";
 pub const FOLLOWERS: &str = "follower.replication.throttled.replicas";
 /// Those of them that the operator has bounded.
 pub const LEADERS: &str = "leader.replication.throttled.replicas";
-/// All replicas of a topic.
+/// All replicas of a topic: also those that only catch up, as after a restart.
 const ALL_REPLICAS: &str = "*";
 /// The name of all brokers.
 const ALL_BROKERS: &str = "";
-/// Topics in one request: it stays far below the brokers' bounds.
-const TOPICS_AT_ONCE: usize = 500;
+/// Topics in one request: with two lists each, of 32 KiB at most, it stays below the 4 MiB of an entry of the quorum's log.
+const TOPICS_AT_ONCE: usize = 50;
 
 /// Replicas that moves copy, as a topic's list has them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -99,7 +100,17 @@ impl Copies {
                 (topic.clone(), vec![edit(FOLLOWERS), edit(LEADERS)])
             })
             .collect();
-        alter(kafka, &edits).await
+        let too_long = alter(kafka, &edits).await?;
+        let all = |name: &str| (name.to_owned(), Some(ALL_REPLICAS.to_owned()));
+        let wholes: Vec<_> = too_long
+            .into_iter()
+            .map(|topic| (topic, vec![all(FOLLOWERS), all(LEADERS)]))
+            .collect();
+        if wholes.is_empty() {
+            return Ok(());
+        }
+        let answers = kafka.alter_topics(&wholes).await?;
+        answers.into_iter().try_for_each(unless_gone)
     }
 }
 
@@ -159,19 +170,39 @@ fn edit(list: &str, change: ListChange, items: &[String]) -> ListEdit {
     }
 }
 
-/// What is said of topics that are gone meanwhile is said of nothing.
-async fn alter(kafka: &Client, edits: &[(String, Vec<ListEdit>)]) -> Result<(), Error> {
+/// The topics of which a list would be too long: nothing has been done for those.
+async fn alter(kafka: &Client, edits: &[(String, Vec<ListEdit>)]) -> Result<Vec<String>, Error> {
+    let mut too_long = Vec::new();
     for some in edits.chunks(TOPICS_AT_ONCE) {
-        for answer in kafka.alter_lists(some).await? {
-            match answer {
-                Err(error) if error.code() != Some(ErrorCode::UnknownTopicOrPartition) => {
-                    return Err(error);
-                }
-                _ => {}
+        let answers = kafka.alter_lists(some).await?;
+        let names = some.iter().map(|(topic, _)| topic);
+        too_long.extend(refused_as_too_long(names.zip(answers))?);
+    }
+    Ok(too_long)
+}
+
+/// The only thing that may be wrong with a list of replicas is its length.
+fn refused_as_too_long<'a>(
+    answers: impl Iterator<Item = (&'a String, Result<(), Error>)>,
+) -> Result<Vec<String>, Error> {
+    let mut too_long = Vec::new();
+    for (topic, answer) in answers {
+        match answer {
+            Err(error) if error.code() == Some(ErrorCode::InvalidConfig) => {
+                too_long.push(topic.clone());
             }
+            other => unless_gone(other)?,
         }
     }
-    Ok(())
+    Ok(too_long)
+}
+
+/// What is said of topics that are gone meanwhile is said of nothing.
+fn unless_gone(answer: Result<(), Error>) -> Result<(), Error> {
+    match answer {
+        Err(error) if error.code() == Some(ErrorCode::UnknownTopicOrPartition) => Ok(()),
+        other => other,
+    }
 }
 
 #[cfg(test)]
@@ -214,5 +245,21 @@ mod tests {
         let subtract = |name| edit(name, ListChange::Subtract, &ours);
         let edits = [subtract(FOLLOWERS), subtract(LEADERS)];
         assert_eq!(lifting(&both.0, &both.1), edits);
+    }
+
+    #[test]
+    fn a_list_that_is_too_long_is_told_apart_and_a_topic_that_is_gone_has_none() {
+        let names = list(&["long", "gone", "well"]);
+        let refused = |code| Err(Error::refused("t", code, None));
+        let codes = [ErrorCode::InvalidConfig, ErrorCode::UnknownTopicOrPartition];
+        let answers = codes.map(refused).into_iter().chain([Ok(())]);
+        let too_long = refused_as_too_long(names.iter().zip(answers)).unwrap();
+        assert_eq!(too_long, ["long"]);
+        let refused = refused(ErrorCode::ClusterAuthorizationFailed);
+        assert!(refused_as_too_long(names.iter().zip([refused])).is_err());
+        let both = list(&["*"]);
+        assert!(is_own(&both, &both));
+        let reset = |name| edit(name, ListChange::Reset, &[]);
+        assert_eq!(lifting(&both, &both), [reset(FOLLOWERS), reset(LEADERS)]);
     }
 }
