@@ -11,6 +11,7 @@ pub mod observed;
 pub mod settings;
 pub mod status;
 pub mod step;
+pub mod throttle;
 pub mod unreplicated;
 pub mod validate;
 pub mod wanted;
@@ -102,6 +103,7 @@ async fn look(
     context: &Context,
     memory: &mut Memory,
 ) -> Result<Look, Error> {
+    memory.look();
     let mut seen = fetch::observe(cluster, context, memory).await?;
     if cluster.metadata.deletion_timestamp.is_some() {
         return deleted(cluster, &seen, context, memory).await;
@@ -128,9 +130,6 @@ async fn look(
     };
     let has_pod_monitors = context.pod_monitors.load(Ordering::Relaxed);
     let given = given(&wanted, &seen.observed, has_pod_monitors);
-    if paused {
-        memory.idle = None;
-    }
     let (decision, outcome) = match paused {
         true => (Decision::default(), Outcome::default()),
         false => act(cluster, &wanted, &given, &seen, context, memory).await,
@@ -187,7 +186,7 @@ async fn act(
             .filter(|one| !is_conflict(one))
             .map(ToString::to_string),
     );
-    if let Err(error) = settings::follow(wanted, seen, memory).await {
+    if let Err(error) = settings::follow(wanted, cluster, seen, context, memory).await {
         outcome.failures.push(format!("settings: {error}"));
     }
     let newest = newest_level(wanted, context);
@@ -358,7 +357,6 @@ async fn refused(
     context: &Context,
     memory: &mut Memory,
 ) -> Result<Look, Error> {
-    memory.idle = None;
     let before = cluster
         .status
         .as_ref()

@@ -97,8 +97,10 @@ pub struct Memory {
     pub status_written: Option<Instant>,
     /// When misplaced partitions were looked at last.
     pub repaired: Option<Instant>,
-    /// Topics that are still throttled though nothing moves, and since when.
-    pub idle: Option<(Instant, Vec<String>)>,
+    /// How many times the cluster was looked at.
+    pub looks: u64,
+    /// Topics that are still throttled though nothing moves.
+    pub idle: Option<Idle>,
     /// Since when brokers have not been ready.
     pub away_since: BTreeMap<i32, Instant>,
     /// The level of `milena.version`, and when it was read.
@@ -111,7 +113,21 @@ pub struct Memory {
     pub told: Option<String>,
 }
 
+/// Topics that are throttled while nothing moves.
+#[derive(Debug)]
+pub struct Idle {
+    since: Instant,
+    /// The number of the look that found them so.
+    look: u64,
+    topics: Vec<String>,
+}
+
 impl Memory {
+    /// Begins another look at the cluster.
+    pub fn look(&mut self) {
+        self.looks += 1;
+    }
+
     /// Whether misplaced partitions, where there are any, may be moved again; they are at once.
     pub fn may_repair(&mut self, wished: bool) -> bool {
         let may = self.repaired.is_none_or(|at| at.elapsed() >= REPAIR_EVERY);
@@ -122,15 +138,23 @@ impl Memory {
     }
 
     /// Whether these topics, of which none moves, have been idle for long enough to be throttled no more. One that has
-    /// just been throttled is about to move.
+    /// just been throttled is about to move. After a look that did not ask, as one at a paused cluster, they begin anew:
+    /// something may have moved meanwhile.
     pub fn may_unthrottle(&mut self, topics: &[String]) -> bool {
         let known = self.idle.take();
-        let known = known.filter(|(_, known)| topics.iter().all(|topic| known.contains(topic)));
-        let since = known.map_or_else(Instant::now, |(since, _)| since);
+        let known = known.filter(|known| {
+            let goes_on = known.look + 1 == self.looks;
+            goes_on && topics.iter().all(|topic| known.topics.contains(topic))
+        });
+        let since = known.map_or_else(Instant::now, |known| known.since);
         if topics.is_empty() {
             return false;
         }
-        self.idle = Some((since, topics.to_vec()));
+        self.idle = Some(Idle {
+            since,
+            look: self.looks,
+            topics: topics.to_vec(),
+        });
         since.elapsed() >= UNTHROTTLE_AFTER
     }
 }
@@ -238,19 +262,39 @@ mod tests {
 
     use super::*;
 
+    fn topics(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_topic_that_was_just_throttled_is_left_so_for_the_move_that_is_to_come() {
         let mut memory = Memory::default();
-        let topics = |names: &[&str]| -> Vec<String> {
-            names.iter().map(|name| (*name).to_owned()).collect()
+        let mut may = |names: &[&str]| {
+            memory.look();
+            memory.may_unthrottle(&topics(names))
         };
+        assert!(!may(&["a"]));
+        advance(UNTHROTTLE_AFTER).await;
+        assert!(!may(&["a", "b"]), "b is new");
+        advance(UNTHROTTLE_AFTER).await;
+        assert!(may(&["a", "b"]));
+        assert!(may(&["b"]));
+        assert!(!may(&[]), "it moves, or is done");
+        assert!(!may(&["b"]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_pause_topics_are_idle_from_then_on() {
+        let mut memory = Memory::default();
+        memory.look();
         assert!(!memory.may_unthrottle(&topics(&["a"])));
         advance(UNTHROTTLE_AFTER).await;
-        assert!(!memory.may_unthrottle(&topics(&["a", "b"])), "b is new");
+        memory.look();
+        // It is paused, and nobody asks.
+        memory.look();
+        assert!(!memory.may_unthrottle(&topics(&["a"])));
         advance(UNTHROTTLE_AFTER).await;
-        assert!(memory.may_unthrottle(&topics(&["a", "b"])));
-        assert!(memory.may_unthrottle(&topics(&["b"])));
-        assert!(!memory.may_unthrottle(&[]), "it moves, or is done");
-        assert!(!memory.may_unthrottle(&topics(&["b"])));
+        memory.look();
+        assert!(memory.may_unthrottle(&topics(&["a"])));
     }
 }

@@ -33,7 +33,7 @@ use crate::{Client, Error};
 pub use batches::Each;
 pub use cluster::{ClusterBroker, ClusterDescription, Feature, QuorumDescription, QuorumMember};
 pub use groups::{Committed, GroupDescription, GroupMember, GroupSummary};
-pub use lists::ListChange;
+pub use lists::{ListChange, ListEdit};
 pub(crate) use offsets::by_topic;
 pub use offsets::{Offsets, When};
 pub use reassignments::{OngoingReassignment, Sizes, WantedReplicas};

@@ -13,7 +13,7 @@ use milena_protocol::ErrorCode;
 const RATE: &str = "follower.replication.throttled.rate";
 /// The replicas that are, as `partition:broker`.
 const REPLICAS: &str = "follower.replication.throttled.replicas";
-/// All replicas of a topic: what the operator sets, and takes away itself.
+/// All replicas of a topic: what older operators set, and the operator takes away itself.
 const ALL_REPLICAS: &str = "*";
 /// The settings of all brokers.
 const ALL_BROKERS: &str = "";

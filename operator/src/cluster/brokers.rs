@@ -323,6 +323,14 @@ pub struct ShownPlan {
 pub struct Move {
     /// Its topic.
     pub topic: String,
+    /// Its number.
+    pub partition: i32,
+    /// Its brokers now, or where it is going already.
+    #[serde(default)]
+    pub from: Vec<i32>,
+    /// Its brokers then.
+    #[serde(default)]
+    pub to: Vec<i32>,
 }
 
 /// A partition that stays.

@@ -293,7 +293,7 @@ pub struct TopicFacts {
     pub pools: BTreeSet<String>,
     /// The racks whose brokers may host it, where the topic says so; empty for all.
     pub racks: BTreeSet<String>,
-    /// The operator has its moves throttled: all replicas are named by `follower.replication.throttled.replicas`.
+    /// The operator has copies of it throttled: see `throttle.rs`.
     pub is_throttled: bool,
 }
 

@@ -4,15 +4,21 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use milena_client::Client;
+use kube::api::{Patch, PatchParams};
+use kube::{Api, ResourceExt};
 use milena_client::admin::{Config, ConfigChange, Resource};
+use serde_json::json;
+use thiserror::Error;
 use tokio::time::Instant;
 
 use super::fetch::Seen;
+use super::kube_words;
 use super::observed::Observed;
 use super::step::is_outdated;
+use super::throttle::RATE;
 use super::wanted::{MetadataVersion, Wanted};
-use crate::context::Memory;
+use crate::context::{Context, Key, Memory};
+use crate::crd::KafkaCluster;
 use crate::reference::{Reference, Scope, Setting};
 
 /// The feature whose level says what brokers write for each other.
@@ -23,18 +29,24 @@ const LEVEL_EVERY: Duration = Duration::from_secs(60);
 const SETTINGS_EVERY: Duration = Duration::from_secs(60);
 /// With `Auto`, how long every broker must have run the new version before there is no way back.
 const PROVEN_AFTER: Duration = Duration::from_secs(3_600);
-/// A topic's setting that names replicas whose copying is throttled (KIP-73), and the word for all of them, which only
-/// the operator uses. Not the moving ones alone: moves of several controllers would take each other's names away, and
-/// what an operator has begun could not be told from what others throttle.
-pub const THROTTLED: &str = "follower.replication.throttled.replicas";
-/// See [`THROTTLED`].
-pub const ALL_REPLICAS: &str = "*";
-/// Bytes a second of a broker, for replicas that are throttled.
-const RATE: &str = "follower.replication.throttled.rate";
+/// On a `KafkaCluster`: the hash of what was set last for running brokers and is not compared with what they have. Who
+/// begins to look sees by it whether the spec has changed meanwhile; without it all of that is set once more.
+const FOLLOWED: &str = "milena.dev/followed";
 /// All that bound copies.
 const RATES: [&str; 2] = [RATE, "leader.replication.throttled.rate"];
 /// The name of all brokers.
 const ALL: &str = "";
+
+/// Why settings are not followed.
+#[derive(Debug, Error)]
+pub enum FollowError {
+    /// The brokers' no.
+    #[error("{0}")]
+    Kafka(#[from] milena_client::Error),
+    /// The API server's no.
+    #[error("{}", kube_words(.0))]
+    Kube(#[from] kube::Error),
+}
 
 /// Settings that running brokers were seen to have.
 #[derive(Clone, Debug)]
@@ -73,9 +85,11 @@ pub async fn level(seen: &Seen, memory: &mut Memory) -> Option<i16> {
 /// What was set by an earlier spec and is not wanted any more goes back to its default.
 pub async fn follow(
     wanted: &Wanted,
+    cluster: &KafkaCluster,
     seen: &Seen,
+    context: &Context,
     memory: &mut Memory,
-) -> Result<(), milena_client::Error> {
+) -> Result<(), FollowError> {
     let (Some(door), Some(_)) = (&seen.door, &seen.observed.view) else {
         return Ok(());
     };
@@ -84,16 +98,17 @@ pub async fn follow(
         live.insert(RATE.to_owned(), rate.to_string());
     }
     let revision = crate::revision::of(&live);
-    let turn = match &memory.settings {
-        None => Turn::First,
-        Some(known) if known.revision != revision => Turn::Changed,
-        Some(known) if known.is_fresh() => return Ok(()),
-        Some(_) => Turn::Again,
-    };
+    let known = memory.settings.as_ref();
+    if known.is_some_and(|known| known.revision == revision && known.is_fresh()) {
+        return Ok(());
+    }
+    let reference = reference(&wanted.version);
+    let uncompared = uncompared(&live, reference);
+    let turn = turn(cluster, &uncompared);
     let kafka = door.kafka_to_change()?;
     let described = kafka.configs(Resource::Broker, &[ALL]).await?;
     let set = described.get(ALL).map(Vec::as_slice).unwrap_or_default();
-    let changes = changes(&live, set, &wanted.version, turn);
+    let changes = changes(&live, set, reference, turn);
     if !changes.is_empty() {
         kafka
             .alter_configs(Resource::Broker, ALL, &changes, false)
@@ -105,18 +120,31 @@ pub async fn follow(
             "settings of running brokers changed"
         );
     }
+    if turn == Turn::First {
+        note(cluster, &uncompared, context).await?;
+    }
     let at = Instant::now();
     memory.settings = Some(Followed { revision, at });
     Ok(())
 }
 
-/// Says how fast throttled replicas are copied. Said before each move: whoever moves some by hand with a throttle of
-/// their own takes the rate away at the end.
-pub async fn bound(kafka: &Client, bytes_per_second: u64) -> Result<(), milena_client::Error> {
-    let rate = [(RATE.to_owned(), Some(bytes_per_second.to_string()))];
-    kafka
-        .alter_configs(Resource::Broker, ALL, &rate, false)
+/// Once it is set: who comes next sets it again where this fails.
+async fn note(
+    cluster: &KafkaCluster,
+    uncompared: &str,
+    context: &Context,
+) -> Result<(), kube::Error> {
+    let Key { namespace, name } = Key::of(cluster);
+    let clusters: Api<KafkaCluster> = Api::namespaced(context.client.clone(), &namespace);
+    let patch = json!({ "metadata": {
+        "uid": cluster.metadata.uid,
+        "annotations": { FOLLOWED: uncompared },
+    }});
+    let params = PatchParams::default();
+    clusters
+        .patch_metadata(&name, &params, &Patch::Merge(patch))
         .await
+        .map(drop)
 }
 
 /// Raises the level that brokers write, once every broker has the version that is wanted: to the level that the spec
@@ -160,44 +188,60 @@ fn aim(wanted: &Wanted, observed: &Observed, newest: Option<i16>) -> Option<i16>
     there.then_some(aim)
 }
 
-/// Why settings are looked at.
+/// Whether what is not compared with what brokers have was changed since it was set, or never was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Turn {
-    /// This process has just begun to.
     First,
-    /// The spec says something else than at the last look.
-    Changed,
-    /// Others may have changed them.
     Again,
 }
 
 impl Turn {
-    /// Whether it can't be told what has changed, if anything. Brokers do not show a secret: one that is set stays until
-    /// the spec is seen to change. How fast throttled replicas are copied is said before each move, by whoever moves some,
-    /// and taken back.
-    fn passes_over(self, name: &str, known: Option<&Setting>, is_set: bool) -> bool {
-        let hidden = known.is_some_and(Setting::is_secret) && is_set;
-        self != Self::Changed && (RATES.contains(&name) || hidden)
+    fn passes_over(self, name: &str, known: Option<&Setting>) -> bool {
+        self == Self::Again && !is_compared(name, known)
     }
+}
+
+/// Not what brokers do not show, nor how fast throttled replicas are copied: whoever moves some says that before, and
+/// takes it back.
+fn is_compared(name: &str, known: Option<&Setting>) -> bool {
+    !RATES.contains(&name) && !known.is_some_and(Setting::is_secret)
+}
+
+/// A hash of what is wanted and not compared.
+fn uncompared(wanted: &BTreeMap<String, String>, reference: &Reference) -> String {
+    let found = wanted
+        .iter()
+        .filter(|(name, _)| !is_compared(name, reference.find(Scope::Broker, name)));
+    crate::revision::of(&found.collect::<BTreeMap<_, _>>())
+}
+
+fn turn(cluster: &KafkaCluster, uncompared: &str) -> Turn {
+    match cluster.annotations().get(FOLLOWED) {
+        Some(noted) if noted == uncompared => Turn::Again,
+        _ => Turn::First,
+    }
+}
+
+fn reference(version: &str) -> &'static Reference {
+    let mut numbers = version.split('.').map(|number| number.parse().unwrap_or(0));
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    Reference::of(version)
 }
 
 /// A default is set as such: the brokers' own file may still say what an earlier spec did.
 fn changes(
     wanted: &BTreeMap<String, String>,
     set: &[Config],
-    version: &str,
+    reference: &Reference,
     turn: Turn,
 ) -> Vec<ConfigChange> {
-    let mut numbers = version.split('.').map(|number| number.parse().unwrap_or(0));
-    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    let reference = Reference::of(version);
     let mut changes: Vec<ConfigChange> = Vec::new();
     for (name, value) in wanted {
         let known = reference.find(Scope::Broker, name);
-        let found = set.iter().find(|config| config.name == *name);
-        let shown = found.and_then(|config| config.value.as_ref());
+        let shown = set.iter().find(|config| config.name == *name);
+        let shown = shown.and_then(|config| config.value.as_ref());
         let normal = known.map_or_else(|| value.clone(), |known| known.normal(value));
-        if shown != Some(&normal) && !turn.passes_over(name, known, found.is_some()) {
+        if shown != Some(&normal) && !turn.passes_over(name, known) {
             changes.push((name.clone(), Some(value.clone())));
         }
     }
@@ -207,8 +251,8 @@ fn changes(
         let Some(known) = known.filter(|known| known.is_live()) else {
             continue;
         };
-        let name = &config.name;
-        if config.value != known.default && !turn.passes_over(name, Some(known), true) {
+        let differs = config.value != known.default || known.is_secret();
+        if differs && !turn.passes_over(&config.name, Some(known)) {
             changes.push((config.name.clone(), known.default.clone()));
         }
     }
@@ -260,45 +304,91 @@ mod tests {
             config("log.retention.ms", "1000"),
             config("compression.type", "zstd"),
         ];
-        let changes = changes(&wanted, &set, "0.1.0", Turn::Again);
+        let changes = changes(&wanted, &set, reference("0.1.0"), Turn::Again);
         let names: Vec<&str> = changes.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["num.io.threads", "compression.type"]);
         assert_eq!(changes[1].1.as_deref(), Some("producer"));
     }
 
     #[test]
-    fn a_value_is_compared_as_brokers_show_it() {
-        let wanted = BTreeMap::from([(
-            "log.cleanup.policy".to_owned(),
-            "compact, delete".to_owned(),
-        )]);
+    fn a_value_is_compared_as_brokers_show_it_and_one_that_they_hide_is_set_once() {
+        let wanted = BTreeMap::from([
+            (
+                "log.cleanup.policy".to_owned(),
+                "compact, delete".to_owned(),
+            ),
+            ("ssl.key.password".to_owned(), "secret".to_owned()),
+        ]);
         let set = [config("log.cleanup.policy", "compact,delete")];
-        for turn in [Turn::First, Turn::Changed, Turn::Again] {
-            assert_eq!(changes(&wanted, &set, "0.1.0", turn), []);
-        }
+        assert_eq!(changes(&wanted, &set, reference("0.1.0"), Turn::Again), []);
+        let once = changes(&wanted, &set, reference("0.1.0"), Turn::First);
+        assert_eq!(once[0].0, "ssl.key.password");
+        assert_eq!(once.len(), 1);
+        let mut hidden = config("ssl.key.password", "");
+        hidden.value = None;
+        let none = BTreeMap::new();
+        let gone = changes(&none, &[hidden], reference("0.1.0"), Turn::First);
+        assert_eq!(gone, [("ssl.key.password".to_owned(), None)]);
+    }
+
+    /// What an operator sets whose resource says that `noted` was set last.
+    fn set_by_another(
+        noted: &BTreeMap<String, String>,
+        wanted: &BTreeMap<String, String>,
+        set: &[Config],
+    ) -> Vec<ConfigChange> {
+        let reference = reference("0.1.0");
+        let mut cluster = KafkaCluster::default();
+        let noted = (FOLLOWED.to_owned(), uncompared(noted, reference));
+        cluster.metadata.annotations = Some([noted].into());
+        let turn = turn(&cluster, &uncompared(wanted, reference));
+        changes(wanted, set, reference, turn)
+    }
+
+    fn live(settings: &[(&str, &str)]) -> BTreeMap<String, String> {
+        let settings = settings.iter();
+        settings
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect()
     }
 
     #[test]
-    fn whoever_begins_to_look_writes_nothing_that_is_there_and_what_changes_is_written() {
-        let wanted = BTreeMap::from([
-            (RATE.to_owned(), "5000".to_owned()),
-            ("ssl.key.password".to_owned(), "secret".to_owned()),
+    fn an_operator_that_begins_sets_nothing_where_the_spec_is_the_same() {
+        let wanted = live(&[
+            (RATE, "1000"),
+            ("log.retention.ms", "5"),
+            ("ssl.key.password", "secret"),
         ]);
-        let names = |set: &[Config], turn| -> Vec<String> {
-            let changes = changes(&wanted, set, "0.1.0", turn).into_iter();
-            changes.map(|(name, _)| name).collect()
-        };
-        assert_eq!(names(&[], Turn::First), ["ssl.key.password"]);
-        let hidden = Config {
-            value: None,
-            ..config("ssl.key.password", "")
-        };
-        let by_hand = config(RATES[1], "1000");
-        let set = [hidden, config(RATE, "1000"), by_hand];
-        assert!(names(&set, Turn::First).is_empty());
-        assert!(names(&set, Turn::Again).is_empty());
-        let all = [RATE, "ssl.key.password", RATES[1]];
-        assert_eq!(names(&set, Turn::Changed), all);
+        let retention = config("log.retention.ms", "5");
+        let by_tools = RATES.map(|name| config(name, "7"));
+        let set = [retention.clone(), by_tools[0].clone(), by_tools[1].clone()];
+        assert_eq!(set_by_another(&wanted, &wanted, &set), []);
+        assert_eq!(set_by_another(&wanted, &wanted, &[retention]), []);
+    }
+
+    #[test]
+    fn an_operator_that_begins_sets_a_rate_and_a_secret_that_have_changed_meanwhile() {
+        let before = live(&[(RATE, "1000"), ("ssl.key.password", "secret")]);
+        let set = [config(RATE, "1000")];
+        let faster = live(&[(RATE, "2000"), ("ssl.key.password", "secret")]);
+        let changes = set_by_another(&before, &faster, &set);
+        assert!(changes.contains(&(RATE.to_owned(), Some("2000".to_owned()))));
+        let other = live(&[(RATE, "1000"), ("ssl.key.password", "other")]);
+        let secret = ("ssl.key.password".to_owned(), Some("other".to_owned()));
+        assert_eq!(set_by_another(&before, &other, &set), [secret]);
+        let unbounded = live(&[("ssl.key.password", "secret")]);
+        let changes = set_by_another(&before, &unbounded, &set);
+        let none = changes.iter().find(|(name, _)| name == RATE).unwrap();
+        assert_eq!(none.1.as_deref(), Some("9223372036854775807"));
+    }
+
+    #[test]
+    fn another_setting_leaves_the_rate_of_tools_alone() {
+        let before = live(&[(RATE, "1000")]);
+        let wanted = live(&[(RATE, "1000"), ("log.retention.ms", "5")]);
+        let changes = set_by_another(&before, &wanted, &[config(RATE, "7")]);
+        let retention = ("log.retention.ms".to_owned(), Some("5".to_owned()));
+        assert_eq!(changes, [retention]);
     }
 
     #[tokio::test(start_paused = true)]

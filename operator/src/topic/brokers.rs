@@ -9,6 +9,7 @@ use serde::Deserialize;
 pub use real::Opener;
 
 use super::known::Changes;
+use crate::cluster::throttle::Copies;
 
 /// A topic to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,8 +74,18 @@ pub trait Brokers: Send + Sync + 'static {
     fn grow(&self, topics: &[(String, i32)]) -> impl Future<Output = Each<()>> + Send;
     /// Deletes topics by id.
     fn delete(&self, ids: &[String]) -> impl Future<Output = Each<()>> + Send;
-    /// Says how many bytes a second each broker copies of topics that are throttled.
-    fn bound(&self, bytes_per_second: u64) -> impl Future<Output = Result<(), Trouble>> + Send;
+    /// What another number of replicas would have copied: nothing where that is refused.
+    fn copies(
+        &self,
+        topic: &str,
+        factor: i32,
+    ) -> impl Future<Output = Result<Copies, Trouble>> + Send;
+    /// Has brokers copy these no faster than so many bytes a second.
+    fn bound(
+        &self,
+        copies: &Copies,
+        bytes_per_second: u64,
+    ) -> impl Future<Output = Result<(), Trouble>> + Send;
     /// Begins to give a topic another number of replicas.
     fn replicate(
         &self,

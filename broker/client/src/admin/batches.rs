@@ -150,7 +150,7 @@ impl Client {
 }
 
 /// An error where the broker says that another one has to be asked: it has done nothing.
-fn somewhere_else(mut codes: impl Iterator<Item = ErrorCode>) -> Result<(), Error> {
+pub(super) fn somewhere_else(mut codes: impl Iterator<Item = ErrorCode>) -> Result<(), Error> {
     match codes.any(|code| code == ErrorCode::NotController) {
         true => Error::check("the request", ErrorCode::NotController),
         false => Ok(()),
@@ -158,7 +158,7 @@ fn somewhere_else(mut codes: impl Iterator<Item = ErrorCode>) -> Result<(), Erro
 }
 
 /// The answers in the order of the questions; what was not answered is an error of its own.
-fn in_order<K: Eq + std::hash::Hash + std::fmt::Display, T>(
+pub(super) fn in_order<K: Eq + std::hash::Hash + std::fmt::Display, T>(
     asked: impl Iterator<Item = K>,
     mut answers: HashMap<K, Result<T, Error>>,
 ) -> Each<T> {

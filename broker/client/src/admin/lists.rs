@@ -8,7 +8,8 @@ use milena_protocol::api::incremental_alter_configs::{
     IncrementalAlterConfigsRequest, IncrementalAlterConfigsResource, IncrementalAlterableConfig,
 };
 
-use super::{Resource, SOURCE_TOPIC, refusal};
+use super::batches::{in_order, somewhere_else};
+use super::{Each, Resource, SOURCE_TOPIC, refusal};
 use crate::client::call;
 use crate::retry::retry;
 use crate::{Client, Error};
@@ -20,10 +21,34 @@ const TOPICS_MAX: usize = 1_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(i8)]
 pub enum ListChange {
+    /// It is not set any more, with whatever was in it.
+    Reset = 1,
     /// They are in it, once.
     Append = 2,
     /// They are not in it.
     Subtract = 3,
+}
+
+/// A change of one list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListEdit {
+    /// The config that is the list.
+    pub config: String,
+    /// What happens.
+    pub change: ListChange,
+    /// To these items; to none of its own where it is reset.
+    pub items: Vec<String>,
+}
+
+impl ListEdit {
+    fn alterable(&self) -> IncrementalAlterableConfig {
+        let value = self.items.join(",").into();
+        IncrementalAlterableConfig {
+            name: self.config.as_str().into(),
+            config_operation: self.change as i8,
+            value: (self.change != ListChange::Reset).then_some(value),
+        }
+    }
 }
 
 impl Client {
@@ -35,16 +60,16 @@ impl Client {
         change: ListChange,
         items: &[String],
     ) -> Result<(), Error> {
-        let change = IncrementalAlterableConfig {
-            name: config.into(),
-            config_operation: change as i8,
-            value: Some(items.join(",").into()),
+        let edit = ListEdit {
+            config: config.to_owned(),
+            change,
+            items: items.to_vec(),
         };
         let request = IncrementalAlterConfigsRequest {
             resources: vec![IncrementalAlterConfigsResource {
                 resource_type: Resource::Topic as i8,
                 resource_name: topic.into(),
-                configs: vec![change],
+                configs: vec![edit.alterable()],
             }],
             validate_only: false,
         };
@@ -55,6 +80,28 @@ impl Client {
         })
         .await
         .map(drop)
+    }
+
+    /// Changes lists of topics in one request; one result a topic, in their order.
+    pub async fn alter_lists(&self, topics: &[(String, Vec<ListEdit>)]) -> Result<Each<()>, Error> {
+        let resource = |(name, edits): &(String, Vec<ListEdit>)| IncrementalAlterConfigsResource {
+            resource_type: Resource::Topic as i8,
+            resource_name: name.into(),
+            configs: edits.iter().map(ListEdit::alterable).collect(),
+        };
+        let request = IncrementalAlterConfigsRequest {
+            resources: topics.iter().map(resource).collect(),
+            validate_only: false,
+        };
+        let told = self.call_controller(&request, |told| {
+            somewhere_else(told.responses.iter().map(|one| one.error_code))
+        });
+        let answers = told.await?.responses.into_iter().map(|one| {
+            let refused = refusal(&one.resource_name, one.error_code, &one.error_message);
+            (one.resource_name.to_string(), refused)
+        });
+        let names = topics.iter().map(|(name, _)| name.clone());
+        Ok(in_order(names, answers.collect()))
     }
 
     /// A list as topics have set it themselves, by topic. Topics that have not, or are gone by now, are left out.

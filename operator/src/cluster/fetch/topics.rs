@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use crate::cluster::observed::TopicFacts;
-use crate::cluster::settings::{ALL_REPLICAS as ALL, THROTTLED};
+use crate::cluster::throttle::{self, FOLLOWERS, LEADERS};
 use crate::door::{At, Door};
 
 /// What was read so far.
@@ -80,13 +80,14 @@ impl Topics {
         for topic in changes.topics {
             let own = |name: &str| topic.configs.get(name)?.as_deref();
             let names = |name: &str| own(name).map(names).unwrap_or_default();
+            let list = |name: &str| -> Vec<String> { names(name).into_iter().collect() };
             let known = TopicFacts {
                 partitions: topic.partitions,
                 replication_factor: topic.replication_factor,
                 min_in_sync: own("min.insync.replicas").and_then(|value| value.parse().ok()),
                 pools: names("placement.pools"),
                 racks: names("placement.racks"),
-                is_throttled: own(THROTTLED) == Some(ALL),
+                is_throttled: throttle::is_own(&list(FOLLOWERS), &list(LEADERS)),
             };
             facts.insert(topic.name, known);
         }
@@ -119,6 +120,22 @@ mod tests {
         let facts = &topics.facts["a"];
         assert_eq!(facts.pools, ["big".to_owned(), "fast".to_owned()].into());
         assert_eq!(facts.racks, BTreeSet::new());
+    }
+
+    #[test]
+    fn a_topic_is_throttled_by_the_operator_where_both_lists_name_a_replica_or_one_names_all() {
+        let is_throttled = |followers: &str, leaders: &str| {
+            let configs = json!({ FOLLOWERS: followers, LEADERS: leaders });
+            let one = json!({ "name": "a", "partitions": 1, "replication_factor": 1, "configs": configs });
+            let mut topics = Topics::default();
+            let snapshot = json!({ "offset": 7, "snapshot": true, "topics": [one] });
+            topics.take(serde_json::from_value(snapshot).unwrap());
+            topics.facts["a"].is_throttled
+        };
+        assert!(is_throttled("0:3,1:3", "1:3"));
+        assert!(is_throttled("*", ""), "by an operator of before");
+        assert!(!is_throttled("0:3", "0:1,0:2"), "by a tool");
+        assert!(!is_throttled("0:3", ""), "by a person");
     }
 
     #[test]

@@ -40,8 +40,6 @@ pub const UNTHROTTLE_AFTER: Duration = Duration::from_secs(10);
 pub struct Outcome {
     /// Steps that were done.
     pub done: usize,
-    /// Replicas have begun to move.
-    pub moves: bool,
     /// What is awaited besides what was decided.
     pub waits: Vec<(Waiting, String)>,
     /// Why brokers may not stop now.
@@ -99,13 +97,10 @@ pub struct Performer<'a> {
 }
 
 impl Performer<'_> {
-    /// Does all steps in order, but unthrottles last, and only where nothing has begun to move. One that fails does not
-    /// keep the others.
+    /// Does all steps. One that fails does not keep the others.
     pub async fn perform(&self, steps: &[Step]) -> Outcome {
         let mut outcome = Outcome::default();
-        let is_last = |step: &&Step| matches!(step, Step::Unthrottle(_));
-        let first = steps.iter().filter(|step| !is_last(step));
-        for step in first.chain(steps.iter().filter(is_last)) {
+        for step in in_order(steps) {
             tracing::debug!(cluster = %self.key, ?step, "does");
             match self.one(step, &mut outcome).await {
                 Ok(Did::It) => {
@@ -137,15 +132,14 @@ impl Performer<'_> {
             }
             Step::Restart(pods) => return self.restart(pods, outcome).await,
             Step::BringBack { id, claim, moved } => {
-                return self.bring_back(*id, claim, moved, outcome).await;
+                return self.bring_back(*id, claim, moved).await;
             }
             Step::HandOver(id) => return self.hand_over(*id, outcome).await,
             Step::MoveAway(ids) => return self.move_away(ids, outcome).await,
             Step::Repair => return self.repair(outcome).await,
             Step::Unregister(id) => return self.unregister(*id).await,
-            Step::Unthrottle(_) if !self.may_unthrottle || outcome.moves => {
-                return Ok(Did::Nothing);
-            }
+            Step::Unthrottle(_) if !self.may_unthrottle => return Ok(Did::Nothing),
+            Step::Unthrottle(topics) => return self.unthrottle(topics).await,
             Step::ReplaceVolume {
                 id,
                 claim,
@@ -171,7 +165,6 @@ impl Performer<'_> {
             Step::GiveBackLease(id) => self.give_back_lease(*id).await,
             Step::Drain(id, on) => self.drain(*id, *on).await,
             Step::Stay { id, claim, undo } => self.stay(*id, claim, *undo).await,
-            Step::Unthrottle(topics) => self.throttle(topics.iter().cloned(), None).await,
             Step::AddVoter(id) => self.vote("add", *id).await,
             Step::RemoveVoter(id) => self.vote("remove", *id).await,
             Step::DeleteClaim { claim, why, .. } => self.delete_claim(claim, why).await,
@@ -353,6 +346,13 @@ impl Performer<'_> {
             other => other.map(|()| Did::It),
         }
     }
+}
+
+/// As decided, but what another step's moves forbid comes after them.
+fn in_order(steps: &[Step]) -> Vec<&Step> {
+    let mut ordered: Vec<&Step> = steps.iter().collect();
+    ordered.sort_by_key(|step| matches!(step, Step::Unthrottle(_)));
+    ordered
 }
 
 /// A step's name in metrics and failures.

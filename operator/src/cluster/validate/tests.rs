@@ -189,13 +189,22 @@ fn settings_of_the_operator_are_refused_by_name_and_unknown_ones_with_the_neares
 }
 
 #[test]
+fn the_rates_of_throttled_moves_are_refused_with_the_field_that_says_them() {
+    for side in ["follower", "leader"] {
+        let name = format!("{side}.replication.throttled.rate");
+        let (reason, text) = bad(|cluster, _, _| config(cluster, &[(&name, "1000")]));
+        assert_eq!(reason, Reason::InvalidConfig);
+        let said = format!("{name} is set by the operator: say it by spec.drain.maxBytesPerSecond");
+        assert!(text.contains(&said), "{text}");
+    }
+}
+
+#[test]
 fn values_that_are_not_allowed_are_refused() {
     for (name, value) in [
         ("num.partitions", "0"),
         ("num.partitions", "a\nb"),
         ("log.retention.ms", "soon"),
-        ("follower.replication.throttled.rate", "1000"),
-        ("leader.replication.throttled.rate", "1000"),
     ] {
         let (reason, text) = bad(|cluster, _, _| config(cluster, &[(name, value)]));
         assert_eq!(reason, Reason::InvalidConfig);

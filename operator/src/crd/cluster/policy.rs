@@ -126,8 +126,9 @@ pub struct Drain {
     /// at once, `Replicas` moves the replicas away too, `Nothing` does nothing.
     #[serde(default)]
     pub on_cordon: OnCordon,
-    /// Bytes a second that each broker copies while replicas move by the operator's doing, such as `200Mi`; `0` is no
-    /// bound. `50Mi` where absent. A partition into which more is written does not arrive before the bound is raised.
+    /// Bytes a second that each broker copies of replicas that join by the operator's doing, such as `200Mi`; `0` is no
+    /// bound. `50Mi` where absent. Replicas that catch up, as after a restart, are not bounded. A partition into which
+    /// more is written does not arrive before the bound is raised, which counts at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_bytes_per_second: Option<Amount>,
 }

@@ -11,7 +11,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Brokers, ConfigChanges, Each, Misplaced, Move, NewTopic, Open, Refusal, Trouble};
-use crate::cluster::settings;
+use crate::cluster::brokers::ShownPlan;
+use crate::cluster::throttle::Copies;
 use crate::crd::KafkaCluster;
 use crate::door::{At, Door, DoorError};
 use crate::topic::known::Changes;
@@ -133,8 +134,23 @@ impl Brokers for Real {
         each(self.kafka()?.delete_topics_by_id(&ids).await, |()| ())
     }
 
-    async fn bound(&self, bytes_per_second: u64) -> Result<(), Trouble> {
-        let bounded = settings::bound(self.kafka()?, bytes_per_second).await;
+    async fn copies(&self, topic: &str, factor: i32) -> Result<Copies, Trouble> {
+        let path = format!("/v1/plans/replication?topic={topic}&factor={factor}");
+        let answer = self
+            .door
+            .post::<ShownPlan>(At::Any, &path, &Value::Null)
+            .await;
+        match answer {
+            Ok(plan) => Ok(Copies::of(&plan.moves)),
+            Err(DoorError::Refused {
+                status: 400 | 404, ..
+            }) => Ok(Copies::default()),
+            Err(error) => Err(trouble(error)),
+        }
+    }
+
+    async fn bound(&self, copies: &Copies, bytes_per_second: u64) -> Result<(), Trouble> {
+        let bounded = copies.bound(self.kafka()?, bytes_per_second).await;
         bounded.map_err(|error| Trouble(error.to_string()))
     }
 

@@ -9,7 +9,7 @@ use super::super::board::{Declared, TopicKey};
 use super::super::brokers::{Brokers, ConfigChanges, Each, NewTopic, Refusal, Trouble};
 use super::super::metrics::Metrics;
 use super::super::registry::{Registry, WriteError};
-use crate::cluster::settings::{ALL_REPLICAS, THROTTLED};
+use crate::cluster::throttle::Copies;
 use crate::crd::Topic;
 use crate::crd::topic::TopicStatus;
 
@@ -177,42 +177,51 @@ async fn each<D>(
     (0..count).map(|_| each()).collect()
 }
 
-/// One after the other: a plan looks at all partitions of the cluster.
+/// One after the other: a plan looks at all partitions of the cluster. What they copy is bounded before any of it
+/// begins, of all in one request.
 async fn replicate<B: Brokers>(
     brokers: &B,
     metrics: &Metrics,
     items: Vec<(Subject, (String, i32))>,
     bytes_per_second_max: Option<u64>,
 ) -> Vec<Answer> {
+    let ready = match bytes_per_second_max {
+        Some(rate) => bound(brokers, metrics, &items, rate).await,
+        None => Ok(()),
+    };
     let mut answers = Vec::new();
     for (subject, (name, factor)) in items {
-        let ready = match bytes_per_second_max {
-            Some(rate) => throttle(brokers, metrics, &name, rate).await,
-            None => Ok(()),
-        };
-        let result = match ready {
+        let result = match &ready {
             Ok(()) => begin(brokers, metrics, &name, factor).await,
-            Err(failed) => Err(failed),
+            Err(failed) => Err(failed.clone()),
         };
         answers.push(answer(subject, "replicate", result));
     }
     answers
 }
 
-/// Before the move begins. The cluster's controller takes it off once nothing moves any more.
-async fn throttle<B: Brokers>(
+/// What is refused copies nothing, and leaves no bound. The cluster's controller takes it off the others once nothing
+/// moves any more.
+async fn bound<B: Brokers>(
     brokers: &B,
     metrics: &Metrics,
-    name: &str,
+    items: &[(Subject, (String, i32))],
     rate: u64,
 ) -> Result<(), Failed> {
+    let mut copies = Copies::default();
+    for (_, (name, factor)) in items {
+        metrics.call("plan");
+        match brokers.copies(name, *factor).await {
+            Ok(some) => copies.extend(some),
+            Err(Trouble(words)) => return Err(Failed::Trouble(words)),
+        }
+    }
+    if copies.is_empty() {
+        return Ok(());
+    }
     metrics.call("bound");
-    let bounded = brokers.bound(rate).await;
-    bounded.map_err(|Trouble(words)| Failed::Trouble(words))?;
-    let change = ConfigChanges::from([(THROTTLED.to_owned(), Some(ALL_REPLICAS.to_owned()))]);
-    let changes = [(name.to_owned(), change)];
-    let answers = each(metrics, "alter", 1, brokers.alter(&changes)).await;
-    answers.into_iter().collect()
+    let bounded = brokers.bound(&copies, rate).await;
+    bounded.map_err(|Trouble(words)| Failed::Trouble(words))
 }
 
 async fn begin<B: Brokers>(

@@ -1,21 +1,19 @@
 //! Moves replicas and votes, and takes volumes away.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::api::DeleteParams;
 use milena_client::admin::{PartitionResults, ReplicaWishes};
-use milena_protocol::ErrorCode;
 use serde_json::{Value, json};
 
 use super::{Did, Outcome, Performer, StepError};
 use crate::cluster::brokers::{LeaseAnswer, NotMoved, ShownPlan};
 use crate::cluster::fetch::LEAVING;
-use crate::cluster::settings::{self, ALL_REPLICAS, THROTTLED};
 use crate::cluster::step::{Named, Undo, Waiting};
+use crate::cluster::throttle::{self, Copies};
 use crate::crd::cluster::Unreplicated;
-use crate::door::{At, DoorError};
+use crate::door::{At, Door, DoorError};
 use crate::events::Kind;
 
 /// A change of the quorum's members waits until they are up to date and have agreed: the brokers try for 11 s by
@@ -23,8 +21,6 @@ use crate::events::Kind;
 const VOTES_WITHIN: Duration = Duration::from_secs(13);
 /// Of a plan's refusals, so many are told.
 const REFUSALS_MAX: usize = 3;
-/// Topics in one request: it stays far below the brokers' bounds.
-const THROTTLED_AT_ONCE: usize = 500;
 
 impl Performer<'_> {
     pub(super) async fn drain(&self, id: i32, on: bool) -> Result<(), StepError> {
@@ -89,7 +85,8 @@ impl Performer<'_> {
         Ok(began(&plan))
     }
 
-    /// Has a plan made and begun. Where moves are to be throttled, their topics are known before they begin.
+    /// Has a plan made and begun. Where moves are to be bounded, what they copy is known before they begin; what is
+    /// planned otherwise the second time, at once after.
     async fn plan(
         &self,
         kind: &str,
@@ -97,16 +94,21 @@ impl Performer<'_> {
         outcome: &mut Outcome,
     ) -> Result<ShownPlan, StepError> {
         let door = self.door()?;
-        if let Some(rate) = self.wanted.drain.bytes_per_second_max {
+        let rate = self.wanted.drain.bytes_per_second_max;
+        let mut bounded = Copies::default();
+        if let Some(rate) = rate {
             let path = format!("/v1/plans/{kind}?{query}");
             let plan: ShownPlan = door.post(At::Any, &path, &Value::Null).await?;
-            let topics: BTreeSet<String> = plan.moves.into_iter().map(|one| one.topic).collect();
-            self.bound(topics, rate).await?;
+            bounded = Copies::of(&plan.moves);
+            bounded.bound(door.kafka_to_change()?, rate).await?;
         }
         let and = if query.is_empty() { "" } else { "&" };
         let path = format!("/v1/plans/{kind}?{query}{and}apply=true");
         let plan: ShownPlan = door.post(At::Any, &path, &Value::Null).await?;
-        outcome.moves |= !plan.moves.is_empty();
+        if let Some(rate) = rate {
+            let missed = Copies::of(&plan.moves).without(&bounded);
+            missed.bound(door.kafka_to_change()?, rate).await?;
+        }
         tell_refusals(&plan, outcome);
         Ok(plan)
     }
@@ -115,48 +117,22 @@ impl Performer<'_> {
     pub(super) async fn reassign(
         &self,
         wishes: &ReplicaWishes,
-        outcome: &mut Outcome,
     ) -> Result<PartitionResults, StepError> {
-        outcome.moves |= !wishes.is_empty();
+        let door = self.door()?;
         if let Some(rate) = self.wanted.drain.bytes_per_second_max {
-            self.bound(topics_of(wishes), rate).await?;
+            let copies = copies(door, wishes).await?;
+            copies.bound(door.kafka_to_change()?, rate).await?;
         }
-        let kafka = self.door()?.kafka_to_change()?;
+        let kafka = door.kafka_to_change()?;
         Ok(kafka.alter_partition_reassignments(wishes, false).await?)
     }
 
-    /// Throttles topics that are about to move.
-    async fn bound(&self, topics: BTreeSet<String>, rate: u64) -> Result<(), StepError> {
-        if topics.is_empty() {
-            return Ok(());
+    /// Not where something moves by now.
+    pub(super) async fn unthrottle(&self, topics: &[String]) -> Result<Did, StepError> {
+        match throttle::lift(self.door()?.kafka_to_change()?, topics).await? {
+            true => Ok(Did::It),
+            false => Ok(Did::Nothing),
         }
-        settings::bound(self.door()?.kafka_to_change()?, rate).await?;
-        self.throttle(topics, Some(ALL_REPLICAS)).await
-    }
-
-    /// What is said of topics that are gone meanwhile is said of nothing.
-    pub(super) async fn throttle(
-        &self,
-        topics: impl IntoIterator<Item = String>,
-        replicas: Option<&str>,
-    ) -> Result<(), StepError> {
-        let change = vec![(THROTTLED.to_owned(), replicas.map(str::to_owned))];
-        let changes: Vec<_> = topics
-            .into_iter()
-            .map(|topic| (topic, change.clone()))
-            .collect();
-        for some in changes.chunks(THROTTLED_AT_ONCE) {
-            let kafka = self.door()?.kafka_to_change()?;
-            for answer in kafka.alter_topics(some).await? {
-                match answer {
-                    Err(error) if error.code() != Some(ErrorCode::UnknownTopicOrPartition) => {
-                        return Err(error.into());
-                    }
-                    _ => {}
-                }
-            }
-        }
-        Ok(())
     }
 
     pub(super) async fn vote(&self, what: &str, id: i32) -> Result<(), StepError> {
@@ -235,8 +211,17 @@ fn began(plan: &ShownPlan) -> Did {
     }
 }
 
-fn topics_of(wishes: &ReplicaWishes) -> BTreeSet<String> {
-    wishes.keys().map(|(topic, _)| topic.clone()).collect()
+/// What wishes have copied that come true.
+async fn copies(door: &Door, wishes: &ReplicaWishes) -> Result<Copies, milena_client::Error> {
+    let cluster = door.kafka().refresh_all().await?;
+    let mut copies = Copies::default();
+    for ((topic, number), wish) in wishes {
+        let topics = cluster.topics.get(topic);
+        let now = topics.and_then(|known| known.partition(*number).ok());
+        let from = now.map(|now| now.replicas.as_slice()).unwrap_or_default();
+        copies.add(topic, *number, from, wish.as_deref().unwrap_or_default());
+    }
+    Ok(copies)
 }
 
 fn tell_refusals(plan: &ShownPlan, outcome: &mut Outcome) {

@@ -112,7 +112,7 @@ impl Performer<'_> {
         noted.extend(plan.moved.iter().cloned());
         let text = serde_json::to_string(&noted).unwrap_or_default();
         self.note(&Named::claim(claim), MOVED, json!(text)).await?;
-        self.reassign(&plan.wishes, outcome).await?;
+        self.reassign(&plan.wishes).await?;
         let text = format!(
             "{} partitions to leave broker {id} before it stops",
             plan.moved.len()
@@ -149,7 +149,6 @@ impl Performer<'_> {
         id: i32,
         claim: &Named,
         moved: &[Moved],
-        outcome: &mut Outcome,
     ) -> Result<Did, StepError> {
         let cluster = self.door()?.kafka().refresh_all().await?;
         let way = unreplicated::way_back(id, moved, |topic, number| {
@@ -158,7 +157,7 @@ impl Performer<'_> {
         });
         let mut left = way.left;
         if !way.wishes.is_empty() {
-            for ((topic, number), answer) in self.reassign(&way.wishes, outcome).await? {
+            for ((topic, number), answer) in self.reassign(&way.wishes).await? {
                 if let Err(error) = answer {
                     tracing::warn!(topic, number, %error, "a partition does not come back");
                     left.retain(|one| (&one.0, one.1) != (&topic, number));

@@ -133,3 +133,14 @@ async fn what_is_noted_of_a_broker_goes_last_and_only_once_all_else_is_taken_bac
         assert_eq!(patched.lock().unwrap().len(), notes, "{drained}");
     }
 }
+
+#[test]
+fn no_throttle_is_taken_off_before_the_moves_of_the_same_turn_have_begun() {
+    let steps = [
+        Step::Unthrottle(vec!["t".to_owned()]),
+        Step::Repair,
+        Step::HandOver(1),
+    ];
+    let [unthrottle, repair, hand_over] = &steps;
+    assert_eq!(in_order(&steps), [repair, hand_over, unthrottle]);
+}

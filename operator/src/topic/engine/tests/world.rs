@@ -21,6 +21,7 @@ use super::super::super::metrics::Metrics;
 use super::super::super::registry::{Note, Registry, WriteError};
 use super::super::super::status::{self, Kind};
 use super::super::Engine;
+use crate::cluster::throttle::{Copies, FOLLOWERS};
 use crate::crd::topic::TopicStatus;
 use crate::crd::{KafkaCluster, Topic};
 use crate::namespace::Fate;
@@ -536,8 +537,26 @@ impl Brokers for Way {
         Ok(ids.iter().map(delete).collect())
     }
 
-    async fn bound(&self, bytes_per_second: u64) -> Result<(), Trouble> {
-        self.0.call(&format!("bound {bytes_per_second}"))
+    async fn copies(&self, topic: &str, factor: i32) -> Result<Copies, Trouble> {
+        self.0.call("copies")?;
+        let mut copies = Copies::default();
+        if let (Ok(()), Some(known)) = (self.0.refused(topic), self.0.topic(topic)) {
+            let from: Vec<i32> = (0..known.replication_factor).collect();
+            let to: Vec<i32> = (0..factor).collect();
+            copies.add(topic, 0, &from, &to);
+        }
+        Ok(copies)
+    }
+
+    async fn bound(&self, copies: &Copies, bytes_per_second: u64) -> Result<(), Trouble> {
+        self.0.call(&format!("bound {bytes_per_second}"))?;
+        for (topic, items) in copies.lists() {
+            let items = items.join(",");
+            self.0.put(topic, |topic| {
+                topic.configs.insert(FOLLOWERS.to_owned(), items);
+            });
+        }
+        Ok(())
     }
 
     async fn replicate(&self, topic: &str, factor: i32) -> Result<Result<(), Refusal>, Trouble> {
