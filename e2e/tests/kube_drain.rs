@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use e2e::kube::manifests::{MAIN, cluster, topic};
-use e2e::kube::{Cordoned, Scene, scene, text, until};
+use e2e::kube::{Cordoned, Scene, scene, until};
 use e2e::ledger::Target;
 use e2e::witness::Witnesses;
 use serde_json::Value;
@@ -66,41 +66,5 @@ fn two_nodes_drained_at_the_same_moment_go_one_after_the_other() -> Result<()> {
         until_all_ready(scene)?;
         scene.until_in_sync(&target)?;
         witnesses.end("two nodes drained at once")
-    })
-}
-
-#[test]
-fn an_eviction_by_the_api_is_admitted_where_the_cluster_can_bear_it() -> Result<()> {
-    scene("evict", |scene| {
-        let target = three_brokers(scene)?;
-        let witnesses = Witnesses::begin(&target, scene.folder())?;
-        let victim = scene.pods(MAIN)?.swap_remove(2);
-        let (name, uid) = (
-            text(&victim["metadata"]["name"]),
-            &victim["metadata"]["uid"],
-        );
-        let path = format!(
-            "/api/v1/namespaces/{}/pods/{name}/eviction",
-            scene.namespace
-        );
-        let eviction = serde_json::json!({
-            "apiVersion": "policy/v1", "kind": "Eviction",
-            "metadata": {"name": name, "namespace": scene.namespace},
-        });
-        // 429 while the budget has no room.
-        until("the eviction is admitted", BACK_LIMIT, || {
-            scene.kube.kubectl_with(
-                &eviction.to_string(),
-                &["create", "--raw", &path, "-f", "-"],
-            )
-        })?;
-        until("another pod takes its place", BACK_LIMIT, || {
-            let pod = scene.get(&["pod", name])?;
-            ensure!(pod["metadata"]["uid"] != *uid, "the same pod");
-            Ok(())
-        })?;
-        until_all_ready(scene)?;
-        scene.until_in_sync(&target)?;
-        witnesses.end("an eviction")
     })
 }
