@@ -4,31 +4,23 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use e2e::kube::manifests::{MAIN, cluster, topic};
-use e2e::kube::{Scene, condition, holds, operator, scene, text, until};
+use e2e::kube::{Scene, condition, holds, names, operator, scene, text, until};
 use e2e::witness::Witnesses;
 use serde_json::{Value, json};
 
 const PARTITIONS: i32 = 6;
 /// A first broker of three is restarted.
 const FIRST_LIMIT: Duration = Duration::from_secs(120);
-/// Of a namespace with a cluster in it. Half the pods' grace period, for which Kubernetes may wait, is longer.
+/// Of a namespace with a cluster in it.
 const NAMESPACE_LIMIT: Duration = Duration::from_secs(120);
+/// Brokers that all stop wait for each other for 3 s, and the last one for 30 s more where it has not heard yet that all do
+/// when the others take the quorum along; whatever their grace period is.
+const STOPPED_LIMIT: Duration = Duration::from_secs(60);
 /// Kubernetes looks at a namespace that waits for finalizers every 8 s.
 const WATCHED: Duration = Duration::from_secs(20);
 
 fn three_brokers(scene: &Scene) -> Result<()> {
-    three_brokers_as(scene, &cluster(3))
-}
-
-/// Without an operator Kubernetes may look at a namespace again after no less than half of the pods' grace period.
-fn three_brokers_with_little_grace(scene: &Scene) -> Result<()> {
-    let mut manifest = cluster(3);
-    manifest["spec"]["pools"][0]["podTemplate"] = json!({"terminationGracePeriodSeconds": 90});
-    three_brokers_as(scene, &manifest)
-}
-
-fn three_brokers_as(scene: &Scene, manifest: &Value) -> Result<()> {
-    scene.apply(manifest)?;
+    scene.apply(&cluster(3))?;
     scene.apply(&topic("ledger", PARTITIONS, 3))?;
     scene.until_available(MAIN)?;
     scene.until_topic("ledger").map(drop)
@@ -69,11 +61,9 @@ fn a_namespace_ends_with_the_operator_and_without() -> Result<()> {
         println!("the namespace ended within {:.1?}", begun.elapsed());
 
         create_namespace(scene)?;
-        three_brokers_with_little_grace(scene)?;
+        three_brokers(scene)?;
         let removed = operator::uninstall(&scene.kube);
-        let begun = Instant::now();
-        let ended = delete_namespace(scene);
-        println!("without the operator, within {:.1?}", begun.elapsed());
+        let ended = the_namespace_ends_by_itself(scene);
         operator::install(&scene.kube, &[])?;
         removed?;
         ended?;
@@ -88,6 +78,47 @@ fn delete_namespace(scene: &Scene) -> Result<()> {
     scene.kube.kubectl(&arguments).map(drop)
 }
 
+/// Without an operator, with the grace period that brokers have where nothing is said of it.
+fn the_namespace_ends_by_itself(scene: &Scene) -> Result<()> {
+    let begun = Instant::now();
+    begin_to_delete_namespace(scene)?;
+    until_brokers_are_gone(scene)?;
+    let stopped = begun.elapsed();
+    until_namespace_is_gone(scene)?;
+    println!(
+        "without the operator its brokers had stopped after {stopped:.1?}, and it ended within {:.1?}",
+        begun.elapsed()
+    );
+    Ok(())
+}
+
+fn begin_to_delete_namespace(scene: &Scene) -> Result<()> {
+    let delete = ["delete", "namespace", &*scene.namespace, "--wait=false"];
+    scene.kube.kubectl(&delete).map(drop)
+}
+
+/// And has Kubernetes look at the namespace then, as docs/kubernetes.md says it: it may have put that off by half of the pods'
+/// grace period, five minutes.
+fn until_brokers_are_gone(scene: &Scene) -> Result<()> {
+    until("no broker is there", STOPPED_LIMIT, || {
+        let pods = scene.pods(MAIN)?;
+        ensure!(pods.is_empty(), "{:?}", names(&pods));
+        Ok(())
+    })?;
+    let look = ["annotate", "namespace", &*scene.namespace, "look=now"];
+    match scene.kube.kubectl(&look) {
+        Err(error) if format!("{error:#}").contains("NotFound") => Ok(()),
+        looked => looked.map(drop),
+    }
+}
+
+fn until_namespace_is_gone(scene: &Scene) -> Result<()> {
+    let limit = format!("--timeout={}s", NAMESPACE_LIMIT.as_secs());
+    let namespace = format!("namespace/{}", scene.namespace);
+    let wait = ["wait", "--for=delete", &namespace, &limit];
+    scene.kube.kubectl(&wait).map(drop)
+}
+
 fn create_namespace(scene: &Scene) -> Result<()> {
     let arguments = ["create", "namespace", &*scene.namespace];
     scene.kube.kubectl(&arguments).map(drop)
@@ -97,11 +128,11 @@ fn create_namespace(scene: &Scene) -> Result<()> {
 fn where_the_operator_is_dead_a_namespace_waits_for_topics_alone_until_they_are_released()
 -> Result<()> {
     scene("operator-dead", |scene| {
-        three_brokers_with_little_grace(scene)?;
+        three_brokers(scene)?;
         let away = operator::Away::take(&scene.kube)?;
-        let delete = ["delete", "namespace", &*scene.namespace, "--wait=false"];
-        scene.kube.kubectl(&delete)?;
         let begun = Instant::now();
+        begin_to_delete_namespace(scene)?;
+        until_brokers_are_gone(scene)?;
         until("only the topic is left", NAMESPACE_LIMIT, || {
             only_the_topic_is_left(scene)
         })?;
@@ -110,10 +141,7 @@ fn where_the_operator_is_dead_a_namespace_waits_for_topics_alone_until_they_are_
 
         let begun = Instant::now();
         release_finalizers(scene)?;
-        let limit = format!("--timeout={}s", NAMESPACE_LIMIT.as_secs());
-        let namespace = format!("namespace/{}", scene.namespace);
-        let wait = ["wait", "--for=delete", &namespace, &limit];
-        scene.kube.kubectl(&wait)?;
+        until_namespace_is_gone(scene)?;
         println!("released, it ended within {:.1?}", begun.elapsed());
         drop(away);
         create_namespace(scene)
