@@ -2,7 +2,8 @@
 # Usage: e2e/kube/run.sh [TEST...]        names below e2e/tests without .rs; without one: every kube_* and crd_rules
 #
 # Makes a cluster of kind, builds both images and one of kcat, the client inside, and brings them there, runs the tests, and
-# deletes what it made. Needs kind, kubectl, helm and docker on the PATH; kcat is installed where it is not there.
+# deletes what it made. Needs kind, kubectl, helm and docker on the PATH. kcat is the machine's own or comes by apt-get, and
+# what else clients need is installed below target/clients (e2e/clients/README.md).
 #
 #   E2E_CONTEXT=kind-NAME  use this cluster, and leave it; any other context has to have the images already
 #   KIND_IMAGE=IMAGE       another node image than kind's own
@@ -127,10 +128,10 @@ is_alone() {
   return 1
 }
 
-# run_one TEST: one file of tests; what it has said is shown at its end, so that two do not speak at once.
+# run_one TEST [E2E_BESIDE=1]: one file of tests; what it has said is shown at its end, so that two do not speak at once.
 run_one() {
   local test=$1 log=$logs/$1.log begun=$SECONDS status=0
-  "$cargo" test -q -p e2e --test "$test" -- --test-threads=1 --nocapture > "$log" 2>&1 || status=$?
+  env "${@:2}" "$cargo" test -q -p e2e --test "$test" -- --test-threads=1 --nocapture > "$log" 2>&1 || status=$?
   cat "$log"
   say "$test: $([ "$status" -eq 0 ] && echo passed || echo FAILED), $((SECONDS - begun)) s"
   return "$status"
@@ -151,13 +152,15 @@ run_files() {
       wait -n || status=1
       running=$((running - 1))
     fi
-    run_one "$test" &
+    run_one "$test" E2E_BESIDE=1 &
     running=$((running + 1))
   done
   while ((running > 0)); do
     wait -n || status=1
     running=$((running - 1))
   done
+  # The next ones have nothing beside them, and take the operator away that ends namespaces.
+  until_gone || status=1
   for test in ${others[@]+"${others[@]}"}; do
     run_one "$test" || status=1
   done
@@ -181,7 +184,7 @@ run_tests() {
   return "$status"
 }
 
-# No test waits for the end of its namespace.
+# No test waits for the end of its namespace, and none of those that run side by side for that of its brokers.
 until_gone() {
   local kubectl=(kubectl --context "$E2E_CONTEXT") gone=(--for=delete namespaces -l milena.dev/e2e --timeout=300s)
   "${kubectl[@]}" wait "${gone[@]}" && return

@@ -26,6 +26,9 @@ const ASK_LIMIT: Duration = Duration::from_secs(5);
 /// Until all replicas are in sync.
 const SYNC_LIMIT: Duration = Duration::from_secs(120);
 
+/// Set by `e2e/kube/run.sh` where other files of tests run beside this one, so that the operator stays.
+const BESIDE: &str = "E2E_BESIDE";
+
 const NO_CLUSTER: &str = "E2E_CONTEXT names no Kubernetes cluster; `make e2e` makes one";
 
 /// A namespace, and the files of its test.
@@ -87,7 +90,20 @@ impl Scene {
         Ok(scene)
     }
 
+    /// Where the operator stays it ends namespaces, and nobody waits: `e2e/kube/run.sh` does for all of them.
     fn remove(&self) -> Result<()> {
+        match std::env::var_os(BESIDE) {
+            Some(_) => self.delete_namespace(),
+            None => self.stop_and_remove(),
+        }
+    }
+
+    fn delete_namespace(&self) -> Result<()> {
+        let delete = ["delete", "namespace", &*self.namespace, "--wait=false"];
+        self.kube.kubectl(&delete).map(drop)
+    }
+
+    fn stop_and_remove(&self) -> Result<()> {
         let begun = Instant::now();
         let limit = format!("--timeout={}s", DELETED_LIMIT.as_secs());
         // Clusters first: Kubernetes looks again at a namespace with pods in it only after half their grace period.
@@ -100,11 +116,8 @@ impl Scene {
                 Ok(())
             })
         });
-        // Kubernetes takes ten seconds for an empty one, beside the next test. `e2e/kube/run.sh` waits for all of them.
-        let deleted = stopped.and_then(|()| {
-            self.kube
-                .kubectl(&["delete", "namespace", &self.namespace, "--wait=false"])
-        });
+        // Kubernetes takes ten seconds for an empty one, beside the next test.
+        let deleted = stopped.and_then(|()| self.delete_namespace());
         if deleted.is_err() {
             evidence::keep(&self.kube, &self.namespace, &self.folder);
         }
