@@ -1,5 +1,6 @@
 //! The engine in a small world: what it promises from outside.
 
+mod throttled;
 pub(in crate::topic) mod world;
 
 use std::time::Duration;
@@ -9,7 +10,6 @@ use serde_json::json;
 use super::super::brokers::{Misplaced, Refusal};
 use super::super::status::Kind;
 use super::link::DOWN_AFTER;
-use crate::cluster::throttle::FOLLOWERS;
 use crate::namespace::Fate;
 use world::{World, cluster};
 
@@ -343,59 +343,6 @@ async fn another_number_of_replicas_is_awaited_with_its_progress() {
     let looks = world.kafka.calls("moves");
     world.pass(Duration::from_secs(60)).await;
     assert_eq!(world.kafka.calls("moves"), looks, "nobody asks any more");
-}
-
-#[tokio::test(start_paused = true)]
-async fn replicas_are_added_at_the_pace_that_the_cluster_bounds() {
-    for (drain, expected) in [
-        (json!({}), Some("0:1,0:2")),
-        (json!({ "drain": { "maxBytesPerSecond": "0" } }), None),
-    ] {
-        let world = World::new();
-        world.set_cluster(Some(cluster(drain)));
-        world.api.apply("t", json!({ "replicationFactor": 1 }));
-        world.until_says("t", Kind::Synced, "True", "InSync").await;
-        world.api.apply("t", json!({ "replicationFactor": 3 }));
-        world
-            .until_says("t", Kind::Reassigning, "True", "Copying")
-            .await;
-        let topic = world.kafka.topic("t").unwrap();
-        let throttled = topic.configs.get(FOLLOWERS).map(String::as_str);
-        assert_eq!(throttled, expected);
-        let calls = world.kafka.lock().calls.clone();
-        let at = |name: &str| calls.iter().position(|call| call == name);
-        let bound = at("bound 52428800");
-        assert_eq!(bound.is_some(), expected.is_some(), "{calls:?}");
-        assert!(bound < at("replicate"), "{calls:?}");
-        world.until_says("t", Kind::Synced, "True", "InSync").await;
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn copies_of_many_topics_are_bounded_at_once_and_what_is_refused_stays_unbounded() {
-    let world = World::new();
-    world.set_cluster(Some(cluster(json!({}))));
-    let names = ["a", "b", "c"];
-    for name in names {
-        world.api.apply(name, json!({ "replicationFactor": 1 }));
-    }
-    world
-        .until("all are ready", |world| world.api.count(Kind::Ready) == 3)
-        .await;
-    let refusal = Refusal::No("b: too few brokers".into());
-    world.kafka.lock().refusals.insert("b".into(), refusal);
-    for name in names {
-        world.api.apply(name, json!({ "replicationFactor": 3 }));
-    }
-    world
-        .until("all are tried", |world| world.kafka.calls("replicate") == 3)
-        .await;
-    let bounded = |name: &str| {
-        let topic = world.kafka.topic(name).unwrap();
-        topic.configs.contains_key(FOLLOWERS)
-    };
-    assert_eq!(names.map(bounded), [true, false, true]);
-    assert_eq!(world.kafka.calls("bound 52428800"), 1);
 }
 
 #[tokio::test(start_paused = true)]
