@@ -97,10 +97,10 @@ pub struct Memory {
     pub status_written: Option<Instant>,
     /// When misplaced partitions were looked at last.
     pub repaired: Option<Instant>,
-    /// How many times the cluster was looked at.
-    pub looks: u64,
-    /// Topics that are still throttled though nothing moves.
-    pub idle: Option<Idle>,
+    /// Topics that are still throttled though nothing moves, and since when, as this look has found them.
+    pub idle: Option<(Instant, Vec<String>)>,
+    /// The same of the look before.
+    pub was_idle: Option<(Instant, Vec<String>)>,
     /// Since when brokers have not been ready.
     pub away_since: BTreeMap<i32, Instant>,
     /// The level of `milena.version`, and when it was read.
@@ -113,19 +113,10 @@ pub struct Memory {
     pub told: Option<String>,
 }
 
-/// Topics that are throttled while nothing moves.
-#[derive(Debug)]
-pub struct Idle {
-    since: Instant,
-    /// The number of the look that found them so.
-    look: u64,
-    topics: Vec<String>,
-}
-
 impl Memory {
     /// Begins another look at the cluster.
     pub fn look(&mut self) {
-        self.looks += 1;
+        self.was_idle = self.idle.take();
     }
 
     /// Whether misplaced partitions, where there are any, may be moved again; they are at once.
@@ -141,20 +132,13 @@ impl Memory {
     /// just been throttled is about to move. After a look that did not ask, as one at a paused cluster, they begin anew:
     /// something may have moved meanwhile.
     pub fn may_unthrottle(&mut self, topics: &[String]) -> bool {
-        let known = self.idle.take();
-        let known = known.filter(|known| {
-            let goes_on = known.look + 1 == self.looks;
-            goes_on && topics.iter().all(|topic| known.topics.contains(topic))
-        });
-        let since = known.map_or_else(Instant::now, |known| known.since);
+        let known = self.was_idle.take();
+        let known = known.filter(|(_, known)| topics.iter().all(|topic| known.contains(topic)));
+        let since = known.map_or_else(Instant::now, |(since, _)| since);
         if topics.is_empty() {
             return false;
         }
-        self.idle = Some(Idle {
-            since,
-            look: self.looks,
-            topics: topics.to_vec(),
-        });
+        self.idle = Some((since, topics.to_vec()));
         since.elapsed() >= UNTHROTTLE_AFTER
     }
 }

@@ -13,7 +13,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use milena_client::admin::{ListChange, ListEdit, Resource};
+use milena_client::admin::{ListChange, ListEdit, ReplicaWishes, Resource};
 use milena_client::{Client, Error};
 use milena_protocol::ErrorCode;
 
@@ -42,6 +42,19 @@ impl Copies {
         let mut copies = Self::default();
         for one in moves {
             copies.add(&one.topic, one.partition, &one.from, &one.to);
+        }
+        copies
+    }
+
+    /// What wishes have copied, where `now` tells a partition's brokers.
+    pub fn of_wishes<'a>(
+        wishes: &ReplicaWishes,
+        now: impl Fn(&str, i32) -> Option<&'a [i32]>,
+    ) -> Self {
+        let mut copies = Self::default();
+        for ((topic, number), wish) in wishes {
+            let from = now(topic, *number).unwrap_or_default();
+            copies.add(topic, *number, from, wish.as_deref().unwrap_or_default());
         }
         copies
     }
@@ -139,22 +152,26 @@ pub async fn lift(kafka: &Client, topics: &[String]) -> Result<bool, Error> {
 
 /// Whether a topic's lists name what the operator has bounded.
 pub fn is_own(followers: &[String], leaders: &[String]) -> bool {
-    own(followers, leaders).next().is_some()
+    !own(followers, leaders).is_empty()
 }
 
-fn own<'a>(followers: &'a [String], leaders: &'a [String]) -> impl Iterator<Item = &'a String> {
+fn own<'a>(followers: &'a [String], leaders: &[String]) -> BTreeSet<&'a String> {
+    let leaders: BTreeSet<&String> = leaders.iter().collect();
     let items = followers.iter();
-    items.filter(|item| *item == ALL_REPLICAS || leaders.contains(item))
+    items
+        .filter(|item| *item == ALL_REPLICAS || leaders.contains(item))
+        .collect()
 }
 
 /// What leaves the items of others in both lists, and no list that is empty.
 fn lifting(followers: &[String], leaders: &[String]) -> Vec<ListEdit> {
-    let own: Vec<String> = own(followers, leaders).cloned().collect();
+    let own = own(followers, leaders);
+    let items: Vec<String> = own.iter().map(|item| (*item).clone()).collect();
     let mut edits = Vec::new();
     for (name, list) in [(FOLLOWERS, followers), (LEADERS, leaders)] {
         let others = list.iter().any(|item| !own.contains(item));
         match list.iter().any(|item| own.contains(item)) {
-            true if others => edits.push(edit(name, ListChange::Subtract, &own)),
+            true if others => edits.push(edit(name, ListChange::Subtract, &items)),
             true => edits.push(edit(name, ListChange::Reset, &[])),
             false => {}
         }

@@ -78,8 +78,16 @@ impl Client {
                 resource_name: name.into(),
                 configs: changes.iter().map(change).collect(),
             };
+        self.alter_each(topics.iter().map(resource).collect()).await
+    }
+
+    /// One request; one result a resource, in their order.
+    pub(super) async fn alter_each(
+        &self,
+        resources: Vec<IncrementalAlterConfigsResource>,
+    ) -> Result<Each<()>, Error> {
         let request = IncrementalAlterConfigsRequest {
-            resources: topics.iter().map(resource).collect(),
+            resources,
             validate_only: false,
         };
         let told = self.call_controller(&request, |told| {
@@ -89,8 +97,9 @@ impl Client {
             let refused = refusal(&one.resource_name, one.error_code, &one.error_message);
             (one.resource_name.to_string(), refused)
         });
+        let names = request.resources.iter();
         Ok(in_order(
-            topics.iter().map(|(name, _)| name.clone()),
+            names.map(|one| one.resource_name.to_string()),
             answers.collect(),
         ))
     }
@@ -150,7 +159,7 @@ impl Client {
 }
 
 /// An error where the broker says that another one has to be asked: it has done nothing.
-pub(super) fn somewhere_else(mut codes: impl Iterator<Item = ErrorCode>) -> Result<(), Error> {
+fn somewhere_else(mut codes: impl Iterator<Item = ErrorCode>) -> Result<(), Error> {
     match codes.any(|code| code == ErrorCode::NotController) {
         true => Error::check("the request", ErrorCode::NotController),
         false => Ok(()),
@@ -158,7 +167,7 @@ pub(super) fn somewhere_else(mut codes: impl Iterator<Item = ErrorCode>) -> Resu
 }
 
 /// The answers in the order of the questions; what was not answered is an error of its own.
-pub(super) fn in_order<K: Eq + std::hash::Hash + std::fmt::Display, T>(
+fn in_order<K: Eq + std::hash::Hash + std::fmt::Display, T>(
     asked: impl Iterator<Item = K>,
     mut answers: HashMap<K, Result<T, Error>>,
 ) -> Each<T> {

@@ -8,7 +8,6 @@ use milena_protocol::api::incremental_alter_configs::{
     IncrementalAlterConfigsRequest, IncrementalAlterConfigsResource, IncrementalAlterableConfig,
 };
 
-use super::batches::{in_order, somewhere_else};
 use super::{Each, Resource, SOURCE_TOPIC, refusal};
 use crate::client::call;
 use crate::retry::retry;
@@ -89,19 +88,7 @@ impl Client {
             resource_name: name.into(),
             configs: edits.iter().map(ListEdit::alterable).collect(),
         };
-        let request = IncrementalAlterConfigsRequest {
-            resources: topics.iter().map(resource).collect(),
-            validate_only: false,
-        };
-        let told = self.call_controller(&request, |told| {
-            somewhere_else(told.responses.iter().map(|one| one.error_code))
-        });
-        let answers = told.await?.responses.into_iter().map(|one| {
-            let refused = refusal(&one.resource_name, one.error_code, &one.error_message);
-            (one.resource_name.to_string(), refused)
-        });
-        let names = topics.iter().map(|(name, _)| name.clone());
-        Ok(in_order(names, answers.collect()))
+        self.alter_each(topics.iter().map(resource).collect()).await
     }
 
     /// A list as topics have set it themselves, by topic. Topics that have not, or are gone by now, are left out.

@@ -7,7 +7,6 @@ use futures::future::BoxFuture;
 use milena_client::Error;
 use milena_client::admin::{Each as Answers, NewTopic as CreateTopic};
 use milena_protocol::{ErrorCode, Uuid};
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Brokers, ConfigChanges, Each, Misplaced, Move, NewTopic, Open, Refusal, Trouble};
@@ -58,21 +57,6 @@ impl Open for Opener {
         let opened = (self.0)(cluster.clone()).await;
         opened.map(Real::new).map_err(Trouble)
     }
-}
-
-/// What a plan's answer says of its end.
-#[derive(Debug, Default, Deserialize)]
-struct Planned {
-    #[serde(default)]
-    stuck: Vec<NotMoved>,
-    #[serde(default)]
-    refused: Vec<NotMoved>,
-}
-
-#[derive(Debug, Deserialize)]
-struct NotMoved {
-    partition: i32,
-    reason: String,
 }
 
 impl Real {
@@ -158,10 +142,10 @@ impl Brokers for Real {
         let path = format!("/v1/plans/replication?topic={topic}&factor={factor}&apply=true");
         let answer = self
             .door
-            .post::<Planned>(At::Any, &path, &Value::Null)
+            .post::<ShownPlan>(At::Any, &path, &Value::Null)
             .await;
         match answer {
-            Ok(planned) => Ok(planned_end(planned)),
+            Ok(plan) => Ok(ended(plan)),
             Err(DoorError::Refused { status: 404, .. }) => Ok(Err(Refusal::Missing)),
             Err(DoorError::Refused {
                 status: 400, error, ..
@@ -181,12 +165,12 @@ impl Brokers for Real {
     }
 }
 
-fn planned_end(planned: Planned) -> Result<(), Refusal> {
-    let Planned { stuck, refused } = planned;
-    match stuck.into_iter().chain(refused).next() {
-        Some(NotMoved { partition, reason }) => {
-            Err(Refusal::No(format!("partition {partition}: {reason}")))
-        }
+fn ended(plan: ShownPlan) -> Result<(), Refusal> {
+    match plan.stuck.into_iter().chain(plan.refused).next() {
+        Some(one) => Err(Refusal::No(format!(
+            "partition {}: {}",
+            one.partition, one.reason
+        ))),
         None => Ok(()),
     }
 }
@@ -240,7 +224,7 @@ mod tests {
             "moves": [], "copies": 0, "applied": true, "refused": [],
             "stuck": [{ "topic": "t", "partition": 3, "reason": "too few brokers" }],
         });
-        let end = planned_end(serde_json::from_value(planned).unwrap());
+        let end = ended(serde_json::from_value(planned).unwrap());
         assert_eq!(end, Err(Refusal::No("partition 3: too few brokers".into())));
     }
 }

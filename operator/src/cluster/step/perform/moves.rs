@@ -5,6 +5,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::api::DeleteParams;
 use milena_client::admin::{PartitionResults, ReplicaWishes};
+use milena_protocol::ErrorCode;
 use serde_json::{Value, json};
 
 use super::{Did, Outcome, Performer, StepError};
@@ -13,7 +14,7 @@ use crate::cluster::fetch::LEAVING;
 use crate::cluster::step::{Named, Undo, Waiting};
 use crate::cluster::throttle::{self, Copies};
 use crate::crd::cluster::Unreplicated;
-use crate::door::{At, Door, DoorError};
+use crate::door::{At, DoorError};
 use crate::events::Kind;
 
 /// A change of the quorum's members waits until they are up to date and have agreed: the brokers try for 11 s by
@@ -66,7 +67,18 @@ impl Performer<'_> {
         if wishes.is_empty() {
             return Ok(());
         }
-        kafka.alter_partition_reassignments(&wishes, false).await?;
+        for answer in kafka
+            .alter_partition_reassignments(&wishes, false)
+            .await?
+            .into_values()
+        {
+            match answer {
+                Err(error) if error.code() != Some(ErrorCode::NoReassignmentInProgress) => {
+                    return Err(error.into());
+                }
+                _ => {}
+            }
+        }
         let count = wishes.len();
         let text = format!("{count} partitions stay on broker {id}: it does not leave after all");
         self.tell(Kind::Normal, "MovesCancelled", &text).await;
@@ -113,17 +125,16 @@ impl Performer<'_> {
         Ok(plan)
     }
 
-    /// Moves these partitions, no faster than the spec says; one answer a partition.
+    /// Moves these partitions, for which this is copied, no faster than the spec says; one answer a partition.
     pub(super) async fn reassign(
         &self,
         wishes: &ReplicaWishes,
+        copies: &Copies,
     ) -> Result<PartitionResults, StepError> {
-        let door = self.door()?;
+        let kafka = self.door()?.kafka_to_change()?;
         if let Some(rate) = self.wanted.drain.bytes_per_second_max {
-            let copies = copies(door, wishes).await?;
-            copies.bound(door.kafka_to_change()?, rate).await?;
+            copies.bound(kafka, rate).await?;
         }
-        let kafka = door.kafka_to_change()?;
         Ok(kafka.alter_partition_reassignments(wishes, false).await?)
     }
 
@@ -209,19 +220,6 @@ fn began(plan: &ShownPlan) -> Did {
         true => Did::Nothing,
         false => Did::It,
     }
-}
-
-/// What wishes have copied that come true.
-async fn copies(door: &Door, wishes: &ReplicaWishes) -> Result<Copies, milena_client::Error> {
-    let cluster = door.kafka().refresh_all().await?;
-    let mut copies = Copies::default();
-    for ((topic, number), wish) in wishes {
-        let topics = cluster.topics.get(topic);
-        let now = topics.and_then(|known| known.partition(*number).ok());
-        let from = now.map(|now| now.replicas.as_slice()).unwrap_or_default();
-        copies.add(topic, *number, from, wish.as_deref().unwrap_or_default());
-    }
-    Ok(copies)
 }
 
 fn tell_refusals(plan: &ShownPlan, outcome: &mut Outcome) {

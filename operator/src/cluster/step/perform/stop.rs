@@ -8,6 +8,7 @@ use super::{Did, Outcome, Performer, StepError};
 use crate::cluster::brokers::{LeaseAnswer, ShownBroker, State};
 use crate::cluster::observed::View;
 use crate::cluster::step::{Named, Waiting, is_outdated, is_unsafe, never_safe};
+use crate::cluster::throttle::Copies;
 use crate::cluster::unreplicated::{self, Host, MOVED, Moved};
 use crate::crd::cluster::Unreplicated;
 use crate::door::{At, DoorError};
@@ -112,7 +113,14 @@ impl Performer<'_> {
         noted.extend(plan.moved.iter().cloned());
         let text = serde_json::to_string(&noted).unwrap_or_default();
         self.note(&Named::claim(claim), MOVED, json!(text)).await?;
-        self.reassign(&plan.wishes).await?;
+        let copies = Copies::of_wishes(&plan.wishes, |topic, number| {
+            let was = plan
+                .moved
+                .iter()
+                .find(|was| (&*was.0, was.1) == (topic, number));
+            was.map(|was| was.2.as_slice())
+        });
+        self.reassign(&plan.wishes, &copies).await?;
         let text = format!(
             "{} partitions to leave broker {id} before it stops",
             plan.moved.len()
@@ -151,13 +159,17 @@ impl Performer<'_> {
         moved: &[Moved],
     ) -> Result<Did, StepError> {
         let cluster = self.door()?.kafka().refresh_all().await?;
-        let way = unreplicated::way_back(id, moved, |topic, number| {
+        let now = |topic: &str, number: i32| -> Option<&[i32]> {
             let partition = cluster.topics.get(topic)?.partition(number).ok()?;
-            Some(partition.replicas.clone())
+            Some(&partition.replicas)
+        };
+        let way = unreplicated::way_back(id, moved, |topic, number| {
+            now(topic, number).map(<[i32]>::to_vec)
         });
         let mut left = way.left;
         if !way.wishes.is_empty() {
-            for ((topic, number), answer) in self.reassign(&way.wishes).await? {
+            let copies = Copies::of_wishes(&way.wishes, now);
+            for ((topic, number), answer) in self.reassign(&way.wishes, &copies).await? {
                 if let Err(error) = answer {
                     tracing::warn!(topic, number, %error, "a partition does not come back");
                     left.retain(|one| (&one.0, one.1) != (&topic, number));

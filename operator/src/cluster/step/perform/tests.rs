@@ -59,6 +59,23 @@ async fn brokers(router: Router) -> Arc<Door> {
     Arc::new(Door::new(vec![(0, address)], Vec::new(), None))
 }
 
+/// What becomes of steps in a healthy cluster whose brokers answer so.
+async fn done(context: &Context, router: Router, steps: &[Step]) -> Outcome {
+    let cluster = KafkaCluster::default();
+    let (wanted, observed) = samples::healthy();
+    let performer = Performer {
+        context,
+        key: &Key::of(&cluster),
+        events: &Events::new(&context.recorder, &cluster),
+        wanted: &wanted,
+        observed: &observed,
+        door: Some(brokers(router).await),
+        may_repair: true,
+        may_unthrottle: true,
+    };
+    performer.perform(steps).await
+}
+
 #[tokio::test]
 async fn a_refused_restart_counts_as_none_and_a_failed_step_keeps_no_other() {
     let lease = post(async || {
@@ -72,21 +89,11 @@ async fn a_refused_restart_counts_as_none_and_a_failed_step_keeps_no_other() {
     let router = Router::new()
         .route("/v1/brokers/{id}/stop-lease", lease)
         .route("/v1/quorum/voters", voters);
-    let (context, cluster) = (context(Patched::default()), KafkaCluster::default());
-    let (wanted, observed) = samples::healthy();
-    let performer = Performer {
-        context: &context,
-        key: &Key::of(&cluster),
-        events: &Events::new(&context.recorder, &cluster),
-        wanted: &wanted,
-        observed: &observed,
-        door: Some(brokers(router).await),
-        may_repair: true,
-        may_unthrottle: true,
-    };
+    let context = context(Patched::default());
+    let (_, observed) = samples::healthy();
     let restart = Step::Restart(vec![(1, Named::pod(&observed.pods[&1]))]);
     let steps = [restart, Step::AddVoter(1), Step::AddVoter(2)];
-    let outcome = performer.perform(&steps).await;
+    let outcome = done(&context, router, &steps).await;
     assert_eq!(
         (outcome.done, outcome.failures.len()),
         (1, 1),
@@ -107,7 +114,7 @@ async fn what_is_noted_of_a_broker_goes_last_and_only_once_all_else_is_taken_bac
             .route("/v1/brokers/{id}/drain", post(answer))
             .route("/v1/brokers/{id}/stop-lease", given_back)
     };
-    let (wanted, observed) = samples::healthy();
+    let (_, observed) = samples::healthy();
     let claim = Named::claim(&observed.claims[&1]);
     let undo = Undo {
         moves: false,
@@ -117,18 +124,8 @@ async fn what_is_noted_of_a_broker_goes_last_and_only_once_all_else_is_taken_bac
     let stay = Step::Stay { id: 1, claim, undo };
     for (drained, notes) in [(StatusCode::CONFLICT, 0), (StatusCode::OK, 1)] {
         let patched = Patched::default();
-        let (context, cluster) = (context(patched.clone()), KafkaCluster::default());
-        let performer = Performer {
-            context: &context,
-            key: &Key::of(&cluster),
-            events: &Events::new(&context.recorder, &cluster),
-            wanted: &wanted,
-            observed: &observed,
-            door: Some(brokers(router(drained)).await),
-            may_repair: true,
-            may_unthrottle: true,
-        };
-        let outcome = performer.perform(std::slice::from_ref(&stay)).await;
+        let context = context(patched.clone());
+        let outcome = done(&context, router(drained), std::slice::from_ref(&stay)).await;
         assert_eq!(outcome.done, notes, "{outcome:?}");
         assert_eq!(patched.lock().unwrap().len(), notes, "{drained}");
     }
